@@ -1,0 +1,231 @@
+"""Manifests: which clips to ask about, with which words, and what is known of them.
+
+JSON (a list), JSON Lines, CSV or Parquet. `video` is needed; `id`, `label`, `question`,
+`answer`, `candidates` and `group` are optional; other columns are kept. The lists of the
+published Vid-SME code are read as they are.
+"""
+
+import csv
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.errors import InputError
+
+DEFAULT_QUESTION = "Describe the video."
+_OWN = ("id", "video", "label", "question", "answer", "candidates", "group")
+_READS = ".json, .jsonl, .csv, .parquet"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question about one clip.
+
+    Attributes:
+        id: unique within the manifest.
+        video: path as given, below `root`.
+        path: where the file is expected.
+        label: 1 member, 0 non-member, None unknown.
+        question: the user's words; `DEFAULT_QUESTION` where the manifest has none.
+        answer: the response, "" where the manifest has none.
+        group: rows of one group are not independent; the video by default.
+        other: the manifest's further columns.
+    """
+
+    id: str
+    video: str
+    path: Path
+    label: int | None
+    question: str
+    answer: str
+    group: str
+    other: dict[str, Any]
+
+
+def read_manifests(
+    paths: list[Path], root: Path | None = None, labels: list[int] | None = None
+) -> list[Row]:
+    """Read one or several manifests as one set.
+
+    Args:
+        paths: the files, in order.
+        root: folder that video paths start from; each manifest's own folder by default.
+        labels: one label a file, for files that have no label column.
+
+    Raises:
+        InputError: every fault of the first file that has any, in one line.
+    """
+    if labels is not None and len(labels) != len(paths):
+        raise InputError(
+            f"label={labels} has {len(labels)} values for {len(paths)} manifests,"
+            " expected one each"
+        )
+    rows: list[Row] = []
+    named: list[bool] = []
+    for n, path in enumerate(paths):
+        records = _read_records(Path(path))
+        label = None if labels is None else labels[n]
+        rows += _rows(Path(path), records, root or Path(path).parent, label)
+        named += [bool(_text(record, "id")) for record in records]
+    return _with_unique_ids(rows, named)
+
+
+def _read_records(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "does not exist"
+        raise InputError(f"data={path} {what}, expected a manifest file ({_READS})")
+    readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"data={path} ends in {path.suffix!r}, expected one of {_READS}")
+    try:
+        records = readers[path.suffix.lower()](path)
+    except (ValueError, OSError, csv.Error) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"data={path} cannot be read as {path.suffix}: {first}") from error
+    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+        raise InputError(f"data={path} holds no list of objects, expected one per clip")
+    if not records:
+        raise InputError(f"data={path} is empty, expected at least one row")
+    return records
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def _jsonl(path: Path) -> list[Any]:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        records = list(csv.DictReader(file, strict=True))
+    for number, record in enumerate(records, 2):
+        if None in record or None in record.values():
+            raise ValueError(f"line {number} has another number of cells than the header")
+    return [{k: v for k, v in record.items() if v != ""} for record in records]
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pylist()
+
+
+def _rows(
+    path: Path, records: list[dict[str, Any]], root: Path, label: int | None
+) -> list[Row]:
+    rows, faults = [], []
+    for number, record in enumerate(records, 1):
+        try:
+            rows.append(_row(record, root, label))
+        except ValueError as error:
+            faults.append(f"row {number}: {error}")
+    if faults:
+        more = f" (and {len(faults) - 3} more faults)" if len(faults) > 3 else ""
+        raise InputError(f"data={path}: {'; '.join(faults[:3])}{more}")
+    return rows
+
+
+def _row(record: dict[str, Any], root: Path, file_label: int | None) -> Row:
+    video = _text(record, "video")
+    if not video:
+        raise ValueError(f"no column video, expected a path; there are {sorted(record)}")
+    candidates = _candidates(record.get("candidates"))
+    own = _label(record.get("label"))
+    if None not in (own, file_label) and own != file_label:
+        raise ValueError(f"label={own}, but --label {file_label} was given for the file")
+    return Row(
+        id=_text(record, "id") or _default_id(record),
+        video=video,
+        path=_inside(root, video),
+        label=file_label if own is None else own,
+        question=_question(_text(record, "question"), candidates),
+        answer=_answer(_text(record, "answer"), candidates),
+        group=_text(record, "group") or video,
+        other={k: v for k, v in record.items() if k not in _OWN},
+    )
+
+
+def _text(record: dict[str, Any], column: str) -> str:
+    value = record.get(column)
+    if isinstance(value, dict | list):
+        raise ValueError(f"{column}={str(value)[:60]!r}, expected text")
+    return "" if _missing(value) else str(value)
+
+
+def _missing(value: Any) -> bool:
+    """Tell an absent cell, which CSV and Parquet write in ways of their own."""
+    return value in (None, "") or (isinstance(value, float) and math.isnan(value))
+
+
+def _label(value: Any) -> int | None:
+    """Read 1 or 0, also as text or float, as CSV and Parquet give them."""
+    if _missing(value):
+        return None
+    number = {"1": 1, "0": 0, "1.0": 1, "0.0": 0}.get(str(value))
+    if number is None:
+        raise ValueError(f"label={value!r}, expected 1 (member) or 0 (non-member)")
+    return number
+
+
+def _candidates(value: Any) -> list[str]:
+    if _missing(value):
+        return []
+    if isinstance(value, str):  # CSV has no lists: JSON in the cell
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, list):
+        raise ValueError("candidates is not a list, expected one option an entry")
+    return [str(option) for option in value]
+
+
+def _question(question: str, candidates: list[str]) -> str:
+    lines = [f"({_letter(n)}) {text}" for n, text in enumerate(candidates)]
+    return "\n".join([question or DEFAULT_QUESTION, *lines])
+
+
+def _answer(answer: str, candidates: list[str]) -> str:
+    if answer in candidates:
+        return f"({_letter(candidates.index(answer))}) {answer}"
+    return answer
+
+
+def _letter(n: int) -> str:
+    return chr(ord("A") + n) if n < 26 else str(n + 1)
+
+
+def _inside(root: Path, video: str) -> Path:
+    """Join, and refuse paths that leave the root: a manifest may come from anyone."""
+    base = os.path.abspath(root)
+    joined = os.path.normpath(os.path.join(base, video))
+    if os.path.commonpath([base, joined]) != base or "\0" in video:
+        raise ValueError(f"video={video!r} lies outside root={base}; --root widens it")
+    return Path(joined)
+
+
+def _default_id(record: dict[str, Any]) -> str:
+    fields = [record.get(k) for k in ("video", "question", "candidates", "answer")]
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
+
+
+def _with_unique_ids(rows: list[Row], named: list[bool]) -> list[Row]:
+    """Number identical default ids, refuse duplicate explicit ones."""
+    explicit = Counter(row.id for row, own in zip(rows, named, strict=True) if own)
+    twice = [name for name, count in explicit.items() if count > 1]
+    if twice:
+        raise InputError(f"id={twice[0]!r} stands {explicit[twice[0]]} times, expected once")
+    seen, out = Counter(explicit), []
+    for row, own in zip(rows, named, strict=True):
+        seen[row.id] += not own
+        number = "" if own or seen[row.id] == 1 else f"-{seen[row.id]}"
+        out.append(replace(row, id=row.id + number))
+    return out

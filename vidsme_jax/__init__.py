@@ -1,0 +1,39 @@
+"""Membership inference for video-understanding LLMs, in JAX and Flax.
+
+Axis names, the same in every annotation: `clip` (clips of a batch), `way` (0 natural,
+1 reversed), `frame`, `token` (embeddings of one frame), `time` (positions of a
+sequence), `row` (scored positions), `vocab`.
+
+The public functions are imported on first use, so that `import vidsme_jax` and
+`vidsme --help` load neither jax nor a device.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "renyi": "entropy",
+    "sharma_mittal": "entropy",
+    "row_statistics": "statistics",
+    "aggregate": "aggregate",
+    "min_k": "aggregate",
+    "max_k": "aggregate",
+    "masked_mean": "aggregate",
+    "Batch": "scoring",
+    "score_batch": "scoring",
+    "score_table": "scoring",
+    "Calibration": "motion",
+    "illumination": "motion",
+    "motion": "motion",
+    "auc": "evaluation",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str):
+    """Import a public function from the module that defines it."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'vidsme_jax' has no attribute {name!r}")
+    return getattr(import_module(f"vidsme_jax.{_HOME[name]}"), name)

@@ -1,0 +1,115 @@
+"""Motion and illumination of a clip, and the entropy orders q and r they lead to.
+
+    q = 1 + beta1 (max v - v) / (max v - min v)        v: motion, fast clips get low q
+    r = 1 + beta2 (b - min b) / (max b - min b)        b: illumination change
+
+over a set of clips, as the published code computes them (arXiv 2506.03179; its standard
+scaling beforehand cancels out). The ranges are a `Calibration`, so that one clip alone, or
+one shard of many, can be scored with the ranges of an earlier set.
+"""
+
+import math
+import warnings
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from vidsme_jax.opencv import cv2
+
+# pyr_scale, levels, winsize, iterations, poly_n, poly_sigma, flags: as published.
+_FARNEBACK = (0.5, 3, 15, 3, 5, 1.2, 0)
+
+
+def motion(frames: UInt8[np.ndarray, "frame height width 3"]) -> float:
+    """Return the mean over consecutive frames of the variance of the optical flow.
+
+    Population variance over all pixels and both components together, in square pixels of
+    the given resolution; 0 for fewer than two frames. Source: arXiv 2506.03179.
+    """
+    if len(frames) < 2:
+        return 0.0
+    gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    flows = [
+        cv2.calcOpticalFlowFarneback(before, after, None, *_FARNEBACK)
+        for before, after in zip(gray[:-1], gray[1:], strict=True)
+    ]
+    return float(np.mean([np.var(flow) for flow in flows]))
+
+
+def illumination(frames: UInt8[np.ndarray, "frame height width 3"]) -> float:
+    """Return the population standard deviation over frames of the mean gray level (0-255).
+
+    Source: arXiv 2506.03179, where it is called brightness variance.
+    """
+    means = [np.mean(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in frames]
+    return float(np.std(means))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The ranges of motion and illumination that fix q and r.
+
+    Attributes:
+        motion_min: smallest motion of the set, square pixels.
+        motion_max: largest.
+        illumination_min: smallest illumination change of the set, gray levels.
+        illumination_max: largest.
+        beta1: width of the range of q, which starts at 1.
+        beta2: width of the range of r, which starts at 1.
+    """
+
+    motion_min: float
+    motion_max: float
+    illumination_min: float
+    illumination_max: float
+    beta1: float = 1.0
+    beta2: float = 0.1
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name}={value!r}, expected a finite number")
+        for name in ("motion", "illumination"):
+            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            if low > high:
+                raise ValueError(f"{name}_min={low} exceeds {name}_max={high}")
+
+
+def calibrate(
+    motions: Float[np.ndarray, "clip"],
+    illuminations: Float[np.ndarray, "clip"],
+    beta1: float = 1.0,
+    beta2: float = 0.1,
+) -> Calibration:
+    """Return the calibration over a set of clips; warn where a statistic is constant."""
+    if len(motions) == 0:
+        raise ValueError("no clip to calibrate on, expected at least one")
+    for name, values in (("motion", motions), ("illumination", illuminations)):
+        if np.min(values) == np.max(values):
+            warnings.warn(
+                f"{name} is {values[0]:.6g} for all {len(values)} clips: the order that"
+                " depends on it takes the middle of its range",
+                stacklevel=2,
+            )
+    ends = (np.min(motions), np.max(motions), np.min(illuminations), np.max(illuminations))
+    return Calibration(*map(float, ends), beta1, beta2)
+
+
+def orders(
+    calibration: Calibration,
+    motions: Float[np.ndarray, "clip"],
+    illuminations: Float[np.ndarray, "clip"],
+) -> tuple[Float[np.ndarray, "clip"], Float[np.ndarray, "clip"]]:
+    """Return q and r of each clip; values outside the calibrated ranges are clipped."""
+    c = calibration
+    high_motion = _position(motions, c.motion_min, c.motion_max)
+    high_light = _position(illuminations, c.illumination_min, c.illumination_max)
+    return 1 + c.beta1 * (1 - high_motion), 1 + c.beta2 * high_light
+
+
+def _position(values, low, high):
+    """Map [low, high] to [0, 1]; the middle where the range is a single point."""
+    if low == high:
+        return np.full_like(values, 0.5)
+    return np.clip((values - low) / (high - low), 0, 1)

@@ -1,0 +1,203 @@
+"""The run directory: what decided the numbers, finished batches, the score table.
+
+    RUN/run.json            settings, versions, devices; written first
+    RUN/prepared/*.npz      decoded batches, only with calibration over the run itself
+    RUN/calibration.json    motion and illumination ranges per frame count
+    RUN/parts/*.parquet     one finished batch each
+    RUN/scores.parquet      all parts in manifest order; written last, then parts go
+    RUN/curves.parquet      per-token curves, one list per row
+    RUN/thumbnails.parquet  one strip of small frames per row
+
+Every file appears by a rename of a complete one, so that a run killed at any moment
+leaves whole files only, and the same command goes on from there.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidsme_jax.errors import InputError
+
+_CURVE, _THUMBNAIL = "curve:", "thumbnail"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as `evaluate` reads it.
+
+    Attributes:
+        path: its directory.
+        info: run.json.
+        table: one row per manifest row and frame count.
+        curves: `id`, `frames` and one list column per kept token curve.
+        thumbnails: `id`, `frames`, `thumbnail` (JPEG bytes or null).
+    """
+
+    path: Path
+    info: dict[str, Any]
+    table: pa.Table
+    curves: pa.Table
+    thumbnails: pa.Table
+
+
+def digest(value: Any) -> str:
+    """Return 16 hex digits that identify a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; rename it to `path` when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run directory for one process; a second one gets one clear line."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"out={run} is being written by another process") from error
+        yield
+
+
+def claim(run: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
+    """Make `run` the directory of these settings, or check that it already is.
+
+    Raises:
+        InputError: it holds another run's settings, each difference named, or files that
+            are no run's.
+    """
+    path = run / "run.json"
+    if not path.exists():
+        foreign = sorted(p.name for p in run.iterdir() if not p.name.startswith("."))
+        if foreign:
+            raise InputError(
+                f"out={run} holds other files ({', '.join(foreign[:3])}) and no run.json;"
+                " expected a new or empty directory, or an earlier run of this command"
+            )
+        write_json(
+            path, {"settings": settings, "settings_hash": digest(settings), **about}
+        )
+        return
+    held = read_json(path).get("settings", {})
+    if held != json.loads(json.dumps(settings)):
+        raise InputError(
+            f"out={run} holds a run with other settings: {_differences(held, settings)};"
+            " give another --out, or remove it"
+        )
+
+
+def _differences(held: dict[str, Any], given: dict[str, Any]) -> str:
+    keys = [k for k in sorted({*held, *given}) if held.get(k) != given.get(k)]
+    return ", ".join(f"{k} {held.get(k)!r} there, {given.get(k)!r} here" for k in keys)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a damaged one is an InputError that names it."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable JSON: {error}") from error
+
+
+def part_path(run: Path, frames: int, batch: int) -> Path:
+    """Return where the finished batch of a frame count lies."""
+    return run / "parts" / f"frames-{frames:03d}-batch-{batch:06d}.parquet"
+
+
+def write_part(
+    path: Path, table: pa.Table, curves: dict[str, Any], thumbnails: list[bytes | None]
+) -> None:
+    """Write one finished batch: rows, token curves and thumbnails side by side."""
+    for name, curve in curves.items():
+        column = pa.array(curve, pa.list_(pa.float32()))
+        table = table.append_column(_CURVE + name, column)
+    table = table.append_column(_THUMBNAIL, pa.array(thumbnails, pa.binary()))
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def finish(run: Path, parts: list[Path]) -> pa.Table:
+    """Join the parts, in order, into the tables of the run; then drop what fed them."""
+    whole = pa.concat_tables([pq.read_table(p) for p in parts], promote_options="permissive")
+    keys = ["id", "frames"]
+    curves = [c for c in whole.column_names if c.startswith(_CURVE)]
+    table = whole.drop_columns([*curves, _THUMBNAIL])
+    curve_table = whole.select([*keys, *curves]).rename_columns(
+        [*keys, *(c.removeprefix(_CURVE) for c in curves)]
+    )
+    for name, content in (
+        ("curves", curve_table),
+        ("thumbnails", whole.select([*keys, _THUMBNAIL])),
+        ("scores", table),  # last: it says that the run is finished
+    ):
+        with replacing(run / f"{name}.parquet") as temporary:
+            pq.write_table(content, temporary)
+    clean(run)
+    return table
+
+
+def clean(run: Path) -> None:
+    """Remove what a finished run no longer needs."""
+    for name in ("parts", "prepared"):
+        shutil.rmtree(run / name, ignore_errors=True)
+
+
+def is_finished(run: Path) -> bool:
+    """Tell whether a run has its score table."""
+    return (run / "scores.parquet").exists()
+
+
+def read_run(run: Path) -> Run:
+    """Read a finished run.
+
+    Raises:
+        InputError: no such directory, not a run, or a run that has not ended.
+    """
+    if not (run / "run.json").exists():
+        what = "has no run.json" if run.is_dir() else "does not exist"
+        raise InputError(f"run={run} {what}; expected a directory that vidsme score wrote")
+    if not is_finished(run):
+        raise InputError(
+            f"run={run} has no scores.parquet: its vidsme score has not ended;"
+            " run that command again"
+        )
+    tables = [
+        _read_table(run / f"{name}.parquet")
+        for name in ("scores", "curves", "thumbnails")
+    ]
+    return Run(run, read_json(run / "run.json"), *tables)
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {error}") from error

@@ -1,0 +1,153 @@
+"""Score a batch of clips, each shown forwards and backwards, in one pass.
+
+    forward   video tower once, both directions side by side       -> hidden states
+    rows      only the scored positions are kept                   -> [clip way row width]
+    head      in chunks of rows, each reduced to statistics        -> [clip way row]
+    curves    natural, reversed, differences                       -> [clip row]
+    table     every aggregate of every curve over every slice      -> [clip column]
+
+Nothing of size [row, vocab] outlives a chunk. The two directions of a clip lie next to
+each other on one device, so their difference needs no communication. The functions here
+are pure: `forward` is an argument, and where the arrays live is the caller's business.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import einops
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from vidsme_jax.aggregate import aggregate
+from vidsme_jax.scores import SLICES, families
+from vidsme_jax.statistics import FAMILIES, row_statistics
+
+Head = Callable[[Float[Array, "... width"]], Float[Array, "... vocab"]]
+Forward = Callable[[Any, Any], tuple[Float[Array, "clip way time width"], Head]]
+
+OWN_ARGMAX = -1  # as a target: the row's own most likely token
+_CHUNK_BYTES = 256 * 2**20  # of float32 logits alive at a time
+
+
+class Batch(NamedTuple):
+    """Clips of fixed shape. A user's own forward may read any further fields.
+
+    Attributes:
+        pixels: uint8 frames in natural order.
+        tokens: the text's ids with a gap of zeros where the video goes.
+        start: position of the first video embedding.
+        rows: positions whose next-token distribution is scored; video rows first.
+        targets: token each row should predict, or `OWN_ARGMAX`.
+        masks: which rows belong to each slice; padding belongs to none.
+        mirror: for a video row, the row at which the reversed clip shows the same part of
+            the same frame; any other row points at itself.
+    """
+
+    pixels: UInt8[Array, "clip frame height width 3"]
+    tokens: Int[Array, "clip time"]
+    start: Int[Array, "clip"]
+    rows: Int[Array, "clip row"]
+    targets: Int[Array, "clip row"]
+    masks: Bool[Array, "clip slice row"]
+    mirror: Int[Array, "clip row"]
+
+
+def score_batch(
+    params: Any,
+    forward: Forward,
+    batch: Any,
+    q: Float[Array, "clip"],
+    r: Float[Array, "clip"],
+) -> dict[str, Float[Array, "clip way row"]]:
+    """Return the per-token statistics of both directions, keyed by family.
+
+    Args:
+        params: what `forward` takes first.
+        forward: pure; `forward(params, batch)` gives hidden states of the natural (way 0)
+            and reversed (way 1) clip, and the head that maps them to logits. A model that
+            gives logits at once returns them with the identity.
+        batch: has `rows` and `targets` as in `Batch`.
+        q: Sharma-Mittal order of each clip, the same for both directions.
+        r: Sharma-Mittal degree of each clip.
+    """
+    hidden, head = forward(params, batch)
+    rows = jnp.take_along_axis(hidden, batch.rows[:, None, :, None], axis=2)
+    clips, ways, count, _ = rows.shape
+    vocab = jax.eval_shape(head, rows[:, :, 0]).shape[-1]
+    size = min(count, max(1, _CHUNK_BYTES // (4 * clips * ways * vocab)))
+
+    def statistics(chunk):
+        z, target = head(chunk[0]), jnp.repeat(chunk[1][:, None], ways, axis=1)
+        orders = (jnp.broadcast_to(o[:, None, None], target.shape) for o in (q, r))
+        return row_statistics(z, target, *orders)
+
+    chunks = (_chunked(rows, size), _chunked(batch.targets, size))
+    out = jax.lax.map(statistics, chunks)
+    return {
+        name: einops.rearrange(value, "chunk clip way n -> clip way (chunk n)")[
+            ..., :count
+        ]
+        for name, value in out.items()
+    }
+
+
+def _chunked(values: Array, size: int) -> Array:
+    """Bring [clip …row… ] into chunks of `size` rows along a new leading axis."""
+    axis = 2 if values.ndim == 4 else 1
+    pad = [(0, 0)] * values.ndim
+    pad[axis] = (0, -values.shape[axis] % size)
+    padded = jnp.pad(values, pad)
+    pattern = "c w (k n) d -> k c w n d" if axis == 2 else "c (k n) -> k c n"
+    return einops.rearrange(padded, pattern, n=size)
+
+
+def token_curves(
+    statistics: dict[str, Float[Array, "clip way row"]], mirror: Int[Array, "clip row"]
+) -> dict[str, Float[Array, "clip row"]]:
+    """Return one curve per family of the catalogue from the statistics of both ways."""
+    natural = {name: value[:, 0] for name, value in statistics.items()}
+    reverse = {name: value[:, 1] for name, value in statistics.items()}
+    aligned = jnp.take_along_axis(reverse["sme"], mirror, axis=1)
+    return {
+        "sme": natural["sme"] - reverse["sme"],
+        "sme_aligned": natural["sme"] - aligned,
+        "sme_nat": natural["sme"],
+        "sme_rev": reverse["sme"],
+        **{name: natural[name] for name in FAMILIES},
+        **{f"{name}_diff": natural[name] - reverse[name] for name in FAMILIES},
+    }
+
+
+def score_table(
+    curves: dict[str, Float[Array, "clip row"]],
+    masks: Bool[Array, "clip slice row"],
+    slices: tuple[str, ...] = SLICES,
+) -> Float[Array, "clip column"]:
+    """Return every score, its columns named by `scores.columns(slices)`.
+
+    Args:
+        curves: from `token_curves`.
+        masks: one per slice, in the order of `slices`; an empty one gives NaN.
+        slices: names of the slices.
+    """
+    parts = []
+    for n, name in enumerate(slices):
+        values = jnp.stack([curves[f] for f in families(name)], axis=1)
+        mask = jnp.broadcast_to(masks[:, n, None], values.shape)
+        parts.append(einops.rearrange(aggregate(values, mask), "clip f a -> clip (f a)"))
+    return jnp.concatenate(parts, axis=1)
+
+
+def score_program(
+    forward: Forward, slices: tuple[str, ...], kept: tuple[str, ...]
+) -> Callable[..., tuple[Array, dict[str, Array]]]:
+    """Return run(params, batch, q, r) -> (table, kept token curves), ready to be jitted."""
+
+    def run(params, batch, q, r):
+        statistics = score_batch(params, forward, batch, q, r)
+        curves = token_curves(statistics, batch.mirror)
+        table = score_table(curves, batch.masks, slices)
+        return table, {name: curves[name] for name in kept}
+
+    return run

@@ -1,0 +1,124 @@
+"""Where arrays live: a whole model on every device, or one model across devices.
+
+Both take the same function `run(params, *batch)` whose batch arrays and results lead with
+the clip axis, and both give a `Program` with the same four steps: put the parameters
+once, put each batch ahead of time, run, fetch. No other copies are made, so a run passes
+under `jax.transfer_guard("disallow")`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+
+@dataclass(frozen=True)
+class Program:
+    """A scoring function placed on devices.
+
+    Attributes:
+        run: run(params, *batch) with arrays that were put; returns without waiting.
+        place: sharding of a parameter, given its PartitionSpec over "model" and shape.
+        put_batch: host arrays leading with the clip axis -> arrays for `run`.
+        fetch: results of `run` -> host arrays leading with the clip axis.
+        replicas: a batch's clips must be a multiple of this.
+    """
+
+    run: Callable[..., Any]
+    place: Callable[[P, tuple[int, ...]], NamedSharding]
+    put_batch: Callable[[Any], Any]
+    fetch: Callable[[Any], Any]
+    replicas: int
+
+
+def replicated(function: Callable[..., Any], devices: Sequence[jax.Device]) -> Program:
+    """Run a whole model on each device, over its own clips, by `jax.pmap`.
+
+    Parameters are put once on all devices and passed with `in_axes=None`: placed like
+    that, a call copies none of them.
+    """
+    count = len(devices)
+    mesh = Mesh(np.array(devices), ("data",))
+    everywhere, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+    mapped = jax.pmap(_of_tuple(function), in_axes=(None, 0), devices=devices)
+
+    def put_batch(batch):
+        folded = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+        return jax.device_put(folded, split)
+
+    def fetch(out):
+        return jax.tree.map(
+            lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(out)
+        )
+
+    return Program(mapped, lambda spec, shape: everywhere, put_batch, fetch, count)
+
+
+def partitioned(
+    function: Callable[..., Any],
+    devices: Sequence[jax.Device],
+    model: int,
+    place_params: Callable[[Callable[[P, tuple[int, ...]], NamedSharding]], Any],
+) -> Program:
+    """Run one model over each group of `model` devices, by `jax.jit` and `NamedSharding`.
+
+    Args:
+        function: run(params, *batch).
+        devices: as many as a multiple of `model`.
+        model: devices that share one copy of the parameters.
+        place_params: from `place` to the tree of all parameters' shardings.
+    """
+    if len(devices) % model:
+        raise ValueError(f"{model=} must divide the number of devices, {len(devices)}")
+    mesh = jax.make_mesh(
+        (len(devices) // model, model),
+        ("data", "model"),
+        axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=devices,
+    )
+    split = NamedSharding(mesh, P("data"))
+
+    def place(spec: P, shape: tuple[int, ...]) -> NamedSharding:
+        return NamedSharding(mesh, _fitting(spec, shape, model))
+
+    run = jax.jit(
+        _of_tuple(function),
+        in_shardings=(place_params(place), split),
+        out_shardings=split,
+    )
+    return Program(
+        run,
+        place,
+        lambda batch: jax.device_put(batch, split),
+        jax.device_get,
+        len(devices) // model,
+    )
+
+
+def _of_tuple(function):
+    """Take the batch as one argument, so that its arrays share one placement."""
+    return lambda params, batch: function(params, *batch)
+
+
+def _fitting(spec: P, shape: tuple[int, ...], model: int) -> P:
+    """Keep "model" on the axes that it divides; elsewhere the parameter is copied."""
+    spec = (*spec, *[None] * (len(shape) - len(spec)))
+    return P(
+        *(
+            axis if axis is None or size % model == 0 else None
+            for axis, size in zip(spec, shape, strict=True)
+        )
+    )
+
+
+def pad_clips(batch: Any, count: int) -> Any:
+    """Repeat the last clip until there are `count`, on the host; cut after fetching."""
+
+    def pad(x):
+        return np.concatenate([x, np.repeat(x[-1:], count - len(x), axis=0)])
+
+    return jax.tree.map(pad, batch)
