@@ -1,0 +1,117 @@
+"""Prompts and prepared pixels as the fixed-shape arrays that scoring takes.
+
+One shape for a whole run: the longest prompt decides it, shorter ones are padded on the
+right, where a causal model cannot see. Video rows come first, then the rows that predict
+text; the first of these stands at the last video position again, with a true target.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from vidsme_jax.scoring import OWN_ARGMAX, Batch
+
+_ROUND = 16  # sequence lengths are rounded up to this, so that few shapes exist
+
+
+class PromptLike(Protocol):
+    """Token ids around the video: `models.text.Prompt`."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    answer: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shapes of a run's batches.
+
+    Attributes:
+        frames: frames of a clip.
+        tokens_per_frame: embeddings of a frame.
+        slices: which slices are scored.
+        time: positions of the sequence.
+        text_rows: scored rows that predict text.
+    """
+
+    frames: int
+    tokens_per_frame: int
+    slices: tuple[str, ...]
+    time: int
+    text_rows: int
+
+    @property
+    def video(self) -> int:
+        """Embeddings of a clip."""
+        return self.frames * self.tokens_per_frame
+
+
+def cut(prompt: PromptLike, slices: Sequence[str]) -> PromptLike:
+    """Drop the text that no asked slice depends on; the model is causal."""
+    answer = prompt.answer if "response" in slices else ()
+    needs_text = answer or "instruction" in slices or "response" in slices
+    return replace(prompt, after=prompt.after if needs_text else (), answer=answer)  # type: ignore[type-var]
+
+
+def make_layout(
+    prompts: Sequence[PromptLike],
+    frames: int,
+    tokens_per_frame: int,
+    slices: Sequence[str],
+) -> Layout:
+    """Return the layout that holds all the given prompts."""
+    video = frames * tokens_per_frame
+    texts = [len(p.after) + len(p.answer) for p in (cut(p, slices) for p in prompts)]
+    longest = max(len(p.before) + video + n for p, n in zip(prompts, texts, strict=True))
+    time = -(-longest // _ROUND) * _ROUND
+    return Layout(frames, tokens_per_frame, tuple(slices), time, max(texts))
+
+
+def make_batch(
+    prompts: Sequence[PromptLike],
+    pixels: UInt8[np.ndarray, "clip frame height width 3"],
+    layout: Layout,
+) -> Batch:
+    """Return the arrays of one batch, on the host."""
+    rows = [_row_arrays(cut(prompt, layout.slices), layout) for prompt in prompts]
+    return Batch(pixels, *(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def _row_arrays(prompt: PromptLike, layout: Layout) -> tuple[np.ndarray, ...]:
+    start, video, text = len(prompt.before), layout.video, layout.text_rows
+    tokens = np.zeros(layout.time, np.int32)
+    words = np.int32([*prompt.after, *prompt.answer])
+    tokens[:start] = prompt.before
+    tokens[start + video : start + video + len(words)] = words
+    positions = np.minimum(start + video - 1 + np.arange(text), layout.time - 1)
+    targets = np.zeros(text, np.int32)
+    targets[: len(words)] = words
+    place = np.arange(text)
+    masks = {
+        "instruction": place < len(prompt.after),
+        "response": (place >= len(prompt.after)) & (place < len(words)),
+    }
+    with_video = video if "video" in layout.slices else 0
+    rows = np.concatenate([start + np.arange(with_video), positions])
+    masks = {k: np.concatenate([np.zeros(with_video, bool), m]) for k, m in masks.items()}
+    masks["video"] = np.arange(len(rows)) < with_video
+    return (
+        tokens,
+        np.int32(start),
+        rows.astype(np.int32),
+        np.concatenate([np.full(with_video, OWN_ARGMAX, np.int32), targets]),
+        np.stack([masks[name] for name in layout.slices]),
+        _mirror(layout, with_video, len(rows)),
+    )
+
+
+def _mirror(layout: Layout, with_video: int, rows: int) -> np.ndarray:
+    """Return, for each video row, the row of its frame in the reversed clip."""
+    mirror = np.arange(rows, dtype=np.int32)
+    if with_video:
+        blocks = mirror[:with_video].reshape(layout.frames, layout.tokens_per_frame)
+        mirror[:with_video] = blocks[::-1].reshape(-1).copy()
+    return mirror

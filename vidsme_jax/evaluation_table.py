@@ -1,0 +1,311 @@
+"""From a score table to metrics: every score, blind baseline and control comparison.
+
+Scores are turned round by their orientation in `scores.py`, so that higher means
+member. Only rows with a label and with status ok are evaluated; the rest are counted.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float, Int
+
+from vidsme_jax import scores
+from vidsme_jax.errors import InputError
+from vidsme_jax.evaluation import (
+    EvaluationSettings,
+    best_balanced_accuracy,
+    bootstrap_weights,
+    interval,
+    permutation_p,
+    weighted_metrics,
+)
+
+# What can be read off a file without any model, higher = member by convention: an AUC
+# far from 0.5 on either side means that the two sets differ by themselves.
+BLIND = (
+    "motion",
+    "illumination",
+    "duration",
+    "fps",
+    "width",
+    "height",
+    "frames_total",
+)
+_LABELS = {1: "member", 0: "non_member", -1: "unlabelled"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows of one frame count that can be evaluated: labelled, with status ok.
+
+    Attributes:
+        frames: frames per clip.
+        ids: the rows' ids.
+        member: their labels.
+        unit: index of the row's group; a group under both labels is two units.
+        scores: score columns, higher = member.
+        blind: numbers known without a model, as they are.
+    """
+
+    frames: int
+    ids: list[str]
+    member: Bool[np.ndarray, "row"]
+    unit: Int[np.ndarray, "row"]
+    scores: dict[str, Float[np.ndarray, "row"]]
+    blind: dict[str, Float[np.ndarray, "row"]]
+
+    def take(self, rows: list[int]) -> "Sample":
+        """Return the sample of the given rows only."""
+        return replace(
+            self,
+            ids=[self.ids[k] for k in rows],
+            member=self.member[rows],
+            unit=self.unit[rows],
+            scores={name: values[rows] for name, values in self.scores.items()},
+            blind={name: values[rows] for name, values in self.blind.items()},
+        )
+
+
+def evaluate_table(
+    table: pa.Table,
+    settings: EvaluationSettings,
+    control: pa.Table | None = None,
+) -> list[dict[str, Any]]:
+    """Evaluate every score of a score table, each frame count apart.
+
+    Args:
+        table: a score table; of its columns only `id` and `label` must exist. Without
+            any score of the catalogue, a column `score` (higher = member) is evaluated.
+        settings: see `EvaluationSettings`.
+        control: the same clips under a model that saw none of them, joined by id and
+            frames; its labels are not used.
+
+    Returns:
+        One JSON-able dict per frame count, upwards: `frames`, `counts`, `primary` (its
+        name, or None where the table lacks it), `scores`, `blind`. NaN becomes None,
+        with a `reason` beside it.
+
+    Raises:
+        InputError: labels other than 0, 1 and null.
+    """
+    return [
+        {
+            "frames": sample.frames,
+            "counts": _counts(part, sample),
+            "primary": _primary(sample),
+            "scores": _evaluate_scores(sample, settings, control),
+            "blind": _evaluate_all(sample, sample.blind, settings),
+        }
+        for part, sample in zip(_by_frames(table), samples(table), strict=True)
+    ]
+
+
+def samples(table: pa.Table) -> list[Sample]:
+    """Return the rows that can be evaluated, one sample per frame count, upwards."""
+    return [_sample(part, _labels(part) >= 0) for part in _by_frames(table)]
+
+
+def pair(sample: Sample, control: pa.Table) -> tuple[Sample, Sample]:
+    """Return target and control on the clips that both scored, row by row the same."""
+    found = [_sample(p, np.ones(len(p), bool)) for p in _by_frames(control)]
+    other = next((c for c in found if c.frames == sample.frames), None)
+    place = {name: k for k, name in enumerate(other.ids)} if other else {}
+    target = sample.take([k for k, name in enumerate(sample.ids) if name in place])
+    if not target.ids:
+        return target, target
+    rows = [place[name] for name in target.ids]
+    values = {name: column[rows] for name, column in other.scores.items()}
+    return target, replace(target, scores=values)
+
+
+def _by_frames(table) -> list[pa.Table]:
+    if "frames" not in table.column_names:
+        return [table]
+    kinds = sorted(k for k in pc.unique(table["frames"]).to_pylist() if k is not None)
+    return [table.filter(pc.equal(table["frames"], k)) for k in kinds]
+
+
+def _labels(table) -> Int[np.ndarray, "row"]:
+    """1 member, 0 non-member, -1 unlabelled."""
+    labels = _floats(table["label"])
+    labels = np.where(np.isnan(labels), -1, labels)
+    strange = sorted(set(labels.tolist()) - {1, 0, -1})
+    if strange:
+        raise InputError(f"label={strange[0]:g}, expected 1, 0 or none")
+    return labels.astype(np.int64)
+
+
+def _floats(column) -> Float[np.ndarray, "row"]:
+    return column.cast(pa.float64()).to_numpy()
+
+
+def _status(table) -> np.ndarray:
+    if "status" not in table.column_names:
+        return np.full(len(table), "ok", object)
+    return np.array([str(s) for s in table["status"].to_pylist()], object)
+
+
+def _groups(table) -> list[str]:
+    ids = table["id"].to_pylist()
+    if "group" not in table.column_names:
+        return ids
+    held = table["group"].to_pylist()
+    return [own if g is None else g for g, own in zip(held, ids, strict=True)]
+
+
+def _sample(table, wanted) -> Sample:
+    keep = wanted & (_status(table) == "ok")
+    member = _labels(table) == 1
+    names = [f"{m:d} {g}" for m, g in zip(member, _groups(table), strict=True)]
+    _, unit = np.unique(np.array(names, object), return_inverse=True)
+    frames = int(table["frames"][0].as_py()) if "frames" in table.column_names else 0
+    whole = Sample(
+        frames,
+        table["id"].to_pylist(),
+        member,
+        unit,
+        dict(_oriented(table)),
+        {name: _floats(table[name]) for name in BLIND if _numeric(table, name)},
+    )
+    return whole.take(np.flatnonzero(keep).tolist())
+
+
+def _numeric(table, name) -> bool:
+    kinds = (pa.types.is_floating, pa.types.is_integer)
+    return name in table.column_names and any(k(table[name].type) for k in kinds)
+
+
+def _oriented(table) -> Iterator[tuple[str, np.ndarray]]:
+    catalogue = set(scores.columns())
+    held = [c for c in table.column_names if c in catalogue and _numeric(table, c)]
+    if not held and _numeric(table, "score"):
+        yield "score", _floats(table["score"])
+    for name in held:
+        values = _floats(table[name])
+        yield name, values if scores.higher_is_member(name) else -values
+
+
+def _primary(sample: Sample) -> str | None:
+    if list(sample.scores) == ["score"]:
+        return "score"
+    return scores.PRIMARY if scores.PRIMARY in sample.scores else None
+
+
+def _counts(table, sample: Sample) -> dict[str, Any]:
+    labels, status, groups = (
+        _labels(table),
+        _status(table),
+        np.array(_groups(table), object),
+    )
+    by_label = {name: set(groups[labels == k]) for k, name in _LABELS.items()}
+    return {
+        "rows": len(table),
+        **{name: int(np.sum(labels == k)) for k, name in _LABELS.items()},
+        "status": {
+            s: {
+                n: int(np.sum((status == s) & (labels == k)))
+                for k, n in _LABELS.items()
+            }
+            for s in sorted(set(status))
+        },
+        "groups": {name: len(held) for name, held in by_label.items()},
+        "groups_with_both_labels": len(by_label["member"] & by_label["non_member"]),
+        "evaluated": {
+            "member": int(np.sum(sample.member)),
+            "non_member": int(np.sum(~sample.member)),
+        },
+        "evaluated_groups": {
+            "member": len(np.unique(sample.unit[sample.member])),
+            "non_member": len(np.unique(sample.unit[~sample.member])),
+        },
+    }
+
+
+def _evaluate_all(sample, columns, settings) -> dict[str, dict[str, Any]]:
+    weights = bootstrap_weights(sample.member, sample.unit, settings)
+    return {
+        name: _measure(values, sample.member, weights, settings)
+        for name, values in columns.items()
+    }
+
+
+def _evaluate_scores(sample, settings, control) -> dict[str, dict[str, Any]]:
+    out = _evaluate_all(sample, sample.scores, settings)
+    primary = _primary(sample)
+    if primary:
+        values = sample.scores[primary]
+        p = permutation_p(values, sample.member, sample.unit, settings)
+        out[primary]["p_value"] = _plain(p)
+    if control is None:
+        return out
+    target, other = pair(sample, control)
+    weights = bootstrap_weights(target.member, target.unit, settings)
+    for name in out:
+        out[name]["control"] = _compare(target, other, name, weights, settings)
+    if primary and primary in other.scores:
+        values = other.scores[primary]
+        p = permutation_p(values, target.member, target.unit, settings)
+        out[primary]["control"]["p_value"] = _plain(p)
+    return out
+
+
+def _measure(scores, member, weights, settings) -> dict[str, Any]:
+    """All metrics of one score; a class without rows gives None and a reason."""
+    known = ~np.isnan(scores)
+    held, sides = known & member, known & ~member
+    scores, member, weights = scores[known], member[known], weights[known]
+    areas, hits = weighted_metrics(scores, member, weights, settings.fprs)
+    best, _ = best_balanced_accuracy(scores, member)
+    keys = [f"{fpr:g}" for fpr in settings.fprs]
+    return {
+        **_area(areas, settings),
+        "tpr": {k: _plain(row[0]) for k, row in zip(keys, hits, strict=True)},
+        "tpr_interval": {
+            k: [_plain(x) for x in interval(row[1:], settings.confidence)]
+            for k, row in zip(keys, hits, strict=True)
+        },
+        "best_balanced_accuracy": _plain(best),
+        "members": int(np.sum(held)),
+        "non_members": int(np.sum(sides)),
+        "reason": _reason(held, sides),
+    }
+
+
+def _area(areas, settings, key: str = "auc") -> dict[str, Any]:
+    ends = interval(areas[1:], settings.confidence)
+    return {key: _plain(areas[0]), f"{key}_interval": [_plain(x) for x in ends]}
+
+
+def _compare(target, other, name, weights, settings) -> dict[str, Any]:
+    """The control's AUC, and target minus control on the same resampled groups."""
+    missing = np.full(len(target.ids), np.nan)
+    ours, theirs = target.scores[name], other.scores.get(name, missing)
+    known = ~(np.isnan(ours) | np.isnan(theirs))
+    member, weights = target.member[known], weights[known]
+    ours, _ = weighted_metrics(ours[known], member, weights, ())
+    theirs, _ = weighted_metrics(theirs[known], member, weights, ())
+    return {
+        **_area(theirs, settings),
+        "target_auc": _plain(ours[0]),
+        **_area(ours - theirs, settings, "difference"),
+        "members": int(np.sum(member)),
+        "non_members": int(np.sum(~member)),
+        "reason": _reason(member, ~member),
+    }
+
+
+def _reason(members, non_members) -> str | None:
+    empty = [
+        name
+        for name, held in (("member", members), ("non-member", non_members))
+        if not np.any(held)
+    ]
+    return f"no {' and no '.join(empty)} has a value" if empty else None
+
+
+def _plain(value) -> float | None:
+    return None if np.isnan(value) else float(value)

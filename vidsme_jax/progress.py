@@ -1,0 +1,38 @@
+"""Progress: a bar on a terminal, otherwise one line a minute."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+_EVERY = 60.0  # seconds between lines in a log
+
+
+def say(line: str) -> None:
+    """Print one line for the person who waits, apart from results on stdout."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def progress(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterator[T]:
+    """Yield the items and tell how far they are.
+
+    Args:
+        items: what is left to do.
+        total: how many there are with those already done.
+        what: a short name of the work and its unit, such as "score, batches".
+        done: how many were done before.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=what, total=total, initial=done)
+        return
+    start = last = time.monotonic()
+    for n, item in enumerate(items, done):
+        now = time.monotonic()
+        if now - last >= _EVERY:
+            last = now
+            rate = (n - done) / (now - start)
+            say(f"{what}: {n} of {total}, {rate * 60:.1f} a minute")
+        yield item
