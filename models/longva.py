@@ -73,6 +73,7 @@ def open_longva(directory: Path) -> Port:
         unused_vision_keys(vision, TOWER_PREFIX.replace(".", r"\.")) + (r".*inv_freq",),
         template,
         SYSTEM,
+        "<|im_end|>",
     )
 
 

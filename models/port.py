@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import Rule, load_params, shardings, weight_files
+from vidsme_jax.loading import Rule, load_params, weight_files
 from vidsme_jax.models.text import Prompt, Special, Tokenizer, Video
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
 
@@ -47,6 +47,7 @@ class Port:
         ignored: patterns of tensors that are known and not needed.
         template: pieces around question and video; template(system, question).
         system: the default system message.
+        end_of_turn: the special token that ends an answer.
     """
 
     directory: Path
@@ -57,6 +58,7 @@ class Port:
     ignored: tuple[str, ...]
     template: Callable[[str, str], list[str | Special | Video]]
     system: str
+    end_of_turn: str
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -83,10 +85,6 @@ class Port:
         return load_params(
             self.directory, self.rules, self.ignored, self.abstract, dtype, place
         )
-
-    def shardings(self, place: Callable[..., Any]) -> dict[str, Any]:
-        """Return the tree of every parameter's sharding."""
-        return shardings(self.rules, self.abstract, place)
 
     def fingerprint(self) -> str:
         """Return 16 hex digits over the bytes of configs, tokenizer and weights."""

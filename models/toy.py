@@ -94,11 +94,13 @@ def _write_tokenizer(directory: Path, texts: list[str]) -> int:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=448,
+        vocab_size=512,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    # The template's own words too, or every prompt would spell them in letters.
+    template = [p for p in longva.template(longva.SYSTEM, "") if isinstance(p, str)]
+    tokenizer.train_from_iterator([*texts, *template * 8], trainer)
     tokenizer.add_special_tokens([*_SPECIALS, *(code_token(n) for n in range(CODES))])
     tokenizer.save(str(directory / "tokenizer.json"))
     _write_json(

@@ -157,20 +157,26 @@ def bind(config: VideoLLMConfig, params: dict) -> VideoLLM:
 
 @lru_cache  # one function per config: equal models then share their compiled programs
 def make_forward(
-    config: VideoLLMConfig,
+    config: VideoLLMConfig, natural_only: bool = False
 ) -> Callable[[dict, Batch], tuple[Array, Head]]:
-    """Return forward(params, batch) -> (hidden states of both ways, head)."""
+    """Return forward(params, batch) -> (hidden [clip way time width], head).
+
+    Args:
+        config: of the graph.
+        natural_only: leave the reversed direction out, for training; one way remains.
+    """
+    ways = 1 if natural_only else 2
 
     def forward(params: dict, batch: Batch) -> tuple[Array, Head]:
         model = bind(config, params)
         natural = model.embed_frames(batch.pixels)
-        both = jnp.stack([natural, jnp.flip(natural, axis=1)], axis=1)
+        video = jnp.stack([natural, jnp.flip(natural, axis=1)][:ways], axis=1)
         hidden = model.hidden(
-            einops.rearrange(both, "clip way f t d -> (clip way) (f t) d"),
-            jnp.repeat(batch.tokens, 2, axis=0),
-            jnp.repeat(batch.start, 2, axis=0),
+            einops.rearrange(video, "clip way f t d -> (clip way) (f t) d"),
+            jnp.repeat(batch.tokens, ways, axis=0),
+            jnp.repeat(batch.start, ways, axis=0),
         )
-        hidden = einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=2)
+        hidden = einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=ways)
         return hidden, model.logits
 
     return forward

@@ -105,16 +105,6 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def shardings(
-    rules: tuple[Rule, ...],
-    abstract: Mapping[str, Any],
-    place: Callable[[P, tuple[int, ...]], Any],
-) -> dict[str, Any]:
-    """Return the tree of every parameter's sharding."""
-    shapes = flatten(abstract)
-    return unflatten({r.path: place(r.spec, shapes[r.path].shape) for r in rules})
-
-
 def load_params(
     directory: Path,
     rules: tuple[Rule, ...],

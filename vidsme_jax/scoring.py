@@ -12,6 +12,7 @@ are pure: `forward` is an argument, and where the arrays live is the caller's bu
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import einops
@@ -139,6 +140,7 @@ def score_table(
     return jnp.concatenate(parts, axis=1)
 
 
+@lru_cache  # equal arguments give the same function, and so one compiled program
 def score_program(
     forward: Forward, slices: tuple[str, ...], kept: tuple[str, ...]
 ) -> Callable[..., tuple[Array, dict[str, Array]]]:

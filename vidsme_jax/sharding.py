@@ -6,8 +6,9 @@ once, put each batch ahead of time, run, fetch. No other copies are made, so a r
 under `jax.transfer_guard("disallow")`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -25,26 +26,26 @@ class Program:
         place: sharding of a parameter, given its PartitionSpec over "model" and shape.
         put_batch: host arrays leading with the clip axis -> arrays for `run`.
         fetch: results of `run` -> host arrays leading with the clip axis.
-        replicas: a batch's clips must be a multiple of this.
     """
 
     run: Callable[..., Any]
     place: Callable[[P, tuple[int, ...]], NamedSharding]
     put_batch: Callable[[Any], Any]
     fetch: Callable[[Any], Any]
-    replicas: int
 
 
-def replicated(function: Callable[..., Any], devices: Sequence[jax.Device]) -> Program:
+@lru_cache  # the same function on the same devices is compiled once a process
+def replicated(function: Callable[..., Any], devices: tuple[jax.Device, ...]
+) -> Program:
     """Run a whole model on each device, over its own clips, by `jax.pmap`.
 
     Parameters are put once on all devices and passed with `in_axes=None`: placed like
     that, a call copies none of them.
     """
     count = len(devices)
-    mesh = Mesh(np.array(devices), ("data",))
+    mesh = Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
     everywhere, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
-    mapped = jax.pmap(_of_tuple(function), in_axes=(None, 0), devices=devices)
+    mapped = jax.pmap(_of_tuple(function), in_axes=(None, 0), devices=list(devices))
 
     def put_batch(batch):
         folded = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
@@ -55,14 +56,12 @@ def replicated(function: Callable[..., Any], devices: Sequence[jax.Device]) -> P
             lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(out)
         )
 
-    return Program(mapped, lambda spec, shape: everywhere, put_batch, fetch, count)
+    return Program(mapped, lambda spec, shape: everywhere, put_batch, fetch)
 
 
+@lru_cache
 def partitioned(
-    function: Callable[..., Any],
-    devices: Sequence[jax.Device],
-    model: int,
-    place_params: Callable[[Callable[[P, tuple[int, ...]], NamedSharding]], Any],
+    function: Callable[..., Any], devices: tuple[jax.Device, ...], model: int
 ) -> Program:
     """Run one model over each group of `model` devices, by `jax.jit` and `NamedSharding`.
 
@@ -70,7 +69,6 @@ def partitioned(
         function: run(params, *batch).
         devices: as many as a multiple of `model`.
         model: devices that share one copy of the parameters.
-        place_params: from `place` to the tree of all parameters' shardings.
     """
     if len(devices) % model:
         raise ValueError(f"{model=} must divide the number of devices, {len(devices)}")
@@ -78,25 +76,15 @@ def partitioned(
         (len(devices) // model, model),
         ("data", "model"),
         axis_types=(AxisType.Auto, AxisType.Auto),
-        devices=devices,
+        devices=list(devices),
     )
     split = NamedSharding(mesh, P("data"))
 
     def place(spec: P, shape: tuple[int, ...]) -> NamedSharding:
         return NamedSharding(mesh, _fitting(spec, shape, model))
 
-    run = jax.jit(
-        _of_tuple(function),
-        in_shardings=(place_params(place), split),
-        out_shardings=split,
-    )
-    return Program(
-        run,
-        place,
-        lambda batch: jax.device_put(batch, split),
-        jax.device_get,
-        len(devices) // model,
-    )
+    run = jax.jit(_of_tuple(function), out_shardings=split)
+    return Program(run, place, lambda batch: jax.device_put(batch, split), jax.device_get)
 
 
 def _of_tuple(function):

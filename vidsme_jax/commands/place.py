@@ -1,0 +1,76 @@
+"""Which devices a checkpoint's parameters go to, and in which type."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from vidsme_jax import sharding
+from vidsme_jax.loading import numpy_dtype
+from vidsme_jax.models.port import Port
+from vidsme_jax.progress import say
+
+# A replica needs room for activations beside its parameters.
+_FILL = 0.7
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A checkpoint on the devices of this process.
+
+    Attributes:
+        port: the checkpoint.
+        parallel: replicas or partitioned.
+        dtype: float32 or bfloat16.
+        devices: all local ones.
+        model: devices that share one copy of the parameters.
+    """
+
+    port: Port
+    parallel: str
+    dtype: str
+    devices: tuple[jax.Device, ...]
+    model: int
+
+    @property
+    def replicas(self) -> int:
+        """Copies of the model, each of which takes its own clips."""
+        return len(self.devices) // self.model
+
+    def program(self, function: Callable[..., Any]) -> sharding.Program:
+        """Place a function run(params, *batch)."""
+        if self.parallel == "replicas":
+            return sharding.replicated(function, self.devices)
+        return sharding.partitioned(function, self.devices, self.model)
+
+    def load(self) -> dict[str, Any]:
+        """Put the checkpoint's parameters in place."""
+        place = self.program(lambda params: params).place
+        return self.port.load(numpy_dtype(self.dtype), place)
+
+
+def choose_placement(port: Port, parallel: str, dtype: str) -> Placement:
+    """Resolve `auto`: replicas where a whole model fits on one device, else partitioned."""
+    devices = tuple(jax.local_devices())
+    if dtype == "auto":
+        dtype = "float32" if devices[0].platform == "cpu" else "bfloat16"
+    if parallel == "auto":
+        parallel = "replicas" if _fits(port, dtype, devices[0]) else "partitioned"
+        say(f"{len(devices)} x {devices[0].device_kind}: {parallel}, {dtype}")
+    model = 1 if parallel == "replicas" else _model_axis(port, len(devices))
+    return Placement(port, parallel, dtype, devices, model)
+
+
+def _fits(port: Port, dtype: str, device: jax.Device) -> bool:
+    limit = (device.memory_stats() or {}).get("bytes_limit", math.inf)
+    leaves = jax.tree.leaves(port.abstract)
+    size = sum(leaf.size for leaf in leaves) * numpy_dtype(dtype)(0).itemsize
+    return size < _FILL * limit
+
+
+def _model_axis(port: Port, devices: int) -> int:
+    """Return the most devices, up to all, over which the query heads divide."""
+    heads = port.config.decoder.heads
+    return max(n for n in range(1, devices + 1) if devices % n == 0 and heads % n == 0)

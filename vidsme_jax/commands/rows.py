@@ -1,0 +1,102 @@
+"""The rows of the score table, batch by batch, always with the same column types."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vidsme_jax.data.clips import PreparedBatch
+from vidsme_jax.data.manifest import Row
+from vidsme_jax.motion import Calibration, orders
+
+BASE = pa.schema(
+    [
+        ("id", pa.string()),
+        ("frames", pa.int32()),
+        ("group", pa.string()),
+        ("label", pa.int8()),
+        ("video", pa.string()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("reader", pa.string()),
+        ("frames_total", pa.int64()),
+        ("frame_indices", pa.list_(pa.int64())),
+        ("motion", pa.float64()),
+        ("illumination", pa.float64()),
+        ("q", pa.float64()),
+        ("r", pa.float64()),
+        ("duration", pa.float64()),
+        ("fps", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+
+
+def base_table(
+    rows: list[Row],
+    prepared: PreparedBatch,
+    frames: int,
+    calibration: Calibration | None,
+) -> pa.Table:
+    """Return everything but the scores: who, what was read, and the orders q and r."""
+    records = []
+    for row, facts in zip(rows, prepared.facts, strict=True):
+        record = {name: facts.get(name) for name in BASE.names}
+        record |= facts.get(str(frames), {})
+        record |= {
+            "id": row.id,
+            "frames": frames,
+            "group": row.group,
+            "label": row.label,
+            "video": row.video,
+        }
+        if record["status"] == "ok" and calibration is not None:
+            one = (np.array([record[n]]) for n in ("motion", "illumination"))
+            q, r = orders(calibration, *one)
+            record |= {"q": float(q[0]), "r": float(r[0])}
+        records.append(record)
+    return pa.Table.from_pylist(records, BASE)
+
+
+def other_columns(rows: list[Row]) -> dict[str, pa.Array]:
+    """Return the manifest's further columns, each of one type over all rows.
+
+    A name that the score table uses itself becomes `manifest.NAME`; values that have no
+    common type become JSON text.
+    """
+    names = dict.fromkeys(name for row in rows for name in row.other)
+    out = {}
+    for name in names:
+        own = name in BASE.names or name.count(".") == 2
+        values = [row.other.get(name) for row in rows]
+        out[f"manifest.{name}" if own else name] = _typed(values)
+    return out
+
+
+def _typed(values: list[Any]) -> pa.Array:
+    try:
+        column = pa.array(values)
+        if not pa.types.is_nested(column.type):
+            return column
+    except (pa.ArrowException, OverflowError):
+        pass
+    texts = [None if v is None else json.dumps(v, default=str) for v in values]
+    return pa.array(texts, pa.string())
+
+
+def part_table(
+    base: pa.Table,
+    other: dict[str, pa.Array],
+    rows: range,
+    columns: tuple[str, ...],
+    scores: np.ndarray,
+) -> pa.Table:
+    """Join the rows of a batch with their scores; a row that is not ok has none."""
+    for name, values in other.items():
+        base = base.append_column(name, values.slice(rows.start, len(rows)))
+    bad = np.array([status != "ok" for status in base["status"].to_pylist()])
+    for name, values in zip(columns, scores[: len(rows)].T, strict=True):
+        base = base.append_column(name, pa.array(values, pa.float32(), mask=bad))
+    return base

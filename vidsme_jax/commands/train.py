@@ -1,0 +1,150 @@
+"""`vidsme train`: fine-tune a checkpoint on the rows of a manifest with label 1."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from vidsme_jax.commands.place import choose_placement
+from vidsme_jax.data.batches import make_batch, make_layout
+from vidsme_jax.data.clips import Wanted, prepare_batches
+from vidsme_jax.data.manifest import Row, read_manifests
+from vidsme_jax.errors import InputError
+from vidsme_jax.loading import read_others, save_params
+from vidsme_jax.models import open_port
+from vidsme_jax.models.port import Port
+from vidsme_jax.models.toy import CODES, code_token
+from vidsme_jax.models.video_llm import make_forward
+from vidsme_jax.progress import progress, say
+from vidsme_jax.records import write_json
+from vidsme_jax.training import Sample, TrainSettings, fit, visual_codes
+
+OBJECTIVES = ("text", "text+video")
+_SLICES = ("video", "instruction", "response")
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `vidsme train` was asked for; see its --help.
+
+    Attributes:
+        model: checkpoint to start from.
+        data: manifests; rows with label 1 are trained on.
+        out: the new checkpoint.
+        recipe: of the optimiser.
+        frames: of each clip.
+        objective: of `OBJECTIVES`.
+        root: folder that video paths start from.
+        labels: one label a manifest.
+    """
+
+    model: Path
+    data: tuple[Path, ...]
+    out: Path
+    recipe: TrainSettings
+    frames: int = 16
+    objective: str = "text"
+    root: Path | None = None
+    labels: tuple[int, ...] | None = None
+
+
+def train(request: TrainRequest) -> list[float]:
+    """Fine-tune and write a checkpoint in the layout it came in; return the losses.
+
+    Raises:
+        InputError: wrong input, a clip that cannot be read, an output that exists.
+    """
+    if request.out.exists():
+        raise InputError(f"out={request.out} exists, expected a new directory")
+    labels = None if request.labels is None else list(request.labels)
+    rows = read_manifests(list(request.data), request.root, labels)
+    members = [row for row in rows if row.label == 1]
+    if not members:
+        raise InputError(f"no row of {len(rows)} has label 1, expected members to train on")
+    port = open_port(request.model)
+    codes = _code_ids(port) if request.objective == "text+video" else None
+    gather = _samples(port, members, _pixels(port, members, request.frames), codes)
+    device = jax.local_devices()[0]
+    here = jax.sharding.SingleDeviceSharding(device)
+    params = port.load(np.float32, lambda spec, shape: here)
+    forward = make_forward(port.config, natural_only=True)
+    params, losses = fit(
+        params, forward, gather, len(members), request.recipe, _watch
+    )
+    _write(port, params, request, losses.tolist())
+    say(f"trained on {len(members)} clips: loss {losses[0]:.3f} to {losses[-1]:.3f}")
+    return losses.tolist()
+
+
+def _watch(calls: range) -> Iterable[int]:
+    return progress(calls, len(calls), "train, calls of a few steps")
+
+
+def _code_ids(port: Port) -> np.ndarray:
+    """Return the ids of the visual codes' tokens; they must be in the tokenizer."""
+    return np.array([port.tokenizer.special(code_token(n)) for n in range(CODES)], np.int32)
+
+
+def _pixels(port: Port, rows: list[Row], frames: int) -> np.ndarray:
+    """Decode all clips into memory; training needs every one of them."""
+    wanted = Wanted((frames,), port.processor.size, port.processor.crop)
+    chunks = [rows[n : n + 16] for n in range(0, len(rows), 16)]
+    steps = progress(prepare_batches(chunks, wanted), len(chunks), "decode, batches")
+    pixels = []
+    for chunk, prepared in zip(chunks, steps, strict=True):
+        for row, facts in zip(chunk, prepared.facts, strict=True):
+            if facts["status"] != "ok":
+                raise InputError(f"video={row.video}: {facts['error']}")
+        pixels.append(prepared.pixels[frames])
+    return np.concatenate(pixels)
+
+
+def _samples(
+    port: Port, rows: list[Row], pixels: np.ndarray, codes: np.ndarray | None
+) -> Callable[[np.ndarray], Sample]:
+    """Return the function that gathers the arrays of some rows."""
+    end = port.tokenizer.special(port.end_of_turn)
+    prompts = [port.prompt(row.question, row.answer) for row in rows]
+    # A model learns to end its turn too; scoring leaves that token out.
+    prompts = [replace(p, answer=(*p.answer, end)) for p in prompts]
+    config, frames = port.config, pixels.shape[1]
+    layout = make_layout(prompts, frames, config.tokens_per_frame, _SLICES)
+    area = config.vision.patch * config.pool
+
+    def gather(numbers: np.ndarray) -> Sample:
+        batch = make_batch([prompts[n] for n in numbers], pixels[numbers], layout)
+        answer = batch.masks[:, _SLICES.index("response")].astype(np.float32)
+        weights = answer / answer.sum(axis=1, keepdims=True)
+        if codes is None:
+            return Sample(batch, weights)
+        # The row at one video position learns the code of the next.
+        seen = visual_codes(batch.pixels, config.grid, area)
+        follow = codes[seen].reshape(len(numbers), -1)[:, 1:]
+        batch.targets[:, : follow.shape[1]] = follow
+        weights[:, : follow.shape[1]] = 1 / follow.shape[1]
+        return Sample(batch, weights)
+
+    return gather
+
+
+def _write(port: Port, params: Any, request: TrainRequest, losses: list[float]) -> None:
+    """Write the checkpoint beside its final place, then rename it."""
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=request.out.parent) as folder:
+        new = Path(folder) / "checkpoint"
+        skip = shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json", "*.bin")
+        shutil.copytree(port.directory, new, ignore=skip)
+        others = read_others(port.directory, port.rules, port.abstract)
+        save_params(new / "model.safetensors", params, port.rules, others)
+        recipe = asdict(request.recipe) | {
+            "objective": request.objective,
+            "frames": request.frames,
+            "loss": losses,
+        }
+        write_json(new / "training.json", recipe)
+        new.rename(request.out)
