@@ -21,7 +21,7 @@ from PIL import Image
 from vidsme_jax.data.frames import Clip, read_clip, sample_indices
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.preprocess import preprocess
-from vidsme_jax.motion import illumination, motion
+from vidsme_jax.motion import flow_variance, illumination
 from vidsme_jax.records import replacing
 
 _STRIP_FRAMES, _STRIP_HEIGHT = 6, 54  # of a thumbnail
@@ -140,7 +140,7 @@ def _facts(clip: Clip, samples: dict[int, np.ndarray]) -> dict[str, Any]:
     for n, frames in samples.items():
         facts[str(n)] = {
             "frame_indices": sample_indices(clip.frames_total, n).tolist(),
-            "motion": motion(frames),
+            "motion": flow_variance(frames),
             "illumination": illumination(frames),
         }
     return facts

@@ -67,6 +67,7 @@ class Decoder(nnx.Module):
         angles = rope_angles(x.shape[1], self.config.head_dim, self.config.rope_theta)
         graph, weights = nnx.split(self.layers)
 
+        @jax.checkpoint  # gradients keep one layer's activations, not all layers'
         def step(carry, layer):
             return nnx.merge(graph, layer)(carry, angles), None
 

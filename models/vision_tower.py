@@ -84,7 +84,12 @@ class VisionTower(nnx.Module):
         x = jnp.concatenate([token, x], axis=1) + self.positions[...][None]
         x = self.pre_norm(x).astype(x.dtype)
         graph, weights = nnx.split(self.layers)
-        x, _ = jax.lax.scan(lambda c, w: (nnx.merge(graph, w)(c), None), x, weights)
+
+        @jax.checkpoint  # gradients keep one layer's activations, not all layers'
+        def step(carry, layer):
+            return nnx.merge(graph, layer)(carry), None
+
+        x, _ = jax.lax.scan(step, x, weights)
         return x[:, 1:]
 
 

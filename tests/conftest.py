@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The checkout holds models/ and data/ beside vidsme_jax/: from here the package would be
 # found without its sub-packages. Tests run against what is installed.
 sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
+sys.path.insert(0, str(ROOT / "tests"))  # for reference.py and tools.py
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -16,7 +16,7 @@ _HOME = {
     "renyi": "entropy",
     "sharma_mittal": "entropy",
     "row_statistics": "statistics",
-    "aggregate": "aggregate",
+    "aggregates": "aggregate",
     "min_k": "aggregate",
     "max_k": "aggregate",
     "masked_mean": "aggregate",
@@ -25,7 +25,7 @@ _HOME = {
     "score_table": "scoring",
     "Calibration": "motion",
     "illumination": "motion",
-    "motion": "motion",
+    "flow_variance": "motion",
     "auc": "evaluation",
 }
 

@@ -42,7 +42,7 @@ def max_k(
     return -min_k(-values, mask, percent)
 
 
-def aggregate(
+def aggregates(
     values: Float[Array, "*batch token"], mask: Bool[Array, "*batch token"]
 ) -> Float[Array, "*batch aggregate"]:
     """Return every aggregate of `AGGREGATES`, in that order, from one sort."""

@@ -128,7 +128,7 @@ def bootstrap_weights(
     member: Bool[np.ndarray, "row"],
     unit: Int[np.ndarray, "row"],
     settings: EvaluationSettings,
-) -> Float[np.ndarray, "row 1+resample"]:
+) -> Float[np.ndarray, "row resample"]:
     """Return how often each row occurs: once in column 0, then in each resample.
 
     Units are drawn with replacement within each class, as many as the class has; the

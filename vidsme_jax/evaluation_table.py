@@ -110,13 +110,16 @@ def samples(table: pa.Table) -> list[Sample]:
 
 
 def pair(sample: Sample, control: pa.Table) -> tuple[Sample, Sample]:
-    """Return target and control on the clips that both scored, row by row the same."""
+    """Return target and control on the clips that both scored, row by row the same.
+
+    Joined by id and frames; the labels and groups of both are the target's.
+    """
     found = [_sample(p, np.ones(len(p), bool)) for p in _by_frames(control)]
     other = next((c for c in found if c.frames == sample.frames), None)
-    place = {name: k for k, name in enumerate(other.ids)} if other else {}
+    if other is None:
+        return sample.take([]), sample.take([])
+    place = {name: k for k, name in enumerate(other.ids)}
     target = sample.take([k for k, name in enumerate(sample.ids) if name in place])
-    if not target.ids:
-        return target, target
     rows = [place[name] for name in target.ids]
     values = {name: column[rows] for name, column in other.scores.items()}
     return target, replace(target, scores=values)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 BLUE, ORANGE, GREEN, INK, GRID = "#0072B2", "#D55E00", "#009E73", "#222", "#ddd"
+_Number = int | float | np.number
 _WIDTH = 460  # near its natural size on a phone and in a two-column page
 
 
@@ -47,15 +48,15 @@ class Interval:
 class _Axes:
     """A plot area in pixels and the data range shown in it; `log` for both axes."""
 
-    x: tuple[float, float]
-    y: tuple[float, float]
-    left: float = 56
-    right: float = _WIDTH - 14
-    top: float = 40
-    bottom: float = 260
+    x: tuple[_Number, _Number]
+    y: tuple[_Number, _Number]
+    left: _Number = 56
+    right: _Number = _WIDTH - 14
+    top: _Number = 40
+    bottom: _Number = 260
     log: bool = False
 
-    def _place(self, value, ends, pixels) -> float:
+    def _place(self, value, ends, pixels) -> _Number:
         low, high = ends
         value = min(max(value, low), high)
         if self.log:
@@ -63,7 +64,7 @@ class _Axes:
         share = (value - low) / (high - low) if high > low else 0.5
         return pixels[0] + share * (pixels[1] - pixels[0])
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
+    def at(self, x: _Number, y: _Number) -> tuple[_Number, _Number]:
         """Return the pixel of a data point, moved into the plot area if outside."""
         return (
             self._place(x, self.x, (self.left, self.right)),
@@ -117,7 +118,7 @@ def histogram_figure(
     top = max(1, *(int(c.max()) for c in counts))
     axes = _Axes((edges[0], edges[-1]), (0, top))
     ticks = sorted({0, top // 2, top})
-    body = _frame(axes, np.linspace(edges[0], edges[-1], 5), ticks, label, "clips")
+    body = _frame(axes, _round_ticks(edges[0], edges[-1]), ticks, label, "clips")
     styles = ((BLUE, ""), (ORANGE, "6 3"))
     for count, (colour, dash) in zip(counts, styles, strict=True):
         outline = [(edges[0], 0)]
@@ -154,7 +155,7 @@ def dot_figure(
     body.append(_line(axes, [(0.5, 0), (0.5, 1)], "#777", "4 3", 1.5))
     for k, (label, values) in enumerate(rows):
         middle = 46 + step * (k + 0.5)
-        body.append(_text(188, middle + 4, _cut(label, 29), "end", 11))
+        body.append(_text(188, middle + 4, _cut(label, 32), "end", 11))
         for j, value in enumerate(values):
             body += _dot(axes, value, middle + 14 * (j - (len(values) - 1) / 2), j)
     marks = zip(series, (BLUE, ORANGE), ("circle", "square"), strict=False)
@@ -179,15 +180,16 @@ def line_figure(
     axes = _Axes((0, max(1, len(values) - 1)), (low, high), top=30, bottom=130)
     if width > 1:
         x_label += f", means of {width}"
-    ticks = sorted({0, len(values) // 2, max(1, len(values) - 1)})
-    body = _frame(axes, ticks, sorted({low, 0.0, high}), x_label, y_label)
+    body = _frame(
+        axes, _round_ticks(*axes.x), _round_ticks(low, high), x_label, y_label
+    )
     body.append(_line(axes, [(0, 0), (axes.x[1], 0)], "#777", "4 3"))
     places = np.arange(len(points)) * width
     body += [_line(axes, part, BLUE, "", 1.5) for part in _unbroken(places, points)]
     return _svg(title, 180, body)
 
 
-def _svg(title: str, height: float, body: list[str]) -> str:
+def _svg(title: str, height: _Number, body: list[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img"'
         f' viewBox="0 0 {_WIDTH} {height:.0f}" width="{_WIDTH}" height="{height:.0f}"'
@@ -230,11 +232,11 @@ def _frame(axes: _Axes, x_ticks, y_ticks, x_label: str, y_label: str) -> list[st
     for tick in x_ticks:
         x = axes.at(tick, axes.y[0])[0]
         body.append(_rule(x, axes.top, x, axes.bottom))
-        body.append(_text(x, axes.bottom + 16, f"{tick:.3g}", "middle", 11))
+        body.append(_text(x, axes.bottom + 16, _tick(tick), "middle", 11))
     for tick in y_ticks:
         y = axes.at(axes.x[0], tick)[1]
         body.append(_rule(axes.left, y, axes.right, y))
-        body.append(_text(axes.left - 6, y + 4, f"{tick:.3g}", "end", 11))
+        body.append(_text(axes.left - 6, y + 4, _tick(tick), "end", 11))
     middle = (axes.left + axes.right) / 2
     body.append(_text(middle, axes.bottom + 36, x_label, "middle"))
     y = (axes.top + axes.bottom) / 2
@@ -263,7 +265,7 @@ def _legend(names: list[tuple[str, str]]) -> list[str]:
     return body
 
 
-def _dot(axes: _Axes, value: Interval, y: float, kind: int) -> Iterator[str]:
+def _dot(axes: _Axes, value: Interval, y: _Number, kind: int) -> Iterator[str]:
     if value.value is None:
         yield _text(axes.left + 6, y + 4, "no value", size=11)
         return
@@ -280,7 +282,7 @@ def _dot(axes: _Axes, value: Interval, y: float, kind: int) -> Iterator[str]:
 
 
 def _steps(curve: Curve) -> Iterator[tuple[float, float]]:
-    """Corners of the step ROC: up at the old FPR, then right."""
+    """Corners of the step ROC: right, then up; ties are not interpolated either."""
     before = curve.tpr[0]
     for x, y in zip(curve.fpr, curve.tpr, strict=True):
         yield x, before
@@ -288,10 +290,24 @@ def _steps(curve: Curve) -> Iterator[tuple[float, float]]:
         before = y
 
 
-def _decades(low: float) -> list[float]:
+def _decades(low: _Number) -> list[float]:
     """Ticks of a logarithmic axis from `low` to 1: both ends and the powers of ten."""
     powers = [10.0**-k for k in range(8)]
-    return [low, *sorted(p for p in powers if p > 1.5 * low)]
+    return [float(low), *sorted(p for p in powers if p > 1.5 * low)]
+
+
+def _tick(value: _Number) -> str:
+    return f"{value:g}" if abs(float(value)) >= 1000 else f"{value:.3g}"
+
+
+def _round_ticks(low: _Number, high: _Number) -> list[_Number]:
+    """A few multiples of 1, 2 or 5 times a power of ten."""
+    if not high > low:
+        return [low]
+    power = 10.0 ** math.floor(math.log10((high - low) / 3))
+    fits = (k * power for k in (5, 2) if (high - low) / (k * power) >= 3)
+    step = next(fits, power)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from vidsme_jax.opencv import cv2
 _FARNEBACK = (0.5, 3, 15, 3, 5, 1.2, 0)
 
 
-def motion(frames: UInt8[np.ndarray, "frame height width 3"]) -> float:
+def flow_variance(frames: UInt8[np.ndarray, "frame height width 3"]) -> float:
     """Return the mean over consecutive frames of the variance of the optical flow.
 
     Population variance over all pixels and both components together, in square pixels of

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from vidsme_jax.aggregate import aggregate
+from vidsme_jax.aggregate import aggregates
 from vidsme_jax.scores import SLICES, families
 from vidsme_jax.statistics import FAMILIES, row_statistics
 
@@ -136,7 +136,7 @@ def score_table(
     for n, name in enumerate(slices):
         values = jnp.stack([curves[f] for f in families(name)], axis=1)
         mask = jnp.broadcast_to(masks[:, n, None], values.shape)
-        parts.append(einops.rearrange(aggregate(values, mask), "clip f a -> clip (f a)"))
+        parts.append(einops.rearrange(aggregates(values, mask), "clip f a -> clip (f a)"))
     return jnp.concatenate(parts, axis=1)
 
 

@@ -1,0 +1,419 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from vidsme_jax import scores
+from vidsme_jax.errors import InputError
+from vidsme_jax.evaluation import (
+    EvaluationSettings,
+    auc,
+    best_balanced_accuracy,
+    bootstrap_weights,
+    interval,
+    permutation_p,
+    roc,
+    roc_band,
+    tpr_at_fpr,
+    weighted_metrics,
+)
+from vidsme_jax.evaluation_table import evaluate_table, pair, samples
+
+SMALL = EvaluationSettings(bootstrap=200, permutations=199)
+NAN = math.nan
+
+
+def test_auc_needs_no_jax():
+    code = (
+        "import sys; import vidsme_jax.evaluation;"
+        "raise SystemExit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-P", "-c", code]).returncode == 0
+
+
+def test_known_curve():
+    values = np.array([4.0, 3.0, 2.0, 2.0, 1.0])
+    labels = np.array([1, 0, 1, 0, 0])
+    fpr, tpr, thresholds = roc(values, labels)
+    np.testing.assert_allclose(fpr, [0, 0, 1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(tpr, [0, 0.5, 0.5, 1, 1])
+    np.testing.assert_allclose(thresholds, [np.inf, 4, 3, 2, 1])
+    # Pairs: (4 beats all three) + (2 beats 1, ties with 2) = 4.5 of 6.
+    assert auc(values, labels) == pytest.approx(4.5 / 6)
+
+
+@pytest.mark.parametrize(("better", "expected"), [(1, 1.0), (-1, 0.0), (0, 0.5)])
+def test_auc_of_separated_and_constant_scores(better, expected):
+    labels = np.array([1, 1, 0, 0, 0])
+    assert auc(better * labels.astype(float), labels) == expected
+
+
+@pytest.mark.parametrize("levels", [3, 10, 10_000])
+def test_against_sklearn_with_ties(rng, levels):
+    for n in (5, 60, 301):
+        labels = np.append(rng.integers(0, 2, n), [0, 1])
+        values = rng.integers(0, levels, n + 2).astype(float) + labels
+        assert auc(values, labels) == pytest.approx(roc_auc_score(labels, values))
+        expected = roc_curve(labels, values, drop_intermediate=False)
+        for ours, theirs in zip(roc(values, labels), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs)
+
+
+def test_tpr_is_read_off_the_steps():
+    values, labels = np.arange(20.0), np.tile([0, 1], 10)
+    for fpr, expected in [(0.0, 0.1), (0.0999, 0.1), (0.1, 0.2), (0.3, 0.4), (1.0, 1)]:
+        assert tpr_at_fpr(values, labels, fpr) == pytest.approx(expected)
+
+
+def test_tpr_rule_survives_rounding():
+    # 0.29 * 100 is 28.999999999999996 in floats; 29 of 100 false positives are allowed.
+    labels = np.array([0] * 100 + [1] * 30)
+    values = np.append(np.arange(100.0), np.full(30, 70.5))
+    assert tpr_at_fpr(values, labels, 0.29) == 1
+    assert tpr_at_fpr(values, labels, 0.2899) == 0
+
+
+def test_best_balanced_accuracy_is_the_best_threshold(rng):
+    labels = rng.integers(0, 2, 40)
+    values = rng.normal(size=40) + labels
+    best, threshold = best_balanced_accuracy(values, labels)
+
+    def balanced(t):
+        called = values >= t
+        return (called[labels == 1].mean() + (~called[labels == 0]).mean()) / 2
+
+    assert best == pytest.approx(max(balanced(t) for t in values))
+    assert best == pytest.approx(balanced(threshold))
+
+
+def test_weighted_metrics_against_repeated_rows(rng):
+    member = np.arange(30) % 3 == 0
+    values = rng.integers(0, 8, 30) + member * 1.0
+    weights = rng.integers(0, 4, (30, 25)).astype(np.float32)
+    areas, hits = weighted_metrics(values, member, weights, (0.05, 0.3))
+    for k in range(25):
+        count = weights[:, k].astype(int)
+        repeated = np.repeat(values, count), np.repeat(member, count)
+        assert areas[k] == pytest.approx(roc_auc_score(repeated[1], repeated[0]))
+        fpr, tpr, _ = roc_curve(repeated[1], repeated[0], drop_intermediate=False)
+        for j, limit in enumerate((0.05, 0.3)):
+            assert hits[j, k] == pytest.approx(tpr[fpr <= limit + 1e-9].max())
+
+
+def test_weighted_metrics_in_chunks(rng, monkeypatch):
+    member = np.arange(20) % 2 == 0
+    values = rng.normal(size=20)
+    weights = bootstrap_weights(member, np.arange(20), SMALL)
+    whole = weighted_metrics(values, member, weights, (0.1,))
+    monkeypatch.setattr("vidsme_jax.evaluation._CHUNK", 20 * 7)
+    for one, other in zip(
+        whole, weighted_metrics(values, member, weights, (0.1,)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_resamples_keep_groups_together_and_classes_apart():
+    member = np.array([True] * 7 + [False] * 6)
+    unit = np.array([0, 0, 0, 1, 1, 2, 3, 4, 4, 5, 5, 6, 6])
+    weights = bootstrap_weights(member, unit, SMALL)
+    np.testing.assert_array_equal(weights[:, 0], 1)
+    for k in range(7):
+        rows = weights[unit == k]
+        np.testing.assert_array_equal(rows, np.broadcast_to(rows[0], rows.shape))
+    first = [np.flatnonzero(unit == k)[0] for k in range(7)]
+    np.testing.assert_array_equal(weights[first[:4]].sum(0), 4)
+    np.testing.assert_array_equal(weights[first[4:]].sum(0), 3)
+    assert len(np.unique(weights[:, 1:], axis=1).T) > 10
+
+
+def test_grouped_interval_is_wider_than_that_of_independent_rows(rng):
+    base, member = rng.normal(size=20), np.arange(20) % 2 == 0
+    values, labels = np.repeat(base, 8), np.repeat(member, 8)
+    widths = []
+    for unit in (np.repeat(np.arange(20), 8), np.arange(160)):
+        weights = bootstrap_weights(labels, unit, SMALL)
+        low, high = interval(weighted_metrics(values, labels, weights, ())[0][1:], 0.95)
+        widths.append(high - low)
+    assert widths[0] > 2 * widths[1]
+
+
+def test_interval_covers_the_true_auc(rng):
+    # Normal scores, members shifted by 1: the true AUC is Phi(1 / sqrt 2).
+    truth, covered = 0.7602, 0
+    member = np.arange(80) % 2 == 0
+    for seed in range(100):
+        values = rng.normal(size=80) + member
+        settings = EvaluationSettings(bootstrap=200, seed=seed)
+        weights = bootstrap_weights(member, np.arange(80), settings)
+        low, high = interval(weighted_metrics(values, member, weights, ())[0][1:], 0.95)
+        covered += low <= truth <= high
+    assert 86 <= covered <= 100
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_p_value_is_calibrated_over_groups(rng, size):
+    # Rows of a group share their score: counting them as independent would be rejected.
+    member = np.repeat(np.arange(24) % 2 == 0, size)
+    unit = np.repeat(np.arange(24), size)
+    p = np.array(
+        [
+            permutation_p(np.repeat(rng.normal(size=24), size), member, unit, SMALL)
+            for _ in range(300)
+        ]
+    )
+    for level in (0.05, 0.2, 0.5):
+        assert abs(np.mean(p <= level) - level) < 0.08
+    assert np.mean(p) == pytest.approx(0.5, abs=0.07)
+
+
+def test_p_value_by_enumeration():
+    # Of the 6 ways to call two of four units members, one reaches AUC 1.
+    values, member = (
+        np.array([4.0, 3.0, 2.0, 1.0]),
+        np.array([True, True, False, False]),
+    )
+    settings = EvaluationSettings(permutations=6000)
+    p = permutation_p(values, member, np.arange(4), settings)
+    assert p == pytest.approx(1 / 6, abs=0.02)
+    assert permutation_p(-values, member, np.arange(4), settings) == 1
+
+
+def test_p_value_of_unequal_groups_counts_rows():
+    # Two members of three and one rows, two others of one row: brute force over all 6.
+    values = np.array([5.0, 5.0, 1.0, 4.0, 2.0, 3.0])
+    unit = np.array([0, 0, 0, 1, 2, 3])
+    member = unit < 2
+    observed = roc_auc_score(member, values)
+    ways = [(a, b) for a in range(4) for b in range(a)]
+    reached = np.mean(
+        [roc_auc_score(np.isin(unit, w), values) >= observed - 1e-12 for w in ways]
+    )
+    assert 0 < reached < 1
+    settings = EvaluationSettings(permutations=6000)
+    assert permutation_p(values, member, unit, settings) == pytest.approx(
+        reached, abs=0.03
+    )
+
+
+def test_nan_rows_are_left_out_and_infinities_sort():
+    values = np.array([np.inf, 3.0, NAN, 2.0, -np.inf, NAN])
+    labels = np.array([1, 0, 1, 1, 0, 0])
+    assert auc(values, labels) == pytest.approx(3 / 4)
+    assert roc(values, labels)[2].tolist() == [np.inf, np.inf, 3, 2, -np.inf]
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [0, 0]])
+def test_one_class_is_nan(labels):
+    values, labels = np.array([1.0, 2.0]), np.array(labels)
+    assert math.isnan(auc(values, labels))
+    assert math.isnan(tpr_at_fpr(values, labels, 0.1))
+    assert math.isnan(best_balanced_accuracy(values, labels)[0])
+    assert math.isnan(permutation_p(values, labels == 1, np.arange(2), SMALL))
+
+
+def test_no_rows_are_nan():
+    assert math.isnan(auc(np.array([NAN]), np.array([1])))
+
+
+def test_other_labels_are_refused():
+    with pytest.raises(ValueError, match="expected 0 and 1"):
+        auc(np.array([1.0, 2.0]), np.array([1, 2]))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bootstrap": 0}, {"confidence": 1.0}, {"fprs": (1.5,)}]
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        EvaluationSettings(**wrong)
+
+
+def make_table(rng, n=24, frames=(16,), **changed):
+    total = n * len(frames)
+    label = [k % 2 for k in range(total)]
+    columns = {
+        "id": [f"clip-{k % n}" for k in range(total)],
+        "frames": [f for f in frames for _ in range(n)],
+        "group": [f"video-{k % n // 2 * 2 + k % 2}" for k in range(total)],
+        "label": label,
+        "status": ["ok"] * total,
+        "motion": rng.normal(size=total),
+        "illumination": rng.normal(size=total),
+        "video.sme.mean": rng.normal(size=total) - 3.0 * np.array(label),
+        "video.logp.mean": rng.normal(size=total) + 3.0 * np.array(label),
+    }
+    return pa.table(columns | changed)
+
+
+def test_orientation_is_applied(rng):
+    (found,) = evaluate_table(make_table(rng), SMALL)
+    assert found["primary"] == scores.PRIMARY
+    for name in ("video.sme.mean", "video.logp.mean"):
+        assert found["scores"][name]["auc"] > 0.9
+    assert set(found["blind"]) == {"motion", "illumination"}
+    assert found["scores"]["video.sme.mean"]["p_value"] <= 0.05
+    assert "p_value" not in found["scores"]["video.logp.mean"]
+
+
+def test_blind_numbers_are_taken_as_they_are(rng):
+    table = make_table(rng, motion=[float(k % 2) for k in range(24)])
+    assert evaluate_table(table, SMALL)[0]["blind"]["motion"]["auc"] == 1
+    table = make_table(rng, motion=[-float(k % 2) for k in range(24)])
+    assert evaluate_table(table, SMALL)[0]["blind"]["motion"]["auc"] == 0
+
+
+def test_interval_in_the_table_is_that_of_the_columns_alone(rng):
+    table = make_table(rng)
+    found = evaluate_table(table, SMALL)[0]["scores"]["video.logp.mean"]
+    (sample,) = samples(table)
+    weights = bootstrap_weights(sample.member, sample.unit, SMALL)
+    values = sample.scores["video.logp.mean"]
+    expected = [
+        roc_auc_score(sample.member, values, sample_weight=weights[:, k])
+        for k in range(1, 201)
+    ]
+    np.testing.assert_allclose(
+        found["auc_interval"], np.quantile(expected, [0.025, 0.975])
+    )
+
+
+def test_rows_left_out_are_counted_by_label(rng):
+    values = [None, NAN, np.inf, *np.linspace(0, 1, 21)]
+    status = ["ok"] * 20 + ["decode_error", "timeout", "timeout", "ok"]
+    label = [k % 2 for k in range(23)] + [None]
+    table = make_table(
+        rng, **{"video.sme.mean": values, "status": status, "label": label}
+    )
+    (found,) = evaluate_table(table, SMALL)
+    counts = found["counts"]
+    assert (counts["member"], counts["non_member"], counts["unlabelled"]) == (11, 12, 1)
+    assert counts["status"]["timeout"] == {
+        "member": 1,
+        "non_member": 1,
+        "unlabelled": 0,
+    }
+    assert counts["evaluated"] == {"member": 10, "non_member": 10}
+    primary = found["scores"]["video.sme.mean"]
+    assert (primary["members"], primary["non_members"]) == (9, 9)
+
+
+def test_each_frame_count_is_evaluated_apart(rng):
+    table = make_table(rng, frames=(32, 8))
+    both = evaluate_table(table, SMALL)
+    assert [one["frames"] for one in both] == [8, 32]
+    alone = evaluate_table(table.slice(24), SMALL)
+    assert alone[0]["frames"] == 8 and alone[0] == both[0]
+
+
+def test_a_class_without_values_gives_a_reason(rng):
+    values = [1.0 if k % 2 else NAN for k in range(24)]
+    table = make_table(rng, **{"video.sme.mean": values})
+    found = evaluate_table(table, SMALL)[0]["scores"]["video.sme.mean"]
+    assert found["auc"] is None and found["auc_interval"] == [None, None]
+    assert found["p_value"] is None
+    assert found["reason"] == "no non-member has a value"
+    assert (found["members"], found["non_members"]) == (12, 0)
+
+
+@pytest.mark.parametrize("label", [[None] * 24, [1] * 24])
+def test_tables_without_both_classes_do_not_crash(rng, label):
+    (found,) = evaluate_table(make_table(rng, label=label), SMALL)
+    assert found["scores"]["video.sme.mean"]["auc"] is None
+    assert "no non-member" in found["scores"]["video.sme.mean"]["reason"]
+
+
+def test_group_under_both_labels_is_counted(rng):
+    table = make_table(rng, group=["same"] * 4 + [f"g{k}" for k in range(20)])
+    (found,) = evaluate_table(table, SMALL)
+    assert found["counts"]["groups_with_both_labels"] == 1
+    assert found["counts"]["evaluated_groups"] == {"member": 11, "non_member": 11}
+
+
+def test_other_labels_in_a_table_are_refused(rng):
+    with pytest.raises(InputError, match="label=2"):
+        evaluate_table(make_table(rng, label=[2] * 24), SMALL)
+
+
+def test_own_scores_need_three_columns_only():
+    table = pa.table(
+        {
+            "id": ["a", "b", "c", "d"],
+            "label": [1, 1, 0, 0],
+            "score": [4.0, 3.0, 2.0, 1.0],
+        }
+    )
+    (found,) = evaluate_table(table, SMALL)
+    assert found["primary"] == "score" and found["scores"]["score"]["auc"] == 1
+
+
+def test_columns_outside_the_catalogue_are_not_scores(rng):
+    extra = {"my.own.column": np.ones(24), "evil.sme.mean": np.ones(24)}
+    (found,) = evaluate_table(make_table(rng, **extra), SMALL)
+    assert set(found["scores"]) == {"video.sme.mean", "video.logp.mean"}
+
+
+def test_control_is_paired_by_id_whatever_the_order(rng):
+    table = make_table(rng)
+    name = "video.logp.mean"
+    moved = rng.permutation(24)
+    control = make_table(rng, label=[None] * 24).take(moved)
+    found = evaluate_table(table, SMALL, control)[0]["scores"][name]
+    expected = auc(
+        control.take(np.argsort(moved))[name].to_numpy(), np.array(table["label"])
+    )
+    assert found["control"]["auc"] == pytest.approx(expected)
+    assert found["control"]["difference"] == pytest.approx(found["auc"] - expected)
+    same = evaluate_table(table, SMALL, table.take(moved))[0]["scores"][name]["control"]
+    assert same["difference_interval"] == [0, 0]
+
+
+def test_paired_interval_is_that_of_the_same_resamples(rng):
+    table = make_table(rng, **{"video.logp.mean": rng.normal(size=24)})
+    control = make_table(rng, **{"video.logp.mean": rng.normal(size=24)})
+    found = evaluate_table(table, SMALL, control)[0]["scores"]["video.logp.mean"]
+    (target,), (other,) = samples(table), samples(control)
+    weights = bootstrap_weights(target.member, target.unit, SMALL)
+    differences = [
+        roc_auc_score(target.member, target.scores["video.logp.mean"], sample_weight=w)
+        - roc_auc_score(target.member, other.scores["video.logp.mean"], sample_weight=w)
+        for w in weights.T[1:]
+    ]
+    np.testing.assert_allclose(
+        found["control"]["difference_interval"],
+        np.quantile(differences, [0.025, 0.975]),
+        atol=1e-12,
+    )
+
+
+def test_control_compares_common_clips_only(rng):
+    table, control = make_table(rng), make_table(rng).slice(4)
+    (sample,) = samples(table)
+    target, other = pair(sample, control)
+    assert target.ids == other.ids == [f"clip-{k}" for k in range(4, 24)]
+    found = evaluate_table(table, SMALL, control)[0]["scores"][scores.PRIMARY][
+        "control"
+    ]
+    assert (found["members"], found["non_members"]) == (10, 10)
+    assert found["target_auc"] == pytest.approx(
+        auc(target.scores[scores.PRIMARY], target.member)
+    )
+
+
+def test_control_of_other_frames_gives_a_reason(rng):
+    control = make_table(rng, frames=(4,))
+    found = evaluate_table(make_table(rng), SMALL, control)[0]["scores"][scores.PRIMARY]
+    assert found["control"]["auc"] is None
+    assert found["control"]["reason"] == "no member and no non-member has a value"
+
+
+def test_roc_band_holds_the_curve(rng):
+    (sample,) = samples(make_table(rng, n=80))
+    values, grid = rng.normal(size=80), (0.05, 0.2, 0.5, 1.0)
+    low, high = roc_band(values, sample.member, sample.unit, grid, SMALL)
+    middle = [tpr_at_fpr(values, sample.member, fpr) for fpr in grid]
+    assert np.all(low <= middle) and np.all(middle <= high)
+    assert low[-1] == high[-1] == 1 and np.all(np.diff(low) >= 0)

@@ -1,0 +1,356 @@
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vidsme_jax import figures, findings, report
+from vidsme_jax.evaluation import EvaluationSettings, settings_dict
+from vidsme_jax.evaluation_table import evaluate_table
+from vidsme_jax.figures import Curve, Interval
+from vidsme_jax.records import Run
+from vidsme_jax.report_sections import build, distinct
+
+SMALL = EvaluationSettings(bootstrap=100, permutations=199)
+HOSTILE = '<script>alert("1")</script>|`x`\'" onload=y&\x00\n[a](b)'
+JPEG = b"\xff\xd8\xff\xe0 not decoded here"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def make_run(seed=0, effect=3.0, n=40, frames=(16,), name="run", **changed):
+    rng = np.random.default_rng(seed)
+    total = n * len(frames)
+    label = np.arange(total) % 2
+    keys = {
+        "id": [f"clip-{k % n}" for k in range(total)],
+        "frames": [f for f in frames for _ in range(n)],
+    }
+    table = {
+        **keys,
+        "group": keys["id"],
+        "label": label.tolist(),
+        "status": ["ok"] * total,
+        "motion": rng.normal(size=total),
+        "video.sme.mean": rng.normal(size=total) - effect * label,
+        "response.logp.mean": rng.normal(size=total) + effect * label,
+    }
+    table = {k: v for k, v in (table | changed).items() if v is not None}
+    keys["id"] = table["id"]
+    curves = [[0.1, -0.2, float(k)] for k in range(total)]
+    return Run(
+        Path(name),
+        {"settings": {"model": "tiny", "slices": ["video"]}, "settings_hash": "ab12"},
+        pa.table(table),
+        pa.table(keys | {"video.sme": pa.array(curves, pa.list_(pa.float32()))}),
+        pa.table(keys | {"thumbnail": pa.array([JPEG] * total, pa.binary())}),
+    )
+
+
+def make_result(*runs, control=None, settings=SMALL):
+    return {
+        "settings": settings_dict(settings),
+        "control": None if control is None else control.path.name,
+        "runs": [
+            {
+                "name": run.path.name,
+                "path": str(run.path),
+                "info": run.info,
+                "frames": evaluate_table(
+                    run.table, settings, None if control is None else control.table
+                ),
+            }
+            for run in runs
+        ],
+    }
+
+
+def answer(run, control=None):
+    result = make_result(run, control=control)
+    (unit,) = findings.units(result)
+    found = findings.answer(unit, result)
+    return found.lead, " ".join(found.notes)
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.seen, self.links, self.attributes, self.words = set(), [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def hostile_run():
+    run = make_run(
+        name=HOSTILE.replace("/", ""),
+        id=[HOSTILE + str(k) for k in range(40)],
+        status=[HOSTILE] * 3 + ["ok"] * 37,
+    )
+    run.info["settings"][HOSTILE] = {"value": HOSTILE}
+    return run
+
+
+def test_hostile_text_is_escaped_in_html():
+    run = hostile_run()
+    page = build(make_result(run, control=run), [run], run)
+    text = report.render_html(page)
+    tags = Tags(text)
+    assert "script" not in tags.seen and "a" not in tags.seen
+    assert not [name for name in tags.attributes if name.startswith("on")]
+    assert any("<script>" in word for word in tags.words)  # it is there, as text
+    assert text.count("<svg") == text.count("</svg>") == 10
+
+
+def test_page_needs_no_network():
+    run = make_run()
+    text = report.render_html(build(make_result(run), [run], None))
+    tags = Tags(text)
+    assert len(tags.links) == 6  # one thumbnail a clip, and nothing else
+    assert all(link.startswith("data:image/jpeg;base64,") for link in tags.links)
+    assert "url(" not in text and "@import" not in text
+
+
+def test_hostile_text_is_escaped_in_markdown():
+    run = hostile_run()
+    text = report.render_markdown(build(make_result(run, control=run), [run], run))
+    assert "<" not in text
+    assert "alert" in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+    links = re.findall(r"(?<!\\)\]\((.*?)\)", text)
+    assert links and all(re.fullmatch(r"figures/[\w-]+\.svg", link) for link in links)
+
+
+def test_hostile_text_is_escaped_in_every_figure():
+    values = np.array([0.0, 1.0, 2.0])
+    drawn = [
+        figures.roc_figure(HOSTILE, [Curve(HOSTILE, values / 2, values / 2)], 3, 3),
+        figures.histogram_figure(HOSTILE, values, values, HOSTILE),
+        figures.dot_figure(HOSTILE, [(HOSTILE, [Interval(0.5, 0.4, 0.6)])], (HOSTILE,)),
+        figures.line_figure(HOSTILE, values, HOSTILE, HOSTILE),
+    ]
+    for svg in drawn:
+        root = ElementTree.fromstring(svg)
+        assert root.get("role") == "img"
+        assert root.find(f"{SVG}title").text.startswith('<script>alert("1")')
+        assert root.find(f".//{SVG}script") is None
+
+
+def test_order_of_sections():
+    run = make_run()
+    page = build(make_result(run), [run], None)
+    assert [s.title.split()[0] for s in page.sections] == [
+        "Answer", "Scores", "Without", "Figures", "Clips", "All", "Settings"
+    ]  # fmt: skip
+
+
+def test_answer_separates_and_names_what_limits_it():
+    status = ["decode_error"] * 3 + ["ok"] * 37
+    lead, notes = answer(make_run(effect=1.5, status=status))
+    assert "separates members from non-members: AUC 0." in lead
+    assert "lies above 0.5; permutation p = 0.005; 19 members, 18 non-members" in lead
+    assert "No control run was given" in notes
+    assert "1/18; TPR at 1 % and 5 % is the TPR at zero false positives" in notes
+    assert "1 members and 2 non-members with status decode_error" in notes
+
+
+def test_answer_does_not_separate():
+    lead, notes = answer(make_run(effect=0))
+    assert "does not separate members from non-members" in lead
+    assert "contains 0.5" in lead
+    assert "No row was left out" in notes
+
+
+def test_answer_below_one_half():
+    lead, _ = answer(make_run(effect=-3))
+    assert "does not separate members as expected" in lead and "lies below 0.5" in lead
+
+
+def test_constant_score_contains_one_half():
+    lead, _ = answer(make_run(**{"video.sme.mean": [1.0] * 40}))
+    assert "does not separate" in lead and "0.500 to 0.500, which contains 0.5" in lead
+    assert "permutation p = 1;" in lead
+
+
+def test_answer_when_interval_and_p_disagree():
+    run = make_run()
+    result = make_result(run)
+    result["runs"][0]["frames"][0]["scores"]["video.sme.mean"]["p_value"] = 0.2
+    found = findings.answer(findings.units(result)[0], result)
+    assert "does not clearly separate" in found.lead
+
+
+def test_answer_without_the_primary_score():
+    lead, _ = answer(make_run(**{"video.sme.mean": None}))
+    assert "video.sme.mean is not in this run" in lead
+
+
+def test_answer_without_values_gives_the_reason():
+    lead, notes = answer(make_run(**{"video.sme.mean": [None, 1.0] * 20}))
+    assert "cannot be evaluated: no non-member has a value" in lead
+    assert "0 members and 20 non-members without a value of the primary" in notes
+
+
+def test_perfect_separation_is_not_called_certain():
+    _, notes = answer(make_run(effect=100))
+    assert "has no width" in notes
+
+
+@pytest.mark.parametrize(("effect", "shift"), [(0, False), (3, True), (-3, True)])
+def test_control_that_tells_the_sets_apart_is_named(effect, shift):
+    _, notes = answer(make_run(effect=1.5), make_run(1, effect=effect, name="base"))
+    assert "Control run base: AUC" in notes
+    assert ("rather than of training" in notes) == shift
+    assert ("does not exceed the control" in notes) == (effect == 3)
+
+
+def test_control_with_the_same_effect_leaves_no_difference():
+    _, notes = answer(make_run(effect=1), make_run(1, effect=1, name="base"))
+    assert "The target does not exceed the control" in notes
+
+
+def test_blind_baseline_that_separates_is_named():
+    _, notes = answer(make_run(motion=[k % 2 + 0.01 * k for k in range(40)]))
+    assert "differ without any model: motion with AUC 1.000" in notes
+
+
+def test_few_groups_and_contradicting_labels_are_named():
+    _, notes = answer(make_run(group=["a"] * 20 + ["b"] * 20))
+    assert "fewer than 10 groups" in notes and "2 groups stand under both" in notes
+
+
+def test_clips_are_the_most_member_like():
+    values = [float(k) for k in range(40)]  # lower = member
+    run = make_run(**{"video.sme.mean": [*values[:-1], None]})
+    page = build(make_result(run), [run], None)
+    clips = next(s.clips for s in page.sections if s.title == "Clips")
+    assert [clip.id for clip in clips] == [f"clip-{k}" for k in range(6)]
+    assert clips[1].text == "member, video.sme.mean = 1"
+    assert clips[0].thumbnail and clips[0].curve
+
+
+@pytest.mark.parametrize("data", [None, b"<svg onload=x>", b"\xff\xd8\xff" * 500_000])
+def test_only_small_jpeg_thumbnails_are_shown(data):
+    run = make_run()
+    bad = run.thumbnails.set_column(2, "thumbnail", pa.array([data] * 40, pa.binary()))
+    run = Run(run.path, run.info, run.table, run.curves.drop(["video.sme"]), bad)
+    page = build(make_result(run), [run], None)
+    clips = next(s.clips for s in page.sections if s.title == "Clips")
+    assert {(clip.thumbnail, clip.curve) for clip in clips} == {("", None)}
+
+
+def test_runs_and_frame_counts_stand_side_by_side(tmp_path):
+    first, second = make_run(frames=(8, 16)), make_run(1, name="other")
+    result = make_result(first, second)
+    report.write(tmp_path, result, [first, second], None)
+    text = (tmp_path / "report.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| video.sme.mean")]
+    assert [row.split("|")[1].split("·")[1].strip() for row in rows] == [
+        "run, 8 frames", "run, 16 frames", "other, 16 frames"
+    ]  # fmt: skip
+    for link in re.findall(r"\((figures/.*?)\)", text):
+        ElementTree.parse(tmp_path / link)
+
+
+def test_long_values_are_shortened():
+    run = make_run()
+    run.info["settings"]["prompt"] = "x" * 5000
+    text = report.render_html(build(make_result(run), [run], None))
+    assert "x" * 199 + "…" in text and "x" * 200 not in text
+
+
+def test_metrics_are_strict_json_and_one_csv_row_each(tmp_path):
+    run = make_run(**{"response.logp.mean": [np.nan] * 40})
+    run.info["settings"]["odd"] = [float("inf"), 1.0]
+    control = make_run(1, name="base")
+    report.write(tmp_path, make_result(run, control=control), [run], control)
+
+    def refuse(name):
+        raise ValueError(name)
+
+    text = (tmp_path / "metrics.json").read_text()
+    found = json.loads(text, parse_constant=refuse)
+    assert found["runs"][0]["info"]["settings"]["odd"] == [None, 1.0]
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = {row["score"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"video.sme.mean", "response.logp.mean", "motion"}
+    primary = found["runs"][0]["frames"][0]["scores"]["video.sme.mean"]
+    row = rows["video.sme.mean"]
+    assert (row["primary"], row["kind"], row["run"]) == ("1", "score", "run")
+    assert float(row["auc_low"]) == primary["auc_interval"][0]
+    assert float(row["control_difference"]) == primary["control"]["difference"]
+    assert rows["response.logp.mean"]["auc"] == ""
+    assert rows["motion"]["kind"] == "blind"
+
+
+def test_names_are_made_distinct():
+    assert distinct(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-2", "a-2-2", "a-3"]
+
+
+def points(element):
+    return [tuple(map(float, p.split(","))) for p in element.get("points").split()]
+
+
+def test_roc_figure_starts_at_one_over_n_on_log_axes():
+    fpr, tpr = np.array([0, 0, 0.1, 1]), np.array([0, 0.1, 1, 1])
+    root = ElementTree.fromstring(
+        figures.roc_figure("t", [Curve("target", fpr, tpr)], 100, 100)
+    )
+    assert {"0.01", "0.1", "1"} <= {t.text for t in root.iter(f"{SVG}text")}
+    curve = points(list(root.iter(f"{SVG}polyline"))[1])
+    left, right = curve[0][0], curve[-1][0]
+    # A FPR of 0.1 lies half way between 0.01 and 1.
+    assert any(x == pytest.approx((left + right) / 2, abs=0.1) for x, _ in curve)
+    assert curve[0][1] > curve[-1][1]
+
+
+def test_dot_figure_places_one_half_on_the_line():
+    rows = [("a", [Interval(0.5, 0.25, 0.75)]), ("b", [Interval(None, None, None)])]
+    root = ElementTree.fromstring(figures.dot_figure("t", rows, ("target",)))
+    (dot,) = root.iter(f"{SVG}circle")
+    (middle,) = root.iter(f"{SVG}polyline")
+    assert float(dot.get("cx")) == pytest.approx(points(middle)[0][0])
+    assert "no value" in {t.text for t in root.iter(f"{SVG}text")}
+
+
+def test_histogram_outlines_hold_every_clip():
+    members, others = np.linspace(-1, 1, 50), np.append(np.full(30, 5.0), np.inf)
+    root = ElementTree.fromstring(figures.histogram_figure("t", members, others, "x"))
+    words = {t.text for t in root.iter(f"{SVG}text")}
+    assert {"members, solid (50)", "non-members, dashed (30)"} <= words
+    blocks = [points(p) for p in root.iter(f"{SVG}polygon")]
+    assert len(blocks) == 2 and len(blocks[0]) == len(blocks[1])
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [np.inf, -np.inf], [2.0, 2.0], [0.0]])
+def test_figures_of_empty_and_constant_values(values):
+    array = np.array(values, float)
+    finite = bool(np.isfinite(array).any())
+    for svg in (
+        figures.histogram_figure("t", array, array, "x"),
+        figures.line_figure("t", array, "x", "y"),
+    ):
+        ElementTree.fromstring(svg)
+        assert ("no finite value" in svg) == (not finite)
+
+
+def test_line_figure_leaves_gaps_and_averages_long_curves():
+    values = np.array([1.0, 2.0, np.nan, 3.0, 4.0])
+    root = ElementTree.fromstring(figures.line_figure("t", values, "token", "sme"))
+    assert len(list(root.iter(f"{SVG}polyline"))) == 3  # zero and two pieces
+    long = np.tile([0.0, 2.0], 450)
+    root = ElementTree.fromstring(figures.line_figure("t", long, "token", "sme"))
+    assert "token, means of 3" in {t.text for t in root.iter(f"{SVG}text")}
+    assert len(points(list(root.iter(f"{SVG}polyline"))[1])) == 300

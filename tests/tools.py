@@ -1,0 +1,48 @@
+"""Small real things for tests: clips on disk, a checkpoint, a manifest."""
+
+import json
+
+import av
+import numpy as np
+
+from vidsme_jax.data.synthetic import write_clips
+from vidsme_jax.models.toy import write_toy
+
+
+def numbered(count, height=48, width=64):
+    """Frames that say which they are: a bar whose length is the frame's number."""
+    frames = np.full((count, height, width, 3), 30, np.uint8)
+    for n in range(count):
+        frames[n, : height // 2, : 2 + n * (width - 2) // count] = 220
+    return frames
+
+
+def bar(frame):
+    """Read the number's bar back: its length in pixels."""
+    row = frame[frame.shape[0] // 4].mean(-1)
+    return int((row > 125).sum())
+
+
+def write_av(path, frames, codec, fps=10, format=None, **options):
+    """Encode frames with PyAV."""
+    with av.open(str(path), "w", format=format) as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {k: str(v) for k, v in options.items()}
+        for image in frames:
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def make_project(folder, count=12, seed=0):
+    """Write clips, a manifest with alternating labels and a toy checkpoint."""
+    records = write_clips(folder / "clips", count, seed)
+    for n, record in enumerate(records):
+        record["label"] = n % 2
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps(records))
+    texts = [f"{r['question']}\n{r['answer']}" for r in records]
+    model = write_toy(folder / "model", texts, seed)
+    return records, manifest, model

@@ -1,0 +1,287 @@
+"""What a result says, in words and in table rows: for the report and for the terminal.
+
+A result is what `commands/evaluate.py` returns: `settings`, `control` (a name or None)
+and `runs`, each with `name`, `info` and the list `frames` of `evaluate_table`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vidsme_jax import scores
+
+# Chosen before anything was measured, one to three per kind of score; the best of all
+# the columns would be found by chance.
+_REPRESENTATIVES = (
+    "sme.mean",
+    "sme.min_10",
+    "logp.mean",
+    "logp.min_10",
+    "renyi_one.mean",
+    "renyi_two.mean",
+    "gap.mean",
+    "minkpp.min_10",
+    "renyi_one_diff.mean",
+    "logp_diff.mean",
+)
+REPRESENTATIVES = {
+    "video": (*_REPRESENTATIVES, "sme_aligned.min_10"),
+    "instruction": _REPRESENTATIVES,
+    "response": _REPRESENTATIVES,
+}
+CAVEAT = (
+    "This is evidence consistent with training use, not proof of it: scores also differ"
+    " between sets of clips for other reasons."
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run at one frame count.
+
+    Attributes:
+        run: the run's name.
+        title: tells it from the other units; empty where there is only one.
+        data: its dict from `evaluate_table`.
+    """
+
+    run: str
+    title: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The one-sentence answer about the primary score, and what limits it."""
+
+    title: str
+    lead: str
+    notes: tuple[str, ...]
+
+
+def units(result: dict[str, Any]) -> list[Unit]:
+    """Return every run and frame count of a result, in order."""
+    pairs = [(run["name"], data) for run in result["runs"] for data in run["frames"]]
+    title = "{}, {} frames" if len(pairs) > 1 else ""
+    return [
+        Unit(run, title.format(shorten(run, 60), data["frames"]), data)
+        for run, data in pairs
+    ]
+
+
+def answer(unit: Unit, result: dict[str, Any]) -> Answer:
+    """Return the answer of one unit in plain words."""
+    name = unit.data["primary"]
+    found = unit.data["scores"][name] if name else None
+    notes = []
+    if found and found["auc"] is not None:
+        notes += _control_notes(found, result)
+        notes += _width_note(found)
+        notes += _step_notes(found, result["settings"]["fprs"])
+    notes += [_left_out(unit.data, found), *_group_notes(unit.data)]
+    notes += _blind_notes(unit.data, result["settings"])
+    return Answer(unit.title, _lead(name, found, unit.data, result), tuple(notes))
+
+
+def representative_rows(unit: Unit) -> dict[str, list[str]]:
+    """Return, by slice, the names of the representative scores that the unit holds."""
+    if unit.data["primary"] == "score":
+        return {"score": ["score"]}
+    held = {
+        part: [f"{part}.{name}" for name in names]
+        for part, names in REPRESENTATIVES.items()
+    }
+    known = unit.data["scores"]
+    return {
+        part: kept
+        for part, names in held.items()
+        if (kept := [name for name in names if name in known])
+    }
+
+
+def header(result: dict[str, Any], first: str = "score") -> list[str]:
+    """Return the column names that `cells` fills."""
+    settings = result["settings"]
+    around = f"({percent(settings['confidence'])} interval)"
+    names = [first, f"AUC {around}"]
+    names += [f"TPR at {percent(fpr)} FPR" for fpr in settings["fprs"]]
+    if result["control"] is None:
+        return names
+    return [*names, f"control AUC {around}", f"AUC minus control {around}"]
+
+
+def cells(name: str, metrics: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    """Return one table row: AUC, TPRs and, with a control, its AUC and difference."""
+    row = [name, estimate(metrics, "auc")]
+    row += [number(metrics["tpr"][f"{fpr:g}"]) for fpr in result["settings"]["fprs"]]
+    if result["control"] is None:
+        return row
+    control = metrics.get("control")
+    if control is None:  # blind numbers are the same for every model
+        return [*row, "–", "–"]
+    return [*row, estimate(control, "auc"), estimate(control, "difference")]
+
+
+def estimate(metrics: dict[str, Any], key: str) -> str:
+    """Return `value (low to high)`; a dash where there is no value."""
+    low, high = metrics[f"{key}_interval"]
+    if metrics[key] is None or low is None:
+        return number(metrics[key])
+    return f"{number(metrics[key])} ({number(low)} to {number(high)})"
+
+
+def number(value: float | None) -> str:
+    """Return three decimals, or a dash."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage, `0.05` as `5 %`."""
+    return f"{100 * share:g} %"
+
+
+def shorten(text: Any, length: int) -> str:
+    """Return printable text of at most `length` characters."""
+    line = "".join(c if c.isprintable() else " " for c in str(text))
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _lead(name, found, data, result) -> str:
+    if name is None:
+        return (
+            f"The primary score {scores.PRIMARY} is not in this run, which was scored"
+            " without the video slice: there is no primary answer, and everything below"
+            " is secondary."
+        )
+    if found["auc"] is None:
+        return f"The primary score {name} cannot be evaluated: {found['reason']}."
+    where = {"in": "contains", "above": "lies above", "below": "lies below"}
+    side = _side(found["auc_interval"])
+    low, high = map(number, found["auc_interval"])
+    return (
+        f"The primary score {name} {_verdict(found, side, result)}: AUC"
+        f" {number(found['auc'])}, {percent(result['settings']['confidence'])} interval"
+        f" {low} to {high}, which {where[side]} 0.5; permutation p ="
+        f" {found['p_value']:.2g}; {found['members']} members,"
+        f" {found['non_members']} non-members."
+    )
+
+
+def _side(ends, middle: float = 0.5) -> str:
+    low, high = ends
+    return "above" if low > middle else "below" if high < middle else "in"
+
+
+def _verdict(found, side, result) -> str:
+    small = found["p_value"] <= 1 - result["settings"]["confidence"] + 1e-12
+    if side == "below":
+        return "does not separate members as expected (it ranks non-members higher)"
+    if (side == "above") != small:
+        return (
+            "does not clearly separate members from non-members (interval and"
+            " permutation test disagree)"
+        )
+    return f"{'separates' if small else 'does not separate'} members from non-members"
+
+
+def _control_notes(found, result) -> list[str]:
+    name, control = result["control"], found.get("control")
+    if control is None:
+        return [
+            "No control run was given, so a difference between the two sets of clips"
+            " cannot be told apart from an effect of training."
+        ]
+    both = f"{control['members']} members and {control['non_members']} non-members"
+    if control["auc"] is None:
+        return [
+            f"The control {shorten(name, 60)} cannot be compared: {control['reason']}."
+        ]
+    notes = [
+        f"Control run {shorten(name, 60)}: AUC {estimate(control, 'auc')}; target minus"
+        f" control {estimate(control, 'difference')}, on the {both} that both scored."
+    ]
+    if _side(control["auc_interval"]) != "in":
+        notes.append(
+            "The control, which should have seen none of these clips, tells the two"
+            " sets apart too: this is evidence of a difference between the sets rather"
+            " than of training."
+        )
+    if _side(control["difference_interval"], 0.0) != "above":
+        notes.append("The target does not exceed the control beyond the interval.")
+    return notes
+
+
+def _width_note(found) -> list[str]:
+    low, high = found["auc_interval"]
+    if low != high:
+        return []
+    return [
+        "The interval has no width because every resample gives the same AUC (perfect"
+        " separation, or too few groups): it understates the uncertainty."
+    ]
+
+
+def _step_notes(found, fprs) -> list[str]:
+    n = found["non_members"]
+    coarse = [percent(fpr) for fpr in fprs if n * fpr < 1]
+    text = f"The finest step of the false positive rate is 1/{n}"
+    if coarse:
+        text += f"; TPR at {' and '.join(coarse)} is the TPR at zero false positives"
+    return [text + "."]
+
+
+def _left_out(data, found) -> str:
+    bad = {name: 0 for name in ("member", "non_member")}
+    kinds = []
+    for status, by_label in data["counts"]["status"].items():
+        if status != "ok" and any(by_label[name] for name in bad):
+            kinds.append(shorten(status, 30))
+            for name in bad:
+                bad[name] += by_label[name]
+    parts = []
+    if kinds:
+        parts.append(f"{_both(bad)} with status {', '.join(kinds)}")
+    nan = {"member": 0, "non_member": 0}
+    if found:
+        ok = data["counts"]["evaluated"]
+        nan = {k: ok[k] - found[f"{k}s"] for k in nan}
+    if any(nan.values()):
+        parts.append(f"{_both(nan)} without a value of the primary score (NaN)")
+    if data["counts"]["unlabelled"]:
+        parts.append(f"{data['counts']['unlabelled']} rows without a label")
+    return f"Left out: {'; '.join(parts)}." if parts else "No row was left out."
+
+
+def _both(count: dict[str, int]) -> str:
+    return f"{count['member']} members and {count['non_member']} non-members"
+
+
+def _group_notes(data) -> list[str]:
+    rows, groups = data["counts"]["evaluated"], data["counts"]["evaluated_groups"]
+    notes = []
+    if rows != groups:
+        notes.append(
+            f"The rows come from {groups['member']} member groups and"
+            f" {groups['non_member']} non-member groups (videos), which are resampled"
+            " and permuted whole."
+        )
+    if min(groups.values()) < 10:
+        notes.append("A class has fewer than 10 groups: its interval is unreliable.")
+    mixed = data["counts"]["groups_with_both_labels"]
+    if mixed:
+        notes.append(f"{mixed} groups stand under both labels; check the manifest.")
+    return notes
+
+
+def _blind_notes(data, settings) -> list[str]:
+    telling = [
+        f"{name} with AUC {estimate(found, 'auc')}"
+        for name, found in data["blind"].items()
+        if found["auc"] is not None and _side(found["auc_interval"]) != "in"
+    ]
+    if not telling:
+        return []
+    chance = percent(round(1 - settings["confidence"], 6))
+    return [
+        f"The two sets differ without any model: {', '.join(telling)}. Scores may"
+        f" follow that. (By chance alone, {chance} of such numbers would seem to.)"
+    ]

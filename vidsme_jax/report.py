@@ -1,0 +1,157 @@
+"""The page a person reads, and the same as Markdown, JSON, CSV and SVG files.
+
+Every text that comes from data is escaped: by jinja2 in the page, by `_md` in Markdown,
+by `figures` in SVG.
+"""
+
+import csv
+import math
+import re
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from vidsme_jax import records
+from vidsme_jax.report_sections import Figure, Page, Table, build
+
+
+def write(
+    out: Path,
+    result: dict[str, Any],
+    runs: list[records.Run],
+    control: records.Run | None,
+) -> None:
+    """Write report.html, report.md, metrics.json, metrics.csv and figures/*.svg.
+
+    Each file is replaced whole; other files in `out` stay.
+
+    Args:
+        out: directory, made where missing.
+        result: what `commands.evaluate.evaluate` returns.
+        runs: the runs it was made of, in the same order.
+        control: the control run, or None.
+    """
+    page = build(result, runs, control)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    for section in page.sections:
+        curves = [clip.curve for clip in section.clips if clip.curve]
+        for figure in (*section.figures, *curves):
+            _write(out / "figures" / f"{figure.name}.svg", figure.svg + "\n")
+    records.write_json(out / "metrics.json", _finite(result))
+    with records.replacing(out / "metrics.csv") as path:
+        _write_csv(path, result)
+    _write(out / "report.md", render_markdown(page))
+    _write(out / "report.html", render_html(page))
+
+
+def render_html(page: Page) -> str:
+    """Return one self-contained HTML page; autoescape is on."""
+    text = Path(__file__).with_name("report_template.html").read_text()
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.from_string(text).render(page=page)
+
+
+def render_markdown(page: Page) -> str:
+    """Return the same content as Markdown, its figures as files beside it."""
+    parts = [f"# {_md(page.title)}"]
+    for section in page.sections:
+        parts.append(f"## {_md(section.title)}")
+        for answer in section.answers:
+            parts += [f"### {_md(answer.title)}"] if answer.title else []
+            parts.append(f"**{_md(answer.lead)}**")
+            parts.append("\n".join(f"- {_md(note)}" for note in answer.notes))
+        parts += [_md(text) for text in section.paragraphs]
+        if section.tables_in_markdown:
+            parts += [_md_table(table) for table in section.tables]
+        parts += [_md_figure(figure) for figure in section.figures]
+        for clip in section.clips:
+            parts += [f"### {_md(clip.id)}", _md(clip.text)]
+            parts += [_md_figure(clip.curve)] if clip.curve else []
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    with records.replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _md(text: str) -> str:
+    """Escape what Markdown or the HTML inside it would read as markup."""
+    line = escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", line)
+
+
+def _md_table(table: Table) -> str:
+    rows = [table.header, ["---"] * len(table.header), *table.rows]
+    lines = [
+        f"| {' | '.join(cell if k == 1 else _md(cell) for cell in row)} |"
+        for k, row in enumerate(rows)
+    ]
+    caption = [f"### {_md(table.caption)}", ""] if table.caption else []
+    return "\n".join([*caption, *lines])
+
+
+def _md_figure(figure: Figure) -> str:
+    return f"![{_md(figure.title)}](figures/{figure.name}.svg)"
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON cannot hold, by None."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _write_csv(path: Path, result: dict[str, Any]) -> None:
+    rows = [
+        _csv_row(run["name"], data, name, found)
+        for run in result["runs"]
+        for data in run["frames"]
+        for kind in ("scores", "blind")
+        for name, found in data[kind].items()
+    ]
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _csv_row(run: str, data, name: str, found) -> dict[str, Any]:
+    row = {
+        "run": run,
+        "frames": data["frames"],
+        "score": name,
+        "kind": "blind" if name in data["blind"] else "score",
+        "primary": int(name == data["primary"]),
+    }
+    row |= _estimate("auc", found["auc"], found["auc_interval"])
+    for fpr, value in found["tpr"].items():
+        row |= _estimate(f"tpr_at_{fpr}", value, found["tpr_interval"][fpr])
+    for key in (
+        "best_balanced_accuracy",
+        "members",
+        "non_members",
+        "reason",
+        "p_value",
+    ):
+        row[key] = found.get(key)
+    control = found.get("control")
+    if control:
+        for key in ("auc", "difference"):
+            row |= _estimate(f"control_{key}", control[key], control[f"{key}_interval"])
+        for key in ("target_auc", "members", "non_members", "p_value"):
+            row[f"control_{key}"] = control.get(key)
+    return row
+
+
+def _estimate(key: str, value, ends) -> dict[str, Any]:
+    return {key: value, f"{key}_low": ends[0], f"{key}_high": ends[1]}
