@@ -50,7 +50,7 @@ _TOWER = {
     "model_type": "clip_vision_model",
     "hidden_act": "quick_gelu",
     "hidden_size": 64,
-    "image_size": 32,
+    "image_size": 24,
     "intermediate_size": 128,
     "layer_norm_eps": 1e-5,
     "num_attention_heads": 4,
@@ -58,8 +58,8 @@ _TOWER = {
     "patch_size": 4,
 }
 _PROCESSOR = {
-    "size": {"shortest_edge": 32},
-    "crop_size": {"height": 32, "width": 32},
+    "size": {"shortest_edge": 24},
+    "crop_size": {"height": 24, "width": 24},
     "resample": 3,
 }
 

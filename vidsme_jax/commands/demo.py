@@ -43,7 +43,7 @@ class DemoSettings:
     seed: int = 0
     objective: str = "text+video"
     clips: int = 64
-    steps: int = 240
+    steps: int = 400
 
 
 def demo(settings: DemoSettings) -> str:
@@ -56,7 +56,7 @@ def demo(settings: DemoSettings) -> str:
     _deal(out, records, settings)
     texts = [f"{r['question']}\n{r['answer']}" for r in records]
     write_toy(out / "random", texts, settings.seed)
-    recipe = TrainSettings(settings.steps, 16, 2e-3, seed=settings.seed)
+    recipe = TrainSettings(settings.steps, 8, 2e-3, seed=settings.seed)
     for model, members in (("target", "A"), ("control", "C")):
         say(f"{'2' if model == 'target' else '3'}/4 train the {model} on {members}")
         data = (out / f"{members}.json",)
