@@ -6,23 +6,14 @@ text; the first of these stands at the last video position again, with a true ta
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
 
-from vidsme_jax.scoring import OWN_ARGMAX, Batch
+from vidsme_jax.scoring import OWN_ARGMAX, Batch, Prompt
 
 _ROUND = 16  # sequence lengths are rounded up to this, so that few shapes exist
-
-
-class PromptLike(Protocol):
-    """Token ids around the video: `models.text.Prompt`."""
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    answer: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -49,15 +40,15 @@ class Layout:
         return self.frames * self.tokens_per_frame
 
 
-def cut(prompt: PromptLike, slices: Sequence[str]) -> PromptLike:
+def cut(prompt: Prompt, slices: Sequence[str]) -> Prompt:
     """Drop the text that no asked slice depends on; the model is causal."""
     answer = prompt.answer if "response" in slices else ()
     needs_text = answer or "instruction" in slices or "response" in slices
-    return replace(prompt, after=prompt.after if needs_text else (), answer=answer)  # type: ignore[type-var]
+    return Prompt(prompt.before, prompt.after if needs_text else (), answer)
 
 
 def make_layout(
-    prompts: Sequence[PromptLike],
+    prompts: Sequence[Prompt],
     frames: int,
     tokens_per_frame: int,
     slices: Sequence[str],
@@ -71,7 +62,7 @@ def make_layout(
 
 
 def make_batch(
-    prompts: Sequence[PromptLike],
+    prompts: Sequence[Prompt],
     pixels: UInt8[np.ndarray, "clip frame height width 3"],
     layout: Layout,
 ) -> Batch:
@@ -80,7 +71,7 @@ def make_batch(
     return Batch(pixels, *(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def _row_arrays(prompt: PromptLike, layout: Layout) -> tuple[np.ndarray, ...]:
+def _row_arrays(prompt: Prompt, layout: Layout) -> tuple[np.ndarray, ...]:
     start, video, text = len(prompt.before), layout.video, layout.text_rows
     tokens = np.zeros(layout.time, np.int32)
     words = np.int32([*prompt.after, *prompt.answer])
@@ -100,7 +91,7 @@ def _row_arrays(prompt: PromptLike, layout: Layout) -> tuple[np.ndarray, ...]:
     masks["video"] = np.arange(len(rows)) < with_video
     return (
         tokens,
-        np.int32(start),
+        np.array(start, np.int32),
         rows.astype(np.int32),
         np.concatenate([np.full(with_video, OWN_ARGMAX, np.int32), targets]),
         np.stack([masks[name] for name in layout.slices]),

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from vidsme_jax.opencv import cv2
 
-HEIGHT, WIDTH, FRAMES, FPS = 64, 80, 16, 8
+HEIGHT, WIDTH, FRAMES, FPS = 64, 80, 16, 8.0
 _COLOURS = {
     "red": (220, 40, 40),
     "green": (40, 190, 60),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.scoring import Prompt
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns where torch is absent
 
@@ -23,25 +24,6 @@ class Special:
 
 class Video:
     """The place of the video in a template."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Token ids around the video.
-
-    Attributes:
-        before: ids ahead of the video.
-        after: ids behind it, the answer's not included.
-        answer: ids of the answer, end of turn not included.
-    """
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    answer: tuple[int, ...]
-
-    def length(self, video: int) -> int:
-        """Return the positions of the spliced sequence with `video` embeddings."""
-        return len(self.before) + video + len(self.after) + len(self.answer)
 
 
 class Tokenizer:

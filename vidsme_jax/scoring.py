@@ -31,6 +31,20 @@ OWN_ARGMAX = -1  # as a target: the row's own most likely token
 _CHUNK_BYTES = 256 * 2**20  # of float32 logits alive at a time
 
 
+class Prompt(NamedTuple):
+    """Token ids around the video.
+
+    Attributes:
+        before: ids ahead of the video.
+        after: ids behind it, the answer's not included.
+        answer: ids of the answer, end of turn not included.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    answer: tuple[int, ...]
+
+
 class Batch(NamedTuple):
     """Clips of fixed shape. A user's own forward may read any further fields.
 

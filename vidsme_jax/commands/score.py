@@ -27,10 +27,9 @@ from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.text import Prompt
 from vidsme_jax.motion import Calibration, calibrate
 from vidsme_jax.progress import progress, say
-from vidsme_jax.scoring import score_program
+from vidsme_jax.scoring import Prompt, score_program
 from vidsme_jax.sharding import pad_clips
 
 _VERSIONED = ("jax", "jaxlib", "flax", "numpy", "opencv-python", "decord", "pillow")

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def _samples(
     end = port.tokenizer.special(port.end_of_turn)
     prompts = [port.prompt(row.question, row.answer) for row in rows]
     # A model learns to end its turn too; scoring leaves that token out.
-    prompts = [replace(p, answer=(*p.answer, end)) for p in prompts]
+    prompts = [p._replace(answer=(*p.answer, end)) for p in prompts]
     config, frames = port.config, pixels.shape[1]
     layout = make_layout(prompts, frames, config.tokens_per_frame, _SLICES)
     area = config.vision.patch * config.pool

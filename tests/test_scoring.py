@@ -1,0 +1,225 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+from vidsme_jax import scores, scoring
+from vidsme_jax.data.batches import make_batch, make_layout
+from vidsme_jax.scoring import (
+    Batch,
+    Prompt,
+    score_batch,
+    score_program,
+    score_table,
+    token_curves,
+)
+
+VOCAB, WIDTH, FRAMES, TOKENS = 40, 12, 3, 4
+PROMPTS = [
+    Prompt((1, 2), (3, 4, 5), (6, 7)),
+    Prompt((1, 2, 9), (3, 8), (6,)),
+    Prompt((1,), (3, 4, 5, 6, 7), ()),
+]
+
+
+def weights(rng):
+    shapes = {"embed": (VOCAB, WIDTH), "pixel": (3, WIDTH), "mix": (WIDTH, WIDTH)}
+    shapes["head"] = (WIDTH, VOCAB)
+    draw = {k: rng.normal(0, 1, s) for k, s in shapes.items()}
+    return {k: v.astype(np.float32) for k, v in draw.items()}
+
+
+def sequence(params, pixels, tokens, start):
+    """A toy causal model: each position sees the mean of all up to it."""
+    video = pixels.astype(jnp.float32).reshape(FRAMES * TOKENS, 3) / 255
+    x = params["embed"][tokens]
+    x = jax.lax.dynamic_update_slice(x, video @ params["pixel"], (start, 0 * start))
+    steps = jnp.arange(1, len(x) + 1, dtype=jnp.float32)[:, None]
+    return jnp.tanh(jnp.cumsum(x, axis=0) / steps @ params["mix"]) * 3
+
+
+def forward(params, batch):
+    both = jnp.stack([batch.pixels, jnp.flip(batch.pixels, axis=1)], axis=1)
+    one = lambda p, t, s: sequence(params, p, t, s)  # noqa: E731
+    ways = jax.vmap(one, in_axes=(0, None, None))
+    hidden = jax.vmap(ways)(both, batch.tokens, batch.start)
+    return hidden, lambda rows: rows @ params["head"]
+
+
+@pytest.fixture
+def case(rng):
+    pixels = rng.integers(0, 256, (3, FRAMES, 2, 2, 3), dtype=np.uint8)
+    layout = make_layout(PROMPTS, FRAMES, TOKENS, scores.SLICES)
+    batch = make_batch(PROMPTS, pixels, layout)
+    q, r = np.float32([1.0, 1.3, 2.0]), np.float32([1.0, 1.05, 1.1])
+    return jax.tree.map(jnp.asarray, (weights(rng), batch, q, r))
+
+
+def naive(params, pixels, prompt, q, r):
+    """Score one clip by two separate passes and plain loops over the definitions."""
+    start, video = len(prompt.before), FRAMES * TOKENS
+    text = [*prompt.before, *[0] * video, *prompt.after, *prompt.answer]
+    rows = {}
+    for way in (0, 1):
+        shown = pixels[::-1] if way else pixels
+        hidden = sequence(params, shown, jnp.array(text), jnp.array(start))
+        logits = np.asarray(hidden @ params["head"])
+        spots = {
+            "video": [(j, int(logits[j].argmax())) for j in range(start, start + video)],
+            "instruction": [
+                (j, text[j + 1])
+                for j in range(start + video - 1, start + video - 1 + len(prompt.after))
+            ],
+        }
+        first = start + video + len(prompt.after)
+        spots["response"] = [(j - 1, text[j]) for j in range(first, len(text))]
+        for name, pairs in spots.items():
+            values = [
+                reference.families(logits[j], y)
+                | {"sme": reference.sharma_mittal(logits[j], float(q), float(r))}
+                for j, y in pairs
+            ]
+            rows[name, way] = values
+    return rows
+
+
+def test_every_score_matches_two_separate_passes(case):
+    params, batch, q, r = case
+    program = score_program(forward, scores.SLICES, ("sme", "sme_aligned"))
+    table, kept = jax.jit(program)(params, batch, q, r)
+    named = dict(zip(scores.columns(), np.asarray(table).T, strict=True))
+    for n, prompt in enumerate(PROMPTS):
+        rows = naive(params, batch.pixels[n], prompt, q[n], r[n])
+        for name in scores.SLICES:
+            natural, reverse = rows[name, 0], rows[name, 1]
+            if not natural:
+                assert np.isnan(named[f"{name}.sme.mean"][n])
+                continue
+            for family in natural[0]:
+                a = np.array([v[family] for v in natural])
+                b = np.array([v[family] for v in reverse])
+                want = {family: a, f"{family}_diff": a - b}
+                if family == "sme":
+                    want = {"sme": a - b, "sme_nat": a, "sme_rev": b}
+                # float32 against float64: relative to what is subtracted.
+                size = max(1, np.abs(a).max(), np.abs(b).max())
+                for column, curve in want.items():
+                    check_aggregates(named, f"{name}.{column}", n, curve, 1e-5 * size)
+            if name == "video":
+                a, b = (np.array([v["sme"] for v in rows[name, way]]) for way in (0, 1))
+                mirrored = np.reshape(b, (FRAMES, TOKENS))[::-1].reshape(-1)
+                check_aggregates(named, "video.sme_aligned", n, a - mirrored, 1e-5)
+                got = np.asarray(kept["sme"])[n, : len(a)]
+                np.testing.assert_allclose(got, np.subtract(a, b), atol=2e-5)
+
+
+def check_aggregates(named, prefix, n, curve, atol):
+    ordered = np.sort(curve)
+    for percent in (0, 5, 10, 30, 60, 90):
+        k = max(1, len(curve) * percent // 100)
+        low, high = named[f"{prefix}.min_{percent}"], named[f"{prefix}.max_{percent}"]
+        assert low[n] == pytest.approx(ordered[:k].mean(), rel=1e-5, abs=atol), prefix
+        assert high[n] == pytest.approx(ordered[-k:].mean(), rel=1e-5, abs=atol), prefix
+    mean = named[f"{prefix}.mean"]
+    assert mean[n] == pytest.approx(curve.mean(), rel=1e-5, abs=atol), prefix
+
+
+def test_chunks_of_rows_change_nothing(case, monkeypatch):
+    params, batch, q, r = case
+    whole = score_batch(params, forward, batch, q, r)
+    monkeypatch.setattr(scoring, "_CHUNK_BYTES", 4 * 3 * 2 * VOCAB * 5)  # 5 rows
+    parts = score_batch(params, forward, batch, q, r)
+    for name in whole:
+        assert whole[name].shape == parts[name].shape == (3, 2, batch.rows.shape[1])
+        np.testing.assert_allclose(whole[name], parts[name], rtol=1e-5, atol=1e-5)
+
+
+def test_memory_does_not_grow_with_rows_times_vocabulary():
+    """The head of a real vocabulary over 2,000 rows, compiled: no array of all logits."""
+    vocab, count = 150_000, 2000
+
+    def big(params, batch):
+        return batch.tokens, lambda rows: rows @ params
+
+    hidden = jax.ShapeDtypeStruct((1, 2, count, 8), jnp.float32)
+    rows = jax.ShapeDtypeStruct((1, count), jnp.int32)
+    batch = Batch(None, hidden, None, rows, rows, None, None)
+    order = jax.ShapeDtypeStruct((1,), jnp.float32)
+    head = jax.ShapeDtypeStruct((8, vocab), jnp.float32)
+
+    def run(params, batch, q, r):
+        return score_batch(params, big, batch, q, r)
+
+    compiled = jax.jit(run).lower(head, batch, order, order).compile()
+    all_logits = 2 * count * vocab * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < all_logits
+
+
+def test_one_trace_for_all_orders(case):
+    params, batch, q, r = case
+    traces = []
+
+    def counted(params, batch):
+        traces.append(1)
+        return forward(params, batch)
+
+    run = jax.jit(score_program(counted, scores.SLICES, ()))
+    first, _ = run(params, batch, q, r)
+    second, _ = run(params, batch, q[::-1], r)
+    assert len(traces) == 1 and np.nanmax(np.abs(first - second)) > 0
+
+
+def test_a_reversed_clip_swaps_the_directions(case):
+    params, batch, q, r = case
+    there = score_batch(params, forward, batch, q, r)
+    backwards = batch._replace(pixels=batch.pixels[:, ::-1])
+    back = score_batch(params, forward, backwards, q, r)
+    for name in there:
+        np.testing.assert_array_equal(there[name], back[name][:, ::-1])
+
+
+def test_a_model_that_gives_logits_at_once(case):
+    params, batch, q, r = case
+
+    def logits(params, batch):
+        hidden, head = forward(params, batch)
+        return head(hidden), lambda rows: rows
+
+    want = score_batch(params, forward, batch, q, r)
+    got = score_batch(params, logits, batch, q, r)
+    for name in want:
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=1e-6)
+
+
+def test_slices_are_independent(case, rng):
+    params, batch, q, r = case
+    table, _ = score_program(forward, scores.SLICES, ())(params, batch, q, r)
+    named = dict(zip(scores.columns(), np.asarray(table).T, strict=True))
+    for asked in (("video",), ("instruction",), ("video", "response")):
+        layout = make_layout(PROMPTS, FRAMES, TOKENS, asked)
+        alone = make_batch(PROMPTS, np.asarray(batch.pixels), layout)
+        alone = jax.tree.map(jnp.asarray, alone)
+        got, _ = score_program(forward, asked, ())(params, alone, q, r)
+        for column, values in zip(scores.columns(asked), np.asarray(got).T, strict=True):
+            np.testing.assert_allclose(values, named[column], rtol=2e-4, atol=2e-5)
+    assert make_layout(PROMPTS, FRAMES, TOKENS, ("video",)).text_rows == 0
+
+
+def test_columns_have_two_dots_and_an_orientation():
+    names = scores.columns()
+    assert len(set(names)) == len(names) and scores.PRIMARY in names
+    assert all(scores.is_score(name) for name in names)
+    assert not scores.higher_is_member("video.sme.mean")
+    assert scores.higher_is_member("response.logp.min_10")
+    with pytest.raises(ValueError, match="no known family"):
+        scores.higher_is_member("video.nonsense.mean")
+
+
+def test_curves_hold_every_family(case):
+    params, batch, q, r = case
+    statistics = score_batch(params, forward, batch, q, r)
+    curves = token_curves(statistics, batch.mirror)
+    assert set(curves) == set(scores.FAMILY_INFO)
+    table = score_table(curves, batch.masks)
+    assert table.shape == (3, len(scores.columns()))
