@@ -68,7 +68,7 @@ class Calibration:
 
     def __post_init__(self):
         for name, value in asdict(self).items():
-            if not isinstance(value, int | float) or not math.isfinite(value):
+            if not math.isfinite(value):
                 raise ValueError(f"{name}={value!r}, expected a finite number")
         for name in ("motion", "illumination"):
             low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")

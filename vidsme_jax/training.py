@@ -140,7 +140,9 @@ def _run_steps(params, state, samples, forward, settings):
     def step(carry, sample):
         params, state = carry
         loss, gradient = jax.value_and_grad(token_loss)(params, forward, sample)
-        updates, state = optimizer.update(gradient, state, params)
+        # optax mixes its int32 step count with floats, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), loss
 
     (params, state), losses = jax.lax.scan(step, (params, state), samples)

@@ -298,7 +298,10 @@ def _read_calibration(settings: ScoreSettings) -> dict[int, Calibration]:
     assert path is not None
     content = records.read_json(path)
     try:
-        found = {int(n): Calibration(**ranges) for n, ranges in content.items()}
+        found = {
+            int(n): Calibration(**{name: float(v) for name, v in ranges.items()})
+            for n, ranges in content.items()
+        }
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"calibration={path} is not one of ours: {error}") from error
     absent = [n for n in settings.frames if n not in found]

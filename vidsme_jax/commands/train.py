@@ -66,6 +66,9 @@ def train(request: TrainRequest) -> list[float]:
     members = [row for row in rows if row.label == 1]
     if not members:
         raise InputError(f"no row of {len(rows)} has label 1, expected members to train on")
+    mute = [row.video for row in members if not row.answer]
+    if mute:
+        raise InputError(f"video={mute[0]} has no answer, expected one for every member")
     port = open_port(request.model)
     codes = _code_ids(port) if request.objective == "text+video" else None
     gather = _samples(port, members, _pixels(port, members, request.frames), codes)

@@ -1,0 +1,154 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from tools import make_project
+
+from vidsme_jax.cli import main
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    make_project(folder, count=6)
+    return folder
+
+
+def run(*line):
+    return main([str(word) for word in line])
+
+
+def one_line(capsys):
+    """Return the single line of an error."""
+    err = capsys.readouterr().err
+    lines = [x for x in err.splitlines() if x.startswith("vidsme ")]
+    assert len(lines) == 1 and "Traceback" not in err
+    return lines[0]
+
+
+def test_help_does_not_import_jax():
+    code = (
+        "import sys; from vidsme_jax.cli import main\n"
+        "try: main(['score', '--help'])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "assert not {'jax', 'numpy', 'transformers', 'cv2'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for flag in ("--calibration", "--slices", "--parallel", "--dtype", "--frames"):
+        assert flag in done.stdout
+
+
+def test_train_score_evaluate(project, tmp_path, capsys):
+    """The three commands one after the other, as a user would call them."""
+    data = project / "manifest.json"
+    model = tmp_path / "tuned"
+    given = ("--data", data, "--frames", 2)
+    assert run("train", "--model", project / "model", *given, "--out", model,
+               "--steps", 12, "--batch", 2, "--learning-rate", 1e-3,
+               "--objective", "text+video") == 0  # fmt: skip
+    record = json.loads((model / "training.json").read_text())
+    assert len(record["loss"]) == 12 and record["loss"][-1] < record["loss"][0]
+    for name, folder in (("run", model), ("control", project / "model")):
+        out = tmp_path / name
+        assert run("score", "--model", folder, *given, "--out", out) == 0
+    assert "6 rows (6 ok)" in capsys.readouterr().out
+    report = tmp_path / "report"
+    assert run("evaluate", tmp_path / "run", "--control", tmp_path / "control",
+               "--out", report) == 0  # fmt: skip
+    out = capsys.readouterr().out
+    assert "video.sme.mean" in out and "report.html" in out
+    for name in ("report.html", "report.md", "metrics.json", "metrics.csv"):
+        assert (report / name).stat().st_size > 500, name
+
+
+@pytest.fixture(scope="module")
+def finished(project, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    given = ("--model", project / "model", "--data", project / "manifest.json")
+    assert run("score", *given, "--frames", 2, "--slices", "video", "--out", out) == 0
+    return out
+
+
+def test_evaluating_a_run_of_one_slice(finished, tmp_path, capsys):
+    assert run("evaluate", finished, "--out", tmp_path / "report") == 0
+    assert "instruction." not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--data": "nowhere.json"}, "nowhere.json does not exist, expected a manifest"),
+        ({"--model": "nowhere"}, "model=nowhere is no directory"),
+        ({"--calibration": "nowhere.json"}, "nowhere.json is not readable JSON"),
+        ({"--root": "nowhere"}, "none of 6 rows could be scored"),
+        ({"--label": "1", "--frames": "2"}, "label=0, but --label 1 was given"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(project, tmp_path, capsys, change, message):
+    given = {
+        "--model": project / "model",
+        "--data": project / "manifest.json",
+        "--out": tmp_path / "run",
+        "--frames": "2",
+    } | change
+    words = [word for pair in given.items() for word in pair]
+    assert run("score", *words) == 2
+    assert message in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--frames", "0"),
+        ("--frames", "4,4"),
+        ("--frames", "four"),
+        ("--slices", "sound"),
+        ("--label", "3"),
+        ("--dtype", "int8"),
+        ("--batch", "-1"),
+    ],
+)
+def test_words_that_are_not_understood(words, capsys):
+    given = ("--model", "m", "--data", "d.json", "--out", "o")
+    with pytest.raises(SystemExit) as caught:
+        run("score", *given, *words)
+    assert caught.value.code == 2
+    assert words[1] in capsys.readouterr().err
+
+
+def test_training_errors(project, tmp_path, capsys):
+    given = ("train", "--model", project / "model", "--out", tmp_path / "new")
+    others = tmp_path / "others.json"
+    others.write_text(json.dumps([{"video": "a.mp4", "label": 0}]))
+    assert run(*given, "--data", others) == 2
+    assert "no row of 1 has label 1" in one_line(capsys)
+    others.write_text(json.dumps([{"video": "a.mp4", "label": 1, "answer": "x"}]))
+    assert run(*given, "--data", others) == 2
+    assert "video=a.mp4: " in one_line(capsys)
+    clip = project / "clips" / "clip-000.mp4"
+    others.write_text(json.dumps([{"video": str(clip), "label": 1}]))
+    assert run(*given, "--data", others, "--root", "/") == 2
+    assert "no answer" in one_line(capsys)
+    (tmp_path / "new").mkdir()
+    assert run(*given, "--data", project / "manifest.json") == 2
+    assert "exists, expected a new directory" in one_line(capsys)
+
+
+def test_interrupts_ask_for_another_run(monkeypatch, capsys):
+    import vidsme_jax.commands.score as command
+
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "score", interrupted)
+    assert run("score", "--model", "m", "--data", "d.json", "--out", "o") == 75
+    assert "run it again" in one_line(capsys)
+
+
+def test_the_demo_replaces_only_a_demo(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("x")
+    assert run("demo", "--out", tmp_path) == 2
+    assert "holds other files" in one_line(capsys)
+    assert (tmp_path / "mine.txt").exists()

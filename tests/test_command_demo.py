@@ -1,0 +1,74 @@
+"""The demo at a third of its size: every step of it, and what it must and must not find."""
+
+import json
+
+import pytest
+
+from vidsme_jax.commands.demo import DemoSettings, demo
+from vidsme_jax.data.manifest import read_manifests
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    text = demo(DemoSettings(out, clips=16, steps=120))
+    metrics = json.loads((out / "report" / "metrics.json").read_text())
+    return out, text, metrics
+
+
+def test_thirds_are_disjoint_and_complete(small):
+    out, _, _ = small
+    thirds = [{r.video for r in read_manifests([out / f"{n}.json"])} for n in "ABC"]
+    assert [len(t) for t in thirds] == [16] * 3
+    assert len(set.union(*thirds)) == 48 == len(list((out / "clips").glob("*.mp4")))
+
+
+def test_the_target_remembers_its_answers_and_the_control_does_not(small):
+    """At this size the text is memorised; the control saw neither half."""
+    _, _, metrics = small
+    scores = find(metrics, "response.logp.mean")
+    assert scores["auc"] > 0.9
+    assert scores["control"]["auc"] < 0.85
+
+
+def test_the_table_ends_with_the_report(small):
+    out, text, _ = small
+    assert text.splitlines()[-1] == f"report: {out / 'report' / 'report.html'}"
+    for name in ("video.sme.mean", "control AUC", "response.renyi_one.mean"):
+        assert name in text
+    page = (out / "report" / "report.html").read_text()
+    assert "motion" in page and "illumination" in page and "<svg" in page
+
+
+def test_a_second_demo_replaces_the_first(small, monkeypatch):
+    import vidsme_jax.commands.demo as command
+
+    out, _, _ = small
+    assert (out / "target").exists()
+
+    class Reached(Exception):
+        pass
+
+    def stop(*args):
+        raise Reached
+
+    monkeypatch.setattr(command, "write_clips", stop)
+    with pytest.raises(Reached):
+        demo(DemoSettings(out))
+    assert not (out / "target").exists()
+
+
+def find(metrics, score):
+    """Return the entry of a score, wherever it stands in metrics.json."""
+    if isinstance(metrics, dict):
+        if score in metrics and isinstance(metrics[score], dict):
+            return metrics[score]
+        metrics = list(metrics.values())
+    if isinstance(metrics, list):
+        for part in metrics:
+            if isinstance(part, dict) and part.get("score") == score:
+                return part
+            found = find(part, score)
+            if found:
+                return found
+    return None

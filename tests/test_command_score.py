@@ -1,0 +1,262 @@
+"""The whole of `vidsme score` on real clips and a real checkpoint of a million numbers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tools import make_project, numbered
+
+from vidsme_jax import records, scores
+from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.data.synthetic import write_mp4
+from vidsme_jax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Twenty clips, of which one is missing, one is text, and one has a single frame."""
+    folder = tmp_path_factory.mktemp("project")
+    entries, manifest, model = make_project(folder, count=17)
+    (folder / "clips" / "text.mp4").write_text("not a video")
+    write_mp4(folder / "clips" / "one.mp4", numbered(1), 8.0)
+    entries += [{"video": f"clips/{n}.mp4", "label": 0} for n in ("none", "text", "one")]
+    for n, entry in enumerate(entries):
+        entry["source"], entry["status"] = f"camera {n % 3}", n
+    manifest.write_text(json.dumps(entries))
+    return ScoreSettings(model, (manifest,), folder / "run", frames=(4,), batch=1)
+
+
+@pytest.fixture(scope="module")
+def whole(project):
+    return score(project)
+
+
+def column(table, name):
+    return np.array(table[name].to_pylist(), float)
+
+
+def equal(a, b):
+    """Bit-equal tables, NaN included."""
+    assert a.schema == b.schema
+    for name in a.column_names:
+        assert repr(a[name].to_pylist()) == repr(b[name].to_pylist()), name
+
+
+def test_one_row_per_clip_in_order_with_every_column(project, whole):
+    names = whole.column_names
+    base = "id frames group label video status error reader frames_total frame_indices"
+    base += " motion illumination q r duration fps width height"
+    assert names[:18] == base.split()
+    assert names[18:22] == ["source", "manifest.status", *scores.columns()[:2]]
+    assert tuple(names[20:]) == scores.columns()
+    assert whole.num_rows == 20 and len(set(whole["id"].to_pylist())) == 20
+    entries = json.loads(project.data[0].read_text())
+    assert whole["video"].to_pylist() == [e["video"] for e in entries]
+    assert whole["manifest.status"].to_pylist() == list(range(20))
+
+
+def test_bad_clips_are_rows_and_good_ones_are_whole(whole):
+    status = whole["status"].to_pylist()
+    assert status[:17] + status[19:] == ["ok"] * 18
+    assert status[17:19] == ["missing_file", "decode_error"]
+    assert "none.mp4 does not exist" in whole["error"][17].as_py()
+    assert "no frames" in whole["error"][18].as_py()
+    for name in ("motion", "q", "video.sme.mean", "response.logp.mean"):
+        values = column(whole, name)
+        assert np.all(np.isfinite(values[:17])) and np.all(np.isnan(values[17:19]))
+    assert column(whole, "motion")[19] == 0 and whole["frames_total"][19].as_py() == 1
+    assert whole["frame_indices"][19].as_py() == [0] * 4
+    assert abs(column(whole, "video.sme.mean")[19]) < 1e-6  # one frame: nothing to reverse
+    assert np.isnan(column(whole, "response.logp.mean")[19])  # no answer: an empty slice
+
+
+def test_orders_come_from_the_run_s_own_calibration(project, whole):
+    v, b = column(whole, "motion"), column(whole, "illumination")
+    span_v, span_b = np.nanmax(v) - np.nanmin(v), np.nanmax(b) - np.nanmin(b)
+    want_q = 1 + (np.nanmax(v) - v) / span_v
+    np.testing.assert_allclose(column(whole, "q"), want_q)
+    want_r = 1 + 0.1 * (b - np.nanmin(b)) / span_b
+    np.testing.assert_allclose(column(whole, "r"), want_r)
+    saved = records.read_json(project.out / "calibration.json")
+    assert saved["4"]["motion_max"] == np.nanmax(v)
+
+
+def test_a_finished_run_is_only_its_results(project, whole):
+    left = sorted(p.name for p in project.out.iterdir())
+    want = [".lock", "calibration.json", "curves.parquet", "run.json", "scores.parquet"]
+    assert left == [*want, "thumbnails.parquet"]
+    curves = pq.read_table(project.out / "curves.parquet")
+    assert curves.column_names == ["id", "frames", "video.sme"]
+    lengths = [len(c) if c else None for c in curves["video.sme"].to_pylist()]
+    assert lengths == [36] * 17 + [None] * 2 + [36]
+    for n in range(17):
+        mean = np.mean(curves["video.sme"][n].as_py())
+        assert mean == pytest.approx(column(whole, "video.sme.mean")[n], abs=1e-5)
+    strips = pq.read_table(project.out / "thumbnails.parquet")["thumbnail"].to_pylist()
+    assert strips[0].startswith(b"\xff\xd8") and not strips[17]
+
+
+def test_running_again_changes_nothing(project, whole, capsys):
+    before = (project.out / "scores.parquet").stat().st_mtime_ns
+    equal(score(project), whole)
+    assert (project.out / "scores.parquet").stat().st_mtime_ns == before
+    assert "is complete" in capsys.readouterr().err
+
+
+class Killed(BaseException):
+    """Nobody catches it, like a kill."""
+
+
+@pytest.mark.parametrize("when", range(1, 12, 2))
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_write_and_resumed(project, whole, tmp_path, monkeypatch, when, after):
+    """Die just before or after the n-th file appears: the next run ends the same."""
+    settings, rename, count = replace(project, out=tmp_path / "run"), os.replace, []
+
+    def dying(source, target):
+        count.append(target)
+        if len(count) == when and not after:
+            raise Killed
+        rename(source, target)
+        if len(count) == when:
+            raise Killed
+
+    monkeypatch.setattr(os, "replace", dying)
+    with pytest.raises(Killed):
+        score(settings)
+    monkeypatch.setattr(os, "replace", rename)
+    equal(score(settings), whole)
+
+
+def test_sigkill_and_sigterm(project, tmp_path):
+    """Real signals to a real process, and the exit code that asks for another run."""
+    given = [sys.executable, "-m", "vidsme_jax", "score", "--frames", "4"]
+    given += ["--model", project.model, "--data", *project.data, "--batch", "1"]
+
+    def start(out):
+        line = [*map(str, given), "--out", str(tmp_path / out)]
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    undisturbed = start("a")
+    assert undisturbed.wait() == 0, undisturbed.stderr.read()
+    out = tmp_path / "b"
+    for number, pattern in ((signal.SIGKILL, "prepared/*"), (signal.SIGTERM, "parts/*")):
+        process = start("b")
+        while process.poll() is None and not list(out.glob(pattern)):
+            time.sleep(0.005)
+        process.send_signal(number)
+        code = process.wait()
+        expected = (-9,) if number == signal.SIGKILL else (75, 0)  # 0: it was quicker
+        assert code in expected, process.stderr.read()
+        process.communicate()
+    last = start("b")
+    assert last.wait() == 0, last.stderr.read()
+    equal(pq.read_table(out / "scores.parquet"), pq.read_table(tmp_path / "a/scores.parquet"))
+    for process in (undisturbed, last):
+        process.communicate()
+
+
+def test_a_calibration_file_streams_and_clips(project, whole, tmp_path):
+    settings = replace(
+        project, out=tmp_path / "run", calibration=project.out / "calibration.json"
+    )
+    same = score(settings)
+    for name in ("q", "r", "video.sme.mean", "response.renyi_two.mean"):
+        np.testing.assert_array_equal(column(same, name), column(whole, name))
+    narrow = {"4": {"motion_min": 1.0, "motion_max": 2.0} | dict.fromkeys(
+        ("illumination_min", "illumination_max"), 0.0)}  # fmt: skip
+    path = tmp_path / "narrow.json"
+    path.write_text(json.dumps(narrow))
+    clipped = score(replace(settings, out=tmp_path / "two", calibration=path))
+    assert set(column(clipped, "q")[:17]) == {1.0} and column(clipped, "q")[19] == 2
+
+
+def test_several_frame_counts_and_all_curves(project, whole, tmp_path):
+    settings = replace(project, out=tmp_path / "run", frames=(2, 4), keep_tokens=True)
+    table = score(settings)
+    assert table["frames"].to_pylist() == [2] * 20 + [4] * 20
+    four = table.slice(20)
+    for name in ("motion", "q", "video.sme.mean", "instruction.logp.min_10"):
+        np.testing.assert_array_equal(column(four, name), column(whole, name))
+    curves = pq.read_table(settings.out / "curves.parquet")
+    for name in ("video.sme_aligned", "instruction.minkpp", "response.logp_diff"):
+        values = curves[name][20].as_py()
+        assert np.mean(values) == pytest.approx(column(four, f"{name}.mean")[0], rel=1e-4)
+
+
+def test_other_batches_devices_and_slices_agree(project, whole, tmp_path):
+    ok = np.array(whole["status"].to_pylist()) == "ok"
+    for n, changes in enumerate(
+        ({"batch": 3}, {"parallel": "partitioned", "batch": 2}, {"slices": ("video",)})
+    ):
+        table = score(replace(project, out=tmp_path / str(n), **changes))
+        shared = [c for c in table.column_names if scores.is_score(c)]
+        assert len(shared) >= 300
+        for name in shared:
+            got, want = column(table, name)[ok], column(whole, name)[ok]
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=3e-5, err_msg=name)
+
+
+def test_another_run_s_directory_is_not_touched(project, whole, tmp_path):
+    with pytest.raises(InputError, match="other settings: .*beta1 1.0 there, 0.5 here"):
+        score(replace(project, beta1=0.5))
+    equal(records.read_run(project.out).table, whole)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds other files \(notes.txt\)"):
+        score(replace(project, out=tmp_path))
+    with records.locked(project.out), pytest.raises(InputError, match="another process"):
+        score(project)
+
+
+def test_when_nothing_can_be_read(project, tmp_path):
+    manifest = tmp_path / "m.json"
+    manifest.write_text(json.dumps([{"video": "a.mp4"}, {"video": "b.mp4"}]))
+    settings = replace(project, data=(manifest,), out=tmp_path / "run")
+    with pytest.raises(InputError, match="none of 2 rows could be scored, the first: "):
+        score(settings)
+    table = pq.read_table(settings.out / "scores.parquet")
+    assert table["status"].to_pylist() == ["missing_file"] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not readable JSON"),
+        ("[]", "is not one of ours"),
+        ('{"4": {"motion_min": 0}}', "is not one of ours"),
+        ('{"4": 3}', "is not one of ours"),
+        ('{"8": {"motion_min": 0, "motion_max": 1, "illumination_min": 0, '
+         '"illumination_max": 1}}', r"frame counts \[8\], expected \[4\]"),
+    ],
+)  # fmt: skip
+def test_calibration_files_that_are_none(project, tmp_path, content, message):
+    path = tmp_path / "calibration.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        score(replace(project, out=tmp_path / "run", calibration=path))
+
+
+def test_a_full_disk_is_said_before_decoding(project, tmp_path, monkeypatch):
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="0.0 GB free, expected"):
+        score(replace(project, out=tmp_path / "run"))
+
+
+def test_published_lists_get_their_label_from_the_command_line(project, tmp_path):
+    folder = project.data[0].parent
+    one, two = folder / "train.json", folder / "test.json"
+    entry = {"question": "Which?", "candidates": ["a", "b"], "answer": "b"}
+    for path, clip in ((one, "clip-000"), (two, "clip-001")):
+        path.write_text(json.dumps([entry | {"video": f"clips/{clip}.mp4"}]))
+    settings = replace(project, data=(one, two), labels=(1, 0), out=tmp_path / "run")
+    assert score(settings)["label"].to_pylist() == [1, 0]

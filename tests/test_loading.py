@@ -1,0 +1,127 @@
+import json
+import pickle
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tools import make_project
+
+from vidsme_jax.errors import InputError
+from vidsme_jax.loading import (
+    flatten,
+    load_params,
+    read_others,
+    save_params,
+    unflatten,
+)
+from vidsme_jax.models import open_port
+
+GATE = "model.layers.2.mlp.gate_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    return open_port(make_project(tmp_path_factory.mktemp("toy"), count=2)[2])
+
+
+def here(*_):
+    return jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+
+def load(port, directory, dtype=np.float32):
+    return load_params(directory, port.rules, port.ignored, port.abstract, dtype, here)
+
+
+def tensors_of(port):
+    return load_file(port.directory / "model.safetensors")
+
+
+def test_every_tensor_arrives_in_its_place(port):
+    tensors, leaves = tensors_of(port), flatten(load(port, port.directory))
+    gate = leaves["decoder.layers.mlp.gate.kernel"]
+    assert gate.shape == (4, 128, 384)
+    np.testing.assert_array_equal(gate[2], tensors[GATE].T)
+    patch = next(v for k, v in tensors.items() if k.endswith("patch_embedding.weight"))
+    kernel = leaves["tower.patches.kernel"]
+    np.testing.assert_array_equal(kernel, patch.reshape(64, -1).T)
+    taken = sum(leaf.size for leaf in leaves.values())
+    others = read_others(port.directory, port.rules, port.abstract)
+    dead = sum(v.size for v in others.values())
+    assert dead > 0 and taken + dead == sum(v.size for v in tensors.values())
+
+
+def test_saving_gives_the_same_file_back(port, tmp_path):
+    others = read_others(port.directory, port.rules, port.abstract)
+    params = load(port, port.directory)
+    save_params(tmp_path / "model.safetensors", params, port.rules, others)
+    ours, theirs = load_file(tmp_path / "model.safetensors"), tensors_of(port)
+    assert set(ours) == set(theirs)
+    for key, value in theirs.items():
+        np.testing.assert_array_equal(ours[key], value, err_msg=key)
+
+
+def test_half_precision_files_and_parameters(port, tmp_path):
+    half = {k: v.astype(ml_dtypes.bfloat16) for k, v in tensors_of(port).items()}
+    save_file(half, tmp_path / "model.safetensors")
+    wide = flatten(load(port, tmp_path))
+    narrow = flatten(load(port, tmp_path, ml_dtypes.bfloat16))
+    path = "decoder.layers.mlp.gate.kernel"
+    assert wide[path].dtype == np.float32 and narrow[path].dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(wide[path], np.asarray(narrow[path], np.float32))
+
+
+def test_shards_by_index(port, tmp_path):
+    tensors = tensors_of(port)
+    names = sorted(tensors)
+    halves = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for name, keys in halves.items():
+        save_file({k: tensors[k] for k in keys}, tmp_path / name)
+    where = {k: name for name, keys in halves.items() for k in keys}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": where}))
+    got, want = flatten(load(port, tmp_path)), flatten(load(port, port.directory))
+    for path in want:
+        np.testing.assert_array_equal(got[path], want[path], err_msg=path)
+    (tmp_path / "b.safetensors").unlink()
+    with pytest.raises(InputError, match=r"names \['b.safetensors'\], expected files"):
+        load(port, tmp_path)
+    index.write_text(json.dumps({"weight_map": {"x": "../../etc/passwd"}}))
+    with pytest.raises(InputError, match="expected files beside it"):
+        load(port, tmp_path)
+
+
+def test_all_faults_come_in_one_error(port, tmp_path):
+    tensors = tensors_of(port)
+    del tensors[GATE]
+    tensors["model.norm.weight"] = np.ones(7, np.float32)
+    tensors["lm_head.weight"] = tensors["lm_head.weight"].astype(np.int32)
+    tensors["model.layers.9.mlp.gate_proj.weight"] = np.ones(3, np.float32)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(InputError) as caught:
+        load(port, tmp_path)
+    text = str(caught.value)
+    assert f"missing {GATE}" in text
+    assert "unknown model.layers.9.mlp.gate_proj.weight" in text
+    assert "model.norm.weight has shape (7,), expected (128,)" in text
+    assert "lm_head.weight has dtype I32" in text
+    assert "\n" not in text
+
+
+def test_files_that_hold_no_weights(port, tmp_path):
+    with pytest.raises(InputError, match="no model.safetensors and no index"):
+        load(port, tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(InputError, match="pytorch_model.bin is a pickle"):
+        load(port, tmp_path)
+    whole = (port.directory / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        load(port, tmp_path)
+
+
+def test_flatten_and_back():
+    tree = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+    assert flatten(tree) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert unflatten(flatten(tree)) == tree

@@ -1,0 +1,94 @@
+import configparser
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def setup_cfg():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_every_folder_of_code_is_installed():
+    """setup.cfg lists packages by hand; a forgotten one would be silently absent."""
+    listed = dict(
+        line.split(" = ")
+        for line in setup_cfg()["options"]["package_dir"].strip().splitlines()
+    )
+    folders = {
+        str(p.parent.relative_to(ROOT))
+        for top in ("vidsme_jax", "models", "data")
+        for p in (ROOT / top).rglob("__init__.py")
+    }
+    assert set(listed.values()) == folders
+    assert set(setup_cfg()["options"]["packages"].split()) == set(listed)
+
+
+def test_the_installed_package_has_every_file():
+    listed = setup_cfg()["options"]["package_dir"].strip().splitlines()
+    for name, folder in (line.split(" = ") for line in listed):
+        place = Path(importlib.import_module(name).__file__).parent
+        for path in (ROOT / folder).iterdir():
+            if path.suffix in (".py", ".html") or path.name == "py.typed":
+                assert (place / path.name).is_file(), path
+
+
+def test_the_public_names_exist():
+    import vidsme_jax
+
+    for name in vidsme_jax.__all__:
+        assert callable(getattr(vidsme_jax, name)) or name == "__version__", name
+
+
+def test_heavy_imports_stand_in_one_file_each():
+    sources = [p for d in ("vidsme_jax", "models", "data") for p in (ROOT / d).rglob("*.py")]
+    for module in ("cv2", "decord", "transformers", "optax", "tokenizers"):
+        pattern = re.compile(rf"^\s*(import|from) {module}\b", re.MULTILINE)
+        users = [p.name for p in sources if pattern.search(p.read_text())]
+        assert len(users) == 1, (module, users)
+    for module in ("torch", "sklearn", "av", "matplotlib"):
+        pattern = re.compile(rf"^\s*(import|from) {module}\b", re.MULTILINE)
+        assert not [p.name for p in sources if pattern.search(p.read_text())]
+
+
+def test_dependencies_point_one_way():
+    """The core imports neither models nor data; only commands bring them together."""
+    for path in (ROOT / "vidsme_jax").glob("*.py"):
+        text = path.read_text()
+        assert not re.search(r"vidsme_jax\.(models|data)\b", text), path.name
+        if path.name not in ("cli.py", "__init__.py"):
+            assert "vidsme_jax.commands" not in text, path.name
+    for path in (ROOT / "models").glob("*.py"):
+        assert "vidsme_jax.data" not in path.read_text(), path.name
+    for path in (ROOT / "data").glob("*.py"):
+        assert "vidsme_jax.models" not in path.read_text(), path.name
+
+
+def test_importing_touches_no_device():
+    code = (
+        "import importlib, jax\n"
+        "for name in ('scoring', 'sharding', 'models', 'data.clips', 'commands.score',\n"
+        "             'commands.train', 'commands.demo', 'evaluation'):\n"
+        "    importlib.import_module(f'vidsme_jax.{name}')\n"
+        "from jax._src import xla_bridge\n"
+        "assert not xla_bridge._backends"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_files_and_functions_stay_short():
+    import ast
+
+    for top in ("vidsme_jax", "models", "data"):
+        for path in (ROOT / top).rglob("*.py"):
+            text = path.read_text()
+            assert text.count("\n") <= 450, path
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef):
+                    assert node.end_lineno - node.lineno < 60, (path, node.name)

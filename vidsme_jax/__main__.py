@@ -1,0 +1,7 @@
+"""`python -m vidsme_jax` is the `vidsme` command."""
+
+import sys
+
+from vidsme_jax.cli import main
+
+sys.exit(main())
