@@ -7,6 +7,7 @@ text; the first of these stands at the last video position again, with a true ta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -68,13 +69,14 @@ def make_batch(
 ) -> Batch:
     """Return the arrays of one batch, on the host."""
     rows = [_row_arrays(cut(prompt, layout.slices), layout) for prompt in prompts]
-    return Batch(pixels, *(np.stack(column) for column in zip(*rows, strict=True)))
+    columns: list[Any] = [np.stack(column) for column in zip(*rows, strict=True)]
+    return Batch(pixels, *columns)  # type: ignore[arg-type]  # host arrays until put
 
 
 def _row_arrays(prompt: Prompt, layout: Layout) -> tuple[np.ndarray, ...]:
     start, video, text = len(prompt.before), layout.video, layout.text_rows
     tokens = np.zeros(layout.time, np.int32)
-    words = np.int32([*prompt.after, *prompt.answer])
+    words = np.array([*prompt.after, *prompt.answer], np.int32)
     tokens[:start] = prompt.before
     tokens[start + video : start + video + len(words)] = words
     positions = np.minimum(start + video - 1 + np.arange(text), layout.time - 1)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-
 from vidsme_jax.data.frames import Clip, read_clip, sample_indices
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.preprocess import preprocess
+
 from vidsme_jax.motion import flow_variance, illumination
 from vidsme_jax.records import replacing
 
@@ -113,9 +113,7 @@ def _prepare(path: Path, wanted: Wanted) -> _Parts:
     try:
         clip = read_clip(path, wanted.counts)
         samples = {n: clip.sample(n) for n in wanted.counts}
-        pixels = {
-            n: preprocess(s, wanted.size, wanted.crop) for n, s in samples.items()
-        }
+        pixels = {n: preprocess(s, wanted.size, wanted.crop) for n, s in samples.items()}
         return pixels, _facts(clip, samples), _strip(clip)
     except FileNotFoundError as error:
         return {}, {"status": "missing_file", "error": str(error)}, b""

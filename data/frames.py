@@ -136,7 +136,8 @@ def _read_opencv(path: Path, counts: Sequence[int], reader: str) -> Clip:
     if total == 0:
         raise DecodeError(f"{reader} finds no frames: not a video, or damaged")
     indices = _union(total, counts)
-    capture, frames = cv2.VideoCapture(str(path)), []
+    capture = cv2.VideoCapture(str(path))
+    frames: list[np.ndarray] = []
     try:
         for n in range(int(indices[-1]) + 1):
             if not capture.grab():

@@ -222,7 +222,9 @@ def _with_unique_ids(rows: list[Row], named: list[bool]) -> list[Row]:
     explicit = Counter(row.id for row, own in zip(rows, named, strict=True) if own)
     twice = [name for name, count in explicit.items() if count > 1]
     if twice:
-        raise InputError(f"id={twice[0]!r} stands {explicit[twice[0]]} times, expected once")
+        raise InputError(
+            f"id={twice[0]!r} stands {explicit[twice[0]]} times, expected once"
+        )
     seen, out = Counter(explicit), []
     for row, own in zip(rows, named, strict=True):
         seen[row.id] += not own

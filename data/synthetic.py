@@ -80,7 +80,10 @@ def _draw_clip(
     shade = slope[0] * (y - HEIGHT / 2) + slope[1] * (x - WIDTH / 2)
     frames = []
     for n in range(FRAMES):
-        frame = np.float32(_COLOURS[ground])[None, None] + np.float32(shade)[..., None]
+        frame = (
+            np.array(_COLOURS[ground], np.float32)[None, None]
+            + shade.astype(np.float32)[..., None]
+        )
         frame = np.ascontiguousarray(frame)
         for mover in movers:
             _draw(frame, mover, n)

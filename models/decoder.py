@@ -92,6 +92,7 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch time width"], angles: Float[Array, "time half"]
     ) -> Float[Array, "batch time width"]:
+        """Return the residual stream after this layer."""
         x = x + self.attention(self.attention_norm(x).astype(x.dtype), angles)
         return x + self.mlp(self.mlp_norm(x).astype(x.dtype))
 
@@ -110,6 +111,7 @@ class Attention(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch time width"], angles: Float[Array, "time half"]
     ) -> Float[Array, "batch time width"]:
+        """Return what each position reads from those up to it."""
         q, k, v = (
             einops.rearrange(project(x), "b t (n d) -> b t n d", d=self.head_dim)
             for project in (self.q, self.k, self.v)
@@ -131,6 +133,7 @@ class GatedMLP(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch time width"]
     ) -> Float[Array, "batch time width"]:
+        """Return the update of each position by itself."""
         return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
 
 
@@ -157,9 +160,7 @@ def rotate(
 
 
 def _norm(config: DecoderConfig, rngs: nnx.Rngs) -> nnx.RMSNorm:
-    return nnx.RMSNorm(
-        config.width, epsilon=config.norm_eps, dtype=jnp.float32, rngs=rngs
-    )
+    return nnx.RMSNorm(config.width, epsilon=config.norm_eps, dtype=jnp.float32, rngs=rngs)
 
 
 def decoder_rules(config: DecoderConfig, prefix: str = "model.") -> tuple[Rule, ...]:

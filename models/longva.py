@@ -7,7 +7,6 @@ put in place of one placeholder, with no newline embeddings ("unires").
 
 from pathlib import Path
 
-from vidsme_jax.errors import InputError
 from vidsme_jax.models.decoder import DecoderConfig, decoder_rules
 from vidsme_jax.models.port import Fields, Port, Processor, read_processor
 from vidsme_jax.models.text import Special, Tokenizer, Video
@@ -18,6 +17,8 @@ from vidsme_jax.models.vision_tower import (
     unused_vision_keys,
     vision_rules,
 )
+
+from vidsme_jax.errors import InputError
 
 ARCHITECTURE = "LlavaQwenForCausalLM"
 SYSTEM = "You are a helpful assistant."
@@ -101,7 +102,10 @@ def _read_decoder(fields: Fields) -> DecoderConfig:
     fields.expect("rope_scaling", (None,))
     fields.expect("use_sliding_window", (False,), False)
     fields.expect("use_pos_skipping", (False, None))
-    heads, width = fields.get("num_attention_heads", int), fields.get("hidden_size", int)
+    heads, width = (
+        fields.get("num_attention_heads", int),
+        fields.get("hidden_size", int),
+    )
     return DecoderConfig(
         width=width,
         layers=fields.get("num_hidden_layers", int),

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vidsme_jax.errors import InputError
-from vidsme_jax.loading import Rule, load_params, weight_files
 from vidsme_jax.models.text import Special, Tokenizer, Video
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
+
+from vidsme_jax.errors import InputError
+from vidsme_jax.loading import Rule, load_params, weight_files
 from vidsme_jax.scoring import Prompt
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -68,7 +69,7 @@ class Port:
 
     @property
     def forward(self) -> Callable[..., Any]:
-        """The pure forward(params, batch) of this config."""
+        """The pure function of parameters and batch that scoring takes."""
         return make_forward(self.config)
 
     @property
@@ -104,7 +105,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist, expected the checkpoint's config") from None
+        raise InputError(
+            f"{path} does not exist, expected the checkpoint's config"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(config, dict):
@@ -125,7 +128,9 @@ def read_processor(path: Path) -> Processor:
         if config.get(step) is False
     ]
     if off or config.get("resample", 3) != 3:
-        raise InputError(f"{path} switches off {off} or bicubic resampling: not CLIP's steps")
+        raise InputError(
+            f"{path} switches off {off} or bicubic resampling: not CLIP's steps"
+        )
     size, crop = config.get("size", 224), config.get("crop_size", 224)
     try:
         return Processor(
@@ -164,7 +169,8 @@ class Fields:
         value = self.values.get(name, default)
         if value not in allowed:
             raise InputError(
-                f"{self.path}: {name}={value!r}, this port has {', '.join(map(repr, allowed))}"
+                f"{self.path}: {name}={value!r}, this port has "
+                f"{', '.join(map(repr, allowed))}"
             )
         return value
 

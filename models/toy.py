@@ -1,4 +1,4 @@
-"""A LongVA small enough to train on a laptop, as a checkpoint directory with random weights.
+"""A LongVA small enough to train on a laptop: a checkpoint directory, random weights.
 
 About a million parameters in LongVA's own layout: the same graph, keys and files as the
 real ones, so that everything that works on it goes through the code that real checkpoints
@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-
-from vidsme_jax.loading import save_params
 from vidsme_jax.models import longva
 from vidsme_jax.models.video_llm import VideoLLM, VideoLLMConfig
+
+from vidsme_jax.loading import save_params
 
 CODES = 64
 _SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
-
-from vidsme_jax.loading import Rule
 from vidsme_jax.models.decoder import Decoder, DecoderConfig
 from vidsme_jax.models.vision_tower import VisionConfig, VisionTower
+
+from vidsme_jax.loading import Rule
 from vidsme_jax.scoring import Batch, Head
 
 
@@ -104,6 +104,7 @@ class Projector(nnx.Module):
         self.second = nnx.Linear(outer, outer, rngs=rngs)
 
     def __call__(self, x: Float[Array, "... inner"]) -> Float[Array, "... outer"]:
+        """Return patch features in the decoder's width."""
         return self.second(jax.nn.gelu(self.first(x), approximate=False))
 
 
@@ -139,7 +140,9 @@ def pixel_levels(
     lets clips travel as uint8, a quarter of the bytes.
     """
     scaled = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
-    return (scaled[None] - np.float32(mean)[:, None]) / np.float32(std)[:, None]
+    return (scaled[None] - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[
+        :, None
+    ]
 
 
 @lru_cache

@@ -109,6 +109,7 @@ class VisionBlock(nnx.Module):
     def __call__(
         self, x: Float[Array, "image patch width"]
     ) -> Float[Array, "image patch width"]:
+        """Return the residual stream after this layer."""
         y = self.attention_norm(x).astype(x.dtype)
         q, k, v = (
             einops.rearrange(project(y), "b t (n d) -> b t n d", n=self.heads)

@@ -52,8 +52,7 @@ def families(z, y):
         "renyi_one": -(p * lp).sum(),
         "renyi_two": -np.log((p**2).sum()),
         "renyi_inf": -lp.max(),
-        "mod_entropy": -(1 - p[y]) * lp[y]
-        - (p[others] * np.log(1 - p[others])).sum(),
+        "mod_entropy": -(1 - p[y]) * lp[y] - (p[others] * np.log(1 - p[others])).sum(),
         "mod_renyi_half": modified(0.5),
         "mod_renyi_two": modified(1.0),
         "minkpp": (lp[y] - mu) / sigma if sigma >= 1e-6 else 0.0,

@@ -60,7 +60,10 @@ def test_infinities_count_and_nan_is_not_hidden():
 
 
 def test_permutation_of_the_tokens_changes_nothing(rng):
-    values, mask = rng.normal(size=(1, 40)).astype(np.float32), rng.random((1, 40)) < 0.7
+    values, mask = (
+        rng.normal(size=(1, 40)).astype(np.float32),
+        rng.random((1, 40)) < 0.7,
+    )
     order = rng.permutation(40)
     a = aggregates(jnp.asarray(values), jnp.asarray(mask))
     b = aggregates(jnp.asarray(values[:, order]), jnp.asarray(mask[:, order]))

@@ -79,7 +79,10 @@ def test_evaluating_a_run_of_one_slice(finished, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--data": "nowhere.json"}, "nowhere.json does not exist, expected a manifest"),
+        (
+            {"--data": "nowhere.json"},
+            "nowhere.json does not exist, expected a manifest",
+        ),
         ({"--model": "nowhere"}, "model=nowhere is no directory"),
         ({"--calibration": "nowhere.json"}, "nowhere.json is not readable JSON"),
         ({"--root": "nowhere"}, "none of 6 rows could be scored"),

@@ -3,13 +3,13 @@ import time
 
 import numpy as np
 from tools import numbered
-
 from vidsme_jax.data import clips
 from vidsme_jax.data.clips import PreparedBatch, Wanted, prepare_batches
 from vidsme_jax.data.frames import read_clip
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.preprocess import preprocess
 from vidsme_jax.data.synthetic import write_mp4
+
 from vidsme_jax.motion import flow_variance, illumination
 
 WANTED = Wanted((2, 4), 24, 24)
@@ -71,7 +71,9 @@ def test_order_is_kept_and_a_video_is_decoded_once_a_batch(tmp_path, monkeypatch
 def test_decoding_ahead_is_bounded(tmp_path, monkeypatch):
     rows, read = make(tmp_path, 1) * 20, []
     monkeypatch.setattr(
-        clips, "read_clip", lambda path, counts: read.append(1) or read_clip(path, counts)
+        clips,
+        "read_clip",
+        lambda path, counts: read.append(1) or read_clip(path, counts),
     )
     steps = prepare_batches([[r] for r in rows], WANTED)
     next(steps)

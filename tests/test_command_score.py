@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tools import make_project, numbered
+from vidsme_jax.data.synthetic import write_mp4
 
 from vidsme_jax import records, scores
 from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.errors import InputError
 
 
@@ -116,7 +116,9 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("when", range(1, 12, 2))
 @pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_write_and_resumed(project, whole, tmp_path, monkeypatch, when, after):
+def test_killed_at_any_write_and_resumed(
+    project, whole, tmp_path, monkeypatch, when, after
+):
     """Die just before or after the n-th file appears: the next run ends the same."""
     settings, rename, count = replace(project, out=tmp_path / "run"), os.replace, []
 
@@ -147,7 +149,10 @@ def test_sigkill_and_sigterm(project, tmp_path):
     undisturbed = start("a")
     assert undisturbed.wait() == 0, undisturbed.stderr.read()
     out = tmp_path / "b"
-    for number, pattern in ((signal.SIGKILL, "prepared/*"), (signal.SIGTERM, "parts/*")):
+    for number, pattern in (
+        (signal.SIGKILL, "prepared/*"),
+        (signal.SIGTERM, "parts/*"),
+    ):
         process = start("b")
         while process.poll() is None and not list(out.glob(pattern)):
             time.sleep(0.005)
@@ -158,7 +163,10 @@ def test_sigkill_and_sigterm(project, tmp_path):
         process.communicate()
     last = start("b")
     assert last.wait() == 0, last.stderr.read()
-    equal(pq.read_table(out / "scores.parquet"), pq.read_table(tmp_path / "a/scores.parquet"))
+    equal(
+        pq.read_table(out / "scores.parquet"),
+        pq.read_table(tmp_path / "a/scores.parquet"),
+    )
     for process in (undisturbed, last):
         process.communicate()
 
@@ -211,7 +219,10 @@ def test_another_run_s_directory_is_not_touched(project, whole, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds other files \(notes.txt\)"):
         score(replace(project, out=tmp_path))
-    with records.locked(project.out), pytest.raises(InputError, match="another process"):
+    with (
+        records.locked(project.out),
+        pytest.raises(InputError, match="another process"),
+    ):
         score(project)
 
 

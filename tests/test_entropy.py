@@ -6,7 +6,6 @@ import reference
 
 from vidsme_jax import renyi, sharma_mittal
 
-
 QS = (0.5, 0.9, 0.91, 0.999, 1 - 1e-4, 1.0, 1 + 1e-4, 1.01, 1.0999, 1.1, 1.5, 2.0)
 RS = (0.7, 1.0, 1 + 1e-4, 1.05, 1.1, 2.0)
 

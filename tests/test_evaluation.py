@@ -28,10 +28,7 @@ NAN = math.nan
 
 
 def test_auc_needs_no_jax():
-    code = (
-        "import sys; import vidsme_jax.evaluation;"
-        "raise SystemExit('jax' in sys.modules)"
-    )
+    code = "import sys; import vidsme_jax.evaluation;raise SystemExit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code]).returncode == 0
 
 
@@ -194,9 +191,7 @@ def test_p_value_of_unequal_groups_counts_rows():
     )
     assert 0 < reached < 1
     settings = EvaluationSettings(permutations=6000)
-    assert permutation_p(values, member, unit, settings) == pytest.approx(
-        reached, abs=0.03
-    )
+    assert permutation_p(values, member, unit, settings) == pytest.approx(reached, abs=0.03)
 
 
 def test_nan_rows_are_left_out_and_infinities_sort():
@@ -224,9 +219,7 @@ def test_other_labels_are_refused():
         auc(np.array([1.0, 2.0]), np.array([1, 2]))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"bootstrap": 0}, {"confidence": 1.0}, {"fprs": (1.5,)}]
-)
+@pytest.mark.parametrize("wrong", [{"bootstrap": 0}, {"confidence": 1.0}, {"fprs": (1.5,)}])
 def test_settings_are_checked(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         EvaluationSettings(**wrong)
@@ -276,18 +269,14 @@ def test_interval_in_the_table_is_that_of_the_columns_alone(rng):
         roc_auc_score(sample.member, values, sample_weight=weights[:, k])
         for k in range(1, 201)
     ]
-    np.testing.assert_allclose(
-        found["auc_interval"], np.quantile(expected, [0.025, 0.975])
-    )
+    np.testing.assert_allclose(found["auc_interval"], np.quantile(expected, [0.025, 0.975]))
 
 
 def test_rows_left_out_are_counted_by_label(rng):
     values = [None, NAN, np.inf, *np.linspace(0, 1, 21)]
     status = ["ok"] * 20 + ["decode_error", "timeout", "timeout", "ok"]
     label = [k % 2 for k in range(23)] + [None]
-    table = make_table(
-        rng, **{"video.sme.mean": values, "status": status, "label": label}
-    )
+    table = make_table(rng, **{"video.sme.mean": values, "status": status, "label": label})
     (found,) = evaluate_table(table, SMALL)
     counts = found["counts"]
     assert (counts["member"], counts["non_member"], counts["unlabelled"]) == (11, 12, 1)
@@ -394,9 +383,7 @@ def test_control_compares_common_clips_only(rng):
     (sample,) = samples(table)
     target, other = pair(sample, control)
     assert target.ids == other.ids == [f"clip-{k}" for k in range(4, 24)]
-    found = evaluate_table(table, SMALL, control)[0]["scores"][scores.PRIMARY][
-        "control"
-    ]
+    found = evaluate_table(table, SMALL, control)[0]["scores"][scores.PRIMARY]["control"]
     assert (found["members"], found["non_members"]) == (10, 10)
     assert found["target_auc"] == pytest.approx(
         auc(target.scores[scores.PRIMARY], target.member)

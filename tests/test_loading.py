@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from tools import make_project
+from vidsme_jax.models import open_port
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import (
@@ -16,7 +17,6 @@ from vidsme_jax.loading import (
     save_params,
     unflatten,
 )
-from vidsme_jax.models import open_port
 
 GATE = "model.layers.2.mlp.gate_proj.weight"
 

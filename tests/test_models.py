@@ -7,14 +7,24 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from tools import make_project
-from transformers import CLIPVisionConfig, CLIPVisionModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
 from vidsme_jax.data.preprocess import preprocess
-from vidsme_jax.errors import InputError
 from vidsme_jax.models import longva, open_port
 from vidsme_jax.models.text import Special, Video
-from vidsme_jax.models.video_llm import average_pool, graph_of, make_forward, pixel_levels
+from vidsme_jax.models.video_llm import (
+    average_pool,
+    graph_of,
+    make_forward,
+    pixel_levels,
+)
+
+from vidsme_jax.errors import InputError
 from vidsme_jax.scoring import Batch
 
 TOWER = "model.vision_tower.vision_tower.vision_model."
@@ -41,7 +51,12 @@ def torch_logits(directory, pixels, tokens, start):
     prefix = "" if "embeddings.class_embedding" in clip.state_dict() else "vision_model."
     clip.load_state_dict({prefix + k: v for k, v in part.items()})
     names = ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
-    names += ("num_attention_heads", "num_key_value_heads", "rms_norm_eps", "rope_theta")
+    names += (
+        "num_attention_heads",
+        "num_key_value_heads",
+        "rms_norm_eps",
+        "rope_theta",
+    )
     lm = Qwen2ForCausalLM(
         Qwen2Config(**{k: config[k] for k in names}, tie_word_embeddings=False)
     )
@@ -129,7 +144,9 @@ def test_prompt_ids_are_those_of_the_joined_text(port):
     fast = port.tokenizer._fast
     fast.encode_special_tokens = False
     try:
-        head = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+        head = (
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+        )
         tail = "\nWhat moves?<|im_end|>\n<|im_start|>assistant\n"
         assert list(prompt.before) == fast.encode(head, add_special_tokens=False).ids
         assert list(prompt.after) == fast.encode(tail, add_special_tokens=False).ids
@@ -179,7 +196,10 @@ def edit(directory, target, **fields):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"architectures": ["GPT2LMHeadModel"]}, "GPT2.*ports for LlavaQwenForCausalLM"),
+        (
+            {"architectures": ["GPT2LMHeadModel"]},
+            "GPT2.*ports for LlavaQwenForCausalLM",
+        ),
         ({"flux_capacity": 3}, "does not know: flux_capacity"),
         ({"hidden_act": "relu"}, "hidden_act='relu', this port has 'silu'"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling"),

@@ -2,7 +2,13 @@ import cv2
 import numpy as np
 import pytest
 
-from vidsme_jax.motion import Calibration, calibrate, flow_variance, illumination, orders
+from vidsme_jax.motion import (
+    Calibration,
+    calibrate,
+    flow_variance,
+    illumination,
+    orders,
+)
 
 
 def gray(frame):
@@ -79,9 +85,7 @@ def test_a_constant_statistic_takes_the_middle_and_warns():
     np.testing.assert_allclose(r[[0, -1]], [1, 1.1])
 
 
-@pytest.mark.parametrize(
-    "fields", [(2.0, 1.0, 0.0, 1.0), (0.0, float("nan"), 0.0, 1.0)]
-)
+@pytest.mark.parametrize("fields", [(2.0, 1.0, 0.0, 1.0), (0.0, float("nan"), 0.0, 1.0)])
 def test_a_calibration_that_makes_no_sense_is_refused(fields):
     with pytest.raises(ValueError, match="motion"):
         Calibration(*fields)

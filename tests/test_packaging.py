@@ -46,7 +46,9 @@ def test_the_public_names_exist():
 
 
 def test_heavy_imports_stand_in_one_file_each():
-    sources = [p for d in ("vidsme_jax", "models", "data") for p in (ROOT / d).rglob("*.py")]
+    sources = [
+        p for d in ("vidsme_jax", "models", "data") for p in (ROOT / d).rglob("*.py")
+    ]
     for module in ("cv2", "decord", "transformers", "optax", "tokenizers"):
         pattern = re.compile(rf"^\s*(import|from) {module}\b", re.MULTILINE)
         users = [p.name for p in sources if pattern.search(p.read_text())]

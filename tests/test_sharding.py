@@ -2,10 +2,10 @@ import jax
 import numpy as np
 import pytest
 from tools import make_project
-
-from vidsme_jax import scores
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.models import open_port
+
+from vidsme_jax import scores
 from vidsme_jax.scoring import score_program
 from vidsme_jax.sharding import pad_clips, partitioned, replicated
 
@@ -105,7 +105,7 @@ def compiled_text(program, params, arrays):
 
 
 def test_the_search_for_collectives_would_find_one(case):
-    """The partitioned program must communicate: the words searched for are the right ones."""
+    """The partitioned program must communicate: the words searched for are right."""
     port, function, arrays = case
     program = partitioned(function, tuple(jax.devices()), 2)
     params = port.load(np.float32, program.place)
@@ -117,7 +117,10 @@ def test_parameters_left_on_the_host_are_caught(case):
     program = replicated(function, tuple(jax.devices()[:2]))
     params = jax.device_get(port.load(np.float32, program.place))
     batch = program.put_batch(jax.tree.map(lambda x: x[:4], arrays))
-    with jax.transfer_guard("disallow"), pytest.raises(Exception, match="[Dd]isallowed"):
+    with (
+        jax.transfer_guard("disallow"),
+        pytest.raises(Exception, match="[Dd]isallowed"),
+    ):
         jax.block_until_ready(program.run(params, batch))
 
 

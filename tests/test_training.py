@@ -16,7 +16,10 @@ def forward(params, batch):
 
 @pytest.fixture
 def params(rng):
-    draw = {"embed": rng.normal(size=(VOCAB, WIDTH)), "head": rng.normal(size=(WIDTH, VOCAB))}
+    draw = {
+        "embed": rng.normal(size=(VOCAB, WIDTH)),
+        "head": rng.normal(size=(WIDTH, VOCAB)),
+    }
     return {k: jnp.asarray(v, jnp.float32) for k, v in draw.items()}
 
 

@@ -4,7 +4,6 @@ import json
 
 import av
 import numpy as np
-
 from vidsme_jax.data.synthetic import write_clips
 from vidsme_jax.models.toy import write_toy
 

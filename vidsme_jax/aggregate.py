@@ -26,7 +26,9 @@ def masked_mean(
 
 
 def min_k(
-    values: Float[Array, "*batch token"], mask: Bool[Array, "*batch token"], percent: int
+    values: Float[Array, "*batch token"],
+    mask: Bool[Array, "*batch token"],
+    percent: int,
 ) -> Float[Array, "*batch"]:
     """Return the mean of the smallest `percent` % of the counted tokens (Min-K%).
 
@@ -36,7 +38,9 @@ def min_k(
 
 
 def max_k(
-    values: Float[Array, "*batch token"], mask: Bool[Array, "*batch token"], percent: int
+    values: Float[Array, "*batch token"],
+    mask: Bool[Array, "*batch token"],
+    percent: int,
 ) -> Float[Array, "*batch"]:
     """Return the mean of the largest `percent` % of the counted tokens (Max-K%)."""
     return -min_k(-values, mask, percent)

@@ -90,9 +90,7 @@ def squash(
     return jnp.where(is_one, entropy, jnp.expm1(slope * entropy) / slope)
 
 
-def renyi_of(
-    row: Peaked, q: Float[Array, "..."] | float
-) -> Float[Array, "..."]:
+def renyi_of(row: Peaked, q: Float[Array, "..."] | float) -> Float[Array, "..."]:
     """Return the Rényi entropy of order q of a split row; see `renyi`."""
     q = jnp.broadcast_to(jnp.asarray(q, row.gaps.dtype), row.log_norm.shape)
     is_inf, is_near = jnp.isinf(q), jnp.abs(q - 1) < _NEAR_ONE

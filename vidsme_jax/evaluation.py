@@ -53,9 +53,7 @@ def settings_dict(settings: EvaluationSettings) -> dict[str, Any]:
 
 def roc(
     scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]
-) -> tuple[
-    Float[np.ndarray, "step"], Float[np.ndarray, "step"], Float[np.ndarray, "step"]
-]:
+) -> tuple[Float[np.ndarray, "step"], Float[np.ndarray, "step"], Float[np.ndarray, "step"]]:
     """Return the step ROC: false and true positive rates, and their thresholds.
 
     One step per distinct score, downwards, after (0, 0) at threshold +inf; rows with

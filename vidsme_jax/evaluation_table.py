@@ -209,10 +209,7 @@ def _counts(table, sample: Sample) -> dict[str, Any]:
         "rows": len(table),
         **{name: int(np.sum(labels == k)) for k, name in _LABELS.items()},
         "status": {
-            s: {
-                n: int(np.sum((status == s) & (labels == k)))
-                for k, n in _LABELS.items()
-            }
+            s: {n: int(np.sum((status == s) & (labels == k))) for k, n in _LABELS.items()}
             for s in sorted(set(status))
         },
         "groups": {name: len(held) for name, held in by_label.items()},

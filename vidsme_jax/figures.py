@@ -180,9 +180,7 @@ def line_figure(
     axes = _Axes((0, max(1, len(values) - 1)), (low, high), top=30, bottom=130)
     if width > 1:
         x_label += f", means of {width}"
-    body = _frame(
-        axes, _round_ticks(*axes.x), _round_ticks(low, high), x_label, y_label
-    )
+    body = _frame(axes, _round_ticks(*axes.x), _round_ticks(low, high), x_label, y_label)
     body.append(_line(axes, [(0, 0), (axes.x[1], 0)], "#777", "4 3"))
     places = np.arange(len(points)) * width
     body += [_line(axes, part, BLUE, "", 1.5) for part in _unbroken(places, points)]
@@ -258,9 +256,7 @@ def _legend(names: list[tuple[str, str]]) -> list[str]:
     body, step = [], (_WIDTH - 56) / max(1, len(names))
     for k, (name, colour) in enumerate(names):
         x = 56 + k * step
-        body.append(
-            f'<rect x="{x:.1f}" y="13" width="12" height="12" fill="{colour}"/>'
-        )
+        body.append(f'<rect x="{x:.1f}" y="13" width="12" height="12" fill="{colour}"/>')
         body.append(_text(x + 18, 23, _cut(name, int(step / 7)), size=12))
     return body
 

@@ -192,9 +192,7 @@ def _control_notes(found, result) -> list[str]:
         ]
     both = f"{control['members']} members and {control['non_members']} non-members"
     if control["auc"] is None:
-        return [
-            f"The control {shorten(name, 60)} cannot be compared: {control['reason']}."
-        ]
+        return [f"The control {shorten(name, 60)} cannot be compared: {control['reason']}."]
     notes = [
         f"Control run {shorten(name, 60)}: AUC {estimate(control, 'auc')}; target minus"
         f" control {estimate(control, 'difference')}, on the {both} that both scored."

@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 
 from vidsme_jax.errors import InputError
 
+EVERYWHERE = P()  # a copy on every device
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
@@ -48,18 +49,18 @@ class Rule:
 
     key: str
     path: str
-    spec: P = P()
+    spec: P = EVERYWHERE
     transform: Transform = Transform.COPY
 
     @classmethod
-    def linear(cls, key: str, path: str, spec: P = P()) -> "Rule":
+    def linear(cls, key: str, path: str, spec: P = EVERYWHERE) -> "Rule":
         """Make the rule of a linear layer's kernel."""
         return cls(key, path, spec, Transform.LINEAR)
 
     @classmethod
     def conv(cls, key: str, path: str) -> "Rule":
         """Make the rule of a patch embedding's kernel."""
-        return cls(key, path, P(), Transform.CONV)
+        return cls(key, path, EVERYWHERE, Transform.CONV)
 
     def keys(self, shape: tuple[int, ...]) -> list[str]:
         """Return the checkpoint's keys that fill a parameter of this shape."""
@@ -170,7 +171,9 @@ def _open(directory: Path) -> Iterator[_Tensors]:
             try:
                 file = stack.enter_context(safe_open(path, framework="numpy"))
             except (SafetensorError, OSError) as error:
-                raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+                raise InputError(
+                    f"{path} is not a whole safetensors file: {error}"
+                ) from error
             handles |= dict.fromkeys(file.keys(), file)
         yield _Tensors(handles)
 

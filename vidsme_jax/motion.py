@@ -31,7 +31,8 @@ def flow_variance(frames: UInt8[np.ndarray, "frame height width 3"]) -> float:
         return 0.0
     gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     flows = [
-        cv2.calcOpticalFlowFarneback(before, after, None, *_FARNEBACK)
+        # OpenCV's stubs forget that no initial flow may be given.
+        cv2.calcOpticalFlowFarneback(before, after, None, *_FARNEBACK)  # type: ignore[call-overload]
         for before, after in zip(gray[:-1], gray[1:], strict=True)
     ]
     return float(np.mean([np.var(flow) for flow in flows]))
@@ -92,8 +93,14 @@ def calibrate(
                 " depends on it takes the middle of its range",
                 stacklevel=2,
             )
-    ends = (np.min(motions), np.max(motions), np.min(illuminations), np.max(illuminations))
-    return Calibration(*map(float, ends), beta1, beta2)
+    return Calibration(
+        float(np.min(motions)),
+        float(np.max(motions)),
+        float(np.min(illuminations)),
+        float(np.max(illuminations)),
+        beta1,
+        beta2,
+    )
 
 
 def orders(

@@ -102,9 +102,7 @@ def claim(run: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
                 f"out={run} holds other files ({', '.join(foreign[:3])}) and no run.json;"
                 " expected a new or empty directory, or an earlier run of this command"
             )
-        write_json(
-            path, {"settings": settings, "settings_hash": digest(settings), **about}
-        )
+        write_json(path, {"settings": settings, "settings_hash": digest(settings), **about})
         return
     held = read_json(path).get("settings", {})
     if held != json.loads(json.dumps(settings)):
@@ -146,7 +144,9 @@ def write_part(
 
 def finish(run: Path, parts: list[Path]) -> pa.Table:
     """Join the parts, in order, into the tables of the run; then drop what fed them."""
-    whole = pa.concat_tables([pq.read_table(p) for p in parts], promote_options="permissive")
+    whole = pa.concat_tables(
+        [pq.read_table(p) for p in parts], promote_options="permissive"
+    )
     keys = ["id", "frames"]
     curves = [c for c in whole.column_names if c.startswith(_CURVE)]
     table = whole.drop_columns([*curves, _THUMBNAIL])
@@ -190,8 +190,7 @@ def read_run(run: Path) -> Run:
             " run that command again"
         )
     tables = [
-        _read_table(run / f"{name}.parquet")
-        for name in ("scores", "curves", "thumbnails")
+        _read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
     ]
     return Run(run, read_json(run / "run.json"), *tables)
 

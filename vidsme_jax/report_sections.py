@@ -160,9 +160,7 @@ def _all_scores(units, result) -> Section:
         " finding: with nothing to find, some score still comes out well by chance."
     )
     tables = (Table(findings.header(result), rows),) if len(rows) <= _ROWS_SHOWN else ()
-    return Section(
-        "All scores", (), (note,), tables, folded=True, tables_in_markdown=False
-    )
+    return Section("All scores", (), (note,), tables, folded=True, tables_in_markdown=False)
 
 
 def _settings(result, control) -> list[Section]:

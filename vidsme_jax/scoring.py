@@ -100,9 +100,7 @@ def score_batch(
     chunks = (_chunked(rows, size), _chunked(batch.targets, size))
     out = jax.lax.map(statistics, chunks)
     return {
-        name: einops.rearrange(value, "chunk clip way n -> clip way (chunk n)")[
-            ..., :count
-        ]
+        name: einops.rearrange(value, "chunk clip way n -> clip way (chunk n)")[..., :count]
         for name, value in out.items()
     }
 

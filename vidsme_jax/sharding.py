@@ -35,8 +35,7 @@ class Program:
 
 
 @lru_cache  # the same function on the same devices is compiled once a process
-def replicated(function: Callable[..., Any], devices: tuple[jax.Device, ...]
-) -> Program:
+def replicated(function: Callable[..., Any], devices: tuple[jax.Device, ...]) -> Program:
     """Run a whole model on each device, over its own clips, by `jax.pmap`.
 
     Parameters are put once on all devices and passed with `in_axes=None`: placed like
@@ -52,9 +51,7 @@ def replicated(function: Callable[..., Any], devices: tuple[jax.Device, ...]
         return jax.device_put(folded, split)
 
     def fetch(out):
-        return jax.tree.map(
-            lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(out)
-        )
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(out))
 
     return Program(mapped, lambda spec, shape: everywhere, put_batch, fetch)
 
@@ -94,11 +91,11 @@ def _of_tuple(function):
 
 def _fitting(spec: P, shape: tuple[int, ...], model: int) -> P:
     """Keep "model" on the axes that it divides; elsewhere the parameter is copied."""
-    spec = (*spec, *[None] * (len(shape) - len(spec)))
+    axes = (*spec, *[None] * (len(shape) - len(spec)))
     return P(
         *(
             axis if axis is None or size % model == 0 else None
-            for axis, size in zip(spec, shape, strict=True)
+            for axis, size in zip(axes, shape, strict=True)
         )
     )
 

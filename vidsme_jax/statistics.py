@@ -123,9 +123,7 @@ def _log_rest_of_top(row: Peaked) -> Float[Array, "*rows"]:
 
 def _one_minus(row: Peaked, target, log_y) -> Float[Array, "*rows"]:
     """Return 1 - p_y without cancellation."""
-    return jnp.where(
-        target == row.top, jnp.exp(_log_rest_of_top(row)), -jnp.expm1(log_y)
-    )
+    return jnp.where(target == row.top, jnp.exp(_log_rest_of_top(row)), -jnp.expm1(log_y))
 
 
 def _others(row: Peaked, target, function) -> Float[Array, "*rows"]:

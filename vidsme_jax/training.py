@@ -68,16 +68,12 @@ def visual_codes(
         area: side of the square of pixels behind a position.
     """
     kept = pixels[..., : grid * area, : grid * area, :].astype(np.float32)
-    mean = einops.reduce(
-        kept, "... (y h) (x w) c -> ... (y x) c", "mean", h=area, w=area
-    )
+    mean = einops.reduce(kept, "... (y h) (x w) c -> ... (y x) c", "mean", h=area, w=area)
     level = (mean * LEVELS / 256).astype(np.int32)
     return level @ np.array([LEVELS**2, LEVELS, 1], np.int32)
 
 
-def token_loss(
-    params: Any, forward: Forward, sample: Sample
-) -> Float[Array, ""]:
+def token_loss(params: Any, forward: Forward, sample: Sample) -> Float[Array, ""]:
     """Return the weighted next-token cross-entropy over the rows, nats, mean over clips.
 
     Only the natural direction is trained on: way 0 of what `forward` returns.

@@ -59,9 +59,13 @@ def demo(settings: DemoSettings) -> str:
     recipe = TrainSettings(settings.steps, 8, 2e-3, seed=settings.seed)
     for model, members in (("target", "A"), ("control", "C")):
         say(f"{'2' if model == 'target' else '3'}/4 train the {model} on {members}")
-        data = (out / f"{members}.json",)
         request = TrainRequest(
-            out / "random", data, out / model, recipe, FRAMES, settings.objective
+            out / "random",
+            (out / f"{members}.json",),
+            out / model,
+            recipe,
+            FRAMES,
+            settings.objective,
         )
         train(request)
     say("4/4 audit A and B under both models")

@@ -82,9 +82,7 @@ def terminal_table(result: dict[str, Any]) -> str:
 def _short_header(result) -> list[str]:
     """The header of the report's tables, without what makes it wide."""
     return [
-        name.split(" (")[0]
-        .removesuffix(" FPR")
-        .replace("AUC minus control", "difference")
+        name.split(" (")[0].removesuffix(" FPR").replace("AUC minus control", "difference")
         for name in findings.header(result)
     ]
 
@@ -112,9 +110,7 @@ def _check_labels(run: records.Run) -> None:
     count = {k: 0 for k in (1, 0, None)}
     for label in run.table["label"].to_pylist():
         count[label] = count.get(label, 0) + 1
-    exists = (
-        f"there are {count[1]} members, {count[0]} non-members, {count[None]} without"
-    )
+    exists = f"there are {count[1]} members, {count[0]} non-members, {count[None]} without"
     if not count[1] and not count[0]:
         raise InputError(
             f"run={run.path} has no labelled row ({exists} a label); expected label"

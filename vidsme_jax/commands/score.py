@@ -182,13 +182,13 @@ def _calibrate_all(job: _Job) -> dict[int, Calibration]:
         return {}
     out = {}
     for frames in job.settings.frames:
-        values = [
+        motions, lights = (
             np.array([clip[str(frames)][name] for clip in facts])
             for name in ("motion", "illumination")
-        ]
+        )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            out[frames] = calibrate(*values, job.settings.beta1, job.settings.beta2)
+            out[frames] = calibrate(motions, lights, job.settings.beta1, job.settings.beta2)
         for warning in caught:
             say(f"warning: {frames} frames: {warning.message}")
     return out
@@ -197,9 +197,7 @@ def _calibrate_all(job: _Job) -> dict[int, Calibration]:
 def _score_all(job: _Job, calibrations: dict[int, Calibration], stored: bool) -> None:
     params = None
     for frames in job.settings.frames:
-        todo = [
-            n for n in range(len(job.batches)) if not job.part_path(frames, n).exists()
-        ]
+        todo = [n for n in range(len(job.batches)) if not job.part_path(frames, n).exists()]
         if not todo:
             continue
         params = job.placement.load() if params is None else params
@@ -222,14 +220,14 @@ def _score_frames(job, frames, calibration, todo, clips, params) -> None:
     layout = make_layout(job.prompts, frames, config.tokens_per_frame, settings.slices)
     columns = scores.columns(settings.slices)
     kept = scores.families("video") if settings.keep_tokens else ("sme",)
-    program = job.placement.program(
-        score_program(job.port.forward, settings.slices, kept)
-    )
+    program = job.placement.program(score_program(job.port.forward, settings.slices, kept))
     other = other_columns(job.rows)
     clip_count = settings.batch * job.placement.replicas
 
     def start(n: int, prepared: PreparedBatch):
-        base = base_table([job.rows[i] for i in job.batches[n]], prepared, frames, calibration)
+        base = base_table(
+            [job.rows[i] for i in job.batches[n]], prepared, frames, calibration
+        )
         arrays = _arrays(job, n, prepared.pixels[frames], base, layout)
         arrays = pad_clips(arrays, clip_count)
         return n, prepared, base, program.run(params, program.put_batch(arrays))

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from vidsme_jax.commands.place import choose_placement
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import Wanted, prepare_batches
 from vidsme_jax.data.manifest import Row, read_manifests
@@ -76,9 +75,7 @@ def train(request: TrainRequest) -> list[float]:
     here = jax.sharding.SingleDeviceSharding(device)
     params = port.load(np.float32, lambda spec, shape: here)
     forward = make_forward(port.config, natural_only=True)
-    params, losses = fit(
-        params, forward, gather, len(members), request.recipe, _watch
-    )
+    params, losses = fit(params, forward, gather, len(members), request.recipe, _watch)
     _write(port, params, request, losses.tolist())
     say(f"trained on {len(members)} clips: loss {losses[0]:.3f} to {losses[-1]:.3f}")
     return losses.tolist()
@@ -126,7 +123,7 @@ def _samples(
         if codes is None:
             return Sample(batch, weights)
         # The row at one video position learns the code of the next.
-        seen = visual_codes(batch.pixels, config.grid, area)
+        seen = visual_codes(pixels[numbers], config.grid, area)
         follow = codes[seen].reshape(len(numbers), -1)[:, 1:]
         batch.targets[:, : follow.shape[1]] = follow
         weights[:, : follow.shape[1]] = 1 / follow.shape[1]
