@@ -102,36 +102,40 @@ def header(result: dict[str, Any], first: str = "score") -> list[str]:
     """Return the column names that `cells` fills."""
     settings = result["settings"]
     around = f"({percent(settings['confidence'])} interval)"
-    names = [first, f"AUC {around}"]
+    names = [first, f"AUC {around}", "balanced accuracy (best threshold)"]
     names += [f"TPR at {percent(fpr)} FPR" for fpr in settings["fprs"]]
     if result["control"] is None:
         return names
     return [*names, f"control AUC {around}", f"AUC minus control {around}"]
 
 
-def cells(name: str, metrics: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def cells(
+    name: str, metrics: dict[str, Any], result: dict[str, Any], digits: int = 3
+) -> list[str]:
     """Return one table row: AUC, TPRs and, with a control, its AUC and difference."""
-    row = [name, estimate(metrics, "auc")]
-    row += [number(metrics["tpr"][f"{fpr:g}"]) for fpr in result["settings"]["fprs"]]
+    best, fprs = metrics["best_balanced_accuracy"], result["settings"]["fprs"]
+    row = [name, estimate(metrics, "auc", digits), number(best, digits)]
+    row += [number(metrics["tpr"][f"{fpr:g}"], digits) for fpr in fprs]
     if result["control"] is None:
         return row
     control = metrics.get("control")
     if control is None:  # blind numbers are the same for every model
         return [*row, "–", "–"]
-    return [*row, estimate(control, "auc"), estimate(control, "difference")]
+    return [*row, *(estimate(control, key, digits) for key in ("auc", "difference"))]
 
 
-def estimate(metrics: dict[str, Any], key: str) -> str:
+def estimate(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
     """Return `value (low to high)`; a dash where there is no value."""
+    value = number(metrics[key], digits)
     low, high = metrics[f"{key}_interval"]
     if metrics[key] is None or low is None:
-        return number(metrics[key])
-    return f"{number(metrics[key])} ({number(low)} to {number(high)})"
+        return value
+    return f"{value} ({number(low, digits)} to {number(high, digits)})"
 
 
-def number(value: float | None) -> str:
-    """Return three decimals, or a dash."""
-    return "–" if value is None else f"{value:.3f}"
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a value with so many decimals, or a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def percent(share: float) -> str:
@@ -221,7 +225,7 @@ def _width_note(found) -> list[str]:
 def _step_notes(found, fprs) -> list[str]:
     n = found["non_members"]
     coarse = [percent(fpr) for fpr in fprs if n * fpr < 1]
-    text = f"The finest step of the false positive rate is 1/{n}"
+    text = f"TPR is read off the step ROC where FPR <= t; the finest step of FPR is 1/{n}"
     if coarse:
         text += f"; TPR at {' and '.join(coarse)} is the TPR at zero false positives"
     return [text + "."]

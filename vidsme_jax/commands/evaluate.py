@@ -74,17 +74,19 @@ def terminal_table(result: dict[str, Any]) -> str:
         rows = [_short_header(result)]
         for names in findings.representative_rows(unit).values():
             known = unit.data["scores"]
-            rows += [findings.cells(name, known[name], result) for name in names]
+            rows += [findings.cells(n, known[n], result, digits=2) for n in names]
+        blind = unit.data["blind"]
+        shown = [name for name in ("motion", "illumination") if name in blind]
+        rows += [findings.cells(f"{n} alone", blind[n], result, digits=2) for n in shown]
         lines += [*_aligned(rows), ""]
     return "\n".join([*lines, findings.CAVEAT])
 
 
 def _short_header(result) -> list[str]:
     """The header of the report's tables, without what makes it wide."""
-    return [
-        name.split(" (")[0].removesuffix(" FPR").replace("AUC minus control", "difference")
-        for name in findings.header(result)
-    ]
+    short = {"AUC minus control": "difference", "balanced accuracy": "bal. acc."}
+    names = [name.split(" (")[0].removesuffix(" FPR") for name in findings.header(result)]
+    return [short.get(n, n.replace(" at ", "@").replace(" %", "%")) for n in names]
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
