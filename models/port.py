@@ -12,7 +12,7 @@ from vidsme_jax.models.text import Special, Tokenizer, Video
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import Rule, load_params, weight_files
+from vidsme_jax.loading import Rule, check_checkpoint, load_params, weight_files
 from vidsme_jax.scoring import Prompt
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -81,6 +81,10 @@ class Port:
         """Return the ids of one manifest row's prompt."""
         system = self.system if system is None else system
         return self.tokenizer.prompt(self.template(system, question), answer)
+
+    def check_weights(self) -> None:
+        """Raise an InputError that names every fault of the weights; reads headers only."""
+        check_checkpoint(self.directory, self.rules, self.ignored, self.abstract)
 
     def load(self, dtype: Any, place: Callable[..., Any]) -> dict[str, Any]:
         """Read the weights into their placement; see `loading.load_params`."""

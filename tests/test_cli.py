@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -137,6 +139,29 @@ def test_training_errors(project, tmp_path, capsys):
     (tmp_path / "new").mkdir()
     assert run(*given, "--data", project / "manifest.json") == 2
     assert "exists, expected a new directory" in one_line(capsys)
+
+
+def test_weights_that_do_not_fit_are_found_before_decoding(project, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(project / "model", model)
+    (model / "model.safetensors").write_bytes(b"cut short")
+    given = ("score", "--model", model, "--data", project / "manifest.json")
+    assert run(*given, "--out", tmp_path / "run") == 2
+    assert "not a whole safetensors file" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_opencv_without_its_library_names_both_remedies(project, tmp_path):
+    """As on a machine without a screen: import cv2 fails on libGL."""
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open')")
+    code = "import sys; from vidsme_jax.cli import main; sys.exit(main())"
+    line = [sys.executable, "-c", code, "score", "--model", str(project / "model")]
+    line += ["--data", str(project / "manifest.json"), "--out", str(tmp_path / "run")]
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(line, capture_output=True, text=True, env=env)
+    assert done.returncode == 2, done.stderr
+    assert "apt-get install libgl1" in done.stderr
+    assert "opencv-python-headless" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_interrupts_ask_for_another_run(monkeypatch, capsys):

@@ -127,10 +127,9 @@ def load_params(
     Raises:
         InputError: every missing, unknown, misshapen or unreadable tensor, in one line.
     """
-    shapes = {path: leaf.shape for path, leaf in flatten(abstract).items()}
-    assert {rule.path for rule in rules} == set(shapes), "the rule table is incomplete"
+    check_checkpoint(directory, rules, ignored, abstract)
+    shapes = _shapes(abstract)
     with _open(directory) as tensors:
-        _check(directory, tensors, rules, ignored, shapes)
         leaves = {}
         for rule in rules:
             shape = shapes[rule.path]
@@ -207,8 +206,26 @@ def weight_files(directory: Path) -> list[Path]:
     )
 
 
-def _check(directory, tensors, rules, ignored, shapes) -> None:
-    """Raise one error that names every fault of the checkpoint."""
+def check_checkpoint(
+    directory: Path,
+    rules: tuple[Rule, ...],
+    ignored: tuple[str, ...],
+    abstract: Mapping[str, Any],
+) -> None:
+    """Compare a checkpoint's tensors with the rule table, both ways; reads headers only.
+
+    Raises:
+        InputError: every missing, unknown, misshapen or unreadable tensor, in one line.
+    """
+    shapes = _shapes(abstract)
+    assert {rule.path for rule in rules} == set(shapes), "the rule table is incomplete"
+    with _open(directory) as tensors:
+        faults = _faults(tensors, rules, ignored, shapes)
+    if faults:
+        raise InputError(f"model={directory} does not fit: {'; '.join(faults)}")
+
+
+def _faults(tensors, rules, ignored, shapes) -> list[str]:
     expected = {
         key: rule.theirs(shapes[rule.path][1:] if "{}" in rule.key else shapes[rule.path])
         for rule in rules
@@ -225,8 +242,11 @@ def _check(directory, tensors, rules, ignored, shapes) -> None:
             faults.append(f"{key} has shape {shape}, expected {expected[key]}")
         if dtype not in _FLOATS:
             faults.append(f"{key} has dtype {dtype}, expected one of {sorted(_FLOATS)}")
-    if faults:
-        raise InputError(f"model={directory} does not fit: {'; '.join(faults)}")
+    return faults
+
+
+def _shapes(abstract: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {path: leaf.shape for path, leaf in flatten(abstract).items()}
 
 
 def save_params(
@@ -256,7 +276,7 @@ def save_params(
 
 def read_others(directory: Path, rules, abstract) -> dict[str, np.ndarray]:
     """Return the tensors of a checkpoint that no rule takes, to be carried along."""
-    shapes = {path: leaf.shape for path, leaf in flatten(abstract).items()}
+    shapes = _shapes(abstract)
     taken = {key for rule in rules for key in rule.keys(shapes[rule.path])}
     with _open(directory) as tensors:
         return {key: tensors.get(key) for key in tensors.handles if key not in taken}

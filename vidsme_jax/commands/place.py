@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +46,14 @@ class Placement:
             return sharding.replicated(function, self.devices)
         return sharding.partitioned(function, self.devices, self.model)
 
-    def load(self) -> dict[str, Any]:
-        """Put the checkpoint's parameters in place."""
-        place = self.program(lambda params: params).place
-        return self.port.load(numpy_dtype(self.dtype), place)
+    def load(self, program: sharding.Program) -> dict[str, Any]:
+        """Put the checkpoint's parameters where a program expects them."""
+        return self.port.load(numpy_dtype(self.dtype), program.place)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Make float32 mean float32: accelerators shorten its products by default."""
+        name = "highest" if self.dtype == "float32" else "default"
+        return jax.default_matmul_precision(name)
 
 
 def choose_placement(port: Port, parallel: str, dtype: str) -> Placement:

@@ -108,13 +108,14 @@ def score(settings: ScoreSettings) -> pa.Table:
     given = _read_calibration(settings) if settings.calibration else None
     rows = read_manifests(list(settings.data), settings.root, _list(settings.labels))
     port = open_port(settings.model)
+    port.check_weights()  # now, not after hours of decoding
     placement = choose_placement(port, settings.parallel, settings.dtype)
     size = settings.batch * placement.replicas
     batches = [range(n, min(n + size, len(rows))) for n in range(0, len(rows), size)]
     prompts = [port.prompt(row.question, row.answer, settings.system) for row in rows]
     job = _Job(settings, port, rows, prompts, batches, placement)
     with records.locked(settings.out):
-        records.claim(settings.out, _identity(job, given), _about())
+        records.claim(settings.out, _identity(job, given), _about(settings))
         if records.is_finished(settings.out):
             say(f"{settings.out} is complete: nothing left to do")
             records.clean(settings.out)
@@ -195,14 +196,22 @@ def _calibrate_all(job: _Job) -> dict[int, Calibration]:
 
 
 def _score_all(job: _Job, calibrations: dict[int, Calibration], stored: bool) -> None:
-    params = None
-    for frames in job.settings.frames:
-        todo = [n for n in range(len(job.batches)) if not job.part_path(frames, n).exists()]
+    settings = job.settings
+    kept = scores.families("video") if settings.keep_tokens else ("sme",)
+    function = score_program(job.port.forward, settings.slices, kept)
+    program, params = job.placement.program(function), None
+    for frames in settings.frames:
+        numbers = range(len(job.batches))
+        todo = [n for n in numbers if not job.part_path(frames, n).exists()]
         if not todo:
             continue
-        params = job.placement.load() if params is None else params
+        if params is None:  # not at all where only the joining of parts was left
+            params = job.placement.load(program)
         clips = _stored(job, todo, frames) if stored else _streamed(job, todo, frames)
-        _score_frames(job, frames, calibrations.get(frames), todo, clips, params)
+        with job.placement.precision():
+            _score_frames(
+                job, frames, calibrations.get(frames), todo, clips, program, params
+            )
 
 
 def _stored(job: _Job, todo: list[int], frames: int) -> Iterator[PreparedBatch]:
@@ -214,13 +223,11 @@ def _streamed(job: _Job, todo: list[int], frames: int) -> Iterator[PreparedBatch
     return prepare_batches(_row_batches(job, todo), wanted, job.settings.workers)
 
 
-def _score_frames(job, frames, calibration, todo, clips, params) -> None:
+def _score_frames(job, frames, calibration, todo, clips, program, params) -> None:
     """Score batches of one frame count, the device always one batch ahead of writing."""
     settings, config = job.settings, job.port.config
     layout = make_layout(job.prompts, frames, config.tokens_per_frame, settings.slices)
     columns = scores.columns(settings.slices)
-    kept = scores.families("video") if settings.keep_tokens else ("sme",)
-    program = job.placement.program(score_program(job.port.forward, settings.slices, kept))
     other = other_columns(job.rows)
     clip_count = settings.batch * job.placement.replicas
 
@@ -336,8 +343,13 @@ def _identity(job: _Job, given: dict[int, Calibration] | None) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _about() -> dict[str, Any]:
-    return {"platform": platform.platform(), "python": platform.python_version()}
+def _about(settings: ScoreSettings) -> dict[str, Any]:
+    """Return what helps a reader of the run but does not decide its numbers."""
+    return {
+        "asked": {"model": str(settings.model), "data": [str(p) for p in settings.data]},
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+    }
 
 
 def _versions() -> dict[str, str]:

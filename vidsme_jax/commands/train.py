@@ -69,6 +69,7 @@ def train(request: TrainRequest) -> list[float]:
     if mute:
         raise InputError(f"video={mute[0]} has no answer, expected one for every member")
     port = open_port(request.model)
+    port.check_weights()
     codes = _code_ids(port) if request.objective == "text+video" else None
     gather = _samples(port, members, _pixels(port, members, request.frames), codes)
     device = jax.local_devices()[0]
