@@ -5,9 +5,20 @@
 For each seed: new clips, a new deal into thirds, new weights, a target and a control; then
 the AUC of a few scores, fixed in advance, under the target and under the control.
 
-It printed (2 CPU cores, 8 min):
+It printed (2 CPU cores, about 80 s a cell):
 
-PRINTED
+    objective   score                     seed 0            seed 1            seed 2
+    text        video.sme.mean            0.43 (0.52)       0.44 (0.49)       0.56 (0.49)
+    text        video.sme_aligned.min_10  0.43 (0.48)       0.47 (0.56)       0.68 (0.48)
+    text        instruction.sme.mean      0.41 (0.47)       0.54 (0.54)       0.58 (0.46)
+    text        response.sme.mean         0.77 (0.58)       0.70 (0.53)       0.70 (0.49)
+    text        response.logp.mean        1.00 (0.38)       1.00 (0.58)       1.00 (0.49)
+    text+video  video.sme.mean            0.91 (0.50)       0.92 (0.45)       0.96 (0.40)
+    text+video  video.sme_aligned.min_10  0.62 (0.50)       0.67 (0.52)       0.73 (0.54)
+    text+video  instruction.sme.mean      0.59 (0.49)       0.45 (0.33)       0.45 (0.53)
+    text+video  response.sme.mean         0.71 (0.61)       0.72 (0.51)       0.69 (0.43)
+    text+video  response.logp.mean        1.00 (0.50)       1.00 (0.57)       1.00 (0.47)
+    AUC under the target (under the control)
 """
 
 import argparse
