@@ -1,11 +1,8 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
-from tools import make_project
+from tools import make_project, python
 
 from vidsme_jax.cli import main
 
@@ -29,14 +26,14 @@ def one_line(capsys):
     return lines[0]
 
 
-def test_help_does_not_import_jax():
+def test_help_does_not_import_jax(tmp_path):
     code = (
         "import sys; from vidsme_jax.cli import main\n"
         "try: main(['score', '--help'])\n"
         "except SystemExit as e: assert e.code == 0\n"
         "assert not {'jax', 'numpy', 'transformers', 'cv2'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python(tmp_path, "-c", code)
     assert done.returncode == 0, done.stderr
     for flag in ("--calibration", "--slices", "--parallel", "--dtype", "--frames"):
         assert flag in done.stdout
@@ -151,14 +148,13 @@ def test_weights_that_do_not_fit_are_found_before_decoding(project, tmp_path, ca
     assert not (tmp_path / "run").exists()
 
 
-def test_opencv_without_its_library_names_both_remedies(project, tmp_path):
+def test_opencv_without_its_library_names_both_remedies(project, tmp_path, monkeypatch):
     """As on a machine without a screen: import cv2 fails on libGL."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open')")
     code = "import sys; from vidsme_jax.cli import main; sys.exit(main())"
-    line = [sys.executable, "-c", code, "score", "--model", str(project / "model")]
-    line += ["--data", str(project / "manifest.json"), "--out", str(tmp_path / "run")]
-    env = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(line, capture_output=True, text=True, env=env)
+    given = ("--model", project / "model", "--data", project / "manifest.json")
+    done = python(tmp_path, "-c", code, "score", *given, "--out", tmp_path / "run")
     assert done.returncode == 2, done.stderr
     assert "apt-get install libgl1" in done.stderr
     assert "opencv-python-headless" in done.stderr and "Traceback" not in done.stderr

@@ -144,7 +144,8 @@ def test_sigkill_and_sigterm(project, tmp_path):
 
     def start(out):
         line = [*map(str, given), "--out", str(tmp_path / out)]
-        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(line, stdout=pipe, stderr=pipe, cwd=tmp_path)
 
     undisturbed = start("a")
     assert undisturbed.wait() == 0, undisturbed.stderr.read()

@@ -1,9 +1,9 @@
 import configparser
 import importlib
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from tools import python
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -71,7 +71,7 @@ def test_dependencies_point_one_way():
         assert "vidsme_jax.models" not in path.read_text(), path.name
 
 
-def test_importing_touches_no_device():
+def test_importing_touches_no_device(tmp_path):
     code = (
         "import importlib, jax\n"
         "for name in ('scoring', 'sharding', 'models', 'data.clips', 'commands.score',\n"
@@ -80,7 +80,7 @@ def test_importing_touches_no_device():
         "from jax._src import xla_bridge\n"
         "assert not xla_bridge._backends"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python(tmp_path, "-c", code)
     assert done.returncode == 0, done.stderr
 
 

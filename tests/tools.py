@@ -1,6 +1,8 @@
 """Small real things for tests: clips on disk, a checkpoint, a manifest."""
 
 import json
+import subprocess
+import sys
 
 import av
 import numpy as np
@@ -45,3 +47,9 @@ def make_project(folder, count=12, seed=0):
     texts = [f"{r['question']}\n{r['answer']}" for r in records]
     model = write_toy(folder / "model", texts, seed)
     return records, manifest, model
+
+
+def python(folder, *words):
+    """Run Python in a folder that is not the checkout, whose models/ would be found."""
+    line = [sys.executable, *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, cwd=folder)
