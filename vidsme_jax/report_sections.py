@@ -321,7 +321,9 @@ def _clips_of(one: _Shown) -> Iterator[Clip]:
         key, label = table["id"][k].as_py(), table["label"][k].as_py()
         clip = shorten(key, 60)
         curve = _token_curve(one, key, f"{one.slug}-clip-{place + 1}", clip)
+        video = _cell(table, one, key, "video")
         text = _title(f"{words[label]}, {name} = {values[k]:.4g}", one.unit)
+        text += f"; {shorten(video, 80)}" if video else ""
         yield Clip(clip, text, _thumbnail(one, key), curve)
 
 
