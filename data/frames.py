@@ -69,8 +69,10 @@ def read_clip(path: Path, counts: Sequence[int]) -> Clip:
         FileNotFoundError: there is no such file.
         DecodeError: no reader could decode it.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
+    if not path.is_file():
+        raise DecodeError("it is no regular file")
     if path.stat().st_size == 0:
         raise DecodeError("the file is empty")
     reason = _why_not_decord(path)
@@ -132,9 +134,11 @@ def _read_opencv(path: Path, counts: Sequence[int], reader: str) -> Clip:
     The header's count is not trusted, and seeking is not exact; frames passed over are
     grabbed but not converted.
     """
-    total, fps = _count_opencv(path)
+    total, announced, fps = _count_opencv(path)
     if total == 0:
         raise DecodeError(f"{reader} finds no frames: not a video, or damaged")
+    if total < announced / 2:  # headers are often a little wrong, not this much
+        raise DecodeError(f"cut short: {total} of the {announced} frames in its header")
     indices = _union(total, counts)
     capture = cv2.VideoCapture(str(path))
     frames: list[np.ndarray] = []
@@ -152,12 +156,15 @@ def _read_opencv(path: Path, counts: Sequence[int], reader: str) -> Clip:
     return Clip(np.stack(frames), indices, total, fps, reader)
 
 
-def _count_opencv(path: Path) -> tuple[int, float]:
+def _count_opencv(path: Path) -> tuple[int, int, float]:
+    """Return how many frames come, how many the header has, and the frame rate."""
     capture, total = cv2.VideoCapture(str(path)), 0
     try:
         while capture.grab():
             total += 1
-        return total, _fps(capture.get(cv2.CAP_PROP_FPS))
+        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        announced = int(announced) if np.isfinite(announced) else 0
+        return total, announced, _fps(capture.get(cv2.CAP_PROP_FPS))
     finally:
         capture.release()
 

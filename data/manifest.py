@@ -135,8 +135,10 @@ def _rows(
 
 def _row(record: dict[str, Any], root: Path, file_label: int | None) -> Row:
     video = _text(record, "video")
-    if not video:
+    if "video" not in record:
         raise ValueError(f"no column video, expected a path; there are {sorted(record)}")
+    if not video:
+        raise ValueError("video is empty, expected a path")
     candidates = _candidates(record.get("candidates"))
     own = _label(record.get("label"))
     if None not in (own, file_label) and own != file_label:

@@ -36,10 +36,10 @@ class Tokenizer:
             loaded = AutoTokenizer.from_pretrained(directory, local_files_only=True)
             self._fast = loaded.backend_tokenizer
         except Exception as error:  # its errors have no common type
-            line = str(error).strip().splitlines()
+            reason = " ".join(str(error).split())[:150] or type(error).__name__
             raise InputError(
-                f"model={directory} has no tokenizer that transformers can load: "
-                f"{line[0] if line else type(error).__name__}"
+                f"model={directory} has no tokenizer that transformers can load,"
+                f" expected tokenizer.json and tokenizer_config.json: {reason}"
             ) from error
         self._fast.encode_special_tokens = True
         self._fast.no_truncation()

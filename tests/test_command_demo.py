@@ -6,6 +6,7 @@ import pytest
 from vidsme_jax.data.manifest import read_manifests
 
 from vidsme_jax.commands.demo import DemoSettings, demo
+from vidsme_jax.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +41,18 @@ def test_the_table_ends_with_the_report(small):
     assert "motion" in page and "illumination" in page and "<svg" in page
 
 
-def test_a_second_demo_replaces_the_first(small, monkeypatch):
+def test_the_same_demo_goes_on_and_another_is_refused(small, monkeypatch):
     import vidsme_jax.commands.demo as command
 
-    out, _, _ = small
+    def trained_again(request):
+        raise AssertionError("the checkpoints are there already")
+
+    monkeypatch.setattr(command, "train", trained_again)
+    out, text, _ = small
+    assert demo(DemoSettings(out, clips=16, steps=120)) == text
+    with pytest.raises(InputError, match="holds another demo"):
+        demo(DemoSettings(out, seed=1))
     assert (out / "target").exists()
-
-    class Reached(Exception):
-        pass
-
-    def stop(*args):
-        raise Reached
-
-    monkeypatch.setattr(command, "write_clips", stop)
-    with pytest.raises(Reached):
-        demo(DemoSettings(out))
-    assert not (out / "target").exists()
 
 
 def find(metrics, score):

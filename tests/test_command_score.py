@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -261,9 +263,53 @@ def test_calibration_files_that_are_none(project, tmp_path, content, message):
         score(replace(project, out=tmp_path / "run", calibration=path))
 
 
-def test_a_full_disk_is_said_before_decoding(project, tmp_path, monkeypatch):
-    import shutil
+def test_rows_with_too_much_text_are_refused_alone(project, whole, tmp_path):
+    entries = json.loads(project.data[0].read_text())[:4]
+    entries[1]["question"] = "why " * 5000
+    manifest = project.data[0].parent / "long.json"
+    manifest.write_text(json.dumps(entries))
+    table = score(replace(project, data=(manifest,), out=tmp_path / "run"))
+    assert table["status"].to_pylist() == ["ok", "too_long", "ok", "ok"]
+    assert "tokens of text, more than --max-text 2048" in table["error"][1].as_py()
+    assert np.isnan(column(table, "video.sme.mean")[1]) and table["q"][1].as_py() is None
 
+
+def test_a_model_that_gives_nan_is_not_ok(project, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    model = tmp_path / "model"
+    shutil.copytree(project.model, model)
+    weights = load_file(model / "model.safetensors")
+    weights["model.norm.weight"][:] = np.nan
+    save_file(weights, model / "model.safetensors")
+    settings = replace(project, model=model, out=tmp_path / "run")
+    with pytest.raises(InputError, match="none of 20 rows could be scored.*not finite"):
+        score(settings)
+    table = pq.read_table(settings.out / "scores.parquet")
+    assert table["status"].to_pylist().count("not_finite") == 18
+
+
+def test_a_run_of_nothing_does_not_hold_its_directory(project, whole, tmp_path):
+    manifest = tmp_path / "m.json"
+    manifest.write_text(json.dumps([{"video": "none.mp4"}]))
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="none of 1 rows"):
+        score(replace(project, data=(manifest,), out=out))
+    equal(score(replace(project, out=out)), whole)
+
+
+def test_device_memory_that_runs_out_is_one_line(project, tmp_path, monkeypatch):
+    import vidsme_jax.commands.score as command
+
+    def full(*given):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(command, "_start", full)
+    with pytest.raises(InputError, match="out of memory with batch=1 clips of 4 frames"):
+        score(replace(project, out=tmp_path / "run"))
+
+
+def test_a_full_disk_is_said_before_decoding(project, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match="0.0 GB free, expected"):

@@ -94,11 +94,24 @@ def test_gradients_are_finite_and_right(rng, q, r):
         np.testing.assert_allclose(grad[n], slope / (2 * step), rtol=2e-3, atol=1e-5)
 
 
-def test_gradients_in_the_orders_are_finite(rng):
-    z = jnp.asarray(rng.normal(0, 2, 30), jnp.float32)
-    for q, r in ((1.0, 1.0), (1.0, 1.05), (1.5, 1.0), (2.0, 1.1)):
-        grads = jax.grad(lambda q, r: sharma_mittal(z, q, r), argnums=(0, 1))(q, r)
-        assert np.all(np.isfinite(grads)), (q, r)
+def test_gradients_in_the_orders_are_right(rng):
+    z = rng.normal(0, 2, 30).astype(np.float32)
+    both = jax.grad(lambda q, r: sharma_mittal(jnp.asarray(z), q, r), argnums=(0, 1))
+    step = 1e-4
+    for q, r in ((1.0, 1.0), (1.0, 1.05), (1.5, 1.0), (1.04, 1.0), (2.0, 1.1)):
+        value = lambda a, b: reference.sharma_mittal(z, a, b)  # noqa: E731
+        by_q = (value(q + step, r) - value(q - step, r)) / (2 * step)
+        by_r = (value(q, r + step) - value(q, r - step)) / (2 * step)
+        np.testing.assert_allclose(both(q, r), (by_q, by_r), rtol=1e-3)
+
+
+def test_what_is_no_distribution_is_nan(rng):
+    """A broken model must not look certain."""
+    for bad in ([np.nan, 1, 2], [1, np.inf, 2], [-np.inf] * 3, [np.nan] * 3):
+        z = jnp.asarray([bad, [0, 1, 2]], jnp.float32)
+        for q, r in ((1.0, 1.0), (1.05, 1.05), (2.0, 1.0), (np.inf, 1.1)):
+            out = np.asarray(sharma_mittal(z, q, r))
+            assert np.isnan(out[0]) and np.isfinite(out[1]), (bad, q)
 
 
 def test_half_precision_logits_are_computed_in_float32(rng):

@@ -88,6 +88,22 @@ def test_files_that_are_no_video(tmp_path, content):
         read_clip(tmp_path / "a.mp4", [4])
 
 
+def test_a_file_cut_short_is_said(tmp_path):
+    """With the index in front, half of the data still opens: it must not pass as whole."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), dtype=np.uint8)
+    write_av(tmp_path / "a.mp4", noise, "libx264", movflags="faststart")
+    content = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(content[: len(content) // 4])
+    with pytest.raises(DecodeError, match="cut short: .* of the 60 frames"):
+        read_clip(tmp_path / "a.mp4", [4])
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(DecodeError, match="no regular file"):
+        read_clip(tmp_path / "a.mp4", [4])
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.mp4 does not exist"):
         read_clip(tmp_path / "none.mp4", [4])

@@ -93,7 +93,7 @@ def test_labels_of_lists_without_any(tmp_path):
         ('{"video": "a"}', "holds no list of objects"),
         ('["a.mp4"]', "holds no list of objects"),
         ('[{"clip": "a.mp4"}]', r"no column video.*there are \['clip'\]"),
-        ('[{"video": ""}]', "no column video"),
+        ('[{"video": ""}]', "video is empty"),
         ('[{"video": "a", "label": 2}]', r"label=2, expected 1 \(member\) or 0"),
         ('[{"video": "a", "label": true}]', "label=True, expected 1"),
         ('[{"video": "a", "label": "yes"}]', "label='yes'"),

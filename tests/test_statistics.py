@@ -83,6 +83,11 @@ def test_masked_entries_count_for_nothing(rng):
         assert got[name] == pytest.approx(want[name], rel=1e-5), name
 
 
+def test_a_row_with_nan_is_nan_in_every_family():
+    for name, value in run([np.nan, 1.0, 2.0], 1).items():
+        assert np.isnan(value), name
+
+
 def test_permutation_of_the_vocabulary_changes_nothing(rng):
     z = rng.normal(0, 3, 3000)
     order = rng.permutation(3000)

@@ -26,7 +26,8 @@ def bar(frame):
 
 def write_av(path, frames, codec, fps=10, format=None, **options):
     """Encode frames with PyAV."""
-    with av.open(str(path), "w", format=format) as container:
+    muxing = {k: str(options.pop(k)) for k in ("movflags",) if k in options}
+    with av.open(str(path), "w", format=format, options=muxing) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"

@@ -23,6 +23,7 @@ _HOME = {
     "Batch": "scoring",
     "score_batch": "scoring",
     "score_table": "scoring",
+    "token_curves": "scoring",
     "Calibration": "motion",
     "illumination": "motion",
     "flow_variance": "motion",
@@ -30,6 +31,11 @@ _HOME = {
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
+
+
+def __dir__() -> list[str]:
+    """List the public names although they are not imported yet."""
+    return __all__
 
 
 def __getattr__(name: str):

@@ -1,7 +1,5 @@
 """`python -m vidsme_jax` is the `vidsme` command."""
 
-import sys
+from vidsme_jax.cli import entry
 
-from vidsme_jax.cli import main
-
-sys.exit(main())
+entry()

@@ -4,37 +4,59 @@ Exit codes: 0 done; 2 wrong input, with one line; 75 interrupted, run the same a
 """
 
 import argparse
+import math
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from vidsme_jax import __version__
 
 INTERRUPTED = 75
 
 
+def entry() -> None:
+    """Run the command as a process of its own."""
+    code = main()
+    if code == INTERRUPTED:
+        # Threads may be inside XLA or a decoder, where tearing down under them crashes.
+        # Whatever is on disk is whole: leave at once.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from vidsme_jax.errors import InputError
-
     given = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from vidsme_jax.errors import InputError
+    from vidsme_jax.progress import stop
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         return given.run(given)
-    except InputError as error:
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (InputError, OSError) as error:  # OSError: no permission, no space
         print(f"vidsme {given.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"vidsme {given.command}: interrupted, run it again", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the words, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="vidsme",
         description="Was this video in the training set of a video LLM, and how sure"
         " can one be? Vid-SME (arXiv 2506.03179) and its baselines, in JAX.",
@@ -61,7 +83,7 @@ def _add_demo(commands) -> None:
     )
     add = demo.add_argument
     add("--out", type=Path, default=Path("vidsme-demo"), help="default: %(default)s")
-    add("--seed", type=int, default=0, help="of clips, split and weights (0)")
+    add("--seed", type=_natural, default=0, help="of clips, split and weights (0)")
     add(
         "--objective",
         choices=("text", "text+video"),
@@ -108,8 +130,8 @@ def _add_train(commands) -> None:
     )
     add("--steps", type=_positive, default=240, help="optimiser steps (%(default)s)")
     add("--batch", type=_positive, default=8, help="clips a step (%(default)s)")
-    add("--learning-rate", type=float, default=1e-5, help="its peak (%(default)s)")
-    add("--seed", type=int, default=0, help="of the order of the clips (0)")
+    add("--learning-rate", type=_rate, default=1e-5, help="its peak (%(default)s)")
+    add("--seed", type=_natural, default=0, help="of the order of the clips (0)")
 
 
 def _add_score(commands) -> None:
@@ -139,8 +161,8 @@ def _add_score(commands) -> None:
         metavar="run|FILE",
         help="q and r from this run's clips, or from an earlier calibration.json (run)",
     )
-    add("--beta1", type=float, default=1.0, help="width of the range of q (1)")
-    add("--beta2", type=float, default=0.1, help="width of the range of r (0.1)")
+    add("--beta1", type=_rate, default=1.0, help="width of the range of q (1)")
+    add("--beta2", type=_rate, default=0.1, help="width of the range of r (0.1)")
     add(
         "--parallel",
         choices=("auto", "replicas", "partitioned"),
@@ -154,6 +176,14 @@ def _add_score(commands) -> None:
         help="of weights and activations; auto is float32 on CPU, else bfloat16",
     )
     add("--batch", type=_positive, default=8, help="clips a replica and step (8)")
+    add(
+        "--max-text",
+        type=_positive,
+        default=2048,
+        metavar="TOKENS",
+        help="a question and answer of more tokens is a row with status too_long"
+        " (%(default)s)",
+    )
     add("--keep", choices=("tokens",), help="keep every per-token curve as well")
     add("--workers", type=_positive, help="decoding threads (one per core)")
 
@@ -174,13 +204,29 @@ def _add_evaluate(commands) -> None:
         help="the same clips under a model that saw none of them",
     )
     add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
-    add("--seed", type=int, default=0, help="of resampling and permutation (0)")
+    add("--seed", type=_natural, default=0, help="of resampling and permutation (0)")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 on")
+    return value
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -246,6 +292,7 @@ def _run_score(given: argparse.Namespace) -> int:
             calibration=None if given.calibration == "run" else Path(given.calibration),
             beta1=given.beta1,
             beta2=given.beta2,
+            max_text=given.max_text,
             keep_tokens=given.keep == "tokens",
             workers=given.workers,
         )

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 
 # Where |q - 1| is smaller, the form without the factor 1 / (1 - q) outside is used.
 _NEAR_ONE = 0.1
+_AT_ONE = 1e-6  # nearer still, the first two terms of the series in q - 1 are exact
 # Long sums are folded over blocks of this many terms: summed one after the other,
 # 152,064 float32 terms lose more than the 1e-5 that is promised.
 _BLOCK = 1024
@@ -46,7 +47,9 @@ def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
     top = jnp.argmax(z, axis=-1)
     peak = jnp.take_along_axis(z, top[..., None], axis=-1)
     gaps = jnp.where(positions(z) == top[..., None], -jnp.inf, z - peak)
-    return Peaked(top, gaps, jnp.log1p(_power_sum(gaps, jnp.ones_like(top, z.dtype))))
+    log_norm = jnp.log1p(_power_sum(gaps, jnp.ones_like(top, z.dtype)))
+    # A NaN or +inf among the logits, or nothing but -inf, is no distribution: say so.
+    return Peaked(top, gaps, jnp.where(jnp.isfinite(peak[..., 0]), log_norm, jnp.nan))
 
 
 def renyi(
@@ -84,10 +87,11 @@ def squash(
     entropy: Float[Array, "..."], r: Float[Array, "..."] | float
 ) -> Float[Array, "..."]:
     """Map a Rényi entropy H to Sharma-Mittal of degree r: expm1((1 - r) H) / (1 - r)."""
-    r = jnp.asarray(r, entropy.dtype)
-    is_one = r == 1
-    slope = jnp.where(is_one, 1, 1 - r)
-    return jnp.where(is_one, entropy, jnp.expm1(slope * entropy) / slope)
+    x = (1 - jnp.asarray(r, entropy.dtype)) * entropy
+    # expm1(x) / x, by its series near 0, so that r = 1 has the right value and slope.
+    is_small = jnp.abs(x) < 1e-3
+    safe = jnp.where(is_small, 1, x)
+    return entropy * jnp.where(is_small, 1 + x / 2 + x**2 / 6, jnp.expm1(safe) / safe)
 
 
 def renyi_of(row: Peaked, q: Float[Array, "..."] | float) -> Float[Array, "..."]:
@@ -107,15 +111,21 @@ def _renyi_far(row: Peaked, q: Float[Array, "..."]) -> Float[Array, "..."]:
 
 def _renyi_near(row: Peaked, q: Float[Array, "..."]) -> Float[Array, "..."]:
     """Rényi for q near 1: -log1p(sum_i p_i expm1((q - 1) log p_i)) / (q - 1)."""
-    is_one = q == 1
+    is_one = jnp.abs(q - 1) < _AT_ONE
     slope = jnp.where(is_one, 1, q - 1)
     log_p, p = log_probabilities(row)
-    shannon = total(-p * log_p) + jnp.exp(-row.log_norm) * row.log_norm
+    p_top = jnp.exp(-row.log_norm)
+    shannon = total(-p * log_p) + p_top * row.log_norm
+    # At 1 the entropy falls with q at half the variance of log p: the value is Shannon's,
+    # and the slope is right for gradients in q.
+    deviation = jnp.where(p > 0, log_p + shannon[..., None], 0)
+    variance = total(p * deviation**2) + p_top * (shannon - row.log_norm) ** 2
     excess = total(p * jnp.expm1(slope[..., None] * log_p))
-    excess += jnp.exp(-row.log_norm) * jnp.expm1(-slope * row.log_norm)
+    excess += p_top * jnp.expm1(-slope * row.log_norm)
     # At q = 1 the excess belongs to slope 1, and could be -1: keep its logarithm finite.
     excess = jnp.where(is_one, 0, excess)
-    return jnp.where(is_one, shannon, -jnp.log1p(excess) / slope)
+    at_one = shannon - (q - 1) * variance / 2
+    return jnp.where(is_one, at_one, -jnp.log1p(excess) / slope)
 
 
 def log_probabilities(

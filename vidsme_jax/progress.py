@@ -1,6 +1,7 @@
 """Progress: a bar on a terminal, otherwise one line a minute."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -9,6 +10,19 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 _EVERY = 60.0  # seconds between lines in a log
+
+
+_stop_asked = threading.Event()
+
+
+def stop(signal_number: int, frame: object) -> None:
+    """Handle SIGINT and SIGTERM: interrupt now, or at the next step of `progress`.
+
+    Python drops an exception that a signal raises inside some callbacks, such as JAX's
+    on garbage collection; the event outlives that.
+    """
+    _stop_asked.set()
+    raise KeyboardInterrupt
 
 
 def say(line: str) -> None:
@@ -25,6 +39,7 @@ def progress(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterat
         what: a short name of the work and its unit, such as "score, batches".
         done: how many were done before.
     """
+    items = _until_stopped(items)
     if sys.stderr.isatty():
         yield from tqdm(items, desc=what, total=total, initial=done)
         return
@@ -35,4 +50,11 @@ def progress(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterat
             last = now
             rate = (n - done) / (now - start)
             say(f"{what}: {n} of {total}, {rate * 60:.1f} a minute")
+        yield item
+
+
+def _until_stopped(items: Iterable[T]) -> Iterator[T]:
+    for item in items:
+        if _stop_asked.is_set():
+            raise KeyboardInterrupt
         yield item

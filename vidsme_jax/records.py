@@ -78,6 +78,8 @@ def write_json(path: Path, value: Any) -> None:
 @contextlib.contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Hold a run directory for one process; a second one gets one clear line."""
+    if run.exists() and not run.is_dir():
+        raise InputError(f"out={run} is a file, expected a directory")
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as file:
         try:
@@ -104,7 +106,10 @@ def claim(run: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
             )
         write_json(path, {"settings": settings, "settings_hash": digest(settings), **about})
         return
-    held = read_json(path).get("settings", {})
+    info = read_json(path)
+    if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
+        raise InputError(f"{path} holds no settings: vidsme score did not write it")
+    held = info["settings"]
     if held != json.loads(json.dumps(settings)):
         raise InputError(
             f"out={run} holds a run with other settings: {_differences(held, settings)};"
@@ -121,6 +126,8 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; a damaged one is an InputError that names it."""
     try:
         return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist, expected a JSON file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable JSON: {error}") from error
 
@@ -170,6 +177,15 @@ def clean(run: Path) -> None:
         shutil.rmtree(run / name, ignore_errors=True)
 
 
+def forget(run: Path) -> None:
+    """Remove everything that a run wrote; files of others stay."""
+    for name in ("scores", "curves", "thumbnails"):  # the first says that it is finished
+        (run / f"{name}.parquet").unlink(missing_ok=True)
+    for name in ("calibration", "run"):
+        (run / f"{name}.json").unlink(missing_ok=True)
+    clean(run)
+
+
 def is_finished(run: Path) -> bool:
     """Tell whether a run has its score table."""
     return (run / "scores.parquet").exists()
@@ -192,11 +208,18 @@ def read_run(run: Path) -> Run:
     tables = [
         _read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
     ]
-    return Run(run, read_json(run / "run.json"), *tables)
+    info = read_json(run / "run.json")
+    if not isinstance(info, dict) or "settings" not in info:
+        raise InputError(f"{run}/run.json holds no settings: vidsme score did not write it")
+    return Run(run, info, *tables)
 
 
 def _read_table(path: Path) -> pa.Table:
+    if not path.exists():
+        raise InputError(f"{path} is missing; score the clips again, into a new directory")
     try:
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {error}") from error
+        raise InputError(
+            f"{path} is damaged ({error}); score the clips again, into a new directory"
+        ) from error

@@ -7,7 +7,7 @@ random, whatever separates A from B under the target alone is memory of training
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings
 from vidsme_jax.models.toy import write_toy
 from vidsme_jax.progress import say
+from vidsme_jax.records import read_json, write_json
 from vidsme_jax.training import TrainSettings
 
 FRAMES = 8
@@ -32,7 +33,7 @@ class DemoSettings:
     """What the demo makes.
 
     Attributes:
-        out: its directory; an earlier demo's is replaced.
+        out: its directory; an interrupted demo of the same settings goes on.
         seed: of clips, deal and weights.
         objective: what the models learn, text or text+video.
         clips: in each third.
@@ -49,13 +50,14 @@ class DemoSettings:
 def demo(settings: DemoSettings) -> str:
     """Run the demo; return the table and the path of the report."""
     out = settings.out
-    _make_room(out)
-    (out / _MARK).write_text(json.dumps({"objective": settings.objective}) + "\n")
+    _claim(settings)
     say(f"1/4 write {3 * settings.clips} clips and a model with random weights")
     records = write_clips(out / "clips", 3 * settings.clips, settings.seed)
     _deal(out, records, settings)
     texts = [f"{r['question']}\n{r['answer']}" for r in records]
-    write_toy(out / "random", texts, settings.seed)
+    if not (out / "target").exists():  # else it was trained from the same one
+        shutil.rmtree(out / "random", ignore_errors=True)
+        write_toy(out / "random", texts, settings.seed)
     recipe = TrainSettings(settings.steps, 8, 2e-3, seed=settings.seed)
     for model, members in (("target", "A"), ("control", "C")):
         say(f"{'2' if model == 'target' else '3'}/4 train the {model} on {members}")
@@ -67,7 +69,8 @@ def demo(settings: DemoSettings) -> str:
             FRAMES,
             settings.objective,
         )
-        train(request)
+        if not request.out.exists():  # a checkpoint appears whole or not at all
+            train(request)
     say("4/4 audit A and B under both models")
     data = (out / "A.json", out / "B.json")
     for model in ("target", "control"):
@@ -81,13 +84,16 @@ def demo(settings: DemoSettings) -> str:
     return f"{terminal_table(result)}\nreport: {report / 'report.html'}"
 
 
-def _make_room(out: Path) -> None:
-    """Replace an earlier demo; refuse anything else."""
+def _claim(settings: DemoSettings) -> None:
+    """Take a new directory, or go on with an interrupted demo of the same settings."""
+    out = settings.out
+    held, mine = out / _MARK, asdict(settings) | {"out": None}
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not (out / _MARK).is_file():
-            raise InputError(f"out={out} holds other files, expected a new directory")
-        shutil.rmtree(out)
+        if not held.is_file() or read_json(held) != mine:
+            what = "another demo" if held.is_file() else "other files"
+            raise InputError(f"out={out} holds {what}; remove it, or give another --out")
     out.mkdir(parents=True, exist_ok=True)
+    write_json(held, mine)
 
 
 def _deal(out: Path, records: list[dict[str, Any]], settings: DemoSettings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vidsme_jax import records, scores
 from vidsme_jax.commands.place import Placement, choose_placement
-from vidsme_jax.data.clips import Wanted
+from vidsme_jax.data.clips import PreparedBatch, Wanted
 from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.models import open_port
 from vidsme_jax.models.port import Port
@@ -38,6 +38,7 @@ class ScoreSettings:
         calibration: a calibration.json; None calibrates over this run.
         beta1: width of the range of q.
         beta2: width of the range of r.
+        max_text: tokens of question and answer beyond which a row is too long.
         keep_tokens: keep every per-token curve, not only that of `sme`.
         workers: decoding threads.
     """
@@ -56,6 +57,7 @@ class ScoreSettings:
     calibration: Path | None = None
     beta1: float = 1.0
     beta2: float = 0.1
+    max_text: int = 2048
     keep_tokens: bool = False
     workers: int | None = None
 
@@ -68,7 +70,8 @@ class Job:
         settings: as asked.
         port: the checkpoint.
         rows: of all manifests, in order.
-        prompts: of each row.
+        prompts: of each row; without text where the row is refused.
+        refused: rows that are not scored, with the reason.
         batches: the rows of each batch.
         placement: devices, dtype and kind of parallelism.
     """
@@ -77,6 +80,7 @@ class Job:
     port: Port
     rows: list[Row]
     prompts: list[Prompt]
+    refused: dict[int, str]
     batches: list[range]
     placement: Placement
 
@@ -85,6 +89,13 @@ class Job:
         """What to make of each clip."""
         processor = self.port.processor
         return Wanted(self.settings.frames, processor.size, processor.crop)
+
+    def facts(self, batch: int, prepared: PreparedBatch) -> list[dict[str, Any]]:
+        """Return what is known of each clip of a batch, refused rows marked."""
+        return [
+            {"status": "too_long", "error": self.refused[n]} if n in self.refused else facts
+            for n, facts in zip(self.batches[batch], prepared.facts, strict=True)
+        ]
 
     def prepared_path(self, batch: int) -> Path:
         """Return where a decoded batch lies."""
@@ -109,7 +120,15 @@ def make_job(settings: ScoreSettings) -> Job:
     size = settings.batch * placement.replicas
     batches = [range(n, min(n + size, len(rows))) for n in range(0, len(rows), size)]
     prompts = [port.prompt(row.question, row.answer, settings.system) for row in rows]
-    return Job(settings, port, rows, prompts, batches, placement)
+    refused = {}
+    for n, prompt in enumerate(prompts):
+        length = len(prompt.after) + len(prompt.answer)
+        if length > settings.max_text:
+            refused[n] = (
+                f"{length} tokens of text, more than --max-text {settings.max_text}"
+            )
+            prompts[n] = Prompt(prompt.before, (), ())
+    return Job(settings, port, rows, prompts, refused, batches, placement)
 
 
 def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
@@ -137,6 +156,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "calibration": "run" if ranges is None else records.digest(ranges),
         "beta1": s.beta1,
         "beta2": s.beta2,
+        "max_text": s.max_text,
         "keep": "tokens" if s.keep_tokens else "sme",
         "reader": "auto",
         "versions": _versions(),

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vidsme_jax.data.clips import PreparedBatch
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.motion import Calibration, orders
 
@@ -36,13 +35,13 @@ BASE = pa.schema(
 
 def base_table(
     rows: list[Row],
-    prepared: PreparedBatch,
+    known: list[dict[str, Any]],
     frames: int,
     calibration: Calibration | None,
 ) -> pa.Table:
     """Return everything but the scores: who, what was read, and the orders q and r."""
     records = []
-    for row, facts in zip(rows, prepared.facts, strict=True):
+    for row, facts in zip(rows, known, strict=True):
         record = {name: facts.get(name) for name in BASE.names}
         record |= facts.get(str(frames), {})
         record |= {
@@ -84,6 +83,19 @@ def _typed(values: list[Any]) -> pa.Array:
         pass
     texts = [None if v is None else json.dumps(v, default=str) for v in values]
     return pa.array(texts, pa.string())
+
+
+def mark_not_finite(base: pa.Table, broken: np.ndarray) -> pa.Table:
+    """Give rows for which the model computed NaN a status of their own."""
+    status = np.array(base["status"].to_pylist(), object)
+    error = np.array(base["error"].to_pylist(), object)
+    bad = broken & (status == "ok")
+    status[bad] = "not_finite"
+    error[bad] = "the model's predictions for this clip are not finite numbers"
+    for name, values in (("status", status), ("error", error)):
+        column = pa.array(values.tolist(), pa.string())
+        base = base.set_column(base.column_names.index(name), BASE.field(name), column)
+    return base
 
 
 def part_table(

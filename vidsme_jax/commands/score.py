@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from vidsme_jax import records, scores
 from vidsme_jax.commands.job import Job, ScoreSettings, about, identity, make_job
-from vidsme_jax.commands.rows import base_table, other_columns, part_table
+from vidsme_jax.commands.rows import base_table, mark_not_finite, other_columns, part_table
 from vidsme_jax.data.batches import Layout, make_batch, make_layout
 from vidsme_jax.data.clips import PreparedBatch, prepare_batches
 from vidsme_jax.data.manifest import Row
@@ -40,15 +40,38 @@ def score(settings: ScoreSettings) -> pa.Table:
     given = _read_calibration(settings) if settings.calibration else None
     job = make_job(settings)
     with records.locked(settings.out):
+        _forget_a_run_of_nothing(settings.out)
         records.claim(settings.out, identity(job, given), about(settings))
         if records.is_finished(settings.out):
             say(f"{settings.out} is complete: nothing left to do")
             records.clean(settings.out)
         else:
-            _run(job, given)
+            _run_within_memory(job, given)
         table = records.read_run(settings.out).table
     _refuse_if_nothing_was_read(table, settings.out)
     return table
+
+
+def _forget_a_run_of_nothing(out: Path) -> None:
+    """Make room where an earlier try could not score one row, and so decided nothing."""
+    if records.is_finished(out):
+        status = records.read_run(out).table["status"].to_pylist()
+        if "ok" not in status:
+            records.forget(out)
+
+
+def _run_within_memory(job: Job, given: dict[int, Calibration] | None) -> None:
+    try:
+        _run(job, given)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        longest = max(len(p.after) + len(p.answer) for p in job.prompts)
+        raise InputError(
+            f"the device is out of memory with batch={job.settings.batch} clips of"
+            f" {max(job.settings.frames)} frames and up to {longest} tokens of text;"
+            " a smaller --batch, fewer --frames or a smaller --max-text needs less"
+        ) from error
 
 
 def _run(job: Job, given: dict[int, Calibration] | None) -> None:
@@ -101,7 +124,7 @@ def _calibrate_all(job: Job) -> dict[int, Calibration]:
     facts = [
         clip
         for n in range(len(job.batches))
-        for clip in PreparedBatch.load(job.prepared_path(n), ()).facts
+        for clip in job.facts(n, PreparedBatch.load(job.prepared_path(n), ()))
         if clip["status"] == "ok"
     ]
     if not facts:
@@ -127,6 +150,7 @@ class _Engine:
     job: Job
     program: Program
     params: dict[str, Any]
+    kept: tuple[str, ...]
     layouts: dict[int, Layout]
     calibrations: dict[int, Calibration]
     other: dict[str, pa.Array]
@@ -140,7 +164,7 @@ class _Started:
     frames: int
     base: pa.Table
     thumbnails: list[bytes]
-    results: Any
+    results: Any  # None where no clip of the batch is worth the device's time
 
 
 def _score_all(job: Job, calibrations: dict[int, Calibration], stored: bool) -> None:
@@ -183,14 +207,18 @@ def _make_engine(job: Job, calibrations: dict[int, Calibration]) -> _Engine:
         n: make_layout(job.prompts, n, size, settings.slices) for n in settings.frames
     }
     params = job.placement.load(program)
-    return _Engine(job, program, params, layouts, calibrations, other_columns(job.rows))
+    other = other_columns(job.rows)
+    return _Engine(job, program, params, kept, layouts, calibrations, other)
 
 
 def _start(engine: _Engine, n: int, frames: int, prepared: PreparedBatch) -> _Started:
     """Put a batch on the device and set it going; a bad clip has zeros there."""
     job, rows = engine.job, engine.job.batches[n]
     calibration = engine.calibrations.get(frames)
-    base = base_table([job.rows[i] for i in rows], prepared, frames, calibration)
+    known = job.facts(n, prepared)
+    base = base_table([job.rows[i] for i in rows], known, frames, calibration)
+    if not any(clip["status"] == "ok" for clip in known):
+        return _Started(n, frames, base, prepared.thumbnails, None)
     q, r = (
         np.nan_to_num(base[name].to_numpy(), nan=1.0).astype(np.float32)
         for name in ("q", "r")
@@ -205,12 +233,17 @@ def _start(engine: _Engine, n: int, frames: int, prepared: PreparedBatch) -> _St
 def _write(engine: _Engine, started: _Started) -> None:
     """Bring a batch's results home and write its part."""
     job, rows = engine.job, engine.job.batches[started.batch]
-    table, curves = engine.program.fetch(started.results)
-    columns = scores.columns(job.settings.slices)
-    part = part_table(started.base, engine.other, rows, columns, table)
-    curves = {name: values[: len(rows)] for name, values in curves.items()}
+    columns, base = scores.columns(job.settings.slices), started.base
+    if started.results is None:
+        table = np.full((len(rows), len(columns)), np.nan, np.float32)
+        curves = dict.fromkeys(engine.kept, np.zeros((len(rows), 0), np.float32))
+    else:
+        table, curves = engine.program.fetch(started.results)
+        curves = {name: values[: len(rows)] for name, values in curves.items()}
+        base = mark_not_finite(base, np.isnan(curves["sme"]).any(axis=1))
+    part = part_table(base, engine.other, rows, columns, table)
     prompts = [job.prompts[i] for i in rows]
-    shown = _named_curves(curves, engine.layouts[started.frames], started.base, prompts)
+    shown = _named_curves(curves, engine.layouts[started.frames], base, prompts)
     path = job.part_path(started.frames, started.batch)
     records.write_part(path, part, shown, started.thumbnails)
 
@@ -252,7 +285,11 @@ def _read_calibration(settings: ScoreSettings) -> dict[int, Calibration]:
             for n, ranges in content.items()
         }
     except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"calibration={path} is not one of ours: {error}") from error
+        raise InputError(
+            f"calibration={path} is not one of ours: expected for each frame count the"
+            " motion_min, motion_max, illumination_min, illumination_max of a run's"
+            " calibration.json"
+        ) from error
     absent = [n for n in settings.frames if n not in found]
     if absent:
         raise InputError(

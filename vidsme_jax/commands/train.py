@@ -60,6 +60,7 @@ def train(request: TrainRequest) -> list[float]:
     """
     if request.out.exists():
         raise InputError(f"out={request.out} exists, expected a new directory")
+    request.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     labels = None if request.labels is None else list(request.labels)
     rows = read_manifests(list(request.data), request.root, labels)
     members = [row for row in rows if row.label == 1]
@@ -77,6 +78,12 @@ def train(request: TrainRequest) -> list[float]:
     params = port.load(np.float32, lambda spec, shape: here)
     forward = make_forward(port.config, natural_only=True)
     params, losses = fit(params, forward, gather, len(members), request.recipe, _watch)
+    if not np.all(np.isfinite(losses)):
+        step = int(np.argmin(np.isfinite(losses))) + 1
+        raise InputError(
+            f"the loss is {losses[step - 1]} at step {step}, nothing was written:"
+            f" learning_rate={request.recipe.learning_rate} is too high for this model"
+        )
     _write(port, params, request, losses.tolist())
     say(f"trained on {len(members)} clips: loss {losses[0]:.3f} to {losses[-1]:.3f}")
     return losses.tolist()
@@ -135,7 +142,6 @@ def _samples(
 
 def _write(port: Port, params: Any, request: TrainRequest, losses: list[float]) -> None:
     """Write the checkpoint beside its final place, then rename it."""
-    request.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out.parent) as folder:
         new = Path(folder) / "checkpoint"
         skip = shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json", "*.bin")
