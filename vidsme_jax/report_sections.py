@@ -85,10 +85,37 @@ def build(
         _blind(units, result),
         Section("Figures", figures=tuple(_figures(shown, result, control))),
         _clips(shown),
+        _terms(units),
         _all_scores(units, result),
         *_settings(result, control),
     ]
     return Page(_TITLE, tuple(sections))
+
+
+def _terms(units) -> Section:
+    """What the names of the scores mean, read off the catalogue."""
+    held = {
+        name.split(".")[1] for unit in units for name in unit.data["scores"] if "." in name
+    }
+    rows = [
+        [name, info.formula, "higher" if info.higher_is_member else "lower"]
+        for name, info in scores.FAMILY_INFO.items()
+        if name in held and not name.endswith("_diff")
+    ]
+    paragraphs = (
+        "A score is named slice.family.aggregate. Slices: video, the model's predictions at"
+        " the positions of the video; instruction, where it predicts the text after the"
+        " video; response, where it predicts the answer.",
+        "Families, per position, with p the predicted distribution and y the true token (on"
+        " the video slice the most likely one); X_diff is X with the clip shown forwards"
+        " minus X with it shown backwards. S_{q,r} is the Sharma-Mittal entropy, its orders"
+        " q and r set by the clip's motion (variance of optical flow) and illumination"
+        " (change of brightness).",
+        "Aggregates: mean over the positions; min_K and max_K, the mean of the K % smallest"
+        " or largest, min_0 being the smallest alone.",
+    )
+    table = Table(["family", "per position", "members are expected"], rows)
+    return Section("What the names mean", paragraphs=paragraphs, tables=(table,))
 
 
 def _answers(units, result) -> Section:
