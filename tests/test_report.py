@@ -152,7 +152,7 @@ def test_order_of_sections():
     run = make_run()
     page = build(make_result(run), [run], None)
     assert [s.title.split()[0] for s in page.sections] == [
-        "Answer", "Scores", "Without", "Figures", "Clips", "All", "Settings"
+        "Answer", "Scores", "Without", "Figures", "Clips", "What", "All", "Settings"
     ]  # fmt: skip
 
 
