@@ -138,7 +138,7 @@ def part_path(run: Path, frames: int, batch: int) -> Path:
 
 
 def write_part(
-    path: Path, table: pa.Table, curves: dict[str, Any], thumbnails: list[bytes | None]
+    path: Path, table: pa.Table, curves: dict[str, Any], thumbnails: list[bytes]
 ) -> None:
     """Write one finished batch: rows, token curves and thumbnails side by side."""
     for name, curve in curves.items():

@@ -174,6 +174,7 @@ def _score_all(job: Job, calibrations: dict[int, Calibration], stored: bool) -> 
     if not todo:
         return
     engine = _make_engine(job, calibrations)
+    clips: Iterator[PreparedBatch]
     if stored:
         clips = (PreparedBatch.load(job.prepared_path(n)) for n in todo)
     else:
@@ -240,7 +241,7 @@ def _write(engine: _Engine, started: _Started) -> None:
     else:
         table, curves = engine.program.fetch(started.results)
         curves = {name: values[: len(rows)] for name, values in curves.items()}
-        base = mark_not_finite(base, np.isnan(curves["sme"]).any(axis=1))
+        base = mark_not_finite(base, np.any(np.isnan(curves["sme"]), axis=1))
     part = part_table(base, engine.other, rows, columns, table)
     prompts = [job.prompts[i] for i in rows]
     shown = _named_curves(curves, engine.layouts[started.frames], base, prompts)
