@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
+
 from vidsme_jax.data.frames import Clip, read_clip, sample_indices
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.preprocess import preprocess
-
 from vidsme_jax.motion import flow_variance, illumination
 from vidsme_jax.records import replacing
 

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from vidsme_jax.errors import InputError
 from vidsme_jax.models import longva
 from vidsme_jax.models.port import Port, read_config
-
-from vidsme_jax.errors import InputError
 
 PORTS = {longva.ARCHITECTURE: longva.open_longva}
 

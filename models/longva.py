@@ -7,6 +7,7 @@ put in place of one placeholder, with no newline embeddings ("unires").
 
 from pathlib import Path
 
+from vidsme_jax.errors import InputError
 from vidsme_jax.models.decoder import DecoderConfig, decoder_rules
 from vidsme_jax.models.port import Fields, Port, Processor, read_processor
 from vidsme_jax.models.text import Special, Tokenizer, Video
@@ -17,8 +18,6 @@ from vidsme_jax.models.vision_tower import (
     unused_vision_keys,
     vision_rules,
 )
-
-from vidsme_jax.errors import InputError
 
 ARCHITECTURE = "LlavaQwenForCausalLM"
 SYSTEM = "You are a helpful assistant."

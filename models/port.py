@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vidsme_jax.models.text import Special, Tokenizer, Video
-from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
-
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import Rule, check_checkpoint, load_params, weight_files
+from vidsme_jax.models.text import Special, Tokenizer, Video
+from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
 from vidsme_jax.scoring import Prompt
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from vidsme_jax.models import longva
-from vidsme_jax.models.video_llm import VideoLLM, VideoLLMConfig
 
 from vidsme_jax.loading import save_params
+from vidsme_jax.models import longva
+from vidsme_jax.models.video_llm import VideoLLM, VideoLLMConfig
 
 CODES = 64
 _SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
-from vidsme_jax.models.decoder import Decoder, DecoderConfig
-from vidsme_jax.models.vision_tower import VisionConfig, VisionTower
 
 from vidsme_jax.loading import Rule
+from vidsme_jax.models.decoder import Decoder, DecoderConfig
+from vidsme_jax.models.vision_tower import VisionConfig, VisionTower
 from vidsme_jax.scoring import Batch, Head
 
 

@@ -3,13 +3,13 @@ import time
 
 import numpy as np
 from tools import numbered
+
 from vidsme_jax.data import clips
 from vidsme_jax.data.clips import PreparedBatch, Wanted, prepare_batches
 from vidsme_jax.data.frames import read_clip
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.preprocess import preprocess
 from vidsme_jax.data.synthetic import write_mp4
-
 from vidsme_jax.motion import flow_variance, illumination
 
 WANTED = Wanted((2, 4), 24, 24)

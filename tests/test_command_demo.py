@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from vidsme_jax.data.manifest import read_manifests
 
 from vidsme_jax.commands.demo import DemoSettings, demo
+from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.errors import InputError
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tools import make_project, numbered
-from vidsme_jax.data.synthetic import write_mp4
 
 from vidsme_jax import records, scores
 from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.errors import InputError
 
 

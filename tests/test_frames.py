@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from tools import bar, numbered, write_av
+
 from vidsme_jax.data import frames
 from vidsme_jax.data.frames import DecodeError, read_clip, sample_indices
 from vidsme_jax.data.synthetic import write_mp4

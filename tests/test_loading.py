@@ -1,13 +1,11 @@
 import json
 import pickle
 
-import jax
 import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tools import make_project
-from vidsme_jax.models import open_port
+from tools import here, make_project
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import (
@@ -17,6 +15,7 @@ from vidsme_jax.loading import (
     save_params,
     unflatten,
 )
+from vidsme_jax.models import open_port
 
 GATE = "model.layers.2.mlp.gate_proj.weight"
 
@@ -24,10 +23,6 @@ GATE = "model.layers.2.mlp.gate_proj.weight"
 @pytest.fixture(scope="module")
 def port(tmp_path_factory):
     return open_port(make_project(tmp_path_factory.mktemp("toy"), count=2)[2])
-
-
-def here(*_):
-    return jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
 
 def load(port, directory, dtype=np.float32):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from vidsme_jax.data.manifest import DEFAULT_QUESTION, read_manifests
 
+from vidsme_jax.data.manifest import DEFAULT_QUESTION, read_manifests
 from vidsme_jax.errors import InputError
 
 RECORDS = [

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tools import make_project
+from tools import here, make_project
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -14,7 +14,9 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
 from vidsme_jax.data.preprocess import preprocess
+from vidsme_jax.errors import InputError
 from vidsme_jax.models import longva, open_port
 from vidsme_jax.models.text import Special, Video
 from vidsme_jax.models.video_llm import (
@@ -23,8 +25,6 @@ from vidsme_jax.models.video_llm import (
     make_forward,
     pixel_levels,
 )
-
-from vidsme_jax.errors import InputError
 from vidsme_jax.scoring import Batch
 
 TOWER = "model.vision_tower.vision_tower.vision_model."
@@ -34,10 +34,6 @@ TOWER = "model.vision_tower.vision_tower.vision_model."
 def port(tmp_path_factory):
     _, _, model = make_project(tmp_path_factory.mktemp("toy"), count=3)
     return open_port(model)
-
-
-def here(*_):
-    return jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
 
 def torch_logits(directory, pixels, tokens, start):

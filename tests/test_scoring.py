@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from vidsme_jax.data.batches import make_batch, make_layout
 
 from vidsme_jax import scores, scoring
+from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.scoring import (
     Batch,
     Prompt,

@@ -2,10 +2,10 @@ import jax
 import numpy as np
 import pytest
 from tools import make_project
-from vidsme_jax.data.batches import make_batch, make_layout
-from vidsme_jax.models import open_port
 
 from vidsme_jax import scores
+from vidsme_jax.data.batches import make_batch, make_layout
+from vidsme_jax.models import open_port
 from vidsme_jax.scoring import score_program
 from vidsme_jax.sharding import pad_clips, partitioned, replicated
 

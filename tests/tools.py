@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import av
+import jax
 import numpy as np
+
 from vidsme_jax.data.synthetic import write_clips
 from vidsme_jax.models.toy import write_toy
 
@@ -54,3 +56,8 @@ def python(folder, *words):
     """Run Python in a folder that is not the checkout, whose models/ would be found."""
     line = [sys.executable, *map(str, words)]
     return subprocess.run(line, capture_output=True, text=True, cwd=folder)
+
+
+def here(*_):
+    """Place every parameter on the first device."""
+    return jax.sharding.SingleDeviceSharding(jax.devices()[0])

@@ -14,6 +14,7 @@ from typing import NoReturn
 from vidsme_jax import __version__
 
 INTERRUPTED = 75
+_OBJECTIVES = ("text", "text+video")
 
 
 def entry() -> None:
@@ -86,7 +87,7 @@ def _add_demo(commands) -> None:
     add("--seed", type=_natural, default=0, help="of clips, split and weights (0)")
     add(
         "--objective",
-        choices=("text", "text+video"),
+        choices=_OBJECTIVES,
         default="text+video",
         help="what the models are trained to predict (%(default)s)",
     )
@@ -123,7 +124,7 @@ def _add_train(commands) -> None:
     add("--frames", type=_positive, default=16, help="frames of a clip (%(default)s)")
     add(
         "--objective",
-        choices=("text", "text+video"),
+        choices=_OBJECTIVES,
         default="text",
         help="text: the answer; text+video: also the visual code of the next video"
         " position, for tokenizers that have such tokens (%(default)s)",

@@ -21,10 +21,8 @@ from vidsme_jax.models.toy import CODES, code_token
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.progress import progress, say
 from vidsme_jax.records import write_json
+from vidsme_jax.scores import SLICES
 from vidsme_jax.training import Sample, TrainSettings, fit, visual_codes
-
-OBJECTIVES = ("text", "text+video")
-_SLICES = ("video", "instruction", "response")
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class TrainRequest:
         out: the new checkpoint.
         recipe: of the optimiser.
         frames: of each clip.
-        objective: of `OBJECTIVES`.
+        objective: text or text+video.
         root: folder that video paths start from.
         labels: one label a manifest.
     """
@@ -121,12 +119,12 @@ def _samples(
     # A model learns to end its turn too; scoring leaves that token out.
     prompts = [p._replace(answer=(*p.answer, end)) for p in prompts]
     config, frames = port.config, pixels.shape[1]
-    layout = make_layout(prompts, frames, config.tokens_per_frame, _SLICES)
+    layout = make_layout(prompts, frames, config.tokens_per_frame, SLICES)
     area = config.vision.patch * config.pool
 
     def gather(numbers: np.ndarray) -> Sample:
         batch = make_batch([prompts[n] for n in numbers], pixels[numbers], layout)
-        answer = batch.masks[:, _SLICES.index("response")].astype(np.float32)
+        answer = batch.masks[:, SLICES.index("response")].astype(np.float32)
         weights = answer / answer.sum(axis=1, keepdims=True)
         if codes is None:
             return Sample(batch, weights)
