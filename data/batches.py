@@ -24,6 +24,7 @@ class Layout:
     Attributes:
         frames: frames of a clip.
         tokens_per_frame: embeddings of a frame.
+        tail: embeddings of the video after its last frame.
         slices: which slices are scored.
         time: positions of the sequence.
         text_rows: scored rows that predict text.
@@ -31,6 +32,7 @@ class Layout:
 
     frames: int
     tokens_per_frame: int
+    tail: int
     slices: tuple[str, ...]
     time: int
     text_rows: int
@@ -38,7 +40,7 @@ class Layout:
     @property
     def video(self) -> int:
         """Embeddings of a clip."""
-        return self.frames * self.tokens_per_frame
+        return self.frames * self.tokens_per_frame + self.tail
 
 
 def cut(prompt: Prompt, slices: Sequence[str]) -> Prompt:
@@ -53,13 +55,14 @@ def make_layout(
     frames: int,
     tokens_per_frame: int,
     slices: Sequence[str],
+    tail: int = 0,
 ) -> Layout:
-    """Return the layout that holds all the given prompts."""
-    video = frames * tokens_per_frame
+    """Return the layout that holds all the given prompts; see `Layout` for the others."""
+    video = frames * tokens_per_frame + tail
     texts = [len(p.after) + len(p.answer) for p in (cut(p, slices) for p in prompts)]
     longest = max(len(p.before) + video + n for p, n in zip(prompts, texts, strict=True))
     time = -(-longest // _ROUND) * _ROUND
-    return Layout(frames, tokens_per_frame, tuple(slices), time, max(texts))
+    return Layout(frames, tokens_per_frame, tail, tuple(slices), time, max(texts))
 
 
 def make_batch(
@@ -102,9 +105,13 @@ def _row_arrays(prompt: Prompt, layout: Layout) -> tuple[np.ndarray, ...]:
 
 
 def _mirror(layout: Layout, with_video: int, rows: int) -> np.ndarray:
-    """Return, for each video row, the row of its frame in the reversed clip."""
+    """Return, for each video row, the row of its frame in the reversed clip.
+
+    What follows the last frame follows it in both directions.
+    """
     mirror = np.arange(rows, dtype=np.int32)
     if with_video:
-        blocks = mirror[:with_video].reshape(layout.frames, layout.tokens_per_frame)
-        mirror[:with_video] = blocks[::-1].reshape(-1).copy()
+        framed = with_video - layout.tail
+        blocks = mirror[:framed].reshape(layout.frames, layout.tokens_per_frame)
+        mirror[:framed] = blocks[::-1].reshape(-1).copy()
     return mirror

@@ -34,12 +34,12 @@ class Wanted:
 
     Attributes:
         counts: the frame counts.
-        size: see `preprocess`.
+        resize: see `preprocess`.
         crop: likewise.
     """
 
     counts: tuple[int, ...]
-    size: int
+    resize: int | None
     crop: int
 
 
@@ -113,7 +113,7 @@ def _prepare(path: Path, wanted: Wanted) -> _Parts:
     try:
         clip = read_clip(path, wanted.counts)
         samples = {n: clip.sample(n) for n in wanted.counts}
-        pixels = {n: preprocess(s, wanted.size, wanted.crop) for n, s in samples.items()}
+        pixels = {n: preprocess(s, wanted.resize, wanted.crop) for n, s in samples.items()}
         return pixels, _facts(clip, samples), _strip(clip)
     except FileNotFoundError as error:
         return {}, {"status": "missing_file", "error": str(error)}, b""

@@ -31,7 +31,8 @@ class Row:
         video: path as given, below `root`.
         path: where the file is expected.
         label: 1 member, 0 non-member, None unknown.
-        question: the user's words; `DEFAULT_QUESTION` where the manifest has none.
+        asked: the user's words; `DEFAULT_QUESTION` where the manifest has none.
+        candidates: options to choose from.
         answer: the response, "" where the manifest has none.
         group: rows of one group are not independent; the video by default.
         other: the manifest's further columns.
@@ -41,10 +42,21 @@ class Row:
     video: str
     path: Path
     label: int | None
-    question: str
+    asked: str
+    candidates: tuple[str, ...]
     answer: str
     group: str
     other: dict[str, Any]
+
+    @property
+    def question(self) -> str:
+        """The user's words, the options after them."""
+        return "\n".join([self.asked, *self.options])
+
+    @property
+    def options(self) -> list[str]:
+        """The candidates with their letters."""
+        return [f"({_letter(n)}) {text}" for n, text in enumerate(self.candidates)]
 
 
 def read_manifests(
@@ -148,7 +160,8 @@ def _row(record: dict[str, Any], root: Path, file_label: int | None) -> Row:
         video=video,
         path=_inside(root, video),
         label=file_label if own is None else own,
-        question=_question(_text(record, "question"), candidates),
+        asked=_text(record, "question") or DEFAULT_QUESTION,
+        candidates=tuple(candidates),
         answer=_answer(_text(record, "answer"), candidates),
         group=_text(record, "group") or video,
         other={k: v for k, v in record.items() if k not in _OWN},
@@ -188,11 +201,6 @@ def _candidates(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise ValueError("candidates is not a list, expected one option an entry")
     return [str(option) for option in value]
-
-
-def _question(question: str, candidates: list[str]) -> str:
-    lines = [f"({_letter(n)}) {text}" for n, text in enumerate(candidates)]
-    return "\n".join([question or DEFAULT_QUESTION, *lines])
 
 
 def _answer(answer: str, candidates: list[str]) -> str:

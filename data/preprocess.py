@@ -1,8 +1,8 @@
 """Frames at native resolution to the square of pixels a vision tower was trained on.
 
 The geometry is done here on the host with Pillow and stays uint8; rescaling and
-normalising are a table on the device (`models.video_llm.pixel_levels`). Both together are
-bit-equal to the `CLIPImageProcessorPil` of transformers.
+normalising are a table on the device (`models.processor.pixel_levels`). Both together are
+bit-equal to the `CLIPImageProcessorPil` and `SiglipImageProcessorPil` of transformers.
 """
 
 import numpy as np
@@ -11,19 +11,31 @@ from PIL import Image
 
 
 def preprocess(
-    frames: UInt8[np.ndarray, "frame height width 3"], size: int, crop: int
+    frames: UInt8[np.ndarray, "frame height width 3"], resize: int | None, crop: int
 ) -> UInt8[np.ndarray, "frame crop crop 3"]:
-    """Resize the shortest edge to `size`, bicubic, and crop the centre; RGB."""
-    return np.stack([_centre(_resize(frame, size), crop) for frame in frames])
+    """Bring RGB frames to the square a tower takes.
+
+    Args:
+        frames: at native resolution.
+        resize: shortest edge after bicubic resizing, the centre is cut out then (CLIP);
+            None squeezes the whole frame into the square (SigLIP).
+        crop: side of the square.
+    """
+    if resize is None:
+        return np.stack([_bicubic(frame, crop, crop) for frame in frames])
+    return np.stack([_centre(_shortest(frame, resize), crop) for frame in frames])
 
 
-def _resize(frame: np.ndarray, size: int) -> np.ndarray:
+def _shortest(frame: np.ndarray, size: int) -> np.ndarray:
     height, width = frame.shape[:2]
     short, long = min(height, width), max(height, width)
     other = int(size * long / short)  # truncated, as the processors do
-    target = (size, other) if width <= height else (other, size)
+    return _bicubic(frame, *((size, other) if width <= height else (other, size)))
+
+
+def _bicubic(frame: np.ndarray, width: int, height: int) -> np.ndarray:
     image = Image.fromarray(frame)
-    return np.asarray(image.resize(target, resample=Image.Resampling.BICUBIC))
+    return np.asarray(image.resize((width, height), resample=Image.Resampling.BICUBIC))
 
 
 def _centre(frame: np.ndarray, crop: int) -> np.ndarray:

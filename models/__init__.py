@@ -3,10 +3,18 @@
 from pathlib import Path
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models import longva
-from vidsme_jax.models.port import Port, read_config
+from vidsme_jax.models import (
+    llava_next_video,
+    llava_onevision,
+    llava_video,
+    longva,
+    video_llava,
+)
+from vidsme_jax.models.config import read_config
+from vidsme_jax.models.port import Port
 
-PORTS = {longva.ARCHITECTURE: longva.open_longva}
+# Each module has NAME, CHECKPOINTS, ARCHITECTURE, matches(config), open_checkpoint(dir).
+PORTS = (longva, llava_video, llava_next_video, llava_onevision, video_llava)
 
 
 def open_port(directory: Path) -> Port:
@@ -18,11 +26,12 @@ def open_port(directory: Path) -> Port:
     if not directory.is_dir():
         raise InputError(f"model={directory} is no directory, expected a checkpoint")
     config = read_config(directory / "config.json")
+    for port in PORTS:
+        if port.matches(config):
+            return port.open_checkpoint(directory)
     named = config.get("architectures") or [config.get("model_type")]
-    found = [PORTS[name] for name in named if name in PORTS]
-    if not found:
-        raise InputError(
-            f"model={directory} has architecture {', '.join(map(str, named))};"
-            f" there are ports for {', '.join(PORTS)}"
-        )
-    return found[0](directory)
+    known = dict.fromkeys(port.ARCHITECTURE for port in PORTS)
+    raise InputError(
+        f"model={directory} has architecture {', '.join(map(str, named))};"
+        f" there are ports for {', '.join(known)}"
+    )

@@ -1,7 +1,8 @@
 """The causal language model: pre-norm blocks with RoPE, grouped heads and SwiGLU.
 
-Covers Qwen2 (biases on q, k and v) and Llama. Layers are stacked along a leading axis and
-scanned, so that depth does not lengthen compilation. No cache: we score, never generate.
+Covers Llama (Vicuna, Yi), Mistral (a window of attention) and Qwen2 (biases on q, k and v).
+Layers are stacked along a leading axis and scanned, so that depth does not lengthen
+compilation. No cache: we score, never generate.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class DecoderConfig:
         mlp_width: [intermediate_size].
         vocab: rows of the embedding [vocab_size].
         rope_theta: base of the rotary angles.
+        rope_factor: positions are divided by it (linear scaling); 1 leaves them.
+        window: positions that one sees, itself included; None for all before it.
         norm_eps: of every RMSNorm [rms_norm_eps].
         qkv_bias: whether q, k and v have biases.
         tied: whether the head is the embedding [tie_word_embeddings].
@@ -45,6 +48,8 @@ class DecoderConfig:
     norm_eps: float
     qkv_bias: bool
     tied: bool
+    rope_factor: float = 1.0
+    window: int | None = None
 
 
 class Decoder(nnx.Module):
@@ -64,7 +69,7 @@ class Decoder(nnx.Module):
         self, x: Float[Array, "batch time width"]
     ) -> Float[Array, "batch time width"]:
         """Return the normalised hidden states of embedded tokens at positions 0, 1, …."""
-        angles = rope_angles(x.shape[1], self.config.head_dim, self.config.rope_theta)
+        angles = rope_angles(x.shape[1], self.config)
         graph, weights = nnx.split(self.layers)
 
         @jax.checkpoint  # gradients keep one layer's activations, not all layers'
@@ -102,7 +107,7 @@ class Attention(nnx.Module):
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         c, bias = config, config.qkv_bias
-        self.head_dim = c.head_dim
+        self.head_dim, self.window = c.head_dim, c.window
         self.q = nnx.Linear(c.width, c.heads * c.head_dim, use_bias=bias, rngs=rngs)
         self.k = nnx.Linear(c.width, c.kv_heads * c.head_dim, use_bias=bias, rngs=rngs)
         self.v = nnx.Linear(c.width, c.kv_heads * c.head_dim, use_bias=bias, rngs=rngs)
@@ -117,7 +122,10 @@ class Attention(nnx.Module):
             for project in (self.q, self.k, self.v)
         )
         q, k = rotate(q, angles), rotate(k, angles)
-        out = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+        behind = None if self.window is None else (self.window - 1, 0)
+        out = jax.nn.dot_product_attention(
+            q, k, v, is_causal=True, local_window_size=behind
+        )
         return self.o(einops.rearrange(out, "b t n d -> b t (n d)"))
 
 
@@ -137,11 +145,11 @@ class GatedMLP(nnx.Module):
         return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
 
 
-def rope_angles(time: int, head_dim: int, theta: float) -> Float[Array, "time half"]:
+def rope_angles(time: int, config: DecoderConfig) -> Float[Array, "time half"]:
     """Return the rotary angles of positions 0 to time - 1, radians, float32."""
-    exponents = jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim
-    positions = jnp.arange(time, dtype=jnp.float32)
-    return positions[:, None] * (1.0 / theta**exponents)[None, :]
+    exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
+    frequencies = 1.0 / config.rope_theta**exponents / config.rope_factor
+    return jnp.arange(time, dtype=jnp.float32)[:, None] * frequencies[None, :]
 
 
 def rotate(
@@ -163,7 +171,7 @@ def _norm(config: DecoderConfig, rngs: nnx.Rngs) -> nnx.RMSNorm:
     return nnx.RMSNorm(config.width, epsilon=config.norm_eps, dtype=jnp.float32, rngs=rngs)
 
 
-def decoder_rules(config: DecoderConfig, prefix: str = "model.") -> tuple[Rule, ...]:
+def decoder_rules(config: DecoderConfig, prefix: str) -> tuple[Rule, ...]:
     """Return the rule table of the decoder's weights under a key prefix.
 
     Placement over the model axis: q, k, v, gate and up by output, o and down by input,

@@ -1,38 +1,30 @@
 """What a checkpoint directory is to the rest of the package."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import Rule, check_checkpoint, load_params, weight_files
-from vidsme_jax.models.text import Special, Tokenizer, Video
+from vidsme_jax.loading import Names, Rule, check_checkpoint, load_params, weight_files
+from vidsme_jax.models.processor import Processor
+from vidsme_jax.models.text import Slot, Template, Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
 from vidsme_jax.scoring import Prompt
 
-_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
 
 @dataclass(frozen=True)
-class Processor:
-    """What a CLIP image processor does.
+class Times:
+    """When the frames of a clip were taken, for the prompts that say so.
 
     Attributes:
-        size: the shortest edge is resized to this many pixels, bicubic.
-        crop: side of the centre crop, pixels.
-        mean: per channel, of values in 0 to 1.
-        std: likewise.
+        duration: of the clip, seconds.
+        frames: of each sampled frame, seconds from the start.
     """
 
-    size: int
-    crop: int
-    mean: tuple[float, float, float] = _CLIP_MEAN
-    std: tuple[float, float, float] = _CLIP_STD
+    duration: float
+    frames: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -45,10 +37,10 @@ class Port:
         config: of the graph.
         processor: of the frames.
         rules: where the checkpoint's tensors go.
-        ignored: patterns of tensors that are known and not needed.
-        template: pieces around question and video; template(system, question).
-        system: the default system message.
-        end_of_turn: the special token that ends an answer.
+        names: which names of tensors a layout uses, and which are not needed.
+        template: the prompt.
+        tokenizer: the checkpoint's.
+        video_token: placeholder of the video in text, None where text has none.
     """
 
     directory: Path
@@ -56,15 +48,10 @@ class Port:
     config: VideoLLMConfig
     processor: Processor
     rules: tuple[Rule, ...]
-    ignored: tuple[str, ...]
-    template: Callable[[str, str], list[str | Special | Video]]
-    system: str
-    end_of_turn: str
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer, loaded on first use."""
-        return Tokenizer(self.directory)
+    names: Names
+    template: Template
+    tokenizer: Tokenizer
+    video_token: str | None = None
 
     @property
     def forward(self) -> Callable[..., Any]:
@@ -76,19 +63,46 @@ class Port:
         """Shapes of the parameters, nested dicts."""
         return graph_of(self.config)[1]
 
-    def prompt(self, question: str, answer: str, system: str | None = None) -> Prompt:
-        """Return the ids of one manifest row's prompt."""
-        system = self.system if system is None else system
-        return self.tokenizer.prompt(self.template(system, question), answer)
+    def prompt(
+        self,
+        question: str,
+        answer: str,
+        system: str | None = None,
+        times: Times | None = None,
+        template: Template | None = None,
+    ) -> Prompt:
+        """Return the ids of one manifest row's prompt.
+
+        Args:
+            question: the user's words.
+            answer: the response, or "".
+            system: message instead of the template's default.
+            times: of the frames; needed by a template that says them.
+            template: instead of the port's own.
+
+        Raises:
+            InputError: a system message for a template that has no place for one.
+        """
+        template = template or self.template
+        if system is not None and Slot.SYSTEM not in template.pieces:
+            raise InputError(
+                f"system={system[:40]!r}: the prompt of this model has no system message"
+            )
+        words = {
+            Slot.SYSTEM: template.system if system is None else system,
+            Slot.QUESTION: question,
+            Slot.TIMES: _say_times(times),
+        }
+        return self.tokenizer.prompt(template, words, answer, self.video_token)
 
     def check_weights(self) -> None:
         """Raise an InputError that names every fault of the weights; reads headers only."""
-        check_checkpoint(self.directory, self.rules, self.ignored, self.abstract)
+        check_checkpoint(self.directory, self.rules, self.names, self.abstract)
 
     def load(self, dtype: Any, place: Callable[..., Any]) -> dict[str, Any]:
         """Read the weights into their placement; see `loading.load_params`."""
         return load_params(
-            self.directory, self.rules, self.ignored, self.abstract, dtype, place
+            self.directory, self.rules, self.names, self.abstract, dtype, place
         )
 
     def fingerprint(self) -> str:
@@ -103,84 +117,12 @@ class Port:
         return out.hexdigest()[:16]
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object that configures a checkpoint."""
-    try:
-        config = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(
-            f"{path} does not exist, expected the checkpoint's config"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} holds no JSON object")
-    return config
-
-
-def read_processor(path: Path) -> Processor:
-    """Read a preprocessor_config.json of the CLIP kind.
-
-    Raises:
-        InputError: it asks for steps that are not the CLIP processor's.
-    """
-    config = read_config(path)
-    off = [
-        step
-        for step in ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
-        if config.get(step) is False
-    ]
-    if off or config.get("resample", 3) != 3:
-        raise InputError(
-            f"{path} switches off {off} or bicubic resampling: not CLIP's steps"
-        )
-    size, crop = config.get("size", 224), config.get("crop_size", 224)
-    try:
-        return Processor(
-            int(size["shortest_edge"] if isinstance(size, dict) else size),
-            int(crop["height"] if isinstance(crop, dict) else crop),
-            tuple(map(float, config.get("image_mean", _CLIP_MEAN))),  # type: ignore[arg-type]
-            tuple(map(float, config.get("image_std", _CLIP_STD))),  # type: ignore[arg-type]
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a CLIP processor's config: {error!r}") from error
-
-
-class Fields:
-    """A config's fields, each read once; what was not read by name is refused."""
-
-    def __init__(self, path: Path, ignored: frozenset[str]):
-        self.path, self.ignored = path, ignored
-        self.values = read_config(path)
-        self.seen: set[str] = set()
-
-    def get(self, name: str, kind: type, default: Any = None) -> Any:
-        """Return a field of the expected type; without a default it is needed."""
-        self.seen.add(name)
-        value = self.values.get(name, default)
-        if kind is float and isinstance(value, int):
-            value = float(value)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise InputError(
-                f"{self.path}: {name}={value!r}, expected a value of type {kind.__name__}"
-            )
-        return value
-
-    def expect(self, name: str, allowed: tuple[Any, ...], default: Any = None) -> Any:
-        """Return a field that must be one of the values this port implements."""
-        self.seen.add(name)
-        value = self.values.get(name, default)
-        if value not in allowed:
-            raise InputError(
-                f"{self.path}: {name}={value!r}, this port has "
-                f"{', '.join(map(repr, allowed))}"
-            )
-        return value
-
-    def finish(self) -> None:
-        """Refuse the fields that nobody read and nobody listed."""
-        unknown = sorted(set(self.values) - self.seen - self.ignored)
-        if unknown:
-            raise InputError(
-                f"{self.path} has fields this port does not know: {', '.join(unknown)}"
-            )
+def _say_times(times: Times | None) -> str:
+    """Return the words in which LLaVA-Video was told when its frames were taken."""
+    if times is None:
+        return ""
+    places = ",".join(f"{second:.2f}s" for second in times.frames)
+    return (
+        f"The video lasts for {times.duration:.2f} seconds, and {len(times.frames)} frames"
+        f" are uniformly sampled from it. These frames are located at {places}."
+    )

@@ -7,6 +7,7 @@ visual code of the next video position (`training.py`).
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from flax import nnx
 
 from vidsme_jax.loading import save_params
-from vidsme_jax.models import longva
+from vidsme_jax.models import llava_original, longva
+from vidsme_jax.models.text import CHATML, Slot
 from vidsme_jax.models.video_llm import VideoLLM, VideoLLMConfig
 
 CODES = 64
@@ -99,8 +101,7 @@ def _write_tokenizer(directory: Path, texts: list[str]) -> int:
         show_progress=False,
     )
     # The template's own words too, or every prompt would spell them in letters.
-    template = [p for p in longva.template(longva.SYSTEM, "") if isinstance(p, str)]
-    tokenizer.train_from_iterator([*texts, *template * 8], trainer)
+    tokenizer.train_from_iterator([*texts, *_template_words() * 8], trainer)
     tokenizer.add_special_tokens([*_SPECIALS, *(code_token(n) for n in range(CODES))])
     tokenizer.save(str(directory / "tokenizer.json"))
     _write_json(
@@ -115,19 +116,26 @@ def _write_tokenizer(directory: Path, texts: list[str]) -> int:
     return tokenizer.get_vocab_size(with_added_tokens=True)
 
 
+def _template_words() -> list[str]:
+    """Return the template's text between its special tokens and the video."""
+    filled = {Slot.SYSTEM: CHATML.system, Slot.VIDEO: "<|video|>", Slot.QUESTION: ""}
+    text = "".join(filled[p] if isinstance(p, Slot) else p for p in CHATML.pieces)
+    return [word for word in re.split(r"<\|.*?\|>", text) if word]
+
+
 def _write_weights(directory: Path, seed: int) -> None:
     """Save random weights, with the tower's last layer and norm that LongVA never runs."""
-    config = longva.open_longva(directory).config
+    config = longva.open_checkpoint(directory).config
     whole = vars(config.vision) | {"layers": config.vision.layers_total}
     full = VideoLLMConfig(**(vars(config) | {"vision": type(config.vision)(**whole)}))
     params = jax.jit(lambda: random_params(full, seed))()
     width = config.vision.width
-    final = longva.TOWER_PREFIX + "post_layernorm."
+    final = llava_original.TOWER_PREFIX + "post_layernorm."
     norm = {
         final + "weight": np.ones(width, np.float32),
         final + "bias": np.zeros(width, np.float32),
     }
-    rules = longva.longva_rules(full)
+    rules = llava_original.original_rules(full)
     save_params(directory / "model.safetensors", params, rules, norm)
 
 

@@ -1,4 +1,4 @@
-"""A video LLM of the LLaVA kind: tower, projector, pooling, splice into text, decoder.
+"""A video LLM of the LLaVA kind: tower, connector, splice into text, decoder.
 
 `make_forward` turns a config into the pure `forward(params, batch)` that scoring uses:
 the tower runs once per clip, and the reversed clip is the same frame blocks in opposite
@@ -16,8 +16,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
-from vidsme_jax.loading import Rule
+from vidsme_jax.models.connector import Connector, Projector, add_newlines, pool
 from vidsme_jax.models.decoder import Decoder, DecoderConfig
+from vidsme_jax.models.processor import pixel_levels
 from vidsme_jax.models.vision_tower import VisionConfig, VisionTower
 from vidsme_jax.scoring import Batch, Head
 
@@ -29,7 +30,7 @@ class VideoLLMConfig:
     Attributes:
         vision: the tower.
         decoder: the language model.
-        pool: side of the square of patches averaged into one embedding.
+        connector: between the two.
         vocab_keep: tokens that take part in the softmax; rows beyond are padding.
         mean: of pixel values in 0 to 1, per channel.
         std: likewise.
@@ -37,20 +38,15 @@ class VideoLLMConfig:
 
     vision: VisionConfig
     decoder: DecoderConfig
-    pool: int
+    connector: Connector
     vocab_keep: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     @property
-    def grid(self) -> int:
-        """Embeddings along a side of a frame, after pooling."""
-        return self.vision.grid // self.pool
-
-    @property
     def tokens_per_frame(self) -> int:
         """Embeddings of one frame in the decoder's sequence."""
-        return self.grid**2
+        return self.connector.tokens(self.vision.grid)
 
 
 class VideoLLM(nnx.Module):
@@ -61,20 +57,40 @@ class VideoLLM(nnx.Module):
         self.tower = VisionTower(config.vision, rngs=rngs)
         self.projector = Projector(config.vision.width, config.decoder.width, rngs=rngs)
         self.decoder = Decoder(config.decoder, rngs=rngs)
+        if config.connector.newline != "none":
+            normal = nnx.initializers.normal(0.02)
+            self.newline = nnx.Param(normal(rngs.params(), (config.decoder.width,)))
 
     def embed_frames(
         self, pixels: UInt8[Array, "clip frame height width 3"]
     ) -> Float[Array, "clip frame token features"]:
-        """Return the projected and pooled embeddings of each frame."""
+        """Return the embeddings of each frame, projected, pooled, newlines included."""
+        connector = self.config.connector
         images = einops.rearrange(pixels, "clip frame ... -> (clip frame) ...")
         dtype = self.tower.positions[...].dtype
-        features = self.tower(_normalise(images, self.config).astype(dtype))
-        pooled = average_pool(
-            self.projector(features), self.config.vision.grid, self.config.pool
-        )
+        x = self.tower(_normalise(images, self.config).astype(dtype))
+        if self.config.vision.clip and not connector.class_token:
+            x = x[:, 1:]
+        if connector.pool_first:
+            x = self.projector(pool(x, connector))
+        else:
+            x = pool(self.projector(x), connector)
+        if connector.newline in ("grid", "frame"):
+            x = add_newlines(x, self.newline[...], connector)
         return einops.rearrange(
-            pooled, "(clip frame) ... -> clip frame ...", clip=pixels.shape[0]
+            x, "(clip frame) ... -> clip frame ...", clip=pixels.shape[0]
         )
+
+    def join_frames(
+        self, frames: Float[Array, "*batch frame token features"]
+    ) -> Float[Array, "*batch position features"]:
+        """Return the embeddings of a clip in a row, with those that follow its end."""
+        x = einops.rearrange(frames, "... f t d -> ... (f t) d")
+        if self.config.connector.tail:
+            end = self.newline[...].astype(x.dtype)
+            end = jnp.broadcast_to(end, (*x.shape[:-2], 1, x.shape[-1]))
+            x = jnp.concatenate([x, end], axis=-2)
+        return x
 
     def hidden(
         self,
@@ -83,42 +99,26 @@ class VideoLLM(nnx.Module):
         start: Int[Array, "sequence"],
     ) -> Float[Array, "sequence time features"]:
         """Return the decoder's hidden states of text with video spliced in at `start`."""
+        return self.decoder(self.merge(video, tokens, start))
+
+    def merge(
+        self,
+        video: Float[Array, "sequence position features"],
+        tokens: Int[Array, "sequence time"],
+        start: Int[Array, "sequence"],
+    ) -> Float[Array, "sequence time features"]:
+        """Return the embeddings of the text with the video's in place at `start`."""
         text = self.decoder.embed(tokens)
         place = jax.vmap(
             lambda into, part, at: jax.lax.dynamic_update_slice(into, part, (at, 0 * at))
         )
-        return self.decoder(place(text, video.astype(text.dtype), start))
+        return place(text, video.astype(text.dtype), start)
 
     def logits(self, hidden: Float[Array, "... features"]) -> Float[Array, "... vocab"]:
         """Return float32 logits, -inf at the padded entries of the vocabulary."""
         z = self.decoder.logits(hidden)
         entry = jax.lax.broadcasted_iota(jnp.int32, z.shape, z.ndim - 1)
         return jnp.where(entry < self.config.vocab_keep, z, -jnp.inf)
-
-
-class Projector(nnx.Module):
-    """Two linear maps with the exact GELU between them (mlp2x_gelu)."""
-
-    def __init__(self, inner: int, outer: int, *, rngs: nnx.Rngs):
-        self.first = nnx.Linear(inner, outer, rngs=rngs)
-        self.second = nnx.Linear(outer, outer, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "... inner"]) -> Float[Array, "... outer"]:
-        """Return patch features in the decoder's width."""
-        return self.second(jax.nn.gelu(self.first(x), approximate=False))
-
-
-def average_pool(
-    x: Float[Array, "image patch features"], grid: int, size: int
-) -> Float[Array, "image token features"]:
-    """Average squares of `size` by `size` patches; an odd rest at the edge is dropped."""
-    kept = grid // size * size
-    x = einops.rearrange(x, "n (y x) d -> n y x d", y=grid)[:, :kept, :kept]
-    # Averaged in float32, whatever the weights are.
-    out = einops.reduce(
-        x.astype(jnp.float32), "n (y h) (x w) d -> n (y x) d", "mean", h=size, w=size
-    )
-    return out.astype(x.dtype)
 
 
 def _normalise(
@@ -128,21 +128,6 @@ def _normalise(
     table = jnp.asarray(pixel_levels(config.mean, config.std).reshape(-1))
     channel = np.arange(3, dtype=np.int32).reshape(1, 1, 1, 3) * 256
     return table[images.astype(jnp.int32) + channel]
-
-
-def pixel_levels(
-    mean: tuple[float, ...], std: tuple[float, ...]
-) -> Float[np.ndarray, "3 256"]:
-    """Return the value of each uint8 level in each channel after the image processor.
-
-    float32, bit-equal to the Pillow processors of transformers, which rescale by 1/255 in
-    float64, round, and then normalise in float32. A table of 768 numbers on the device
-    lets clips travel as uint8, a quarter of the bytes.
-    """
-    scaled = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
-    return (scaled[None] - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[
-        :, None
-    ]
 
 
 @lru_cache
@@ -172,10 +157,10 @@ def make_forward(
 
     def forward(params: dict, batch: Batch) -> tuple[Array, Head]:
         model = bind(config, params)
-        natural = model.embed_frames(batch.pixels)
-        video = jnp.stack([natural, jnp.flip(natural, axis=1)][:ways], axis=1)
+        frames = model.embed_frames(batch.pixels)
+        frames = jnp.stack([frames, jnp.flip(frames, axis=1)][:ways], axis=1)
         hidden = model.hidden(
-            einops.rearrange(video, "clip way f t d -> (clip way) (f t) d"),
+            einops.rearrange(model.join_frames(frames), "clip way p d -> (clip way) p d"),
             jnp.repeat(batch.tokens, ways, axis=0),
             jnp.repeat(batch.start, ways, axis=0),
         )
@@ -183,15 +168,3 @@ def make_forward(
         return hidden, model.logits
 
     return forward
-
-
-def projector_rules(first: str, second: str) -> tuple[Rule, ...]:
-    """Return the rule table of the projector, given the keys of its two layers."""
-    return tuple(
-        rule
-        for key, path in ((first, "projector.first"), (second, "projector.second"))
-        for rule in (
-            Rule.linear(key + ".weight", path + ".kernel"),
-            Rule(key + ".bias", path + ".bias"),
-        )
-    )

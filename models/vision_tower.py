@@ -1,9 +1,11 @@
-"""The CLIP vision tower: patches and a class token through pre-norm transformer layers.
+"""The CLIP and SigLIP vision towers: patches through pre-norm transformer layers.
 
-Only the layers that feed the wanted hidden state are built: LLaVA models take the last
-but one, so the checkpoint's last layer and its final norm are weights nobody uses.
+CLIP adds a class token and a norm before the first layer, SigLIP a bias to its patches.
+Only the layers that feed the wanted hidden state are built: LLaVA models take one before
+the final norm, often before the last layer too, so these are weights nobody uses.
 """
 
+import re
 from dataclasses import dataclass
 
 import einops
@@ -37,6 +39,7 @@ class VisionConfig:
         mlp_width: inner width of the MLP.
         norm_eps: of every LayerNorm.
         activation: one of `ACTIVATIONS`.
+        clip: CLIP's class token and first norm, else SigLIP's bias of the patches.
     """
 
     image: int
@@ -48,6 +51,7 @@ class VisionConfig:
     mlp_width: int
     norm_eps: float
     activation: str
+    clip: bool = True
 
     @property
     def grid(self) -> int:
@@ -56,41 +60,47 @@ class VisionConfig:
 
 
 class VisionTower(nnx.Module):
-    """Normalised images to patch features, the class token dropped."""
+    """Normalised images to features: the class token's where there is one, the patches'."""
 
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
         self.config = config
         c, normal = config, nnx.initializers.normal(0.02)
-        patch_values = 3 * c.patch * c.patch
-        self.patches = nnx.Linear(patch_values, c.width, use_bias=False, rngs=rngs)
-        self.class_token = nnx.Param(normal(rngs.params(), (c.width,)))
-        positions = (c.grid**2 + 1, c.width)
+        inputs = 3 * c.patch * c.patch
+        self.patches = nnx.Linear(inputs, c.width, use_bias=not c.clip, rngs=rngs)
+        if c.clip:
+            self.class_token = nnx.Param(normal(rngs.params(), (c.width,)))
+        positions = (c.grid**2 + c.clip, c.width)
         self.positions = nnx.Param(normal(rngs.params(), positions))
-        self.pre_norm = _norm(c, rngs)
+        if c.clip:
+            self.pre_norm = _norm(c, rngs)
         self.layers = nnx.vmap(lambda r: VisionBlock(c, rngs=r))(rngs.split(c.layers))
 
     def __call__(
         self, images: Float[Array, "image height width 3"]
-    ) -> Float[Array, "image patch features"]:
+    ) -> Float[Array, "image token features"]:
         """Return the hidden state after the last layer that is run."""
-        size = self.config.patch
+        config, side = self.config, self.config.grid * self.config.patch
         patches = einops.rearrange(
-            images, "n (y h) (x w) c -> n (y x) (c h w)", h=size, w=size
+            images[:, :side, :side],  # SigLIP's side of 384 holds 27 patches of 14
+            "n (y h) (x w) c -> n (y x) (c h w)",
+            h=config.patch,
+            w=config.patch,
         )
         x = self.patches(patches)
-        token = jnp.broadcast_to(
-            self.class_token[...][None, None], (x.shape[0], 1, x.shape[2])
-        )
-        x = jnp.concatenate([token, x], axis=1) + self.positions[...][None]
-        x = self.pre_norm(x).astype(x.dtype)
+        if config.clip:
+            token = self.class_token[...][None, None]
+            token = jnp.broadcast_to(token, (x.shape[0], 1, x.shape[2]))
+            x = jnp.concatenate([token, x], axis=1)
+        x = x + self.positions[...][None]
+        if config.clip:
+            x = self.pre_norm(x).astype(x.dtype)
         graph, weights = nnx.split(self.layers)
 
         @jax.checkpoint  # gradients keep one layer's activations, not all layers'
         def step(carry, layer):
             return nnx.merge(graph, layer)(carry), None
 
-        x, _ = jax.lax.scan(step, x, weights)
-        return x[:, 1:]
+        return jax.lax.scan(step, x, weights)[0]
 
 
 class VisionBlock(nnx.Module):
@@ -127,17 +137,22 @@ def _norm(config: VisionConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
     )
 
 
-def vision_rules(prefix: str) -> tuple[Rule, ...]:
+def vision_rules(config: VisionConfig, prefix: str) -> tuple[Rule, ...]:
     """Return the rule table of the tower's weights under a key prefix."""
     layer, at = prefix + "encoder.layers.{}.", "tower.layers."
+    patches = prefix + "embeddings.patch_embedding."
     rules = [
-        Rule(prefix + "embeddings.class_embedding", "tower.class_token"),
-        Rule.conv(prefix + "embeddings.patch_embedding.weight", "tower.patches.kernel"),
+        Rule.conv(patches + "weight", "tower.patches.kernel"),
         Rule(prefix + "embeddings.position_embedding.weight", "tower.positions"),
-        *_norm_rules(prefix + "pre_layrnorm", "tower.pre_norm"),  # sic, in CLIP's keys
         *_norm_rules(layer + "layer_norm1", at + "attention_norm"),
         *_norm_rules(layer + "layer_norm2", at + "mlp_norm"),
     ]
+    if config.clip:
+        rules.append(Rule(prefix + "embeddings.class_embedding", "tower.class_token"))
+        # "layrnorm" is what CLIP's keys say.
+        rules.extend(_norm_rules(prefix + "pre_layrnorm", "tower.pre_norm"))
+    else:
+        rules.append(Rule(patches + "bias", "tower.patches.bias"))
     split_out = (P(None, None, "model"), P(None, "model"))
     split_in = (P(None, "model", None), P())
     for theirs, ours, (kernel, bias) in (
@@ -161,5 +176,6 @@ def _norm_rules(key: str, path: str) -> tuple[Rule, Rule]:
 def unused_vision_keys(config: VisionConfig, prefix: str) -> tuple[str, ...]:
     """Return patterns of the checkpoint's weights that the wanted hidden state skips."""
     dead = range(config.layers, config.layers_total)
-    layers = (rf"{prefix}encoder\.layers\.{n}\..*" for n in dead)
-    return (*layers, rf"{prefix}post_layernorm\..*", rf"{prefix}.*position_ids")
+    at = re.escape(prefix)
+    layers = (rf"{at}encoder\.layers\.{n}\..*" for n in dead)
+    return (*layers, rf"{at}(post_layernorm|head)\..*", rf"{at}.*position_ids")

@@ -1,5 +1,6 @@
 """Strict settings for every test: eight CPU devices, no promotion, no network."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -34,3 +35,53 @@ jax.config.update("jax_default_matmul_precision", "highest")
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--record",
+        action="store_true",
+        help="write the goldens and the record of the parity tests anew",
+    )
+
+
+RECORD = Path(__file__).parents[1] / "models" / "parity.json"
+
+
+class Record:
+    """What the parity tests measured in this session."""
+
+    def __init__(self):
+        self.values = {"cases": {}, "sizes": {}}
+
+    def case(self, twin, logits, kl):
+        """Note a case: largest logit difference and largest divergence."""
+        self.values["cases"][twin.name] = {
+            "port": twin.port,
+            "layout": twin.layout,
+            "logits": float(f"{logits:.2g}"),
+            "kl": float(f"{kl:.2g}"),
+        }
+
+    def size(self, name, port, used, ignored):
+        """Note a real config whose parameters were counted."""
+        counted = {"port": port, "used": used, "ignored": ignored}
+        self.values["sizes"][name] = counted
+
+
+@pytest.fixture(scope="session")
+def record(request):
+    record = Record()
+    yield record
+    if request.config.getoption("record"):
+        assert all(record.values.values()), (
+            "record test_parity.py and test_sizes.py at once"
+        )
+        RECORD.write_text(json.dumps(record.values, indent=1, sort_keys=True) + "\n")
+
+
+@pytest.fixture
+def recorded(request):
+    if request.config.getoption("record"):
+        pytest.skip("the record is being written")
+    return json.loads(RECORD.read_text())

@@ -83,7 +83,7 @@ def test_evaluating_a_run_of_one_slice(finished, tmp_path, capsys):
             {"--data": "nowhere.json"},
             "nowhere.json does not exist, expected a manifest",
         ),
-        ({"--model": "nowhere"}, "model=nowhere is no directory"),
+        ({"--model": "nowhere"}, "model=nowhere does not exist"),
         ({"--calibration": "nowhere.json"}, "nowhere.json does not exist"),
         ({"--root": "nowhere"}, "none of 6 rows could be scored"),
         ({"--label": "1", "--frames": "2"}, "label=0, but --label 1 was given"),

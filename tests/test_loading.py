@@ -26,7 +26,7 @@ def port(tmp_path_factory):
 
 
 def load(port, directory, dtype=np.float32):
-    return load_params(directory, port.rules, port.ignored, port.abstract, dtype, here)
+    return load_params(directory, port.rules, port.names, port.abstract, dtype, here)
 
 
 def tensors_of(port):
@@ -42,15 +42,15 @@ def test_every_tensor_arrives_in_its_place(port):
     kernel = leaves["tower.patches.kernel"]
     np.testing.assert_array_equal(kernel, patch.reshape(64, -1).T)
     taken = sum(leaf.size for leaf in leaves.values())
-    others = read_others(port.directory, port.rules, port.abstract)
+    others, _ = read_others(port.directory, port.rules, port.names, port.abstract)
     dead = sum(v.size for v in others.values())
     assert dead > 0 and taken + dead == sum(v.size for v in tensors.values())
 
 
 def test_saving_gives_the_same_file_back(port, tmp_path):
-    others = read_others(port.directory, port.rules, port.abstract)
+    others, keys = read_others(port.directory, port.rules, port.names, port.abstract)
     params = load(port, port.directory)
-    save_params(tmp_path / "model.safetensors", params, port.rules, others)
+    save_params(tmp_path / "model.safetensors", params, port.rules, others, keys)
     ours, theirs = load_file(tmp_path / "model.safetensors"), tensors_of(port)
     assert set(ours) == set(theirs)
     for key, value in theirs.items():

@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vidsme {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_score, _add_evaluate):
+    for add in (_add_demo, _add_train, _add_score, _add_evaluate, _add_models):
         add(commands)
     return parser
 
@@ -95,7 +95,12 @@ def _add_demo(commands) -> None:
 
 def _add_data(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--model", required=True, type=Path, metavar="DIR", help="checkpoint directory")
+    add(
+        "--model",
+        required=True,
+        metavar="DIR_OR_HUB_ID",
+        help="checkpoint directory, or an id of the Hugging Face hub (owner/name)",
+    )
     add(
         "--data",
         required=True,
@@ -155,7 +160,15 @@ def _add_score(commands) -> None:
         metavar="NAME[,NAME]",
         help="of video, instruction, response (all)",
     )
-    add("--system", metavar="TEXT", help="instead of the template's system message")
+    prompt = score.add_mutually_exclusive_group()
+    prompt.add_argument(
+        "--system", metavar="TEXT", help="instead of the template's system message"
+    )
+    prompt.add_argument(
+        "--published-prompt",
+        choices=("cinepile", "nextqa", "caption"),
+        help="a prompt of the published Vid-SME code instead of the model's",
+    )
     add(
         "--calibration",
         default="run",
@@ -206,6 +219,15 @@ def _add_evaluate(commands) -> None:
     )
     add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
     add("--seed", type=_natural, default=0, help="of resampling and permutation (0)")
+
+
+def _add_models(commands) -> None:
+    _command(
+        commands,
+        "models",
+        _run_models,
+        "List the models there are ports for, and what is proven of each.",
+    )
 
 
 def _positive(text: str) -> int:
@@ -287,6 +309,7 @@ def _run_score(given: argparse.Namespace) -> int:
             root=given.root,
             labels=given.label and tuple(given.label),
             system=given.system,
+            published_prompt=given.published_prompt,
             dtype=given.dtype,
             parallel=given.parallel,
             batch=given.batch,
@@ -312,4 +335,11 @@ def _run_evaluate(given: argparse.Namespace) -> int:
     result = evaluate(given.runs, given.out, given.control, settings)
     print(terminal_table(result))
     print(f"report: {given.out / 'report.html'}")
+    return 0
+
+
+def _run_models(given: argparse.Namespace) -> int:
+    from vidsme_jax.commands.models import models_table
+
+    print(models_table())
     return 0

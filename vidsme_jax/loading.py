@@ -4,18 +4,24 @@ A rule names one tensor of the checkpoint and where it goes. Every tensor of the
 must have a rule or be listed as ignored, and every parameter must be filled; all faults
 come in one error, before anything is computed. Only safetensors are read: a pickle can
 run code.
+
+Tensors go to their device piece by piece, as they lie in the file; transposing, casting
+and stacking happen there, in place. So the host holds a piece, never a second model.
 """
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jax.sharding import PartitionSpec as P
@@ -26,6 +32,8 @@ from vidsme_jax.errors import InputError
 
 EVERYWHERE = P()  # a copy on every device
 _FLOATS = {"F64", "F32", "F16", "BF16"}
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_PIECE_BYTES = 128 * 2**20  # of a tensor on the host at a time
 
 
 class Transform(Enum):
@@ -68,12 +76,6 @@ class Rule:
             return [self.key]
         return [self.key.format(layer) for layer in range(shape[0])]
 
-    def convert(self, tensor: np.ndarray) -> np.ndarray:
-        """Bring a checkpoint's tensor into our layout."""
-        if self.transform is Transform.CONV:
-            tensor = tensor.reshape(tensor.shape[0], -1)
-        return tensor if self.transform is Transform.COPY else tensor.T
-
     def restore(self, value: np.ndarray) -> np.ndarray:
         """Bring a parameter (of one layer) back into the checkpoint's layout."""
         if self.transform is Transform.COPY:
@@ -86,6 +88,30 @@ class Rule:
     def theirs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the checkpoint's shape of a parameter (of one layer) of this shape."""
         return self.restore(np.empty(shape, np.bool_)).shape
+
+
+@dataclass(frozen=True)
+class Names:
+    """How a layout's tensors are called.
+
+    Attributes:
+        renames: patterns at the start of a key and what stands there in the rules' form,
+            applied in order.
+        ignored: patterns of whole keys, in the rules' form, that are known and not needed.
+    """
+
+    renames: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    def short(self, key: str) -> str:
+        """Return a file's key in the rules' form."""
+        for pattern, text in self.renames:
+            key = re.sub(f"^{pattern}", text, key)
+        return key
+
+    def skips(self, key: str) -> bool:
+        """Tell whether a key in the rules' form is known and not needed."""
+        return any(re.fullmatch(pattern, key) for pattern in self.ignored)
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +135,7 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
 def load_params(
     directory: Path,
     rules: tuple[Rule, ...],
-    ignored: tuple[str, ...],
+    names: Names,
     abstract: Mapping[str, Any],
     dtype: Any,
     place: Callable[[P, tuple[int, ...]], Any],
@@ -119,7 +145,7 @@ def load_params(
     Args:
         directory: holds model.safetensors, or model.safetensors.index.json and shards.
         rules: where every tensor goes.
-        ignored: patterns of keys that are known and not needed.
+        names: how the files call them.
         abstract: nested dicts of the parameters' shapes.
         dtype: of the parameters; the checkpoint's are cast.
         place: sharding of a parameter from its rule's spec and its shape.
@@ -127,54 +153,101 @@ def load_params(
     Raises:
         InputError: every missing, unknown, misshapen or unreadable tensor, in one line.
     """
-    check_checkpoint(directory, rules, ignored, abstract)
     shapes = _shapes(abstract)
-    with _open(directory) as tensors:
-        leaves = {}
-        for rule in rules:
+    files = check_checkpoint(directory, rules, names, abstract)
+    wanted = {
+        key: (rule, layer)
+        for rule in rules
+        for layer, key in enumerate(rule.keys(shapes[rule.path]))
+    }
+    leaves: dict[str, Any] = {}
+    for path, facts in files.items():
+        for key, fact in facts.items():
+            rule, layer = wanted.get(names.short(key), (None, 0))
+            if rule is None:
+                continue
             shape = shapes[rule.path]
-            value = _read(tensors, rule, shape, dtype)
-            leaves[rule.path] = jax.device_put(value, place(rule.spec, shape))
+            sharding = place(rule.spec, shape)
+            if rule.path not in leaves:
+                leaves[rule.path] = jnp.zeros(shape, dtype, device=sharding)
+            leaf = leaves.pop(rule.path)
+            pieces = _pieces(path, key, fact, _cut_axis(rule))
+            leaves[rule.path] = _fill(leaf, rule, layer, pieces, place)
     return unflatten(leaves)
 
 
-def _read(tensors, rule: Rule, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Read one parameter; the layers of a stacked one go into their slices one by one."""
-    if "{}" not in rule.key:
-        return np.ascontiguousarray(rule.convert(tensors.get(rule.key)), dtype)
-    value = np.empty(shape, dtype)
-    for layer, key in enumerate(rule.keys(shape)):
-        value[layer] = rule.convert(tensors.get(key))
-    return value
+def _fill(leaf: Any, rule: Rule, layer: int, pieces: Iterator, place) -> Any:
+    """Write the pieces of one tensor into a parameter, or into one layer of it."""
+    for start, piece in pieces:
+        at = (np.int32(layer), np.int32(start))
+        leaf = _write_piece(
+            leaf,
+            jax.device_put(piece, place(_file_spec(rule), piece.shape)),
+            jax.device_put(at, place(EVERYWHERE, ())),
+            transform=rule.transform,
+            axis=_cut_axis(rule),
+        )
+        leaf.block_until_ready()  # else the host reads ahead of the device
+    return leaf
 
 
-class _Tensors:
-    """The open safetensors files of a checkpoint, as one mapping from key to tensor."""
-
-    def __init__(self, handles: dict[str, Any]):
-        self.handles = handles
-
-    def get(self, key: str) -> np.ndarray:
-        return self.handles[key].get_tensor(key)
-
-    def facts(self, key: str) -> tuple[tuple[int, ...], str]:
-        part = self.handles[key].get_slice(key)
-        return tuple(part.get_shape()), part.get_dtype()
+def _cut_axis(rule: Rule) -> int:
+    """Return the first axis of the file's tensor that is not split over devices."""
+    return next(n for n, name in enumerate((*_file_spec(rule), None)) if name is None)
 
 
-@contextmanager
-def _open(directory: Path) -> Iterator[_Tensors]:
-    handles: dict[str, Any] = {}
-    with ExitStack() as stack:
-        for path in weight_files(directory):
-            try:
-                file = stack.enter_context(safe_open(path, framework="numpy"))
-            except (SafetensorError, OSError) as error:
-                raise InputError(
-                    f"{path} is not a whole safetensors file: {error}"
-                ) from error
-            handles |= dict.fromkeys(file.keys(), file)
-        yield _Tensors(handles)
+def _file_spec(rule: Rule) -> P:
+    """Return the placement of a tensor as it lies in the file."""
+    axes = tuple(rule.spec)[1:] if "{}" in rule.key else tuple(rule.spec)
+    if rule.transform is Transform.LINEAR:
+        axes = (*axes, None, None)[1::-1]
+    return P(*axes)
+
+
+def _pieces(
+    path: Path, key: str, fact: "_Fact", axis: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield a tensor in pieces along an axis, each with the index that it starts at."""
+    shape, dtype = fact
+    size = math.prod(shape) * int(dtype.strip("BF")) // 8
+    step = max(shape)
+    if size > _PIECE_BYTES and axis < len(shape):
+        step = max(1, shape[axis] * _PIECE_BYTES // size)
+    else:
+        axis = 0
+    for start in range(0, shape[axis], step):
+        here = slice(start, min(start + step, shape[axis]))
+        # Opened anew each time: pages of a mapped file stay in memory until it is closed.
+        with safe_open(path, framework="numpy") as file:
+            part = file.get_slice(key)
+            piece = part[here] if axis == 0 else part[:, here]
+        yield start, piece.astype(np.float32) if dtype == "F64" else piece
+
+
+@partial(jax.jit, static_argnames=("transform", "axis"), donate_argnums=0)
+def _write_piece(leaf, piece, at, transform: Transform, axis: int):
+    """Put a piece, in the file's layout and type, into its place; `at`: layer and start."""
+    layer, start = at
+    if transform is not Transform.COPY:
+        piece = piece.reshape(piece.shape[0], -1).T
+        axis = 1 - axis
+    stacked = leaf.ndim > piece.ndim
+    starts = [start if n == axis else 0 * start for n in range(piece.ndim)]
+    piece = piece.astype(leaf.dtype)
+    if stacked:
+        piece, starts = piece[None], [layer, *starts]
+    return jax.lax.dynamic_update_slice(leaf, piece, starts)
+
+
+_Fact = tuple[tuple[int, ...], str]  # shape and type of a tensor
+_Facts = dict[str, _Fact]
+
+
+def _facts(path: Path) -> _Facts:
+    """Read the header of a safetensors file."""
+    with safe_open(path, framework="numpy") as file:
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+        return {k: (tuple(s.get_shape()), s.get_dtype()) for k, s in slices.items()}
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -184,64 +257,97 @@ def weight_files(directory: Path) -> list[Path]:
         InputError: there are none, or the index names files outside the directory or
             that do not exist.
     """
-    single, index = (
-        directory / "model.safetensors",
-        directory / "model.safetensors.index.json",
-    )
+    index = directory / _INDEX
     if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise InputError(f"{index} is not a safetensors index: {error!r}") from error
+        names = sorted(set(_weight_map(index).values()))
         absent = [n for n in names if Path(n).name != n or not (directory / n).is_file()]
         if absent:
             raise InputError(f"{index} names {absent[:3]}, expected files beside it")
         return [directory / name for name in names]
-    if single.is_file():
-        return [single]
+    if (directory / _SINGLE).is_file():
+        return [directory / _SINGLE]
     pickles = sorted(p.name for p in directory.glob("*.bin")) if directory.is_dir() else []
     hint = f"; {pickles[0]} is a pickle, which can run code: convert it" if pickles else ""
-    raise InputError(
-        f"model={directory} has no model.safetensors and no index of shards{hint}"
-    )
+    raise InputError(f"model={directory} has no {_SINGLE} and no index of shards{hint}")
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        found = json.loads(index.read_text())["weight_map"]
+        return {str(key): str(name) for key, name in found.items()}
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{index} is not a safetensors index: {error!r}") from error
 
 
 def check_checkpoint(
-    directory: Path,
-    rules: tuple[Rule, ...],
-    ignored: tuple[str, ...],
-    abstract: Mapping[str, Any],
-) -> None:
+    directory: Path, rules: tuple[Rule, ...], names: Names, abstract: Mapping[str, Any]
+) -> dict[Path, _Facts]:
     """Compare a checkpoint's tensors with the rule table, both ways; reads headers only.
+
+    Returns:
+        Per file, the shape and type of its tensors.
 
     Raises:
         InputError: every missing, unknown, misshapen or unreadable tensor, in one line.
     """
-    shapes = _shapes(abstract)
-    assert {rule.path for rule in rules} == set(shapes), "the rule table is incomplete"
-    with _open(directory) as tensors:
-        faults = _faults(tensors, rules, ignored, shapes)
+    files: dict[Path, _Facts] = {}
+    faults, lost = [], set()
+    for path in weight_files(directory):
+        try:
+            files[path] = _facts(path)
+        except (SafetensorError, OSError) as error:
+            faults.append(f"{path.name} is not a whole safetensors file: {error}")
+            lost |= _keys_of(path)
+    facts = [(key, fact) for part in files.values() for key, fact in part.items()]
+    lost = {names.short(key) for key in lost}
+    faults += find_faults(facts, rules, names, _shapes(abstract), lost)
     if faults:
         raise InputError(f"model={directory} does not fit: {'; '.join(faults)}")
+    return files
 
 
-def _faults(tensors, rules, ignored, shapes) -> list[str]:
+def _keys_of(path: Path) -> set[str]:
+    """Return the keys that the index expects in a file, all keys ("") without an index."""
+    index = path.parent / _INDEX
+    if not index.is_file():
+        return {""}
+    return {key for key, name in _weight_map(index).items() if name == path.name}
+
+
+def find_faults(
+    facts: list[tuple[str, _Fact]],
+    rules: tuple[Rule, ...],
+    names: Names,
+    shapes: Mapping[str, tuple[int, ...]],
+    lost: set[str] | frozenset[str] = frozenset(),
+) -> list[str]:
+    """Return what is wrong with a set of tensors, a line each.
+
+    Args:
+        facts: key, shape and type of each tensor of the files.
+        rules: the port's table.
+        names: how the files call them.
+        shapes: of the parameters, by path; the rules must fill them all.
+        lost: keys in the rules' form of files that cannot be read; "" means any key.
+    """
+    assert {rule.path for rule in rules} == set(shapes), "the rule table is incomplete"
     expected = {
         key: rule.theirs(shapes[rule.path][1:] if "{}" in rule.key else shapes[rule.path])
         for rule in rules
         for key in rule.keys(shapes[rule.path])
     }
-    skip = re.compile("|".join(f"(?:{p})" for p in ignored) or "(?!)")
-    known = {key for key in tensors.handles if key in expected}
-    unknown = [k for k in tensors.handles if k not in expected and not skip.fullmatch(k)]
-    faults = [f"missing {key}" for key in expected if key not in known]
-    faults += [f"unknown {key}" for key in sorted(unknown)]
-    for key in sorted(known):
-        shape, dtype = tensors.facts(key)
+    found = [names.short(key) for key, _ in facts]
+    absent = set() if "" in lost else set(expected) - set(found) - lost
+    faults = [f"missing {key}" for key in expected if key in absent]
+    faults += [f"{key} stands {n} times" for key, n in Counter(found).items() if n > 1]
+    for (given, (shape, dtype)), key in sorted(zip(facts, found, strict=True)):
+        if key not in expected:
+            faults += [] if names.skips(key) else [f"unknown {given}"]
+            continue
         if shape != expected[key]:
-            faults.append(f"{key} has shape {shape}, expected {expected[key]}")
+            faults.append(f"{given} has shape {shape}, expected {expected[key]}")
         if dtype not in _FLOATS:
-            faults.append(f"{key} has dtype {dtype}, expected one of {sorted(_FLOATS)}")
+            faults.append(f"{given} has dtype {dtype}, expected one of {sorted(_FLOATS)}")
     return faults
 
 
@@ -254,6 +360,7 @@ def save_params(
     params: Mapping[str, Any],
     rules: tuple[Rule, ...],
     others: Mapping[str, np.ndarray],
+    keys: Mapping[str, str] | None = None,
 ) -> None:
     """Write parameters as a safetensors file under the checkpoint's own keys.
 
@@ -262,24 +369,38 @@ def save_params(
         params: nested dicts of arrays.
         rules: the port's table.
         others: tensors to write beside them, such as those a port ignores.
+        keys: the file's key for a key of the rules, where they differ.
     """
-    leaves = flatten(params)
+    leaves, keys = flatten(params), keys or {}
     tensors = dict(others)
     for rule in rules:
         value = np.asarray(jax.device_get(leaves[rule.path]))
         stacked = "{}" in rule.key
         layers = value if stacked else [value]
         for key, layer in zip(rule.keys(value.shape), layers, strict=True):
-            tensors[key] = np.ascontiguousarray(rule.restore(layer))
+            tensors[keys.get(key, key)] = np.ascontiguousarray(rule.restore(layer))
     save_file(tensors, path, metadata={"format": "np"})
 
 
-def read_others(directory: Path, rules, abstract) -> dict[str, np.ndarray]:
-    """Return the tensors of a checkpoint that no rule takes, to be carried along."""
+def read_others(
+    directory: Path, rules: tuple[Rule, ...], names: Names, abstract: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the tensors of a checkpoint that no rule takes, to be carried along.
+
+    With them comes the file's key of each key of the rules, for `save_params`.
+    """
     shapes = _shapes(abstract)
     taken = {key for rule in rules for key in rule.keys(shapes[rule.path])}
-    with _open(directory) as tensors:
-        return {key: tensors.get(key) for key in tensors.handles if key not in taken}
+    others, keys = {}, {}
+    for path in weight_files(directory):
+        with safe_open(path, framework="numpy") as file:
+            for key in file.keys():  # noqa: SIM118
+                short = names.short(key)
+                if short in taken:
+                    keys[short] = key
+                else:
+                    others[key] = file.get_tensor(key)
+    return others, keys
 
 
 def numpy_dtype(name: str) -> Any:

@@ -8,13 +8,15 @@ from typing import Any
 
 from vidsme_jax import records, scores
 from vidsme_jax.commands.place import Placement, choose_placement
+from vidsme_jax.commands.prompts import Prompts, make_prompts
 from vidsme_jax.data.clips import PreparedBatch, Wanted
 from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.models import open_port
+from vidsme_jax.models.hub import find_checkpoint
 from vidsme_jax.models.port import Port
+from vidsme_jax.models.text import Slot
 from vidsme_jax.motion import Calibration
 from vidsme_jax.opencv import cv2
-from vidsme_jax.scoring import Prompt
 
 _VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy", "decord", "pillow")
 
@@ -24,7 +26,7 @@ class ScoreSettings:
     """What `vidsme score` was asked for; see its --help.
 
     Attributes:
-        model: checkpoint directory.
+        model: checkpoint directory or hub id.
         data: manifests, scored as one set.
         out: the run's directory.
         frames: frame counts, each a row of the table per manifest row.
@@ -32,6 +34,7 @@ class ScoreSettings:
         root: folder that video paths start from.
         labels: one label a manifest, for lists without labels.
         system: system message instead of the template's own.
+        published_prompt: cinepile, nextqa or caption, instead of the port's template.
         dtype: float32, bfloat16, or auto: float32 on CPU, else bfloat16.
         parallel: auto, replicas or partitioned.
         batch: clips per replica of the model and step.
@@ -43,7 +46,7 @@ class ScoreSettings:
         workers: decoding threads.
     """
 
-    model: Path
+    model: str | Path
     data: tuple[Path, ...]
     out: Path
     frames: tuple[int, ...] = (16,)
@@ -51,6 +54,7 @@ class ScoreSettings:
     root: Path | None = None
     labels: tuple[int, ...] | None = None
     system: str | None = None
+    published_prompt: str | None = None
     dtype: str = "auto"
     parallel: str = "auto"
     batch: int = 8
@@ -70,8 +74,7 @@ class Job:
         settings: as asked.
         port: the checkpoint.
         rows: of all manifests, in order.
-        prompts: of each row; without text where the row is refused.
-        refused: rows that are not scored, with the reason.
+        prompts: of each row.
         batches: the rows of each batch.
         placement: devices, dtype and kind of parallelism.
     """
@@ -79,8 +82,7 @@ class Job:
     settings: ScoreSettings
     port: Port
     rows: list[Row]
-    prompts: list[Prompt]
-    refused: dict[int, str]
+    prompts: Prompts
     batches: list[range]
     placement: Placement
 
@@ -88,12 +90,12 @@ class Job:
     def wanted(self) -> Wanted:
         """What to make of each clip."""
         processor = self.port.processor
-        return Wanted(self.settings.frames, processor.size, processor.crop)
+        return Wanted(self.settings.frames, processor.resize, processor.crop)
 
     def facts(self, batch: int, prepared: PreparedBatch) -> list[dict[str, Any]]:
-        """Return what is known of each clip of a batch, refused rows marked."""
+        """Return what is known of each clip of a batch, rows without a prompt marked."""
         return [
-            {"status": "too_long", "error": self.refused[n]} if n in self.refused else facts
+            self.prompts.fault(n, facts) or facts
             for n, facts in zip(self.batches[batch], prepared.facts, strict=True)
         ]
 
@@ -114,21 +116,20 @@ def make_job(settings: ScoreSettings) -> Job:
     """
     labels = None if settings.labels is None else list(settings.labels)
     rows = read_manifests(list(settings.data), settings.root, labels)
-    port = open_port(settings.model)
+    port = open_port(find_checkpoint(str(settings.model)))
     port.check_weights()
     placement = choose_placement(port, settings.parallel, settings.dtype)
     size = settings.batch * placement.replicas
     batches = [range(n, min(n + size, len(rows))) for n in range(0, len(rows), size)]
-    prompts = [port.prompt(row.question, row.answer, settings.system) for row in rows]
-    refused = {}
-    for n, prompt in enumerate(prompts):
-        length = len(prompt.after) + len(prompt.answer)
-        if length > settings.max_text:
-            refused[n] = (
-                f"{length} tokens of text, more than --max-text {settings.max_text}"
-            )
-            prompts[n] = Prompt(prompt.before, (), ())
-    return Job(settings, port, rows, prompts, refused, batches, placement)
+    prompts = make_prompts(
+        port,
+        rows,
+        settings.frames,
+        settings.system,
+        settings.published_prompt,
+        settings.max_text,
+    )
+    return Job(settings, port, rows, prompts, batches, placement)
 
 
 def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "manifest": records.digest(rows),
         "frames": list(s.frames),
         "slices": list(s.slices),
-        "system": job.port.system if s.system is None else s.system,
+        "prompt": _spell(job.prompts),
         "dtype": job.placement.dtype,
         "parallel": job.placement.parallel,
         "devices": f"{len(devices)} {devices[0].device_kind}",
@@ -161,6 +162,16 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "reader": "auto",
         "versions": _versions(),
     }
+
+
+def _spell(prompts: Prompts) -> str:
+    """Return the prompt with its slots named, the system message filled in."""
+    template, system = prompts.template, prompts.system
+    message = template.system if system is None else system
+    return "".join(
+        message if p is Slot.SYSTEM else f"{{{p.value}}}" if isinstance(p, Slot) else p
+        for p in template.pieces
+    )
 
 
 def about(settings: ScoreSettings) -> dict[str, Any]:

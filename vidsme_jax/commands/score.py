@@ -66,7 +66,8 @@ def _run_within_memory(job: Job, given: dict[int, Calibration] | None) -> None:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        longest = max(len(p.after) + len(p.answer) for p in job.prompts)
+        prompts = job.prompts.longest[max(job.settings.frames)]
+        longest = max(len(p.after) + len(p.answer) for p in prompts)
         raise InputError(
             f"the device is out of memory with batch={job.settings.batch} clips of"
             f" {max(job.settings.frames)} frames and up to {longest} tokens of text;"
@@ -163,6 +164,7 @@ class _Started:
     batch: int
     frames: int
     base: pa.Table
+    prompts: list[Prompt]
     thumbnails: list[bytes]
     results: Any  # None where no clip of the batch is worth the device's time
 
@@ -200,12 +202,14 @@ def _missing(job: Job, batch: int) -> list[int]:
 
 
 def _make_engine(job: Job, calibrations: dict[int, Calibration]) -> _Engine:
-    settings, size = job.settings, job.port.config.tokens_per_frame
+    settings, config = job.settings, job.port.config
+    size, tail = config.tokens_per_frame, config.connector.tail
     kept = scores.families("video") if settings.keep_tokens else ("sme",)
     function = score_program(job.port.forward, settings.slices, kept)
     program = job.placement.program(function)
     layouts = {
-        n: make_layout(job.prompts, n, size, settings.slices) for n in settings.frames
+        n: make_layout(job.prompts.longest[n], n, size, settings.slices, tail)
+        for n in settings.frames
     }
     params = job.placement.load(program)
     other = other_columns(job.rows)
@@ -218,17 +222,19 @@ def _start(engine: _Engine, n: int, frames: int, prepared: PreparedBatch) -> _St
     calibration = engine.calibrations.get(frames)
     known = job.facts(n, prepared)
     base = base_table([job.rows[i] for i in rows], known, frames, calibration)
+    prompts = [
+        job.prompts.of_clip(i, frames, clip) for i, clip in zip(rows, known, strict=True)
+    ]
     if not any(clip["status"] == "ok" for clip in known):
-        return _Started(n, frames, base, prepared.thumbnails, None)
+        return _Started(n, frames, base, prompts, prepared.thumbnails, None)
     q, r = (
         np.nan_to_num(base[name].to_numpy(), nan=1.0).astype(np.float32)
         for name in ("q", "r")
     )
-    prompts = [job.prompts[i] for i in rows]
     batch = make_batch(prompts, prepared.pixels[frames], engine.layouts[frames])
     arrays = pad_clips((batch, q, r), job.settings.batch * job.placement.replicas)
     results = engine.program.run(engine.params, engine.program.put_batch(arrays))
-    return _Started(n, frames, base, prepared.thumbnails, results)
+    return _Started(n, frames, base, prompts, prepared.thumbnails, results)
 
 
 def _write(engine: _Engine, started: _Started) -> None:
@@ -243,8 +249,8 @@ def _write(engine: _Engine, started: _Started) -> None:
         curves = {name: values[: len(rows)] for name, values in curves.items()}
         base = mark_not_finite(base, np.any(np.isnan(curves["sme"]), axis=1))
     part = part_table(base, engine.other, rows, columns, table)
-    prompts = [job.prompts[i] for i in rows]
-    shown = _named_curves(curves, engine.layouts[started.frames], base, prompts)
+    layout = engine.layouts[started.frames]
+    shown = _named_curves(curves, layout, base, started.prompts)
     path = job.part_path(started.frames, started.batch)
     records.write_part(path, part, shown, started.thumbnails)
 

@@ -10,18 +10,21 @@ from typing import Any
 import jax
 import numpy as np
 
+from vidsme_jax.commands.prompts import clip_times
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import Wanted, prepare_batches
 from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import read_others, save_params
 from vidsme_jax.models import open_port
+from vidsme_jax.models.hub import find_checkpoint
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.toy import CODES, code_token
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.progress import progress, say
 from vidsme_jax.records import write_json
 from vidsme_jax.scores import SLICES
+from vidsme_jax.scoring import Prompt
 from vidsme_jax.training import Sample, TrainSettings, fit, visual_codes
 
 
@@ -30,7 +33,7 @@ class TrainRequest:
     """What `vidsme train` was asked for; see its --help.
 
     Attributes:
-        model: checkpoint to start from.
+        model: checkpoint to start from, directory or hub id.
         data: manifests; rows with label 1 are trained on.
         out: the new checkpoint.
         recipe: of the optimiser.
@@ -40,7 +43,7 @@ class TrainRequest:
         labels: one label a manifest.
     """
 
-    model: Path
+    model: str | Path
     data: tuple[Path, ...]
     out: Path
     recipe: TrainSettings
@@ -67,10 +70,11 @@ def train(request: TrainRequest) -> list[float]:
     mute = [row.video for row in members if not row.answer]
     if mute:
         raise InputError(f"video={mute[0]} has no answer, expected one for every member")
-    port = open_port(request.model)
+    port = open_port(find_checkpoint(str(request.model)))
     port.check_weights()
     codes = _code_ids(port) if request.objective == "text+video" else None
-    gather = _samples(port, members, _pixels(port, members, request.frames), codes)
+    pixels, prompts = _read_clips(port, members, request.frames)
+    gather = _samples(port, prompts, pixels, codes)
     device = jax.local_devices()[0]
     here = jax.sharding.SingleDeviceSharding(device)
     params = port.load(np.float32, lambda spec, shape: here)
@@ -93,34 +97,44 @@ def _watch(calls: range) -> Iterable[int]:
 
 def _code_ids(port: Port) -> np.ndarray:
     """Return the ids of the visual codes' tokens; they must be in the tokenizer."""
+    kind = port.config.connector
+    if kind.pool == "bilinear" or kind.newline != "none" or kind.class_token:
+        raise InputError(
+            f"objective=text+video: the embeddings of {port.name} are no plain grid"
+        )
     return np.array([port.tokenizer.special(code_token(n)) for n in range(CODES)], np.int32)
 
 
-def _pixels(port: Port, rows: list[Row], frames: int) -> np.ndarray:
-    """Decode all clips into memory; training needs every one of them."""
-    wanted = Wanted((frames,), port.processor.size, port.processor.crop)
+def _read_clips(
+    port: Port, rows: list[Row], frames: int
+) -> tuple[np.ndarray, list[Prompt]]:
+    """Decode all clips into memory, training needs every one; return prompts with them."""
+    wanted = Wanted((frames,), port.processor.resize, port.processor.crop)
     chunks = [rows[n : n + 16] for n in range(0, len(rows), 16)]
     steps = progress(prepare_batches(chunks, wanted), len(chunks), "decode, batches")
-    pixels = []
+    pixels, prompts = [], []
     for chunk, prepared in zip(chunks, steps, strict=True):
         for row, facts in zip(chunk, prepared.facts, strict=True):
             if facts["status"] != "ok":
                 raise InputError(f"video={row.video}: {facts['error']}")
+            times = clip_times(facts, frames) if facts["fps"] else None
+            prompts.append(port.prompt(row.question, row.answer, times=times))
         pixels.append(prepared.pixels[frames])
-    return np.concatenate(pixels)
+    return np.concatenate(pixels), prompts
 
 
 def _samples(
-    port: Port, rows: list[Row], pixels: np.ndarray, codes: np.ndarray | None
+    port: Port, prompts: list[Prompt], pixels: np.ndarray, codes: np.ndarray | None
 ) -> Callable[[np.ndarray], Sample]:
     """Return the function that gathers the arrays of some rows."""
-    end = port.tokenizer.special(port.end_of_turn)
-    prompts = [port.prompt(row.question, row.answer) for row in rows]
+    end = port.tokenizer.special(port.template.end)
     # A model learns to end its turn too; scoring leaves that token out.
     prompts = [p._replace(answer=(*p.answer, end)) for p in prompts]
     config, frames = port.config, pixels.shape[1]
-    layout = make_layout(prompts, frames, config.tokens_per_frame, SLICES)
-    area = config.vision.patch * config.pool
+    connector, size = config.connector, config.tokens_per_frame
+    layout = make_layout(prompts, frames, size, SLICES, connector.tail)
+    grid = connector.side(config.vision.grid)
+    area = config.vision.patch * connector.stride
 
     def gather(numbers: np.ndarray) -> Sample:
         batch = make_batch([prompts[n] for n in numbers], pixels[numbers], layout)
@@ -129,7 +143,7 @@ def _samples(
         if codes is None:
             return Sample(batch, weights)
         # The row at one video position learns the code of the next.
-        seen = visual_codes(pixels[numbers], config.grid, area)
+        seen = visual_codes(pixels[numbers], grid, area)
         follow = codes[seen].reshape(len(numbers), -1)[:, 1:]
         batch.targets[:, : follow.shape[1]] = follow
         weights[:, : follow.shape[1]] = 1 / follow.shape[1]
@@ -144,8 +158,8 @@ def _write(port: Port, params: Any, request: TrainRequest, losses: list[float]) 
         new = Path(folder) / "checkpoint"
         skip = shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json", "*.bin")
         shutil.copytree(port.directory, new, ignore=skip)
-        others = read_others(port.directory, port.rules, port.abstract)
-        save_params(new / "model.safetensors", params, port.rules, others)
+        others, keys = read_others(port.directory, port.rules, port.names, port.abstract)
+        save_params(new / "model.safetensors", params, port.rules, others, keys)
         recipe = asdict(request.recipe) | {
             "objective": request.objective,
             "frames": request.frames,

@@ -1,0 +1,261 @@
+"""Reading config.json strictly: each field by name, and what nobody knows is refused.
+
+Sub-configs of Hugging Face checkpoints leave out what equals the default of their class;
+these defaults are here, one table a `model_type`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.errors import InputError
+from vidsme_jax.models.decoder import DecoderConfig
+from vidsme_jax.models.vision_tower import ACTIVATIONS, VisionConfig
+
+# Fields of any config that say nothing about a forward pass with teacher forcing.
+BOOKKEEPING = frozenset(
+    "_name_or_path _attn_implementation_autoset architectures attention_dropout"
+    " bos_token_id chunk_size_feed_forward decoder_start_token_id dropout dtype"
+    " eos_token_id finetuning_task gradient_checkpointing id2label ignore_index"
+    " initializer_factor initializer_range is_decoder is_encoder_decoder label2id"
+    " layerdrop max_length max_position_embeddings model_type output_attentions"
+    " output_hidden_states pad_token_id prefix problem_type projection_dim pruned_heads"
+    " return_dict return_dict_in_generate sep_token_id task_specific_params"
+    " tf_legacy_loss tokenizer_class torch_dtype torchscript transformers_version"
+    " unk_token_id use_bfloat16 use_cache use_return_dict".split()
+)
+DECODERS: dict[str, dict[str, Any]] = {
+    "llama": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
+    "mistral": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "sliding_window": 4096,
+    },
+    "qwen2": {
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+    },
+}
+TOWERS: dict[str, dict[str, Any]] = {
+    "clip_vision_model": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "image_size": 224,
+        "patch_size": 32,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    },
+    "siglip_vision_model": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "image_size": 224,
+        "patch_size": 16,
+        "hidden_act": "gelu_pytorch_tanh",
+        "layer_norm_eps": 1e-6,
+    },
+}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a JSON object that configures a checkpoint."""
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist, expected the checkpoint's config"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} holds no JSON object")
+    return config
+
+
+class Fields:
+    """A config's fields; what was neither read by name nor listed is refused in the end.
+
+    Args:
+        values: the config.
+        where: its name in errors.
+        ignored: names of further fields that do not change the forward pass.
+        defaults: values of absent fields.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        where: str,
+        ignored: frozenset[str] = frozenset(),
+        defaults: Mapping[str, Any] | None = None,
+    ):
+        self.values, self.where = dict(defaults or {}) | dict(values), where
+        self.ignored = BOOKKEEPING | ignored
+        self.seen: set[str] = set()
+
+    def get(self, name: str, kind: Any, default: Any = None) -> Any:
+        """Return a field of the expected type; without a default it is needed."""
+        self.seen.add(name)
+        value = self.values.get(name, default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            expected = getattr(kind, "__name__", str(kind))
+            raise InputError(
+                f"{self.where}: {name}={value!r}, expected a value of type {expected}"
+            )
+        return value
+
+    def size(self, name: str, default: Any = None) -> int:
+        """Return a field that counts something."""
+        value = self.get(name, int, default)
+        if value < 1:
+            raise InputError(f"{self.where}: {name}={value}, expected a number above 0")
+        return value
+
+    def expect(self, name: str, allowed: tuple[Any, ...], default: Any = None) -> Any:
+        """Return a field that must be one of the values this port implements."""
+        self.seen.add(name)
+        value = self.values.get(name, default)
+        if value not in allowed:
+            raise InputError(
+                f"{self.where}: {name}={value!r}, this port has "
+                f"{', '.join(map(repr, allowed))}"
+            )
+        return value
+
+    def finish(self) -> None:
+        """Refuse the fields that nobody read and nobody listed."""
+        unknown = sorted(set(self.values) - self.seen - self.ignored)
+        if unknown:
+            raise InputError(
+                f"{self.where} has fields this port does not know: {', '.join(unknown)}"
+            )
+
+
+def read_decoder(fields: Fields, kind: str, tied: bool = False) -> DecoderConfig:
+    """Read the language model's fields.
+
+    Args:
+        fields: with the defaults of `DECODERS[kind]` where the layout leaves them out.
+        kind: llama, mistral or qwen2.
+        tied: whether the config around this one ties the head to the embedding.
+    """
+    fields.expect("hidden_act", ("silu",), "silu")
+    for name in ("attention_bias", "mlp_bias", "use_sliding_window"):
+        fields.expect(name, (False, None), False)
+    fields.expect("pretraining_tp", (1, None), 1)
+    heads, width = fields.size("num_attention_heads"), fields.size("hidden_size")
+    kv_heads = fields.get("num_key_value_heads", int | None) or heads
+    head_dim = fields.get("head_dim", int | None) or width // heads
+    if heads % kv_heads or head_dim % 2:
+        raise InputError(
+            f"{fields.where}: {heads} heads of {head_dim} over {kv_heads} key-value heads,"
+            " expected a multiple, and an even size"
+        )
+    window = fields.get("sliding_window", int | None)
+    window = window if kind == "mistral" else None
+    _check_layer_types(fields, window)
+    theta, factor = _rope(fields)
+    return DecoderConfig(
+        width=width,
+        layers=fields.size("num_hidden_layers"),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        mlp_width=fields.size("intermediate_size"),
+        vocab=fields.size("vocab_size"),
+        rope_theta=theta,
+        norm_eps=fields.get("rms_norm_eps", float, 1e-6),
+        qkv_bias=kind == "qwen2",
+        tied=fields.get("tie_word_embeddings", bool, False) or tied,
+        rope_factor=factor,
+        window=window,
+    )
+
+
+def _check_layer_types(fields: Fields, window: int | None) -> None:
+    """Refuse layers that differ: they are scanned as one."""
+    wanted = "full_attention" if window is None else "sliding_attention"
+    types = fields.get("layer_types", list | None) or []
+    if set(types) - {wanted}:
+        raise InputError(
+            f"{fields.where}: layer_types has {sorted(set(types))}, this port has {wanted}"
+        )
+
+
+def _rope(fields: Fields) -> tuple[float, float]:
+    """Return base and linear factor, from the fields of transformers 4 or 5."""
+    theta = fields.get("rope_theta", float, 10000.0)
+    scaling = fields.get("rope_scaling", dict | None)
+    parameters = fields.get("rope_parameters", dict | None)
+    rope = parameters or scaling or {}
+    kinds = {rope.get("rope_type", "default"), rope.get("type", "default")} - {"default"}
+    known = {"rope_type", "type", "factor", "rope_theta"}
+    if kinds - {"linear"} or set(rope) - known or (parameters and scaling):
+        raise InputError(
+            f"{fields.where}: rotary positions {rope}, this port has the default and"
+            " {'rope_type': 'linear', 'factor': number}"
+        )
+    try:
+        theta = float(rope.get("rope_theta", theta))
+        factor = float(rope["factor"]) if kinds else 1.0
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{fields.where}: rotary positions {rope}: {error!r}") from error
+    if not theta > 0 or not factor > 0:
+        raise InputError(f"{fields.where}: {theta=} {factor=}, expected numbers above 0")
+    return theta, factor
+
+
+def read_vision(fields: Fields, kind: str) -> VisionConfig:
+    """Read a tower's fields; all layers of the checkpoint are run until told otherwise."""
+    fields.expect("num_channels", (3,), 3)
+    if kind == "siglip_vision_model":
+        fields.expect("vision_use_head", (True, False, None))
+    layers = fields.get("num_hidden_layers", int)
+    vision = VisionConfig(
+        image=fields.size("image_size"),
+        patch=fields.size("patch_size"),
+        width=fields.size("hidden_size"),
+        layers=layers,
+        layers_total=layers,
+        heads=fields.size("num_attention_heads"),
+        mlp_width=fields.size("intermediate_size"),
+        norm_eps=fields.get("layer_norm_eps", float),
+        activation=fields.expect("hidden_act", ACTIVATIONS),
+        clip=kind == "clip_vision_model",
+    )
+    fields.finish()
+    if vision.width % vision.heads or vision.image < vision.patch:
+        raise InputError(f"{fields.where}: {vision}, expected heads that divide the width")
+    return vision
+
+
+def stop_early(vision: VisionConfig, layer: int, where: str) -> VisionConfig:
+    """Return the tower that ends with hidden state `layer`, counted as transformers does.
+
+    Hidden state 0 enters the first layer, -1 leaves the last, -2 the one before it.
+    """
+    total = vision.layers_total
+    run = layer + total + 1 if layer < 0 else layer
+    if not 0 < run <= total:
+        raise InputError(f"{where}={layer} of {total} layers")
+    return VisionConfig(**(vars(vision) | {"layers": run}))

@@ -1,0 +1,72 @@
+"""LLaVA-Video, and LLaVA-OneVision in its first layout: SigLIP, MLP, pooling, Qwen2.
+
+Original LLaVA layout with "spatial" merging: 27 x 27 features are projected, pooled by two,
+and a learned newline follows every row of the grid, every frame, or the whole clip.
+LLaVA-Video's prompt tells the model when its frames were taken.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.models import llava_original as original
+from vidsme_jax.models.config import Fields
+from vidsme_jax.models.connector import Connector
+from vidsme_jax.models.port import Port
+from vidsme_jax.models.text import CHATML, Slot, Template, Tokenizer
+from vidsme_jax.models.video_llm import VideoLLMConfig
+
+NAME = "llava_video"
+CHECKPOINTS = "LLaVA-Video-7B-Qwen2, llava-onevision-qwen2-7b-ov (lmms-lab's files)"
+ARCHITECTURE = original.ARCHITECTURE
+_MERGE = ("spatial", "spatial_unpad")
+_STRIDE = 2  # the original code pools videos by two, whatever the config says
+
+# LLaVA-Video's published example: no line break between the video and its times.
+_TIMED = Template(
+    (
+        *("<|im_start|>system\n", Slot.SYSTEM, "<|im_end|>\n<|im_start|>user\n"),
+        *(Slot.VIDEO, Slot.TIMES),
+        "Please answer the following questions related to this video.\n",
+        *(Slot.QUESTION, "<|im_end|>\n<|im_start|>assistant\n"),
+    ),
+    system=CHATML.system,
+)
+
+
+def matches(config: dict[str, Any]) -> bool:
+    """Tell a checkpoint of this kind by its config."""
+    merge = config.get("mm_patch_merge_type", "flat")
+    return original.is_llava_qwen(config) and merge in _MERGE
+
+
+def open_checkpoint(directory: Path) -> Port:
+    """Read a checkpoint's config, processor and tokenizer; weights come later.
+
+    Raises:
+        InputError: fields that are missing, unknown, or ask for what this port lacks.
+    """
+    fields = original.read_fields(directory)
+    vision, processor = original.read_tower(directory, fields)
+    decoder = original.read_language_model(fields)
+    connector = _read_connector(fields)
+    timed = fields.values.get("add_time_instruction") is True
+    fields.finish()
+    tokenizer = Tokenizer(directory)
+    keep = min(len(tokenizer), decoder.vocab)
+    config = VideoLLMConfig(vision, decoder, connector, keep, processor.mean, processor.std)
+    rules, names = original.original_rules(config), original.original_names(config)
+    template = _TIMED if timed else CHATML
+    return Port(directory, NAME, config, processor, rules, names, template, tokenizer)
+
+
+def _read_connector(fields: Fields) -> Connector:
+    merge = fields.expect("mm_patch_merge_type", _MERGE)
+    mode = fields.expect("mm_spatial_pool_mode", ("average", "bilinear"), "bilinear")
+    fields.expect("mm_spatial_pool_stride", (_STRIDE, None))
+    fields.expect("add_faster_video", (False, None))
+    places = {"grid": "grid", "frame": "frame", "no_token": "none", "one_token": "end"}
+    place = fields.expect("mm_newline_position", tuple(places), "one_token")
+    newline = places[place]
+    if newline == "end" and merge == "spatial":
+        newline = "none"
+    return Connector(mode, _STRIDE, newline=newline)

@@ -1,0 +1,32 @@
+"""Video-LLaVA: CLIP tower with its class token, MLP, no pooling; Vicuna.
+
+Transformers' class. It has two towers; videos go through `video_tower`, and keep the class
+token whatever the config selects for images.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.models import hugging_face as hf
+from vidsme_jax.models.connector import Connector
+from vidsme_jax.models.port import Port
+
+NAME = "video_llava"
+CHECKPOINTS = "Video-LLaVA-7B (LanguageBind's -hf files)"
+ARCHITECTURE = "VideoLlavaForConditionalGeneration"
+
+
+def matches(config: dict[str, Any]) -> bool:
+    """Tell a checkpoint of this kind by its config."""
+    return hf.has_architecture(config, ARCHITECTURE, "video_llava")
+
+
+def open_checkpoint(directory: Path) -> Port:
+    """Read a checkpoint's config, processor and tokenizer; weights come later.
+
+    Raises:
+        InputError: fields that are missing, unknown, or ask for what this port lacks.
+    """
+    parts = hf.read_parts(directory, -2, "default", ("clip_vision_model",))
+    connector = Connector(class_token=True)
+    return hf.make_port(parts, NAME, connector, hf.VICUNA, "video_tower")
