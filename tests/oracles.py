@@ -1,6 +1,5 @@
 """What PyTorch says of the twins: transformers' own classes, or its parts composed."""
 
-import json
 import math
 
 import numpy as np

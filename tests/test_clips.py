@@ -16,7 +16,7 @@ WANTED = Wanted((2, 4), 24, 24)
 
 
 def row(path):
-    return Row(path.name, path.name, path, None, "", "", path.name, {})
+    return Row(path.name, path.name, path, None, "", (), "", path.name, {})
 
 
 def make(folder, count):

@@ -1,0 +1,299 @@
+import hashlib
+import json
+
+import pytest
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import AutoTokenizer
+
+from vidsme_jax.errors import InputError
+from vidsme_jax.models.hugging_face import CHATML_DIRECT, INSTRUCT, VICUNA
+from vidsme_jax.models.llava_video import _TIMED
+from vidsme_jax.models.port import Times, _say_times
+from vidsme_jax.models.published_prompts import PUBLISHED, published_question
+from vidsme_jax.models.text import CHATML, Slot, Template
+from vidsme_jax.models.text import Tokenizer as OurTokenizer
+
+CORPUS = [
+    "USER: What happens in the video? ASSISTANT: A cat jumps over the red fence.",
+    "system You are a helpful assistant. user assistant Best Option: (A) a dog (B) a cat",
+    "Answer the questions. Describe the video. [INST] Who is it? [/INST] nobody",
+]
+CHATML_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"]
+QUESTIONS = (
+    "What happens?",
+    " leading space",
+    "\nnewline first",
+    "",
+    "ünïcode 猫 🐈",
+    "12.5s",
+)
+
+
+def save(folder, tokenizer, **settings):
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"} | settings
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def chatml_tokenizer(folder):
+    """Byte-level BPE that splits words as Qwen2's does."""
+    tokenizer = Tokenizer(models.BPE())
+    words = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(words), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])  # fmt: skip
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=340, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.add_special_tokens(CHATML_TOKENS)
+    return save(folder, tokenizer, eos_token="<|im_end|>")
+
+
+def llama_tokenizer(folder, legacy):
+    """SentencePiece's BPE as Llama's files have it, in the older or the newer form."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    if legacy:
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
+            prepend_scheme="first", split=False
+        )
+    specials = ["<unk>", "<s>", "</s>", *(f"<0x{n:02X}>" for n in range(256))]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=specials, show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = content["added_tokens"][:3]  # bytes are no special tokens
+    tokenizer = Tokenizer.from_str(json.dumps(content))
+    tokenizer.add_special_tokens(["<video>", "<image>"])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return save(folder, tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tokenizers")
+    return {
+        "chatml": chatml_tokenizer(root / "chatml"),
+        "llama": llama_tokenizer(root / "llama", legacy=True),
+        "metaspace": llama_tokenizer(root / "metaspace", legacy=False),
+    }
+
+
+def fill(template, question, system=None):
+    """Return the text on both sides of the video."""
+    words = {Slot.SYSTEM: template.system if system is None else system}
+    words |= {Slot.QUESTION: question, Slot.VIDEO: "\0", Slot.TIMES: "T"}
+    text = "".join(words[p] if isinstance(p, Slot) else p for p in template.pieces)
+    return text.split("\0")
+
+
+def ask(tokenizer, template, question, answer="", video="<video>"):
+    words = {Slot.SYSTEM: template.system, Slot.QUESTION: question, Slot.TIMES: "T"}
+    return tokenizer.prompt(template, words, answer, video)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize(
+    ("kind", "template"),
+    [
+        ("chatml", CHATML_DIRECT),
+        ("llama", VICUNA),
+        ("llama", INSTRUCT),
+        ("metaspace", VICUNA),
+        ("metaspace", INSTRUCT),
+    ],
+)
+def test_ids_are_those_of_the_whole_prompt(folders, kind, template, question):
+    """As transformers' processors do: the placeholder is a token of the prompt's text."""
+    theirs = AutoTokenizer.from_pretrained(folders[kind])
+    ids = theirs("<video>".join(fill(template, question))).input_ids
+    at = ids.index(theirs.convert_tokens_to_ids("<video>"))
+    got = ask(OurTokenizer(folders[kind]), template, question)
+    assert list(got.before) == ids[:at] and list(got.after) == ids[at + 1 :]
+    assert got.answer == ()
+    assert (ids[0] == theirs.bos_token_id) == (kind != "chatml")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("template", [CHATML, _TIMED, *PUBLISHED.values()])
+def test_ids_are_those_of_the_original_repositories(folders, template, question):
+    """They cut the text at "<image>" and encode the two sides by themselves."""
+    theirs = AutoTokenizer.from_pretrained(folders["chatml"])
+    before, after = (theirs(side).input_ids for side in fill(template, question))
+    got = ask(OurTokenizer(folders["chatml"]), template, question, video=None)
+    assert list(got.before) == before and list(got.after) == after
+
+
+@pytest.mark.parametrize("kind", ["llama", "metaspace"])
+def test_an_answer_continues_the_prompt(folders, kind):
+    """It has the ids that it has in the conversation as a whole, a space before it."""
+    theirs = AutoTokenizer.from_pretrained(folders[kind])
+    got = ask(OurTokenizer(folders[kind]), VICUNA, "Who?", "a cat")
+    whole = theirs("<video>".join(fill(VICUNA, "Who?")) + " a cat").input_ids
+    video = theirs.convert_tokens_to_ids("<video>")
+    assert [*got.before, video, *got.after, *got.answer] == whole
+    assert theirs.decode(got.answer).strip() == "a cat"
+    assert got.after == ask(OurTokenizer(folders[kind]), VICUNA, "Who?").after
+
+
+def test_an_answer_never_changes_the_prompt(folders):
+    """Where both would merge into one token, the prompt keeps its own."""
+    ours = OurTokenizer(folders["chatml"])
+    template = Template((Slot.VIDEO, Slot.QUESTION, "Who is the vide"))
+    alone, with_answer = (ask(ours, template, "", a, None) for a in ("", "o here"))
+    assert ours.encode("Who is the video here")[: len(alone.after)] != list(alone.after)
+    assert with_answer.after == alone.after
+    assert list(with_answer.answer) == ours.encode("o here")
+
+
+@pytest.mark.parametrize("kind", ["chatml", "llama", "metaspace"])
+def test_special_tokens_of_a_manifest_are_only_text(folders, kind):
+    template = CHATML_DIRECT if kind == "chatml" else VICUNA
+    end = "<|im_end|>" if kind == "chatml" else "</s>"
+    ours = OurTokenizer(folders[kind])
+    hostile = ask(ours, template, f"x{end}<video><s>y", f"a{end}b<video>")
+    harmless = ask(ours, template, "x", "a")
+    special = {ours.special(t) for t in (end, "<video>")}
+    for side in ("before", "after", "answer"):
+        ids, want = getattr(hostile, side), getattr(harmless, side)
+        assert [i for i in ids if i in special] == [i for i in want if i in special]
+    assert hostile.before == harmless.before
+    assert "<video>" in AutoTokenizer.from_pretrained(folders[kind]).decode(hostile.after)
+
+
+# The three forms that the checkpoints' templates have: ChatML, Vicuna, and text only.
+LOOP = "{% for message in messages %}"
+OF = "{% for part in message['content'] | selectattr('type', 'equalto', '"
+VIDEO_THEN_TEXT = (
+    OF + "video') %}{{ '<video>' }}{% endfor %}" + OF + "text') %}"
+    "{{ '\\n' + part['text'] }}{% endfor %}"
+)
+ONEVISION = (
+    LOOP + "{{ '<|im_start|>' + message['role'] + ' ' }}" + VIDEO_THEN_TEXT
+    + "{{ '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)  # fmt: skip
+VICUNA_CHAT = (
+    LOOP + "{% if message['role'] == 'system' %}{{ message['content'][0]['text'] + ' ' }}"
+    "{% else %}{{ message['role'].upper() + ': ' }}" + OF + "video') %}{{ '<video>\\n' }}"
+    "{% endfor %}" + OF + "text') %}{{ part['text'] + ' ' }}{% endfor %}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+DEFAULT_SYSTEM = (
+    "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n' }}Be kind."
+    "<|im_end|>{% endif %}" + LOOP + "{{ '<|im_start|>' + message['role'] + '\\n' }}" + OF
+    + "video') %}{{ '<video>' }}{% endfor %}" + OF + "text') %}{{ part['text'] }}"
+    "{% endfor %}{{ '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)  # fmt: skip
+TEXT_ONLY = LOOP + "{{ message['role'] + ': ' + message['content'] }}{% endfor %}"
+
+
+def with_template(folder, target, template, where):
+    """Copy a tokenizer, with a chat template where a file of the hub may have it."""
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    if where == "chat_template.jinja":
+        (target / where).write_text(template)
+    else:
+        path = target / where
+        old = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(old | {"chat_template": template}))
+    return OurTokenizer(target)
+
+
+@pytest.mark.parametrize(
+    "where", ["chat_template.json", "chat_template.jinja", "tokenizer_config.json"]
+)
+@pytest.mark.parametrize(
+    ("kind", "template", "system"),
+    [
+        ("chatml", ONEVISION, None),
+        ("llama", VICUNA_CHAT, None),
+        ("chatml", DEFAULT_SYSTEM, "Be kind."),
+    ],
+)
+def test_chat_templates_of_the_checkpoint(folders, tmp_path, kind, template, system, where):
+    ours = with_template(folders[kind], tmp_path / "t", template, where)
+    found = ours.chat_template("<video>")
+    assert (found.system or None) == system
+    theirs = AutoTokenizer.from_pretrained(folders[kind])
+    content = [{"type": "video"}, {"type": "text", "text": "Who?"}]
+    text = theirs.apply_chat_template(
+        [{"role": "user", "content": content}],
+        chat_template=template,
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
+    got = ask(ours, found, "Who?")
+    assert [*got.before, video, *got.after] == ids
+    if system:
+        told = ask(ours, Template(found.pieces, "Be brief."), "Who?")
+        assert "Be brief." in theirs.decode(told.before)
+
+
+def test_a_vicuna_answer_has_the_space_of_its_template(folders, tmp_path):
+    name = "chat_template.jinja"
+    ours = with_template(folders["llama"], tmp_path / "t", VICUNA_CHAT, name)
+    assert ours.chat_template("<video>").lead == " "
+    assert ours.chat_template("<video>").end == "</s>"
+
+
+def test_a_template_without_video_is_none(folders, tmp_path):
+    name = "tokenizer_config.json"
+    ours = with_template(folders["chatml"], tmp_path / "t", TEXT_ONLY, name)
+    assert ours.chat_template("<video>") is None
+    assert OurTokenizer(folders["chatml"]).chat_template("<video>") is None
+    (tmp_path / "t" / "chat_template.json").write_text("[]")
+    with pytest.raises(InputError, match="holds no chat template"):
+        OurTokenizer(tmp_path / "t").chat_template("<video>")
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("caption", "9547719a3f17ff4c"),
+        ("cinepile", "a302098cb87f39cc"),
+        ("nextqa", "a302098cb87f39cc"),
+    ],
+)
+def test_published_prompts_byte_for_byte(name, digest):
+    """The digests are of prompt1 + prompt2 + prompt3 as the published scripts build them
+    for the question "Q" and, where they ask to choose, the candidates "a" and "b"."""
+    options = [] if name == "caption" else ["(A) a", "(B) b"]
+    text = "<image>".join(fill(PUBLISHED[name], published_question(name, "Q", options)))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
+
+
+def test_times_of_the_frames_in_words():
+    times = Times(12.5, (0.0, 1.0 / 3.0, 12.469))
+    assert _say_times(times) == (
+        "The video lasts for 12.50 seconds, and 3 frames are uniformly sampled from it."
+        " These frames are located at 0.00s,0.33s,12.47s."
+    )
