@@ -21,7 +21,7 @@ def find_checkpoint(model: str) -> Path:
     Raises:
         InputError: neither a directory nor an id, or the hub does not give it.
     """
-    path = Path(model).expanduser()
+    path = Path(model or "no model").expanduser()
     if path.is_dir():
         return path
     if path.exists() or not _ID.fullmatch(model):

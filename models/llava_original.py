@@ -56,6 +56,11 @@ def is_llava_qwen(config: dict[str, Any]) -> bool:
     return ARCHITECTURE in (config.get("architectures") or [])
 
 
+def merges_spatially(config: dict[str, Any]) -> bool:
+    """Tell whether frames keep their grid, newlines included, when they are joined."""
+    return str(config.get("mm_patch_merge_type", "flat")).startswith("spatial")
+
+
 def read_fields(directory: Path) -> Fields:
     """Open the config."""
     path = directory / "config.json"

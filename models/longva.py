@@ -21,8 +21,7 @@ _MERGE = ("unires", "flat")
 
 def matches(config: dict[str, Any]) -> bool:
     """Tell a checkpoint of this kind by its config."""
-    merge = config.get("mm_patch_merge_type", "flat")
-    return original.is_llava_qwen(config) and merge in _MERGE
+    return original.is_llava_qwen(config) and not original.merges_spatially(config)
 
 
 def open_checkpoint(directory: Path) -> Port:

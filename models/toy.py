@@ -71,12 +71,22 @@ def code_token(n: int) -> str:
     return f"<|code_{n}|>"
 
 
-def write_toy(directory: Path, texts: list[str], seed: int) -> Path:
-    """Write the checkpoint: configs, a tokenizer trained on `texts`, random weights."""
+def write_toy(
+    directory: Path, texts: list[str], seed: int, decoder: dict[str, Any] | None = None
+) -> Path:
+    """Write the checkpoint: configs, a tokenizer trained on `texts`, random weights.
+
+    Args:
+        directory: to be made.
+        texts: what the tokenizer should spell well.
+        seed: of the weights.
+        decoder: fields of config.json, for other sizes than the toy's.
+    """
     directory.mkdir(parents=True)
     (directory / "vision_tower").mkdir()
     vocab = _write_tokenizer(directory, texts)
-    _write_json(directory / "config.json", _DECODER | {"vocab_size": vocab})
+    config = _DECODER | {"vocab_size": vocab} | (decoder or {})
+    _write_json(directory / "config.json", config)
     _write_json(directory / "vision_tower" / "config.json", _TOWER)
     _write_json(directory / "vision_tower" / "preprocessor_config.json", _PROCESSOR)
     _write_weights(directory, seed)

@@ -1,14 +1,18 @@
 import json
 import pickle
+from dataclasses import replace
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from test_sharding import COLLECTIVES
 from tools import here, make_project
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import (
+    Names,
     flatten,
     load_params,
     read_others,
@@ -16,6 +20,7 @@ from vidsme_jax.loading import (
     unflatten,
 )
 from vidsme_jax.models import open_port
+from vidsme_jax.sharding import partitioned, replicated
 
 GATE = "model.layers.2.mlp.gate_proj.weight"
 
@@ -120,3 +125,98 @@ def test_flatten_and_back():
     tree = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
     assert flatten(tree) == {"a.b": 1, "a.c.d": 2, "e": 3}
     assert unflatten(flatten(tree)) == tree
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_every_float_type_is_read(port, tmp_path, kind, dtype):
+    tensors = {k: v.astype(kind) for k, v in tensors_of(port).items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    leaf = flatten(load(port, tmp_path, dtype))["decoder.layers.mlp.gate.kernel"]
+    want = tensors[GATE].astype(np.float32).astype(dtype).T
+    np.testing.assert_array_equal(np.asarray(leaf[2]), want)
+
+
+@pytest.mark.parametrize("place", ["one", "replicas", "partitioned"])
+def test_pieces_arrive_where_whole_tensors_do(port, monkeypatch, place):
+    """A tensor too large for one piece is cut along an axis that is not split."""
+    from vidsme_jax import loading
+
+    devices = tuple(jax.devices())
+    programs = {
+        "one": here,
+        "replicas": replicated(lambda x: x, devices).place,
+        "partitioned": partitioned(lambda x: x, devices, 2).place,
+    }
+    where = programs[place]
+
+    def read():
+        rules, names = port.rules, port.names
+        found = load_params(port.directory, rules, names, port.abstract, np.float32, where)
+        return flatten(found)
+
+    whole = read()
+    monkeypatch.setattr(loading, "_PIECE_BYTES", 5000)
+    cut = read()
+    for rule in port.rules:
+        ours, want = cut[rule.path], whole[rule.path]
+        assert ours.sharding == want.sharding == where(rule.spec, want.shape)
+        np.testing.assert_array_equal(ours, want, err_msg=rule.path)
+    kernel = cut["decoder.layers.mlp.gate.kernel"]
+    split = 2 if place == "partitioned" else 1
+    assert kernel.addressable_shards[0].data.nbytes == kernel.nbytes // split
+
+
+def test_writing_a_piece_moves_nothing_between_devices(port):
+    from vidsme_jax import loading
+
+    place = partitioned(lambda x: x, tuple(jax.devices()), 8).place
+    rule = next(r for r in port.rules if r.path == "decoder.layers.mlp.gate.kernel")
+    leaf = jax.ShapeDtypeStruct(
+        (4, 128, 384), np.float32, sharding=place(rule.spec, (4, 128, 384))
+    )
+    spec = loading._file_spec(rule)
+    piece = jax.ShapeDtypeStruct((384, 64), np.float16, sharding=place(spec, (384, 64)))
+    number = jax.ShapeDtypeStruct((), np.int32, sharding=place(loading.EVERYWHERE, ()))
+    made = loading._write_piece.lower(
+        leaf, piece, (number, number), transform=rule.transform, axis=1
+    ).compile()
+    assert not [word for word in COLLECTIVES if word in made.as_text()]
+    assert "input_output_alias" in made.as_text()  # in place, not a second copy
+
+
+def test_keys_that_mean_one_tensor_twice(port, tmp_path):
+    """Two spellings of a key may stand in different shards."""
+    names = Names(((r"model\.", ""),), port.names.ignored)
+    rules = tuple(replace(r, key=r.key.removeprefix("model.")) for r in port.rules)
+    tensors = tensors_of(port)
+    save_file(
+        tensors | {"norm.weight": np.ones(128, np.float32)}, tmp_path / "model.safetensors"
+    )
+    with pytest.raises(InputError, match=r"norm.weight stands 2 times"):
+        load_params(tmp_path, rules, names, port.abstract, np.float32, here)
+
+
+def test_a_broken_shard_is_named_with_the_other_faults(port, tmp_path):
+    """What the broken shard holds is not called missing on top."""
+    tensors = tensors_of(port)
+    names = sorted(set(tensors) - {GATE})
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for name, keys in parts.items():
+        save_file({k: tensors[k] for k in keys}, tmp_path / name)
+    where = {k: name for name, keys in parts.items() for k in keys}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": where}))
+    whole = (tmp_path / "b.safetensors").read_bytes()
+    (tmp_path / "b.safetensors").write_bytes(whole[:-100])
+    with pytest.raises(InputError) as caught:
+        load(port, tmp_path)
+    text = str(caught.value)
+    assert "b.safetensors is not a whole safetensors file" in text
+    assert text.count("missing") == 1 and f"missing {GATE}" in text
+    with pytest.raises(InputError, match="b.safetensors is not a whole"):
+        port_in(port, tmp_path).check_weights()
+
+
+def port_in(port, directory):
+    return replace(port, directory=directory)

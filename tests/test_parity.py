@@ -14,10 +14,12 @@ import pytest
 from tools import here
 from twins import GOLDENS, TWINS, Twin, config_of, inputs_of, spelled, write_twin
 
+from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.models import open_port
 from vidsme_jax.models.processor import pixel_levels
 from vidsme_jax.models.video_llm import bind, make_forward
-from vidsme_jax.scoring import Batch
+from vidsme_jax.scores import SLICES
+from vidsme_jax.scoring import Batch, score_batch
 
 LOGITS, KL = 2e-5, 1e-9  # largest difference, float32 on CPU
 HAVE_TORCH = importlib.util.find_spec("torch") is not None
@@ -223,3 +225,25 @@ def test_the_record_is_of_these_cases(recorded):
         case = recorded["cases"][twin.name]
         assert case["port"] == twin.port and case["layout"] == twin.layout
         assert 0 < case["logits"] <= LOGITS and 0 <= case["kl"] <= KL
+
+
+@pytest.mark.parametrize("name", ["longva", "onevision-siglip", "video-bilinear-grid"])
+def test_scores_are_those_of_two_separate_passes(name, open_twin):
+    """Both directions in one pass give what a pass each gives, to 1e-5."""
+    port = open_twin(next(twin for twin in TWINS if twin.name == name))
+    config, rng = port.config, np.random.default_rng(0)
+    prompts = [port.prompt(text, "a red cat") for text in ("Who?", "What happens here?")]
+    side, tail = config.vision.image, config.connector.tail
+    layout = make_layout(prompts, 4, config.tokens_per_frame, SLICES, tail)
+    pixels = rng.integers(0, 256, (2, 4, side, side, 3), dtype=np.uint8)
+    params, orders = port.load(np.float32, here), (np.full(2, 1.7, np.float32),) * 2
+
+    @jax.jit
+    def both(params, batch, q, r):
+        return score_batch(params, make_forward(config), batch, q, r)
+
+    together = both(params, make_batch(prompts, pixels, layout), *orders)
+    turned = both(params, make_batch(prompts, pixels[:, ::-1].copy(), layout), *orders)
+    for family, value in together.items():
+        np.testing.assert_allclose(value[:, 1], turned[family][:, 0], atol=1e-5)
+    assert not np.allclose(together["sme"][:, 0], together["sme"][:, 1], atol=1e-3)

@@ -15,11 +15,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 GOLDENS = Path(__file__).parent / "goldens"
-VOCAB, VIDEO_TOKEN, SPECIALS = (
-    280,
-    257,
-    ("<image>", "<video>", "<|im_start|>", "<|im_end|>"),
-)
+SPECIALS = ("<image>", "<video>", "<|im_start|>", "<|im_end|>", "</s>")
+VIDEO_TOKEN, VOCAB = 257, 280  # of 256 bytes, the specials, and rows that nothing names
 TEXT = {
     "hidden_size": 32,
     "intermediate_size": 48,

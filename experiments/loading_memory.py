@@ -1,0 +1,120 @@
+"""How much memory loading a checkpoint of several GB takes beside its parameters.
+
+Writes a LongVA of about two billion parameters in bfloat16, in shards, with random
+weights, then loads it in a process of its own and reads that process's peak.
+
+    python experiments/loading_memory.py
+
+prints, per type of the parameters, their bytes, the largest shard, the peak of the resident
+memory, and what of it is neither parameters nor the largest shard; the last figure must
+stay under one GiB. Measured on two CPU cores with Python 3.11, jax 0.10.2 (the time there
+is mostly the processor's transposing, with other load on the machine):
+
+    type        parameters  largest shard  peak        rest         time
+    bfloat16    4.43 GiB    1.42 GiB       5.49 GiB    -0.37 GiB    27 s
+    float32     8.87 GiB    1.42 GiB       9.64 GiB    -0.65 GiB    27 s
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+SIZES = {
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "num_key_value_heads": 4,
+    "vocab_size": 152064,
+}
+_SHARD = 10**9  # bytes
+
+
+def write(folder: Path) -> None:
+    """Write the checkpoint, shard by shard."""
+    from safetensors.numpy import save_file
+
+    from vidsme_jax.loading import flatten
+    from vidsme_jax.models import open_port
+    from vidsme_jax.models.toy import write_toy
+
+    write_toy(folder, ["What moves?"] * 8, seed=0)
+    config = json.loads((folder / "config.json").read_text()) | SIZES
+    config["mm_vision_tower"] = "openai/clip-vit-large-patch14-336"
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").unlink()
+    port, rng, weights = open_port(folder), np.random.default_rng(0), {}
+    leaves, part, held, number = flatten(port.abstract), {}, 0, 0
+
+    def flush():
+        nonlocal part, held, number
+        name = f"model-{number:05d}.safetensors"
+        save_file(part, folder / name)
+        weights.update(dict.fromkeys(part, name))
+        part, held, number = {}, 0, number + 1
+
+    for rule in port.rules:
+        shape = leaves[rule.path].shape
+        theirs = rule.theirs(shape[1:] if "{}" in rule.key else shape)
+        for key in rule.keys(shape):
+            bits = rng.integers(0, 2**14, theirs, dtype=np.uint16)  # small and finite
+            part[key] = bits.view(ml_dtypes.bfloat16)
+            held += part[key].nbytes
+            if held > _SHARD:
+                flush()
+    flush()
+    index = {"weight_map": weights}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def load(folder: Path, dtype: str) -> None:
+    """Load the checkpoint and print what it took, as JSON."""
+    import jax
+
+    from vidsme_jax.loading import numpy_dtype
+    from vidsme_jax.models import open_port
+
+    here = jax.sharding.SingleDeviceSharding(jax.devices("cpu")[0])
+    start = time.time()
+    params = open_port(folder).load(numpy_dtype(dtype), lambda spec, shape: here)
+    jax.block_until_ready(params)
+    figures = {
+        "seconds": round(time.time() - start, 1),
+        "parameters": sum(leaf.nbytes for leaf in jax.tree.leaves(params)),
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "shard": max(p.stat().st_size for p in folder.glob("*.safetensors")),
+    }
+    print(json.dumps(figures))
+
+
+def main() -> None:
+    """Write, then load with each type in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.load:
+        return load(given.load, given.dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint"
+        write(checkpoint)
+        for dtype in ("bfloat16", "float32"):
+            line = [sys.executable, __file__, "--load", str(checkpoint), "--dtype", dtype]
+            text = subprocess.run(line, check=True, capture_output=True, text=True).stdout
+            f = json.loads(text)
+            rest = (f["peak"] - f["parameters"] - f["shard"]) / 2**30
+            gib = {k: f"{v / 2**30:.2f} GiB" for k, v in f.items() if k != "seconds"}
+            print(f"{dtype}: {gib}, rest {rest:.2f} GiB, {f['seconds']} s")
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Configs of every layout: what is understood, and what is refused by name."""
+
+import json
+
+import numpy as np
+import pytest
+from tools import here
+from twins import GOLDENS, TWINS, write_twin
+
+from vidsme_jax.errors import InputError
+from vidsme_jax.loading import flatten
+from vidsme_jax.models import open_port
+from vidsme_jax.models.config import DECODERS, TOWERS, stop_early
+
+TWIN = {twin.name: twin for twin in TWINS}
+
+
+def write(name, folder, change=None, text=None, vision=None):
+    """Write a twin with some fields of its config changed; `...` removes one."""
+    stored = json.loads((GOLDENS / f"{name}.json").read_text())
+    config = stored["config"]
+    parts = ((config, change), (config.get("text_config"), text))
+    for fields, changes in (*parts, (config.get("vision_config"), vision)):
+        for key, value in (changes or {}).items():
+            fields.pop(key, None) if value is ... else fields.update({key: value})
+    return write_twin(TWIN[name], folder / name, config, stored["shapes"])
+
+
+LINEAR = {"rope_type": "linear", "factor": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "theta", "factor"),
+    [
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}, 1e6, 1.0),
+        ({"rope_parameters": LINEAR | {"rope_theta": 5e6}}, 5e6, 4.0),
+        ({"rope_parameters": ...}, 1e4, 1.0),
+        ({"rope_parameters": ..., "rope_theta": 1000000}, 1e6, 1.0),
+        ({"rope_parameters": None, "rope_theta": 5e6, "rope_scaling": LINEAR}, 5e6, 4.0),
+        ({"rope_parameters": ..., "rope_scaling": {"type": "linear", "factor": 2}}, 1e4, 2),
+    ],
+)
+def test_rotary_positions_of_either_release(tmp_path, change, theta, factor):
+    port = open_port(write("next-llama-mha-linear", tmp_path, text=change))
+    assert port.config.decoder.rope_theta == theta
+    assert port.config.decoder.rope_factor == factor
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "change", "message"),
+    [
+        ("longva", "change", {"magic": 1}, "does not know: magic"),
+        ("longva", "change", {"rope_scaling": LINEAR}, "rope_scaling=.*this port has None"),
+        ("longva", "change", {"use_sliding_window": True}, "use_sliding_window=True"),
+        ("longva", "change", {"add_faster_video": True}, "add_faster_video=True"),
+        ("longva", "change", {"num_key_value_heads": 3}, "4 heads of 8 over 3 key-value"),
+        ("longva", "change", {"hidden_size": 0}, "hidden_size=0, expected a number above"),
+        ("longva", "change", {"mm_patch_merge_type": "unpad"}, "merge_type='unpad'"),
+        ("longva", "change", {"mm_patch_merge_type": "spatial_x"}, "type='spatial_x'"),
+        ("longva", "change", {"mm_projector_type": "linear"}, "mm_projector_type='linear'"),
+        ("video-average-grid", "change", {"mm_newline_position": "x"}, "mm_newline_pos"),
+        ("video-average-grid", "change", {"mm_spatial_pool_stride": 4}, "stride=4"),
+        ("onevision-siglip", "change", {"magic": 1}, "does not know: magic"),
+        ("onevision-siglip", "text", {"magic": 1}, "text_config has fields .*: magic"),
+        ("onevision-siglip", "vision", {"magic": 1}, "vision_config has fields .*: magic"),
+        ("onevision-siglip", "text", {"model_type": "gemma"}, "'gemma', this port has ll"),
+        ("onevision-siglip", "vision", {"model_type": "vit"}, "'vit', this port has sigl"),
+        ("onevision-siglip", "change", {"video_token_index": 9999}, "id of a token; the"),
+        ("onevision-siglip", "change", {"vision_feature_layer": [1, 2]}, "of type int"),
+        ("onevision-siglip", "change", {"vision_feature_layer": 9}, "layer=9 of 3 layers"),
+        (
+            "onevision-siglip",
+            "change",
+            {"vision_feature_select_strategy": "default"},
+            "SigLIP tower is no square",
+        ),
+        ("onevision-siglip", "change", {"projector_hidden_act": "relu"}, "act='relu'"),
+        (
+            "onevision-siglip",
+            "vision",
+            {"image_size": 28},
+            "37 pixels, but the tower takes",
+        ),
+        ("next-llama-gqa", "text", {"rope_scaling": {"type": "yarn"}}, "rotary positions"),
+        ("next-llama-gqa", "text", {"rope_scaling": {"type": "linear"}}, "KeyError"),
+        ("next-llama-gqa", "text", {"attention_bias": True}, "attention_bias=True"),
+        ("next-llama-gqa", "text", {"layer_types": ["sliding_attention"]}, "layer_types"),
+        ("next-llama-gqa", "change", {"spatial_pool_mode": "conv"}, "pool_mode='conv'"),
+        ("video-llava", "vision", {"hidden_act": "silu"}, "hidden_act='silu'"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(tmp_path, name, where, change, message):
+    with pytest.raises(InputError, match=message) as caught:
+        open_port(write(name, tmp_path, **{where: change}))
+    assert "\n" not in str(caught.value)
+
+
+def test_defaults_are_those_of_transformers():
+    """Hub configs leave out what equals the default of a class."""
+    import transformers
+
+    classes = {
+        "llama": "LlamaConfig",
+        "mistral": "MistralConfig",
+        "qwen2": "Qwen2Config",
+        "clip_vision_model": "CLIPVisionConfig",
+        "siglip_vision_model": "SiglipVisionConfig",
+    }
+    for kind, defaults in (DECODERS | TOWERS).items():
+        theirs = getattr(transformers, classes[kind])()
+        for name, value in defaults.items():
+            assert getattr(theirs, name) == value, (kind, name)
+        assert getattr(theirs, "rms_norm_eps", 1e-6) == 1e-6
+        parameters = getattr(theirs, "rope_parameters", {"rope_theta": 10000.0})
+        assert parameters["rope_theta"] == 10000.0
+
+
+@pytest.mark.parametrize("layer, run", [(-1, 3), (-2, 2), (2, 2), (3, 3)])
+def test_hidden_states_are_counted_as_transformers_does(tmp_path, layer, run):
+    config = open_port(write("longva", tmp_path)).config
+    assert stop_early(config.vision, layer, "layer").layers == run
+    for wrong in (0, -4, 4):
+        with pytest.raises(InputError, match=f"layer={wrong} of 3 layers"):
+            stop_early(config.vision, wrong, "layer")
+
+
+def test_a_config_without_class_is_known_by_its_type(tmp_path):
+    port = open_port(write("video-llava", tmp_path, {"architectures": ...}))
+    assert port.name == "video_llava"
+
+
+def test_video_xl_weights_are_read_without_their_compression(tmp_path):
+    """The attacks' code runs them as LongVA: beacon tensors and fields are left alone."""
+    from safetensors.numpy import load_file, save_file
+
+    fields = {"beacon_window": 1440, "beacon_ratio": [8]}
+    folder = write("longva", tmp_path, fields)
+    port = open_port(folder)
+    want = flatten(port.load(np.float32, here))
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.layers.0.self_attn.beacon_q_proj.weight"
+    more = {
+        name: np.ones((2, 2), np.float32),
+        "model.beacon_embed_tokens.weight": np.ones(3),
+    }
+    save_file(tensors | more, folder / "model.safetensors")
+    got = flatten(port.load(np.float32, here))
+    for path, leaf in want.items():
+        np.testing.assert_array_equal(got[path], leaf)
+
+
+def test_the_sentence_about_times_stands_where_the_config_asks_for_it(tmp_path):
+    name = "video-bilinear-grid"
+    plain = open_port(write(name, tmp_path / "a"))
+    timed = open_port(write(name, tmp_path / "b", {"add_time_instruction": True}))
+    assert plain.template != timed.template
+    assert "answer the following questions" in str(timed.template.pieces)
+
+
+def test_a_prompt_without_system_message_refuses_one(tmp_path):
+    port = open_port(write("video-llava", tmp_path))
+    with pytest.raises(
+        InputError, match="system='Be brief.': the prompt of this model has"
+    ):
+        port.prompt("Q", "", system="Be brief.")
