@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from vidsme_jax.loading import Rule
+from vidsme_jax.rules import Rule
 
 POOLS = ("none", "average", "bilinear")
 NEWLINES = ("none", "grid", "frame", "end")

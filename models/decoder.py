@@ -14,7 +14,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
-from vidsme_jax.loading import Rule
+from vidsme_jax.rules import Rule
 
 
 @dataclass(frozen=True)

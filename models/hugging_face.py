@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import Names, Rule
 from vidsme_jax.models.config import (
     DECODERS,
     TOWERS,
@@ -27,6 +26,7 @@ from vidsme_jax.models.processor import find_processor
 from vidsme_jax.models.text import Slot, Template, Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
 from vidsme_jax.models.vision_tower import VisionConfig, unused_vision_keys, vision_rules
+from vidsme_jax.rules import Names, Rule
 
 # In this order: a pattern at the start of a key, and what stands there in the short form.
 _RENAMES = (

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import Names, Rule
 from vidsme_jax.models.config import (
     TOWERS,
     Fields,
@@ -23,6 +22,7 @@ from vidsme_jax.models.decoder import DecoderConfig, decoder_rules
 from vidsme_jax.models.processor import HALF, Processor, read_processor
 from vidsme_jax.models.video_llm import VideoLLMConfig
 from vidsme_jax.models.vision_tower import VisionConfig, unused_vision_keys, vision_rules
+from vidsme_jax.rules import Names, Rule
 
 ARCHITECTURE = "LlavaQwenForCausalLM"
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import Names, Rule, check_checkpoint, load_params, weight_files
+from vidsme_jax.loading import check_checkpoint, load_params, weight_files
 from vidsme_jax.models.processor import Processor
 from vidsme_jax.models.text import Slot, Template, Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
+from vidsme_jax.rules import Names, Rule
 from vidsme_jax.scoring import Prompt
 
 

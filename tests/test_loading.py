@@ -11,15 +11,9 @@ from test_sharding import COLLECTIVES
 from tools import here, make_project
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import (
-    Names,
-    flatten,
-    load_params,
-    read_others,
-    save_params,
-    unflatten,
-)
+from vidsme_jax.loading import flatten, load_params, read_others, save_params, unflatten
 from vidsme_jax.models import open_port
+from vidsme_jax.rules import EVERYWHERE, Names
 from vidsme_jax.sharding import partitioned, replicated
 
 GATE = "model.layers.2.mlp.gate_proj.weight"
@@ -177,7 +171,7 @@ def test_writing_a_piece_moves_nothing_between_devices(port):
     )
     spec = loading._file_spec(rule)
     piece = jax.ShapeDtypeStruct((384, 64), np.float16, sharding=place(spec, (384, 64)))
-    number = jax.ShapeDtypeStruct((), np.int32, sharding=place(loading.EVERYWHERE, ()))
+    number = jax.ShapeDtypeStruct((), np.int32, sharding=place(EVERYWHERE, ()))
     made = loading._write_piece.lower(
         leaf, piece, (number, number), transform=rule.transform, axis=1
     ).compile()

@@ -13,9 +13,10 @@ import pytest
 from test_parity import WITH_TORCH
 from twins import write_tokenizer
 
-from vidsme_jax.loading import find_faults, flatten
+from vidsme_jax.loading import flatten
 from vidsme_jax.models import open_port
 from vidsme_jax.models.video_llm import graph_of
+from vidsme_jax.rules import find_faults
 
 CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.json"))
 REAL = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -1,9 +1,7 @@
 """Checkpoints to parameters and back, through one rule table per port, strict both ways.
 
-A rule names one tensor of the checkpoint and where it goes. Every tensor of the files
-must have a rule or be listed as ignored, and every parameter must be filled; all faults
-come in one error, before anything is computed. Only safetensors are read: a pickle can
-run code.
+All faults of the files come in one error, before anything is computed. Only safetensors
+are read: a pickle can run code.
 
 Tensors go to their device piece by piece, as they lie in the file; transposing, casting
 and stacking happen there, in place. So the host holds a piece, never a second model.
@@ -11,11 +9,7 @@ and stacking happen there, in place. So the host holds a piece, never a second m
 
 import json
 import math
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,89 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.rules import EVERYWHERE, Fact, Names, Rule, Transform, find_faults
 
-EVERYWHERE = P()  # a copy on every device
-_FLOATS = {"F64", "F32", "F16", "BF16"}
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PIECE_BYTES = 128 * 2**20  # of a tensor on the host at a time
-
-
-class Transform(Enum):
-    """How a checkpoint's tensor becomes ours."""
-
-    COPY = "copy"
-    LINEAR = "(out, in) -> (in, out)"
-    CONV = "(out, channel, height, width) -> (channel height width, out)"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One tensor of a checkpoint, or one a layer.
-
-    Attributes:
-        key: its name; `{}` stands for the layer, and stacks the layers in front.
-        path: its parameter, the names of the nested dicts joined by dots.
-        spec: its placement over the "model" axis when the model is partitioned.
-        transform: what is done to it.
-    """
-
-    key: str
-    path: str
-    spec: P = EVERYWHERE
-    transform: Transform = Transform.COPY
-
-    @classmethod
-    def linear(cls, key: str, path: str, spec: P = EVERYWHERE) -> "Rule":
-        """Make the rule of a linear layer's kernel."""
-        return cls(key, path, spec, Transform.LINEAR)
-
-    @classmethod
-    def conv(cls, key: str, path: str) -> "Rule":
-        """Make the rule of a patch embedding's kernel."""
-        return cls(key, path, EVERYWHERE, Transform.CONV)
-
-    def keys(self, shape: tuple[int, ...]) -> list[str]:
-        """Return the checkpoint's keys that fill a parameter of this shape."""
-        if "{}" not in self.key:
-            return [self.key]
-        return [self.key.format(layer) for layer in range(shape[0])]
-
-    def restore(self, value: np.ndarray) -> np.ndarray:
-        """Bring a parameter (of one layer) back into the checkpoint's layout."""
-        if self.transform is Transform.COPY:
-            return value
-        if self.transform is Transform.LINEAR:
-            return value.T
-        side = round((value.shape[0] / 3) ** 0.5)
-        return value.T.reshape(-1, 3, side, side)
-
-    def theirs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the checkpoint's shape of a parameter (of one layer) of this shape."""
-        return self.restore(np.empty(shape, np.bool_)).shape
-
-
-@dataclass(frozen=True)
-class Names:
-    """How a layout's tensors are called.
-
-    Attributes:
-        renames: patterns at the start of a key and what stands there in the rules' form,
-            applied in order.
-        ignored: patterns of whole keys, in the rules' form, that are known and not needed.
-    """
-
-    renames: tuple[tuple[str, str], ...] = ()
-    ignored: tuple[str, ...] = ()
-
-    def short(self, key: str) -> str:
-        """Return a file's key in the rules' form."""
-        for pattern, text in self.renames:
-            key = re.sub(f"^{pattern}", text, key)
-        return key
-
-    def skips(self, key: str) -> bool:
-        """Tell whether a key in the rules' form is known and not needed."""
-        return any(re.fullmatch(pattern, key) for pattern in self.ignored)
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,7 +120,7 @@ def _file_spec(rule: Rule) -> P:
 
 
 def _pieces(
-    path: Path, key: str, fact: "_Fact", axis: int
+    path: Path, key: str, fact: Fact, axis: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield a tensor in pieces along an axis, each with the index that it starts at."""
     shape, dtype = fact
@@ -239,8 +154,7 @@ def _write_piece(leaf, piece, at, transform: Transform, axis: int):
     return jax.lax.dynamic_update_slice(leaf, piece, starts)
 
 
-_Fact = tuple[tuple[int, ...], str]  # shape and type of a tensor
-_Facts = dict[str, _Fact]
+_Facts = dict[str, Fact]
 
 
 def _facts(path: Path) -> _Facts:
@@ -312,43 +226,6 @@ def _keys_of(path: Path) -> set[str]:
     if not index.is_file():
         return {""}
     return {key for key, name in _weight_map(index).items() if name == path.name}
-
-
-def find_faults(
-    facts: list[tuple[str, _Fact]],
-    rules: tuple[Rule, ...],
-    names: Names,
-    shapes: Mapping[str, tuple[int, ...]],
-    lost: set[str] | frozenset[str] = frozenset(),
-) -> list[str]:
-    """Return what is wrong with a set of tensors, a line each.
-
-    Args:
-        facts: key, shape and type of each tensor of the files.
-        rules: the port's table.
-        names: how the files call them.
-        shapes: of the parameters, by path; the rules must fill them all.
-        lost: keys in the rules' form of files that cannot be read; "" means any key.
-    """
-    assert {rule.path for rule in rules} == set(shapes), "the rule table is incomplete"
-    expected = {
-        key: rule.theirs(shapes[rule.path][1:] if "{}" in rule.key else shapes[rule.path])
-        for rule in rules
-        for key in rule.keys(shapes[rule.path])
-    }
-    found = [names.short(key) for key, _ in facts]
-    absent = set() if "" in lost else set(expected) - set(found) - lost
-    faults = [f"missing {key}" for key in expected if key in absent]
-    faults += [f"{key} stands {n} times" for key, n in Counter(found).items() if n > 1]
-    for (given, (shape, dtype)), key in sorted(zip(facts, found, strict=True)):
-        if key not in expected:
-            faults += [] if names.skips(key) else [f"unknown {given}"]
-            continue
-        if shape != expected[key]:
-            faults.append(f"{given} has shape {shape}, expected {expected[key]}")
-        if dtype not in _FLOATS:
-            faults.append(f"{given} has dtype {dtype}, expected one of {sorted(_FLOATS)}")
-    return faults
 
 
 def _shapes(abstract: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
