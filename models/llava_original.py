@@ -17,9 +17,11 @@ from vidsme_jax.models.config import (
     read_vision,
     stop_early,
 )
-from vidsme_jax.models.connector import projector_rules
+from vidsme_jax.models.connector import Connector, projector_rules
 from vidsme_jax.models.decoder import DecoderConfig, decoder_rules
+from vidsme_jax.models.port import Port
 from vidsme_jax.models.processor import HALF, Processor, read_processor
+from vidsme_jax.models.text import Template, Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
 from vidsme_jax.models.vision_tower import VisionConfig, unused_vision_keys, vision_rules
 from vidsme_jax.rules import Names, Rule
@@ -43,7 +45,7 @@ _IGNORED = frozenset(
     " max_window_layers mm_hidden_size mm_projector_lr mm_resampler_type"
     " mm_spatial_pool_out_channels mm_tunable_parts mm_use_im_patch_token"
     " mm_use_im_start_end mm_vision_tower_lr pos_skipping_range sliding_window"
-    " tokenizer_model_max_length tokenizer_padding_side unfreeze_mm_vision_tower"
+    " tokenizer_padding_side unfreeze_mm_vision_tower"
     " use_mm_proj video_token_index vision_tower_pretrained".split()
 )
 # Video-XL's configs and weights carry its compression, which these classes never run.
@@ -109,6 +111,33 @@ def _read_folder(path: Path) -> VisionConfig:
     if kind not in TOWERS:
         raise InputError(f"{path}: model_type={kind!r}, expected one of {list(TOWERS)}")
     return read_vision(Fields(values, str(path), defaults=TOWERS[kind]), kind)
+
+
+def make_port(
+    directory: Path,
+    name: str,
+    fields: Fields,
+    parts: tuple[VisionConfig, DecoderConfig, Connector],
+    processor: Processor,
+    template: Template,
+) -> Port:
+    """Put a port together; refuses the fields that nobody read."""
+    limit = fields.get("tokenizer_model_max_length", int | None)
+    fields.finish()
+    tokenizer = Tokenizer(directory)
+    keep = min(len(tokenizer), parts[1].vocab)
+    config = VideoLLMConfig(*parts, keep, processor.mean, processor.std)
+    return Port(
+        directory,
+        name,
+        config,
+        processor,
+        original_rules(config),
+        original_names(config),
+        template,
+        tokenizer,
+        limit=limit,
+    )
 
 
 def original_rules(config: VideoLLMConfig) -> tuple[Rule, ...]:

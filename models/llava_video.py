@@ -12,8 +12,7 @@ from vidsme_jax.models import llava_original as original
 from vidsme_jax.models.config import Fields
 from vidsme_jax.models.connector import Connector
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.text import CHATML, Slot, Template, Tokenizer
-from vidsme_jax.models.video_llm import VideoLLMConfig
+from vidsme_jax.models.text import CHATML, Slot, Template
 
 NAME = "llava_video"
 CHECKPOINTS = "LLaVA-Video-7B-Qwen2, llava-onevision-qwen2-7b-ov (lmms-lab's files)"
@@ -49,13 +48,10 @@ def open_checkpoint(directory: Path) -> Port:
     decoder = original.read_language_model(fields)
     connector = _read_connector(fields)
     timed = fields.values.get("add_time_instruction") is True
-    fields.finish()
-    tokenizer = Tokenizer(directory)
-    keep = min(len(tokenizer), decoder.vocab)
-    config = VideoLLMConfig(vision, decoder, connector, keep, processor.mean, processor.std)
-    rules, names = original.original_rules(config), original.original_names(config)
-    template = _TIMED if timed else CHATML
-    return Port(directory, NAME, config, processor, rules, names, template, tokenizer)
+    parts = (vision, decoder, connector)
+    return original.make_port(
+        directory, NAME, fields, parts, processor, _TIMED if timed else CHATML
+    )
 
 
 def _read_connector(fields: Fields) -> Connector:

@@ -10,8 +10,7 @@ from typing import Any
 from vidsme_jax.models import llava_original as original
 from vidsme_jax.models.connector import Connector
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.text import CHATML, Tokenizer
-from vidsme_jax.models.video_llm import VideoLLMConfig
+from vidsme_jax.models.text import CHATML
 
 NAME = "longva"
 CHECKPOINTS = "LongVA-7B, LongVA-7B-DPO, Vid-SME-CinePile, -NExTQA and -Caption-7B"
@@ -38,9 +37,5 @@ def open_checkpoint(directory: Path) -> Port:
     fields.expect("add_faster_video", (False, None))
     pool = fields.expect("mm_spatial_pool_mode", ("average",), "average")
     connector = Connector(pool, fields.size("mm_spatial_pool_stride", 2))
-    fields.finish()
-    tokenizer = Tokenizer(directory)
-    keep = min(len(tokenizer), decoder.vocab)
-    config = VideoLLMConfig(vision, decoder, connector, keep, processor.mean, processor.std)
-    rules, names = original.original_rules(config), original.original_names(config)
-    return Port(directory, NAME, config, processor, rules, names, CHATML, tokenizer)
+    parts = (vision, decoder, connector)
+    return original.make_port(directory, NAME, fields, parts, processor, CHATML)

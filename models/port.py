@@ -42,6 +42,7 @@ class Port:
         template: the prompt.
         tokenizer: the checkpoint's.
         video_token: placeholder of the video in text, None where text has none.
+        limit: positions at which the model's own code cuts its input, None if it does not.
     """
 
     directory: Path
@@ -53,6 +54,7 @@ class Port:
     template: Template
     tokenizer: Tokenizer
     video_token: str | None = None
+    limit: int | None = None
 
     @property
     def forward(self) -> Callable[..., Any]:
@@ -95,6 +97,17 @@ class Port:
             Slot.TIMES: _say_times(times),
         }
         return self.tokenizer.prompt(template, words, answer, self.video_token)
+
+    def check_length(self, prompts: list[Prompt], frames: int) -> None:
+        """Raise an InputError if a clip with its prompt is longer than the model takes."""
+        video = frames * self.config.tokens_per_frame + self.config.connector.tail
+        texts = [len(p.before) + len(p.after) + len(p.answer) for p in prompts]
+        longest = video + max(texts)
+        if self.limit and longest > self.limit:
+            raise InputError(
+                f"frames={frames}: up to {longest} positions with the text, expected at"
+                f" most {self.limit}, where the code of this model cuts its input"
+            )
 
     def check_weights(self) -> None:
         """Raise an InputError that names every fault of the weights; reads headers only."""

@@ -84,6 +84,7 @@ def test_evaluating_a_run_of_one_slice(finished, tmp_path, capsys):
             "nowhere.json does not exist, expected a manifest",
         ),
         ({"--model": "nowhere"}, "model=nowhere does not exist"),
+        ({"--model": "owner/name"}, "pass the directory of a downloaded checkpoint"),
         ({"--calibration": "nowhere.json"}, "nowhere.json does not exist"),
         ({"--root": "nowhere"}, "none of 6 rows could be scored"),
         ({"--label": "1", "--frames": "2"}, "label=0, but --label 1 was given"),
@@ -108,6 +109,8 @@ def test_wrong_input_is_one_line_and_exit_2(project, tmp_path, capsys, change, m
         ("--frames", "4,4"),
         ("--frames", "four"),
         ("--slices", "sound"),
+        ("--published-prompt", "msrvtt"),
+        ("--published-prompt", "nextqa", "--system", "Be brief."),
         ("--label", "3"),
         ("--dtype", "int8"),
         ("--batch", "-1"),
@@ -210,3 +213,14 @@ def test_the_demo_replaces_only_a_demo(tmp_path, capsys):
     assert run("demo", "--out", tmp_path) == 2
     assert "holds other files" in one_line(capsys)
     assert (tmp_path / "mine.txt").exists()
+
+
+def test_models_are_listed_with_what_is_proven(capsys):
+    from vidsme_jax.models import PORTS
+
+    assert run("models") == 0
+    text = capsys.readouterr().out
+    for port in PORTS:
+        assert f"{port.NAME}\n" in text and port.CHECKPOINTS in text
+    assert "7,923,047,936 parameters used, 12,598,272 not needed" in text
+    assert "No released weights were run" in " ".join(text.split())

@@ -34,7 +34,7 @@ def test_the_installed_package_has_every_file():
     for name, folder in (line.split(" = ") for line in listed):
         place = Path(importlib.import_module(name).__file__).parent
         for path in (ROOT / folder).iterdir():
-            if path.suffix in (".py", ".html") or path.name == "py.typed":
+            if path.suffix in (".py", ".html", ".json") or path.name == "py.typed":
                 assert (place / path.name).is_file(), path
 
 
@@ -49,7 +49,14 @@ def test_heavy_imports_stand_in_one_file_each():
     sources = [
         p for d in ("vidsme_jax", "models", "data") for p in (ROOT / d).rglob("*.py")
     ]
-    for module in ("cv2", "decord", "transformers", "optax", "tokenizers"):
+    for module in (
+        "cv2",
+        "decord",
+        "transformers",
+        "optax",
+        "tokenizers",
+        "huggingface_hub",
+    ):
         pattern = re.compile(rf"^\s*(import|from) {module}\b", re.MULTILINE)
         users = [p.name for p in sources if pattern.search(p.read_text())]
         assert len(users) == 1, (module, users)

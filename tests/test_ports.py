@@ -163,3 +163,11 @@ def test_a_prompt_without_system_message_refuses_one(tmp_path):
         InputError, match="system='Be brief.': the prompt of this model has"
     ):
         port.prompt("Q", "", system="Be brief.")
+
+
+def test_more_positions_than_the_model_takes(tmp_path):
+    port = open_port(write("longva", tmp_path, {"tokenizer_model_max_length": 300}))
+    prompts = [port.prompt("Q", "A"), port.prompt("What?", "B")]
+    port.check_length(prompts, 16)
+    with pytest.raises(InputError, match="frames=80: up to [0-9]+ positions .* most 300"):
+        port.check_length(prompts, 80)

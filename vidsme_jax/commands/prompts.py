@@ -97,7 +97,8 @@ def make_prompts(
         max_text: tokens of question and answer beyond which a row is refused.
 
     Raises:
-        InputError: a published prompt, and a tokenizer that lacks its tokens.
+        InputError: a published prompt, and a tokenizer that lacks its tokens; more
+            positions than the model takes.
     """
     if published and not port.tokenizer.has("<|im_start|>"):
         raise InputError(
@@ -113,6 +114,8 @@ def make_prompts(
         times = Times(_LONGEST, (_LONGEST,) * frames)
         out.longest[frames] = [out._make(n, times) for n in range(len(rows))]
         _refuse_long(out, frames, max_text)
+    for frames, prompts in out.longest.items():
+        port.check_length(prompts, frames)
     return out
 
 
