@@ -110,7 +110,6 @@ def test_wrong_input_is_one_line_and_exit_2(project, tmp_path, capsys, change, m
         ("--frames", "four"),
         ("--slices", "sound"),
         ("--published-prompt", "msrvtt"),
-        ("--published-prompt", "nextqa", "--system", "Be brief."),
         ("--label", "3"),
         ("--dtype", "int8"),
         ("--batch", "-1"),
@@ -124,6 +123,14 @@ def test_words_that_are_not_understood(words, capsys):
         run("score", *given, *words)
     assert caught.value.code == 2
     assert words[1] in one_line(capsys)
+
+
+def test_a_published_prompt_has_its_own_system_message(capsys):
+    given = ("--model", "m", "--data", "d.json", "--out", "o", "--system", "Be brief.")
+    with pytest.raises(SystemExit) as caught:
+        run("score", *given, "--published-prompt", "nextqa")
+    assert caught.value.code == 2
+    assert "not allowed with argument --system" in one_line(capsys)
 
 
 def test_training_errors(project, tmp_path, capsys):
