@@ -84,7 +84,8 @@ class Port:
             template: instead of the port's own.
 
         Raises:
-            InputError: a system message for a template that has no place for one.
+            InputError: a system message for a template that has no place for one; a token
+                that the model has no embedding for.
         """
         template = template or self.template
         if system is not None and Slot.SYSTEM not in template.pieces:
@@ -96,7 +97,15 @@ class Port:
             Slot.QUESTION: question,
             Slot.TIMES: _say_times(times),
         }
-        return self.tokenizer.prompt(template, words, answer, self.video_token)
+        prompt = self.tokenizer.prompt(template, words, answer, self.video_token)
+        largest = max((max(ids) for ids in prompt if ids), default=0)
+        rows = self.config.decoder.vocab
+        if largest >= rows:
+            raise InputError(
+                f"the prompt has token {self.tokenizer.token(largest)!r} of id {largest},"
+                f" but the model has embeddings for {rows} tokens"
+            )
+        return prompt
 
     def check_length(self, prompts: list[Prompt], frames: int) -> None:
         """Raise an InputError if a clip with its prompt is longer than the model takes."""

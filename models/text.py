@@ -11,10 +11,11 @@ import re
 import warnings
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.progress import say
 from vidsme_jax.scoring import Prompt
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns where torch is absent
@@ -71,9 +72,8 @@ class Tokenizer:
 
         self.directory = directory
         try:
-            with (
-                warnings.catch_warnings()
-            ):  # of a config that it reads beside the tokenizer
+            # Warnings are about the config, which it reads beside the tokenizer.
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 loaded = AutoTokenizer.from_pretrained(directory, local_files_only=True)
             self._loaded, self._fast = loaded, loaded.backend_tokenizer
@@ -90,11 +90,9 @@ class Tokenizer:
         return self._fast.get_vocab_size(with_added_tokens=True)
 
     @cached_property
-    def _special(self) -> re.Pattern[str]:
-        """Find the special tokens in a text."""
+    def _specials(self) -> list[str]:
         added = self._fast.get_added_tokens_decoder().values()
-        words = sorted((t.content for t in added if t.special), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, words)) or "(?!)")
+        return [token.content for token in added if token.special]
 
     def has(self, text: str) -> bool:
         """Tell whether a token has exactly this text."""
@@ -102,7 +100,7 @@ class Tokenizer:
 
     def token(self, number: int) -> str | None:
         """Return the text of a token, None where the id has none."""
-        return self._fast.id_to_token(number)
+        return self._fast.id_to_token(number) if number >= 0 else None
 
     def special(self, text: str) -> int:
         """Return the id of a token by its exact text."""
@@ -128,70 +126,75 @@ class Tokenizer:
             video: the placeholder's token where the model's own text has one; without,
                 the text on either side of the video is encoded by itself.
         """
-        sides: list[list[_Text]] = [[]]
+        texts: list[_Text | None] = []
         for piece in template.pieces:
-            if piece is Slot.VIDEO and video is None:
-                sides.append([])
-            elif piece is Slot.VIDEO:
-                sides[-1].append(_Text(video or "", True))
+            if piece is Slot.VIDEO:
+                texts.append(None)
             elif isinstance(piece, Slot):
-                sides[-1].append(_Text(words[piece], False))
+                texts.append(_Text(words[piece], False))
             else:
-                sides[-1].append(_Text(piece, True))
-        last = sides[-1]
-        ids = [self._ids(side, first=side is sides[0]) for side in sides]
-        said = [*last, _Text(template.lead, True), _Text(answer, False)]
-        whole = self._ids(said, first=last is sides[0])
-        if video is not None:
-            at = self._only(ids[0], video)
-            ids = [ids[0][:at], ids[0][at + 1 :]]
-            whole = whole[at + 1 :]
-        before, after = ids
+                texts.append(_Text(piece, True))
+        said = [*texts, _Text(template.lead, True), _Text(answer, False)]
+        before, after = self._sides(texts, video)
+        _, whole = self._sides(said, video)
         # Where prompt and answer would merge into one token, the prompt stays as it is.
         follows = whole[: len(after)] == after
         spoken = whole[len(after) :] if follows else self.encode(answer)
         return Prompt(tuple(before), tuple(after), tuple(spoken if answer else ()))
 
-    def _only(self, ids: list[int], video: str) -> int:
-        """Return the one position of the video's token."""
-        found = [n for n, i in enumerate(ids) if i == self.special(video)]
-        assert len(found) == 1, "a template shows the video once"
-        return found[0]
+    def _sides(self, texts: list["_Text | None"], video: str | None) -> list[list[int]]:
+        """Return the ids before and after the video, whose place is None."""
+        at = texts.index(None)
+        sides = [[t for t in part if t] for part in (texts[:at], texts[at + 1 :])]
+        words = [*self._specials, *([video] if video else [])]
+        special = re.compile("|".join(map(re.escape, _longest_first(words))) or "(?!)")
+        if any(special.search(t.text) for t in texts if t and not t.trusted):
+            # Special tokens in the words of others stay words: encode between our own.
+            front = self._front("".join(t.text for t in sides[0]))
+            return [
+                front + self._between(sides[0], special),
+                self._between(sides[1], special),
+            ]
+        before, after = ("".join(t.text for t in side) for side in sides)
+        self._fast.encode_special_tokens = False
+        encode = partial(self._fast.encode, add_special_tokens=False)
+        if video is None:
+            return [self._front(before) + encode(before).ids, encode(after).ids]
+        ids = self._front(before) + encode(before + video + after).ids
+        place = ids.index(self.special(video))
+        return [ids[:place], ids[place + 1 :]]
 
-    def _ids(self, texts: list[_Text], first: bool) -> list[int]:
-        """Encode texts as one; `first` also adds what the tokenizer puts in front."""
-        whole = "".join(part.text for part in texts)
+    def _front(self, text: str) -> list[int]:
+        """Return what the tokenizer puts before a text, unless a template brought it."""
         bos = self._loaded.bos_token
-        first = first and not (bos and whole.startswith(bos))  # the template brought it
-        if not any(self._special.search(p.text) for p in texts if not p.trusted):
-            self._fast.encode_special_tokens = False
-            return self._fast.encode(whole, add_special_tokens=first).ids
-        # Special tokens in the words of others stay words: encode between our own.
-        self._fast.encode_special_tokens = True
-        out = self._fast.encode("", add_special_tokens=True).ids if first else []
-        for text, special in self._split(texts):
-            out += [self.special(text)] if special else self.encode(text)
-        return out
+        if bos and text.startswith(bos):
+            return []
+        bare, whole = (
+            self._fast.encode("x", add_special_tokens=more).ids for more in (False, True)
+        )
+        at = next(n for n in range(len(whole)) if whole[n : n + len(bare)] == bare)
+        return whole[:at]
 
-    def _split(self, texts: list[_Text]) -> list[tuple[str, bool]]:
-        """Return the trusted special tokens, and the text between them joined."""
-        out: list[tuple[str, bool]] = [("", False)]
+    def _between(self, texts: list[_Text], special: re.Pattern[str]) -> list[int]:
+        """Encode texts that others wrote, special tokens taken from trusted ones only."""
+        ids, waiting = [], ""
         for part in texts:
             at = 0
-            for found in self._special.finditer(part.text) if part.trusted else ():
-                out[-1] = (out[-1][0] + part.text[at : found.start()], False)
-                out += [(found.group(), True), ("", False)]
-                at = found.end()
-            out[-1] = (out[-1][0] + part.text[at:], False)
-        return [(text, special) for text, special in out if text]
+            for found in special.finditer(part.text) if part.trusted else ():
+                ids += self.encode(waiting + part.text[at : found.start()])
+                ids.append(self.special(found.group()))
+                waiting, at = "", found.end()
+            waiting += part.text[at:]
+        return ids + self.encode(waiting)
 
     def chat_template(self, video: str) -> Template | None:
         """Return the checkpoint's own chat template with slots, None where it has none.
 
-        A template that cannot show a video, such as the language model's own, is none.
+        A template that cannot show a video, such as the language model's own, is said to
+        be none.
 
-        Raises:
-            InputError: a template that shows the video but not a question.
+        Args:
+            video: what templates write where a video stands.
         """
         source = self._chat_source()
         if source is None:
@@ -204,6 +207,10 @@ class Tokenizer:
         told = [{"role": "system", "content": [{"type": "text", "text": system}]}, user]
         plain = self._render(source, [user])
         if plain is None or plain.count(video) != 1 or plain.count(question) != 1:
+            say(
+                f"model={self.directory}: its chat template does not show a video and a"
+                " question once each; the prompt of its family is used"
+            )
             return None
         with_system = self._render(source, told)
         both = with_system or ""
@@ -221,13 +228,13 @@ class Tokenizer:
     def _chat_source(self) -> str | None:
         """Return the processor's template, or the tokenizer's."""
         path = self.directory / "chat_template.json"
-        if path.is_file():
+        if path.is_file() and not path.with_suffix(".jinja").is_file():
             try:
                 return str(json.loads(path.read_text())["chat_template"])
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{path} holds no chat template: {error!r}") from error
         found = self._loaded.chat_template
-        return found if isinstance(found, str) else None
+        return found.get("default") if isinstance(found, dict) else found
 
     def _render(self, source: str, messages: list, prompt: bool = True) -> str | None:
         try:
@@ -249,6 +256,11 @@ class Tokenizer:
         if not whole.startswith(plain) or answer not in whole:
             return ""
         return whole[len(plain) : whole.index(answer)]
+
+
+def _longest_first(words: list[str]) -> list[str]:
+    """Order words so that none is found inside a longer one."""
+    return sorted(words, key=len, reverse=True)
 
 
 def _marked(name: str) -> str:

@@ -171,3 +171,13 @@ def test_more_positions_than_the_model_takes(tmp_path):
     port.check_length(prompts, 16)
     with pytest.raises(InputError, match="frames=80: up to [0-9]+ positions .* most 300"):
         port.check_length(prompts, 80)
+
+
+def test_tokens_that_the_model_has_no_embedding_for(tmp_path):
+    """PyTorch fails there; a gather on a device would take another row in silence."""
+    text = {"vocab_size": 100}
+    port = open_port(write("video-llava", tmp_path, text=text))
+    with pytest.raises(
+        InputError, match="of id [0-9]+, but the model has embeddings for 100"
+    ):
+        port.prompt("What?", "this")

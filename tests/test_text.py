@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 
 import pytest
 from tokenizers import (
@@ -297,3 +298,24 @@ def test_times_of_the_frames_in_words():
         "The video lasts for 12.50 seconds, and 3 frames are uniformly sampled from it."
         " These frames are located at 0.00s,0.33s,12.47s."
     )
+
+
+def test_a_placeholder_that_is_no_special_token_is_still_only_text(folders, tmp_path):
+    """Some tokenizers add "<video>" as an ordinary token, found in any text."""
+    shutil.copytree(folders["chatml"], tmp_path / "t")
+    path = tmp_path / "t" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    for token in content["added_tokens"]:
+        token["special"] &= token["content"] != "<video>"
+    path.write_text(json.dumps(content))
+    ours = OurTokenizer(tmp_path / "t")
+    got, plain = (ask(ours, CHATML_DIRECT, text) for text in ("x <video> y", "x y"))
+    assert got.before == plain.before and got.after != plain.after
+
+
+def test_named_chat_templates(folders, tmp_path):
+    """Of several, the default one is meant."""
+    named = [{"name": "default", "template": ONEVISION}, {"name": "rag", "template": "x"}]
+    name = "tokenizer_config.json"
+    ours = with_template(folders["chatml"], tmp_path / "t", named, name)
+    assert Slot.VIDEO in ours.chat_template("<video>").pieces
