@@ -32,6 +32,17 @@ def tensors_of(port):
     return load_file(port.directory / "model.safetensors")
 
 
+def write_shards(folder, tensors):
+    """Write two files, and the index that says which tensor is where."""
+    names, where = sorted(tensors), {}
+    for name, keys in (("a.safetensors", names[::2]), ("b.safetensors", names[1::2])):
+        save_file({k: tensors[k] for k in keys}, folder / name)
+        where |= dict.fromkeys(keys, name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": where}))
+    return index
+
+
 def test_every_tensor_arrives_in_its_place(port):
     tensors, leaves = tensors_of(port), flatten(load(port, port.directory))
     gate = leaves["decoder.layers.mlp.gate.kernel"]
@@ -68,13 +79,7 @@ def test_half_precision_files_and_parameters(port, tmp_path):
 
 def test_shards_by_index(port, tmp_path):
     tensors = tensors_of(port)
-    names = sorted(tensors)
-    halves = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
-    for name, keys in halves.items():
-        save_file({k: tensors[k] for k in keys}, tmp_path / name)
-    where = {k: name for name, keys in halves.items() for k in keys}
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": where}))
+    index = write_shards(tmp_path, tensors)
     got, want = flatten(load(port, tmp_path)), flatten(load(port, port.directory))
     for path in want:
         np.testing.assert_array_equal(got[path], want[path], err_msg=path)
@@ -194,13 +199,7 @@ def test_keys_that_mean_one_tensor_twice(port, tmp_path):
 def test_a_broken_shard_is_named_with_the_other_faults(port, tmp_path):
     """What the broken shard holds is not called missing on top."""
     tensors = tensors_of(port)
-    names = sorted(set(tensors) - {GATE})
-    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
-    for name, keys in parts.items():
-        save_file({k: tensors[k] for k in keys}, tmp_path / name)
-    where = {k: name for name, keys in parts.items() for k in keys}
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": where}))
+    write_shards(tmp_path, {k: v for k, v in tensors.items() if k != GATE})
     whole = (tmp_path / "b.safetensors").read_bytes()
     (tmp_path / "b.safetensors").write_bytes(whole[:-100])
     with pytest.raises(InputError) as caught:
