@@ -90,14 +90,17 @@ def has_architecture(config: dict[str, Any], architecture: str, model_type: str)
     return architecture in named if named else config.get("model_type") == model_type
 
 
-def read_parts(directory: Path, layer: int, select: str, towers: tuple[str, ...]) -> Parts:
+def read_parts(
+    directory: Path, towers: tuple[str, ...], layer: int, select: str, token: int
+) -> Parts:
     """Read what the configs have in common.
 
     Args:
         directory: the checkpoint.
+        towers: model_types of vision towers; the first is the class's default.
         layer: the class's default of vision_feature_layer.
-        select: the class's default of vision_feature_select_strategy.
-        towers: model_types of vision towers; the first is the default.
+        select: likewise of vision_feature_select_strategy.
+        token: likewise of video_token_index.
     """
     path = directory / "config.json"
     values = read_config(path)
@@ -106,8 +109,8 @@ def read_parts(directory: Path, layer: int, select: str, towers: tuple[str, ...]
     fields.expect("multimodal_projector_bias", (True,), True)
     layer = fields.get("vision_feature_layer", int, layer)
     drops = fields.expect("vision_feature_select_strategy", ("default", "full"), select)
-    token = fields.get("video_token_index", int | None)
-    token = fields.get("video_token_id", int | None) if token is None else token
+    token = fields.get("video_token_id", int, token)  # transformers 5 has either name
+    token = fields.get("video_token_index", int, token)
     text, inner = _part(fields, "text_config", tuple(DECODERS), DECODERS, _IGNORED_TEXT)
     tied = fields.get("tie_word_embeddings", bool, False)
     decoder = read_decoder(inner, text, tied)
@@ -147,9 +150,9 @@ def _part(
     return kind, Fields(values, where, ignored, defaults[kind])
 
 
-def _token(fields: Fields, tokenizer: Tokenizer, number: int | None) -> str:
+def _token(fields: Fields, tokenizer: Tokenizer, number: int) -> str:
     """Return the text of the placeholder."""
-    found = None if number is None else tokenizer.token(number)
+    found = tokenizer.token(number)
     if found is None:
         raise InputError(
             f"{fields.where}: video_token_index={number}, expected the id of a token;"

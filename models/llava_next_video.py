@@ -28,7 +28,7 @@ def open_checkpoint(directory: Path) -> Port:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
     towers = ("clip_vision_model", "siglip_vision_model")
-    parts = hf.read_parts(directory, -2, "default", towers)
+    parts = hf.read_parts(directory, towers, -2, "default", 32000)
     hf.features(parts)
     mode = parts.fields.expect("spatial_pool_mode", ("average",), "average")
     stride = parts.fields.size("spatial_pool_stride", 2)

@@ -35,7 +35,7 @@ def open_checkpoint(directory: Path) -> Port:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
     towers = ("siglip_vision_model", "clip_vision_model")
-    parts = hf.read_parts(directory, -1, "full", towers)
+    parts = hf.read_parts(directory, towers, -1, "full", 151647)
     hf.features(parts)
     connector = Connector("bilinear", 2, newline="end")
     return hf.make_port(parts, NAME, connector, _TEMPLATE, "vision_tower")

@@ -27,6 +27,6 @@ def open_checkpoint(directory: Path) -> Port:
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
-    parts = hf.read_parts(directory, -2, "default", ("clip_vision_model",))
+    parts = hf.read_parts(directory, ("clip_vision_model",), -2, "default", 32001)
     connector = Connector(class_token=True)
     return hf.make_port(parts, NAME, connector, hf.VICUNA, "video_tower")
