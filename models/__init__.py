@@ -26,10 +26,12 @@ def open_port(directory: Path) -> Port:
     if not directory.is_dir():
         raise InputError(f"model={directory} is no directory, expected a checkpoint")
     config = read_config(directory / "config.json")
+    named = config.get("architectures") or [config.get("model_type")]
+    if not isinstance(named, list):
+        raise InputError(f"{directory}/config.json: architectures={named!r} is no list")
     for port in PORTS:
         if port.matches(config):
             return port.open_checkpoint(directory)
-    named = config.get("architectures") or [config.get("model_type")]
     known = dict.fromkeys(port.ARCHITECTURE for port in PORTS)
     raise InputError(
         f"model={directory} has architecture {', '.join(map(str, named))};"

@@ -5,6 +5,7 @@ these defaults are here, one table a `model_type`.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ BOOKKEEPING = frozenset(
     " tf_legacy_loss tokenizer_class torch_dtype torchscript transformers_version"
     " unk_token_id use_bfloat16 use_cache use_return_dict".split()
 )
+_LAYERS, _PIXELS = 1000, 10000  # more is a mistake, and would take all memory
 DECODERS: dict[str, dict[str, Any]] = {
     "llama": {
         "vocab_size": 32000,
@@ -124,12 +126,24 @@ class Fields:
             )
         return value
 
-    def size(self, name: str, default: Any = None) -> int:
+    def size(self, name: str, default: Any = None, most: int = 10**6) -> int:
         """Return a field that counts something."""
         value = self.get(name, int, default)
-        if value < 1:
+        if not 1 <= value <= most:
+            raise InputError(f"{self.where}: {name}={value}, expected 1 to {most}")
+        return value
+
+    def positive(self, name: str, default: Any = None) -> float:
+        """Return a field that is a finite number above 0."""
+        value = self.get(name, float, default)
+        if not 0 < value < math.inf:
             raise InputError(f"{self.where}: {name}={value}, expected a number above 0")
         return value
+
+    def optional_size(self, name: str) -> int | None:
+        """Return a field that counts something, None where it is absent or null."""
+        absent = self.values.get(name) is None
+        return self.get(name, int | None) if absent else self.size(name)
 
     def expect(self, name: str, allowed: tuple[Any, ...], default: Any = None) -> Any:
         """Return a field that must be one of the values this port implements."""
@@ -164,27 +178,27 @@ def read_decoder(fields: Fields, kind: str, tied: bool = False) -> DecoderConfig
         fields.expect(name, (False, None), False)
     fields.expect("pretraining_tp", (1, None), 1)
     heads, width = fields.size("num_attention_heads"), fields.size("hidden_size")
-    kv_heads = fields.get("num_key_value_heads", int | None) or heads
-    head_dim = fields.get("head_dim", int | None) or width // heads
+    kv_heads = fields.optional_size("num_key_value_heads") or heads
+    head_dim = fields.optional_size("head_dim") or width // heads
     if heads % kv_heads or head_dim % 2:
         raise InputError(
             f"{fields.where}: {heads} heads of {head_dim} over {kv_heads} key-value heads,"
             " expected a multiple, and an even size"
         )
-    window = fields.get("sliding_window", int | None)
-    window = window if kind == "mistral" else None
+    window = fields.optional_size("sliding_window") if kind == "mistral" else None
+    fields.seen.add("sliding_window")  # others have the field, and do not use it
     _check_layer_types(fields, window)
     theta, factor = _rope(fields)
     return DecoderConfig(
         width=width,
-        layers=fields.size("num_hidden_layers"),
+        layers=fields.size("num_hidden_layers", most=_LAYERS),
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
         mlp_width=fields.size("intermediate_size"),
         vocab=fields.size("vocab_size"),
         rope_theta=theta,
-        norm_eps=fields.get("rms_norm_eps", float, 1e-6),
+        norm_eps=fields.positive("rms_norm_eps", 1e-6),
         qkv_bias=kind == "qwen2",
         tied=fields.get("tie_word_embeddings", bool, False) or tied,
         rope_factor=factor,
@@ -196,9 +210,10 @@ def _check_layer_types(fields: Fields, window: int | None) -> None:
     """Refuse layers that differ: they are scanned as one."""
     wanted = "full_attention" if window is None else "sliding_attention"
     types = fields.get("layer_types", list | None) or []
-    if set(types) - {wanted}:
+    others = [kind for kind in types if kind != wanted]
+    if others:
         raise InputError(
-            f"{fields.where}: layer_types has {sorted(set(types))}, this port has {wanted}"
+            f"{fields.where}: layer_types has {others[0]!r}, this port has {wanted!r}"
         )
 
 
@@ -208,19 +223,23 @@ def _rope(fields: Fields) -> tuple[float, float]:
     scaling = fields.get("rope_scaling", dict | None)
     parameters = fields.get("rope_parameters", dict | None)
     rope = parameters or scaling or {}
-    kinds = {rope.get("rope_type", "default"), rope.get("type", "default")} - {"default"}
+    named = [rope[name] for name in ("rope_type", "type") if name in rope]
+    kinds = [kind for kind in named if kind != "default"]
     known = {"rope_type", "type", "factor", "rope_theta"}
-    if kinds - {"linear"} or set(rope) - known or (parameters and scaling):
+    strange = [kind for kind in kinds if kind != "linear"]
+    if strange or set(rope) - known or (parameters and scaling):
         raise InputError(
             f"{fields.where}: rotary positions {rope}, this port has the default and"
             " {'rope_type': 'linear', 'factor': number}"
         )
     try:
-        theta = float(rope.get("rope_theta", theta))
-        factor = float(rope["factor"]) if kinds else 1.0
+        numbers = (rope.get("rope_theta", theta), rope["factor"] if kinds else 1.0)
+        if not all(type(number) in (int, float) for number in numbers):
+            raise TypeError(f"{numbers}, expected numbers")
+        theta, factor = map(float, numbers)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{fields.where}: rotary positions {rope}: {error!r}") from error
-    if not theta > 0 or not factor > 0:
+    if not (0 < theta < math.inf and 0 < factor < math.inf):
         raise InputError(f"{fields.where}: {theta=} {factor=}, expected numbers above 0")
     return theta, factor
 
@@ -230,16 +249,16 @@ def read_vision(fields: Fields, kind: str) -> VisionConfig:
     fields.expect("num_channels", (3,), 3)
     if kind == "siglip_vision_model":
         fields.expect("vision_use_head", (True, False, None))
-    layers = fields.get("num_hidden_layers", int)
+    layers = fields.size("num_hidden_layers", most=_LAYERS)
     vision = VisionConfig(
-        image=fields.size("image_size"),
-        patch=fields.size("patch_size"),
+        image=fields.size("image_size", most=_PIXELS),
+        patch=fields.size("patch_size", most=_PIXELS),
         width=fields.size("hidden_size"),
         layers=layers,
         layers_total=layers,
         heads=fields.size("num_attention_heads"),
         mlp_width=fields.size("intermediate_size"),
-        norm_eps=fields.get("layer_norm_eps", float),
+        norm_eps=fields.positive("layer_norm_eps"),
         activation=fields.expect("hidden_act", ACTIVATIONS),
         clip=kind == "clip_vision_model",
     )

@@ -21,11 +21,12 @@ def find_checkpoint(model: str) -> Path:
     Raises:
         InputError: neither a directory nor an id, or the hub does not give it.
     """
-    path = Path(model or "no model").expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(model))
+    if model and path.is_dir():
         return path
-    if path.exists() or not _ID.fullmatch(model):
-        what = "is no directory" if path.exists() else "does not exist"
+    exists = bool(model) and path.exists()
+    if exists or not _ID.fullmatch(model):
+        what = "is no directory" if exists else "does not exist"
         raise InputError(
             f"model={model} {what}, expected a checkpoint's directory or a hub id such as"
             " owner/name"

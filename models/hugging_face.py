@@ -153,10 +153,10 @@ def _part(
 def _token(fields: Fields, tokenizer: Tokenizer, number: int) -> str:
     """Return the text of the placeholder."""
     found = tokenizer.token(number)
-    if found is None:
+    if found is None or not tokenizer.is_added(number):
         raise InputError(
-            f"{fields.where}: video_token_index={number}, expected the id of a token;"
-            f" the tokenizer has {len(tokenizer)}"
+            f"{fields.where}: video_token_index={number}, expected the id of an added token"
+            f" of the tokenizer, which has {len(tokenizer)} ids"
         )
     return found
 
@@ -175,11 +175,6 @@ def make_port(
     """
     parts.fields.finish()
     processor = find_processor(parts.directory)
-    if processor.crop != parts.vision.image:
-        raise InputError(
-            f"{parts.directory}: the processor makes {processor.crop} pixels, but the"
-            f" tower takes {parts.vision.image}"
-        )
     keep = min(len(parts.tokenizer), parts.decoder.vocab)
     config = VideoLLMConfig(
         parts.vision, parts.decoder, connector, keep, processor.mean, processor.std
@@ -216,7 +211,7 @@ def _own_template(parts: Parts) -> Template | None:
     return found and replace(found, end=found.end or "</s>")
 
 
-def features(parts: Parts) -> None:
+def check_selection(parts: Parts) -> None:
     """Refuse a selection that would leave a grid with a corner missing or one too many."""
     if parts.drops_first != parts.vision.clip:
         select = "default" if parts.drops_first else "full"

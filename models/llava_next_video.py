@@ -29,7 +29,7 @@ def open_checkpoint(directory: Path) -> Port:
     """
     towers = ("clip_vision_model", "siglip_vision_model")
     parts = hf.read_parts(directory, towers, -2, "default", 32000)
-    hf.features(parts)
+    hf.check_selection(parts)
     mode = parts.fields.expect("spatial_pool_mode", ("average",), "average")
     stride = parts.fields.size("spatial_pool_stride", 2)
     template = hf.VICUNA

@@ -36,6 +36,6 @@ def open_checkpoint(directory: Path) -> Port:
     """
     towers = ("siglip_vision_model", "clip_vision_model")
     parts = hf.read_parts(directory, towers, -1, "full", 151647)
-    hf.features(parts)
+    hf.check_selection(parts)
     connector = Connector("bilinear", 2, newline="end")
     return hf.make_port(parts, NAME, connector, _TEMPLATE, "vision_tower")

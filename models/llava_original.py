@@ -5,6 +5,7 @@ LLaVA-OneVision) and by Video-XL, whose model_type may also say "qwen2". The con
 its vision tower; a folder of the checkpoint may stand in its place.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,10 @@ def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor
     fields.expect("mm_projector_type", ("mlp2x_gelu",))
     fields.expect("mm_vision_select_feature", ("patch",), "patch")
     layer = fields.get("mm_vision_select_layer", int, -2)
-    folder = (directory / name).resolve()
+    folder = tower_folder(directory, name)
     if name in KNOWN_TOWERS:
         vision, processor = KNOWN_TOWERS[name]
-    elif folder.is_relative_to(directory.resolve()) and folder.is_dir():
+    elif folder:
         vision = _read_folder(folder / "config.json")
         processor = read_processor(folder / "preprocessor_config.json")
     else:
@@ -95,8 +96,6 @@ def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor
             f"{fields.where}: mm_vision_tower={name!r}, expected one of"
             f" {list(KNOWN_TOWERS)} or a folder inside the checkpoint"
         )
-    if processor.crop != vision.image:
-        raise InputError(f"{directory}: crop {processor.crop}, but tower {vision.image}")
     if not vision.clip:
         # This class deletes SigLIP's last layer and takes what leaves the one before it.
         kept = vision.layers_total - 1
@@ -105,10 +104,19 @@ def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor
     return stop_early(vision, layer, f"{fields.where}: mm_vision_select_layer"), processor
 
 
+def tower_folder(directory: Path, name: str) -> Path | None:
+    """Return the folder of the checkpoint that a tower's name means, if it is one."""
+    if name in KNOWN_TOWERS or "\0" in name:
+        return None
+    root = Path(os.path.normpath(directory))
+    path = Path(os.path.normpath(directory / name))
+    return path if root in path.parents and path.is_dir() else None
+
+
 def _read_folder(path: Path) -> VisionConfig:
     values = read_config(path)
     kind = values.get("model_type")
-    if kind not in TOWERS:
+    if not isinstance(kind, str) or kind not in TOWERS:
         raise InputError(f"{path}: model_type={kind!r}, expected one of {list(TOWERS)}")
     return read_vision(Fields(values, str(path), defaults=TOWERS[kind]), kind)
 
@@ -123,6 +131,7 @@ def make_port(
 ) -> Port:
     """Put a port together; refuses the fields that nobody read."""
     limit = fields.get("tokenizer_model_max_length", int | None)
+    tower = tower_folder(directory, fields.values["mm_vision_tower"])
     fields.finish()
     tokenizer = Tokenizer(directory)
     keep = min(len(tokenizer), parts[1].vocab)
@@ -137,6 +146,7 @@ def make_port(
         template,
         tokenizer,
         limit=limit,
+        tower=tower,
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,13 @@ from vidsme_jax.models.text import Slot, Template, Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
 from vidsme_jax.rules import Names, Rule
 from vidsme_jax.scoring import Prompt
+
+# The files beside the weights that decide a model's numbers.
+_READ = (
+    "added_tokens.json chat_template.jinja chat_template.json config.json merges.txt"
+    " preprocessor_config.json processor_config.json special_tokens_map.json tokenizer.json"
+    " tokenizer.model tokenizer_config.json video_preprocessor_config.json vocab.json"
+).split()
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Port:
         tokenizer: the checkpoint's.
         video_token: placeholder of the video in text, None where text has none.
         limit: positions at which the model's own code cuts its input, None if it does not.
+        tower: folder of the vision tower's config, where the checkpoint has one.
     """
 
     directory: Path
@@ -55,6 +63,21 @@ class Port:
     tokenizer: Tokenizer
     video_token: str | None = None
     limit: int | None = None
+    tower: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit each other."""
+        vision, connector = self.config.vision, self.config.connector
+        if self.processor.crop != vision.image:
+            raise InputError(
+                f"model={self.directory}: the processor makes {self.processor.crop} pixels,"
+                f" but the tower takes {vision.image}"
+            )
+        if connector.side(vision.grid) < 1:
+            raise InputError(
+                f"model={self.directory}: pooling by {connector.stride} leaves nothing of a"
+                f" frame of {vision.grid} x {vision.grid} patches"
+            )
 
     @property
     def forward(self) -> Callable[..., Any]:
@@ -88,13 +111,15 @@ class Port:
                 that the model has no embedding for.
         """
         template = template or self.template
+        if system is not None and template.told:
+            template = replace(template, pieces=template.told)
         if system is not None and Slot.SYSTEM not in template.pieces:
             raise InputError(
                 f"system={system[:40]!r}: the prompt of this model has no system message"
             )
         words = {
             Slot.SYSTEM: template.system if system is None else system,
-            Slot.QUESTION: question,
+            Slot.QUESTION: question.strip() if template.strips else question,
             Slot.TIMES: _say_times(times),
         }
         prompt = self.tokenizer.prompt(template, words, answer, self.video_token)
@@ -129,11 +154,16 @@ class Port:
         )
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits over the bytes of configs, tokenizer and weights."""
-        names = ("*.json", "*.txt", "*.model", "*.jinja")
-        files = {p for name in names for p in self.directory.rglob(name)}
+        """Return 16 hex digits over the bytes of configs, tokenizer and weights.
+
+        Other files may come and go beside them.
+        """
+        folders = [self.directory, *([self.tower] if self.tower else [])]
+        files = {folder / name for folder in folders for name in _READ}
         out = hashlib.sha256()
-        for path in sorted(files | set(weight_files(self.directory))):
+        for path in sorted(
+            {p for p in files if p.is_file()} | set(weight_files(self.directory))
+        ):
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             out.update(f"{path.relative_to(self.directory)} {content}\n".encode())

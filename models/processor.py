@@ -60,14 +60,15 @@ def find_processor(directory: Path) -> Processor:
         InputError: there is none, or it asks for other steps.
     """
     joint = directory / "processor_config.json"
-    if joint.is_file():
-        parts = read_config(joint)
-        for name in ("video_processor", "image_processor"):
-            if isinstance(parts.get(name), dict):
-                return parse_processor(parts[name], f"{joint}: {name}")
-    for name in ("video_preprocessor_config.json", "preprocessor_config.json"):
-        if (directory / name).is_file():
-            return read_processor(directory / name)
+    parts = read_config(joint) if joint.is_file() else {}
+    for kind, file in (
+        ("video_processor", "video_preprocessor_config.json"),
+        ("image_processor", "preprocessor_config.json"),
+    ):
+        if isinstance(parts.get(kind), dict):
+            return parse_processor(parts[kind], f"{joint}: {kind}")
+        if (directory / file).is_file():
+            return read_processor(directory / file)
     raise InputError(
         f"model={directory} has no preprocessor_config.json, expected the size, mean and"
         " standard deviation of its frames"
@@ -85,29 +86,30 @@ def parse_processor(config: dict[str, Any], where: str) -> Processor:
     Raises:
         InputError: it asks for steps that are neither's.
     """
-    off = [n for n in ("do_resize", "do_rescale", "do_normalize") if config.get(n) is False]
-    if off or config.get("resample", _BICUBIC) != _BICUBIC or not _rescales(config):
+    steps = ("do_resize", "do_rescale", "do_normalize")
+    off = [n for n in steps if config.get(n) is not None and not config[n]]
+    if off or config.get("resample", _BICUBIC) != _BICUBIC:
         raise InputError(
-            f"{where} switches off {off or 'bicubic resampling or 1/255'}: neither CLIP's"
-            " nor SigLIP's steps"
+            f"{where} switches off {off or 'bicubic resampling'}: neither CLIP's nor"
+            " SigLIP's steps"
         )
     try:
+        if abs(float(config.get("rescale_factor", 1 / 255)) * 255 - 1) > 1e-6:
+            raise ValueError(f"rescale_factor={config['rescale_factor']}, expected 1/255")
         resize, crop = _sizes(config)
         mean, std = (
             tuple(float(value) for value in config.get(name, default))
             for name, default in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
         )
-        if len(mean) != 3 or len(std) != 3:
-            raise ValueError("mean and std of three channels")
-    except (KeyError, TypeError, ValueError) as error:
+        if len(mean) != 3 or len(std) != 3 or not min(std) > 0 or crop < 1:
+            raise ValueError("expected mean and std of three channels, std above 0")
+        if resize is not None and resize < 1:
+            raise ValueError(f"size {resize}, expected a number above 0")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{where} is not the config of a CLIP or SigLIP processor: {error!r}"
         ) from error
     return Processor(resize, crop, mean, std)  # type: ignore[arg-type]
-
-
-def _rescales(config: dict[str, Any]) -> bool:
-    return abs(config.get("rescale_factor", 1 / 255) - 1 / 255) < 1e-9
 
 
 def _sizes(config: dict[str, Any]) -> tuple[int | None, int]:
@@ -121,4 +123,7 @@ def _sizes(config: dict[str, Any]) -> tuple[int | None, int]:
     if config.get("do_center_crop") is False:
         raise ValueError("no centre crop, expected a square")
     crop = config.get("crop_size", 224)
-    return edge, int(crop["height"] if isinstance(crop, dict) else crop)
+    sides = {crop["height"], crop["width"]} if isinstance(crop, dict) else {crop}
+    if len(sides) > 1:
+        raise ValueError(f"crop_size {crop}, expected a square")
+    return edge, int(sides.pop())

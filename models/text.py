@@ -5,7 +5,6 @@ only: a manifest that holds `<|im_end|>` asks about these characters, and cannot
 user's turn. Without such a manifest the ids are those of the whole prompt encoded at once.
 """
 
-import json
 import os
 import re
 import warnings
@@ -15,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.models.config import read_config
 from vidsme_jax.progress import say
 from vidsme_jax.scoring import Prompt
 
@@ -37,12 +37,16 @@ class Template:
     Attributes:
         pieces: text of the template, and slots; the video stands in it once.
         system: the default system message.
+        told: the pieces with a system message, for a template that has none by itself.
+        strips: whether the template cuts the white space around a question.
         lead: text between the prompt and an answer, such as a space.
         end: the token that ends an answer.
     """
 
     pieces: tuple[str | Slot, ...]
     system: str = ""
+    told: tuple[str | Slot, ...] | None = None
+    strips: bool = False
     lead: str = ""
     end: str = "<|im_end|>"
 
@@ -75,7 +79,9 @@ class Tokenizer:
             # Warnings are about the config, which it reads beside the tokenizer.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                loaded = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+                loaded = AutoTokenizer.from_pretrained(
+                    directory, local_files_only=True, trust_remote_code=False
+                )
             self._loaded, self._fast = loaded, loaded.backend_tokenizer
         except Exception as error:  # its errors have no common type
             reason = " ".join(str(error).split())[:150] or type(error).__name__
@@ -87,7 +93,12 @@ class Tokenizer:
         self._fast.no_padding()
 
     def __len__(self) -> int:
-        return self._fast.get_vocab_size(with_added_tokens=True)
+        """The number of ids, one more than the largest; some may have no token."""
+        return self._length
+
+    @cached_property
+    def _length(self) -> int:
+        return max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
 
     @cached_property
     def _specials(self) -> list[str]:
@@ -100,7 +111,11 @@ class Tokenizer:
 
     def token(self, number: int) -> str | None:
         """Return the text of a token, None where the id has none."""
-        return self._fast.id_to_token(number) if number >= 0 else None
+        return self._fast.id_to_token(number) if 0 <= number < len(self) else None
+
+    def is_added(self, number: int) -> bool:
+        """Tell whether a token is found in text as a whole, as placeholders are."""
+        return number in self._fast.get_added_tokens_decoder()
 
     def special(self, text: str) -> int:
         """Return the id of a token by its exact text."""
@@ -150,7 +165,7 @@ class Tokenizer:
         special = re.compile("|".join(map(re.escape, _longest_first(words))) or "(?!)")
         if any(special.search(t.text) for t in texts if t and not t.trusted):
             # Special tokens in the words of others stay words: encode between our own.
-            front = self._front("".join(t.text for t in sides[0]))
+            front = self._front("".join(t.text for t in sides[0][:1] if t.trusted))
             return [
                 front + self._between(sides[0], special),
                 self._between(sides[1], special),
@@ -199,41 +214,37 @@ class Tokenizer:
         source = self._chat_source()
         if source is None:
             return None
-        system, question = _marked("system"), _marked("question")
-        user = {
-            "role": "user",
-            "content": [{"type": "video"}, {"type": "text", "text": question}],
-        }
-        told = [{"role": "system", "content": [{"type": "text", "text": system}]}, user]
-        plain = self._render(source, [user])
-        if plain is None or plain.count(video) != 1 or plain.count(question) != 1:
+        system, question = _marked("System"), _marked("Question")
+        slots = {system: Slot.SYSTEM, question: Slot.QUESTION, video: Slot.VIDEO}
+        plain = self._render(source, [_asks(question)]) or ""
+        if any(plain.count(word) != 1 for word in (video, question)):
             say(
                 f"model={self.directory}: its chat template does not show a video and a"
                 " question once each; the prompt of its family is used"
             )
             return None
-        with_system = self._render(source, told)
-        both = with_system or ""
-        usable = all(both.count(word) == 1 for word in (system, question, video))
+        said = {"role": "system", "content": [{"type": "text", "text": system}]}
+        both = self._render(source, [said, _asks(question)]) or ""
+        usable = all(both.count(word) == 1 for word in slots)
         default = _default_system(plain, both, system) if usable else None
-        text = plain if default is None else both
-        slots = {system: Slot.SYSTEM, question: Slot.QUESTION, video: Slot.VIDEO}
+        padded = self._render(source, [_asks(f" {question}\n")]) or ""
         return Template(
-            _cut(text, slots),
+            _cut(plain if default is None else both, slots),
             system=default or "",
-            lead=self._lead(source, user, plain),
+            told=_cut(both, slots) if usable and default is None else None,
+            strips=f" {question}\n" not in padded,
+            lead=self._lead(source, _asks(question), plain),
             end=self._loaded.eos_token or "",
         )
 
     def _chat_source(self) -> str | None:
         """Return the processor's template, or the tokenizer's."""
-        path = self.directory / "chat_template.json"
-        if path.is_file() and not path.with_suffix(".jinja").is_file():
-            try:
-                return str(json.loads(path.read_text())["chat_template"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path} holds no chat template: {error!r}") from error
-        found = self._loaded.chat_template
+        for name in ("processor_config.json", "chat_template.json"):
+            path = self.directory / name
+            content = read_config(path) if path.is_file() else {}
+            if isinstance(content.get("chat_template"), str):
+                return content["chat_template"]
+        found = self._loaded.chat_template  # of chat_template.jinja, or its own
         return found.get("default") if isinstance(found, dict) else found
 
     def _render(self, source: str, messages: list, prompt: bool = True) -> str | None:
@@ -250,12 +261,18 @@ class Tokenizer:
 
     def _lead(self, source: str, user: dict, plain: str) -> str:
         """Return what the template puts between its prompt and an answer."""
-        answer = _marked("answer")
+        answer = _marked("Answer")
         said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
         whole = self._render(source, [user, said], prompt=False) or ""
         if not whole.startswith(plain) or answer not in whole:
             return ""
         return whole[len(plain) : whole.index(answer)]
+
+
+def _asks(question: str) -> dict:
+    """Return the message that shows the video and asks."""
+    content = [{"type": "video"}, {"type": "text", "text": question}]
+    return {"role": "user", "content": content}
 
 
 def _longest_first(words: list[str]) -> list[str]:
@@ -265,7 +282,7 @@ def _longest_first(words: list[str]) -> list[str]:
 
 def _marked(name: str) -> str:
     """Return a word that no template contains and no filter changes."""
-    return f"\ue000{name.upper()}\ue001"
+    return f"\ue000{name}\ue001"
 
 
 def _default_system(plain: str, told: str, mark: str) -> str | None:

@@ -83,6 +83,11 @@ def test_shards_by_index(port, tmp_path):
     got, want = flatten(load(port, tmp_path)), flatten(load(port, port.directory))
     for path in want:
         np.testing.assert_array_equal(got[path], want[path], err_msg=path)
+    single = {k: v + 1 for k, v in tensors.items()}
+    save_file(single, tmp_path / "model.safetensors")  # transformers takes it first
+    norm = flatten(load(port, tmp_path))["decoder.norm.scale"]
+    np.testing.assert_array_equal(norm, want["decoder.norm.scale"] + 1)
+    (tmp_path / "model.safetensors").unlink()
     (tmp_path / "b.safetensors").unlink()
     with pytest.raises(InputError, match=r"names \['b.safetensors'\], expected files"):
         load(port, tmp_path)

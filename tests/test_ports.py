@@ -54,7 +54,7 @@ def test_rotary_positions_of_either_release(tmp_path, change, theta, factor):
         ("longva", "change", {"use_sliding_window": True}, "use_sliding_window=True"),
         ("longva", "change", {"add_faster_video": True}, "add_faster_video=True"),
         ("longva", "change", {"num_key_value_heads": 3}, "4 heads of 8 over 3 key-value"),
-        ("longva", "change", {"hidden_size": 0}, "hidden_size=0, expected a number above"),
+        ("longva", "change", {"hidden_size": 0}, "hidden_size=0, expected 1 to"),
         ("longva", "change", {"mm_patch_merge_type": "unpad"}, "merge_type='unpad'"),
         ("longva", "change", {"mm_patch_merge_type": "spatial_x"}, "type='spatial_x'"),
         ("longva", "change", {"mm_projector_type": "linear"}, "mm_projector_type='linear'"),
@@ -65,7 +65,12 @@ def test_rotary_positions_of_either_release(tmp_path, change, theta, factor):
         ("onevision-siglip", "vision", {"magic": 1}, "vision_config has fields .*: magic"),
         ("onevision-siglip", "text", {"model_type": "gemma"}, "'gemma', this port has ll"),
         ("onevision-siglip", "vision", {"model_type": "vit"}, "'vit', this port has sigl"),
-        ("onevision-siglip", "change", {"video_token_index": 9999}, "id of a token; the"),
+        (
+            "onevision-siglip",
+            "change",
+            {"video_token_index": 9999},
+            "the id of an added token",
+        ),
         ("onevision-siglip", "change", {"vision_feature_layer": [1, 2]}, "of type int"),
         ("onevision-siglip", "change", {"vision_feature_layer": 9}, "layer=9 of 3 layers"),
         (
@@ -87,6 +92,34 @@ def test_rotary_positions_of_either_release(tmp_path, change, theta, factor):
         ("next-llama-gqa", "text", {"layer_types": ["sliding_attention"]}, "layer_types"),
         ("next-llama-gqa", "change", {"spatial_pool_mode": "conv"}, "pool_mode='conv'"),
         ("video-llava", "vision", {"hidden_act": "silu"}, "hidden_act='silu'"),
+        ("onevision-siglip", "change", {"video_token_index": 10}, "id of an added token"),
+        ("onevision-siglip", "change", {"video_token_index": -1}, "id of an added token"),
+        ("onevision-siglip", "change", {"video_token_index": 10**12}, "added token"),
+        ("longva", "change", {"architectures": 5}, "architectures=5 is no list"),
+        ("longva", "change", {"mm_vision_tower": "\0"}, "or a folder inside the checkp"),
+        ("longva", "change", {"mm_spatial_pool_stride": 9}, "leaves nothing of a frame"),
+        ("next-llama-gqa", "change", {"spatial_pool_stride": 9}, "leaves nothing of a fr"),
+        ("next-llama-gqa", "text", {"head_dim": -2}, "head_dim=-2, expected 1 to"),
+        ("next-llama-gqa", "text", {"num_key_value_heads": 0}, "heads=0, expected 1 to"),
+        ("next-llama-gqa", "text", {"hidden_size": 10**19}, "expected 1 to 1000000"),
+        ("next-llama-gqa", "text", {"num_hidden_layers": 10**9}, "expected 1 to 1000"),
+        ("next-llama-gqa", "text", {"rms_norm_eps": -1.0}, "rms_norm_eps=-1.0, expected"),
+        ("next-llama-gqa", "text", {"rope_theta": float("inf")}, "theta=inf"),
+        (
+            "next-llama-gqa",
+            "text",
+            {"rope_scaling": {"rope_type": ["linear"]}},
+            "rotary positions",
+        ),
+        (
+            "next-llama-gqa",
+            "text",
+            {"rope_scaling": {"type": "linear", "factor": True}},
+            "expected numbers",
+        ),
+        ("next-llama-gqa", "text", {"layer_types": [{}]}, "layer_types has {}"),
+        ("next-llama-gqa", "vision", {"image_size": 10**6}, "expected 1 to 10000"),
+        ("next-mistral-window", "text", {"sliding_window": 0}, "window=0, expected 1 to"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(tmp_path, name, where, change, message):
@@ -181,3 +214,53 @@ def test_tokens_that_the_model_has_no_embedding_for(tmp_path):
         InputError, match="of id [0-9]+, but the model has embeddings for 100"
     ):
         port.prompt("What?", "this")
+
+
+def add_file(folder, name, change):
+    """Change a JSON file of a checkpoint."""
+    path = folder / name
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_ids_may_have_gaps(tmp_path):
+    """The softmax reaches up to the largest id, not to the number of tokens."""
+    folder = write("longva", tmp_path)
+
+    def move(content):
+        vocab = content["model"]["vocab"]
+        vocab[max(vocab, key=vocab.get)] = 270
+
+    add_file(folder, "tokenizer.json", move)
+    port = open_port(folder)
+    assert port.config.vocab_keep == 271 > port.tokenizer._fast.get_vocab_size()
+
+
+def test_code_of_a_checkpoint_is_never_run(tmp_path):
+    folder = write("longva", tmp_path)
+    mark = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass EvilTok: pass\n")
+    name = {
+        "tokenizer_class": "EvilTok",
+        "auto_map": {"AutoTokenizer": [None, "evil.EvilTok"]},
+    }
+    add_file(folder, "tokenizer_config.json", lambda content: content.update(name))
+    try:
+        open_port(folder)
+    except InputError as error:
+        assert "\n" not in str(error)
+    assert not mark.exists()
+
+
+def test_a_fingerprint_is_of_the_model_and_not_of_what_lies_beside_it(tmp_path):
+    """A run inside the model's directory can go on."""
+    port = open_port(write("longva", tmp_path))
+    before = port.fingerprint()
+    run = port.directory / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    (port.directory / "notes.json").write_text("{}")
+    assert port.fingerprint() == before
+    add_file(port.directory / "tower", "config.json", lambda c: c.update(dtype="float32"))
+    assert port.fingerprint() != before

@@ -110,7 +110,12 @@ def test_processors_of_hub_files(tmp_path, files, want):
     [
         ({"do_resize": False}, "switches off"),
         ({"resample": 2}, "switches off"),
-        ({"rescale_factor": 1.0}, "switches off"),
+        ({"rescale_factor": 1.0}, "rescale_factor=1.0, expected 1/255"),
+        ({"rescale_factor": None}, "not the config of a CLIP or SigLIP"),
+        ({"do_normalize": 0}, "switches off"),
+        ({"crop_size": {"height": 28, "width": 56}}, "expected a square"),
+        ({"image_std": [0, 0, 0]}, "std above 0"),
+        ({"size": {"shortest_edge": 0}}, "size 0, expected a number above 0"),
         ({"do_center_crop": False}, "no centre crop"),
         ({"size": {"height": 3, "width": 4}}, "expected a square"),
         ({"size": {"longest_edge": 3}}, "shortest_edge"),

@@ -16,6 +16,7 @@ from twins import TWINS
 from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.commands.train import TrainRequest, train
 from vidsme_jax.data.synthetic import write_clips
+from vidsme_jax.errors import InputError
 from vidsme_jax.loading import flatten
 from vidsme_jax.models import open_port
 from vidsme_jax.models.port import Times
@@ -150,3 +151,19 @@ def test_a_port_of_transformers_layout_can_be_trained(clips, tmp_path):
     still = "image_tower.vision_model.embeddings.class_embedding"
     np.testing.assert_array_equal(old[still], new[still])
     assert flatten(open_port(out).load(np.float32, here))
+
+
+def test_training_from_a_shared_read_only_checkpoint(clips, tmp_path):
+    folder, rows = clips
+    model = write("longva", tmp_path)
+    for path in (model, *model.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    members = tmp_path / "members.json"
+    members.write_text(json.dumps([row | {"label": 1} for row in rows]))
+    recipe, out = TrainSettings(steps=1, batch=1), tmp_path / "new"
+    train(TrainRequest(model, (members,), out, recipe, frames=2, root=folder))
+    assert (out / "tower").stat().st_mode & 0o200 and open_port(out).name == "longva"
+    inside = TrainRequest(out, (members,), out / "again", recipe, frames=2, root=folder)
+    with pytest.raises(InputError, match="lies in model="):
+        train(inside)
+    assert not (out / "again").exists()

@@ -36,8 +36,7 @@ def open_real(path, folder, monkeypatch):
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[side]))
     write_tokenizer(folder)
     # The real tokenizers know the ids that the configs name.
-    name = "vidsme_jax.models.text.Tokenizer.token"
-    monkeypatch.setattr(name, lambda self, number: "<video>")
+    monkeypatch.setattr("vidsme_jax.models.hugging_face._token", lambda *_: "<video>")
     return open_port(folder)
 
 

@@ -272,7 +272,7 @@ def test_a_template_without_video_is_none(folders, tmp_path):
     assert ours.chat_template("<video>") is None
     assert OurTokenizer(folders["chatml"]).chat_template("<video>") is None
     (tmp_path / "t" / "chat_template.json").write_text("[]")
-    with pytest.raises(InputError, match="holds no chat template"):
+    with pytest.raises(InputError, match="holds no JSON object"):
         OurTokenizer(tmp_path / "t").chat_template("<video>")
 
 
@@ -319,3 +319,65 @@ def test_named_chat_templates(folders, tmp_path):
     name = "tokenizer_config.json"
     ours = with_template(folders["chatml"], tmp_path / "t", named, name)
     assert Slot.VIDEO in ours.chat_template("<video>").pieces
+
+
+def test_a_system_message_where_the_template_has_none_by_itself(folders, tmp_path):
+    """A turn that stands there only when someone asks for it."""
+    name = "chat_template.json"
+    ours = with_template(folders["chatml"], tmp_path / "t", ONEVISION, name)
+    found = ours.chat_template("<video>")
+    assert Slot.SYSTEM not in found.pieces and Slot.SYSTEM in found.told
+    theirs = AutoTokenizer.from_pretrained(folders["chatml"])
+    content = [{"type": "video"}, {"type": "text", "text": "Who?"}]
+    text = theirs.apply_chat_template(
+        [
+            {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
+            {"role": "user", "content": content},
+        ],
+        chat_template=ONEVISION,
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
+    got = ask(ours, Template(found.told, "Be brief."), "Who?")
+    assert [*got.before, video, *got.after] == ids
+
+
+@pytest.mark.parametrize("where", ["processor_config.json", "additional"])
+def test_other_places_of_a_chat_template(folders, tmp_path, where):
+    if where == "additional":
+        name = "chat_template.jinja"
+        with_template(folders["chatml"], tmp_path / "t", ONEVISION, name)
+        more = tmp_path / "t" / "additional_chat_templates"
+        more.mkdir()
+        (more / "rag.jinja").write_text("x")
+        ours = OurTokenizer(tmp_path / "t")
+    else:
+        ours = with_template(folders["chatml"], tmp_path / "t", ONEVISION, where)
+    assert Slot.VIDEO in ours.chat_template("<video>").pieces
+
+
+def test_templates_that_change_a_question(folders, tmp_path):
+    """One that strips it is followed; one that rewrites it is said to be unusable."""
+    name = "chat_template.jinja"
+    strip = ONEVISION.replace("part['text']", "part['text'] | trim")
+    ours = with_template(folders["chatml"], tmp_path / "a", strip, name)
+    assert ours.chat_template("<video>").strips
+    upper = ONEVISION.replace("part['text']", "part['text'] | upper")
+    ours = with_template(folders["chatml"], tmp_path / "b", upper, name)
+    assert ours.chat_template("<video>") is None
+
+
+def test_a_template_that_is_not_used_is_said(folders, tmp_path, capsys):
+    name = "chat_template.jinja"
+    ours = with_template(folders["chatml"], tmp_path / "t", "{% if %}", name)
+    assert ours.chat_template("<video>") is None
+    assert "its chat template does not show a video" in capsys.readouterr().err
+
+
+def test_the_first_token_survives_a_system_message_that_looks_like_it(folders):
+    template = Template((Slot.SYSTEM, Slot.VIDEO, Slot.QUESTION), "<s>x")
+    theirs = AutoTokenizer.from_pretrained(folders["llama"])
+    got = ask(OurTokenizer(folders["llama"]), template, "Who?")
+    assert got.before[0] == theirs.bos_token_id
+    assert list(got.before).count(theirs.bos_token_id) == 1

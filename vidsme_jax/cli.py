@@ -45,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"vidsme {given.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):  # one is enough
+            signal.signal(number, signal.SIG_IGN)
         print(f"vidsme {given.command}: interrupted, run it again", file=sys.stderr)
         return INTERRUPTED
 

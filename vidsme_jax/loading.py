@@ -165,21 +165,21 @@ def _facts(path: Path) -> _Facts:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint.
+    """Return the safetensors files of a checkpoint; a single one comes before an index.
 
     Raises:
         InputError: there are none, or the index names files outside the directory or
             that do not exist.
     """
     index = directory / _INDEX
+    if (directory / _SINGLE).is_file():
+        return [directory / _SINGLE]
     if index.is_file():
         names = sorted(set(_weight_map(index).values()))
         absent = [n for n in names if Path(n).name != n or not (directory / n).is_file()]
         if absent:
             raise InputError(f"{index} names {absent[:3]}, expected files beside it")
         return [directory / name for name in names]
-    if (directory / _SINGLE).is_file():
-        return [directory / _SINGLE]
     pickles = sorted(p.name for p in directory.glob("*.bin")) if directory.is_dir() else []
     hint = f"; {pickles[0]} is a pickle, which can run code: convert it" if pickles else ""
     raise InputError(f"model={directory} has no {_SINGLE} and no index of shards{hint}")

@@ -64,12 +64,20 @@ class Rule:
             return value
         if self.transform is Transform.LINEAR:
             return value.T
-        side = round((value.shape[0] / 3) ** 0.5)
+        side = _patch_side(value.shape[0])
         return value.T.reshape(-1, 3, side, side)
 
     def theirs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the checkpoint's shape of a parameter (of one layer) of this shape."""
-        return self.restore(np.empty(shape, np.bool_)).shape
+        if self.transform is Transform.CONV:
+            side = _patch_side(shape[0])
+            return (shape[1], 3, side, side)
+        return shape[::-1] if self.transform is Transform.LINEAR else shape
+
+
+def _patch_side(values: int) -> int:
+    """Return the side of a square patch of three channels."""
+    return round((values / 3) ** 0.5)
 
 
 @dataclass(frozen=True)

@@ -118,9 +118,6 @@ def make_job(settings: ScoreSettings) -> Job:
     rows = read_manifests(list(settings.data), settings.root, labels)
     port = open_port(find_checkpoint(str(settings.model)))
     port.check_weights()
-    placement = choose_placement(port, settings.parallel, settings.dtype)
-    size = settings.batch * placement.replicas
-    batches = [range(n, min(n + size, len(rows))) for n in range(0, len(rows), size)]
     prompts = make_prompts(
         port,
         rows,
@@ -129,6 +126,9 @@ def make_job(settings: ScoreSettings) -> Job:
         settings.published_prompt,
         settings.max_text,
     )
+    placement = choose_placement(port, settings.parallel, settings.dtype)
+    size = settings.batch * placement.replicas
+    batches = [range(n, min(n + size, len(rows))) for n in range(0, len(rows), size)]
     return Job(settings, port, rows, prompts, batches, placement)
 
 
@@ -150,6 +150,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "frames": list(s.frames),
         "slices": list(s.slices),
         "prompt": _spell(job.prompts),
+        "vocab_keep": job.port.config.vocab_keep,
         "dtype": job.placement.dtype,
         "parallel": job.placement.parallel,
         "devices": f"{len(devices)} {devices[0].device_kind}",
@@ -168,9 +169,10 @@ def _spell(prompts: Prompts) -> str:
     """Return the prompt with its slots named, the system message filled in."""
     template, system = prompts.template, prompts.system
     message = template.system if system is None else system
+    pieces = template.told if system is not None and template.told else template.pieces
     return "".join(
         message if p is Slot.SYSTEM else f"{{{p.value}}}" if isinstance(p, Slot) else p
-        for p in template.pieces
+        for p in pieces
     )
 
 

@@ -19,6 +19,7 @@ from vidsme_jax.loading import read_others, save_params
 from vidsme_jax.models import open_port
 from vidsme_jax.models.hub import find_checkpoint
 from vidsme_jax.models.port import Port
+from vidsme_jax.models.text import Slot
 from vidsme_jax.models.toy import CODES, code_token
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.progress import progress, say
@@ -26,6 +27,8 @@ from vidsme_jax.records import write_json
 from vidsme_jax.scores import SLICES
 from vidsme_jax.scoring import Prompt
 from vidsme_jax.training import Sample, TrainSettings, fit, visual_codes
+
+_INDEX = ".safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ def train(request: TrainRequest) -> list[float]:
     if mute:
         raise InputError(f"video={mute[0]} has no answer, expected one for every member")
     port = open_port(find_checkpoint(str(request.model)))
+    if request.out.resolve().is_relative_to(port.directory.resolve()):
+        raise InputError(f"out={request.out} lies in model={port.directory}")
     port.check_weights()
     codes = _code_ids(port) if request.objective == "text+video" else None
     pixels, prompts = _read_clips(port, members, request.frames)
@@ -117,9 +122,12 @@ def _read_clips(
         for row, facts in zip(chunk, prepared.facts, strict=True):
             if facts["status"] != "ok":
                 raise InputError(f"video={row.video}: {facts['error']}")
+            if Slot.TIMES in port.template.pieces and not facts["fps"]:
+                raise InputError(f"video={row.video} has no frame rate for the prompt")
             times = clip_times(facts, frames) if facts["fps"] else None
             prompts.append(port.prompt(row.question, row.answer, times=times))
         pixels.append(prepared.pixels[frames])
+    port.check_length(prompts, frames)
     return np.concatenate(pixels), prompts
 
 
@@ -152,12 +160,21 @@ def _samples(
     return gather
 
 
+def _copy_small_files(old: Path, new: Path) -> None:
+    """Copy all but the weights; content only, since the old ones may be read-only."""
+    for path in old.rglob("*"):
+        weights = path.suffix in (".safetensors", ".bin") or path.name.endswith(_INDEX)
+        if path.is_file() and not weights:
+            copy = new / path.relative_to(old)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+
+
 def _write(port: Port, params: Any, request: TrainRequest, losses: list[float]) -> None:
     """Write the checkpoint beside its final place, then rename it."""
     with tempfile.TemporaryDirectory(dir=request.out.parent) as folder:
         new = Path(folder) / "checkpoint"
-        skip = shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json", "*.bin")
-        shutil.copytree(port.directory, new, ignore=skip)
+        _copy_small_files(port.directory, new)
         others, keys = read_others(port.directory, port.rules, port.names, port.abstract)
         save_params(new / "model.safetensors", params, port.rules, others, keys)
         recipe = asdict(request.recipe) | {
