@@ -10,7 +10,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from vidsme_jax.errors import InputError
@@ -101,9 +101,9 @@ class Tokenizer:
         return max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
 
     @cached_property
-    def _specials(self) -> list[str]:
+    def _specials(self) -> tuple[str, ...]:
         added = self._fast.get_added_tokens_decoder().values()
-        return [token.content for token in added if token.special]
+        return tuple(token.content for token in added if token.special)
 
     def has(self, text: str) -> bool:
         """Tell whether a token has exactly this text."""
@@ -161,8 +161,7 @@ class Tokenizer:
         """Return the ids before and after the video, whose place is None."""
         at = texts.index(None)
         sides = [[t for t in part if t] for part in (texts[:at], texts[at + 1 :])]
-        words = [*self._specials, *([video] if video else [])]
-        special = re.compile("|".join(map(re.escape, _longest_first(words))) or "(?!)")
+        special = _finder((*self._specials, video) if video else self._specials)
         if any(special.search(t.text) for t in texts if t and not t.trusted):
             # Special tokens in the words of others stay words: encode between our own.
             front = self._front("".join(t.text for t in sides[0][:1] if t.trusted))
@@ -275,9 +274,11 @@ def _asks(question: str) -> dict:
     return {"role": "user", "content": content}
 
 
-def _longest_first(words: list[str]) -> list[str]:
-    """Order words so that none is found inside a longer one."""
-    return sorted(words, key=len, reverse=True)
+@lru_cache
+def _finder(words: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern of any of the words, none taken for a part of a longer one."""
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
 def _marked(name: str) -> str:
