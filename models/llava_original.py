@@ -30,14 +30,14 @@ from vidsme_jax.rules import Names, Rule
 ARCHITECTURE = "LlavaQwenForCausalLM"
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 
-# The sizes behind the names that configs give.
+# The sizes behind the names that configs give; some give the path of a local copy.
 _CLIP_L_336 = VisionConfig(336, 14, 1024, 24, 24, 16, 4096, 1e-5, "quick_gelu")
 _SO400M_384 = VisionConfig(
     384, 14, 1152, 27, 27, 16, 4304, 1e-6, "gelu_pytorch_tanh", clip=False
 )
 KNOWN_TOWERS = {
-    "openai/clip-vit-large-patch14-336": (_CLIP_L_336, Processor(336, 336)),
-    "google/siglip-so400m-patch14-384": (_SO400M_384, Processor(None, 384, HALF, HALF)),
+    "clip-vit-large-patch14-336": (_CLIP_L_336, Processor(336, 336)),
+    "siglip-so400m-patch14-384": (_SO400M_384, Processor(None, 384, HALF, HALF)),
 }
 _IGNORED = frozenset(
     "add_time_instruction faster_token_stride force_sample freeze_mm_mlp_adapter"
@@ -85,12 +85,12 @@ def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor
     fields.expect("mm_projector_type", ("mlp2x_gelu",))
     fields.expect("mm_vision_select_feature", ("patch",), "patch")
     layer = fields.get("mm_vision_select_layer", int, -2)
-    folder = tower_folder(directory, name)
-    if name in KNOWN_TOWERS:
-        vision, processor = KNOWN_TOWERS[name]
-    elif folder:
+    folder, known = tower_folder(directory, name), KNOWN_TOWERS.get(Path(name).name)
+    if folder:
         vision = _read_folder(folder / "config.json")
         processor = read_processor(folder / "preprocessor_config.json")
+    elif known:
+        vision, processor = known
     else:
         raise InputError(
             f"{fields.where}: mm_vision_tower={name!r}, expected one of"
@@ -106,7 +106,7 @@ def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor
 
 def tower_folder(directory: Path, name: str) -> Path | None:
     """Return the folder of the checkpoint that a tower's name means, if it is one."""
-    if name in KNOWN_TOWERS or "\0" in name:
+    if "\0" in name:
         return None
     root = Path(os.path.normpath(directory))
     path = Path(os.path.normpath(directory / name))

@@ -264,3 +264,17 @@ def test_a_fingerprint_is_of_the_model_and_not_of_what_lies_beside_it(tmp_path):
     assert port.fingerprint() == before
     add_file(port.directory / "tower", "config.json", lambda c: c.update(dtype="float32"))
     assert port.fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "openai/clip-vit-large-patch14-336",
+        "./checkpoints/clip-vit-large-patch14-336",
+        "/data/someone/clip-vit-large-patch14-336/",
+    ],
+)
+def test_a_tower_is_known_by_the_last_part_of_its_name(tmp_path, name):
+    """Whoever trained the checkpoint had the tower somewhere; its weights are here."""
+    vision = open_port(write("longva", tmp_path, {"mm_vision_tower": name})).config.vision
+    assert (vision.image, vision.layers, vision.layers_total) == (336, 23, 24)
