@@ -172,7 +172,10 @@ def _text(record: dict[str, Any], column: str) -> str:
     value = record.get(column)
     if isinstance(value, dict | list):
         raise ValueError(f"{column}={str(value)[:60]!r}, expected text")
-    return "" if _missing(value) else str(value)
+    text = "" if _missing(value) else str(value)
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError(f"{column}={text[:60]!r} is not valid Unicode")
+    return text
 
 
 def _missing(value: Any) -> bool:

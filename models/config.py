@@ -5,7 +5,6 @@ these defaults are here, one table a `model_type`.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ BOOKKEEPING = frozenset(
     " tf_legacy_loss tokenizer_class torch_dtype torchscript transformers_version"
     " unk_token_id use_bfloat16 use_cache use_return_dict".split()
 )
+_FLOAT = 1e30  # float32 ends soon after
 _LAYERS, _PIXELS = 1000, 10000  # more is a mistake, and would take all memory
 DECODERS: dict[str, dict[str, Any]] = {
     "llama": {
@@ -118,7 +118,7 @@ class Fields:
         self.seen.add(name)
         value = self.values.get(name, default)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            value = float(min(value, 10**300))  # JSON's whole numbers have no end
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             expected = getattr(kind, "__name__", str(kind))
             raise InputError(
@@ -136,7 +136,7 @@ class Fields:
     def positive(self, name: str, default: Any = None) -> float:
         """Return a field that is a finite number above 0."""
         value = self.get(name, float, default)
-        if not 0 < value < math.inf:
+        if not 0 < value < _FLOAT:
             raise InputError(f"{self.where}: {name}={value}, expected a number above 0")
         return value
 
@@ -236,10 +236,10 @@ def _rope(fields: Fields) -> tuple[float, float]:
         numbers = (rope.get("rope_theta", theta), rope["factor"] if kinds else 1.0)
         if not all(type(number) in (int, float) for number in numbers):
             raise TypeError(f"{numbers}, expected numbers")
-        theta, factor = map(float, numbers)
+        theta, factor = (float(min(number, 10**300)) for number in numbers)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{fields.where}: rotary positions {rope}: {error!r}") from error
-    if not (0 < theta < math.inf and 0 < factor < math.inf):
+    if not (0 < theta < _FLOAT and 0 < factor < _FLOAT):
         raise InputError(f"{fields.where}: {theta=} {factor=}, expected numbers above 0")
     return theta, factor
 

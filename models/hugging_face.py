@@ -23,7 +23,8 @@ from vidsme_jax.models.connector import Connector, projector_rules
 from vidsme_jax.models.decoder import DecoderConfig, decoder_rules
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.processor import find_processor
-from vidsme_jax.models.text import Slot, Template, Tokenizer
+from vidsme_jax.models.template import Slot, Template
+from vidsme_jax.models.text import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
 from vidsme_jax.models.vision_tower import VisionConfig, unused_vision_keys, vision_rules
 from vidsme_jax.rules import Names, Rule

@@ -9,7 +9,7 @@ from typing import Any
 from vidsme_jax.models import hugging_face as hf
 from vidsme_jax.models.connector import Connector
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.text import Slot, Template
+from vidsme_jax.models.template import Slot, Template
 
 NAME = "llava_onevision"
 CHECKPOINTS = "llava-onevision-qwen2-0.5b, -7b, -72b, -ov and -ov-chat (llava-hf)"

@@ -22,7 +22,8 @@ from vidsme_jax.models.connector import Connector, projector_rules
 from vidsme_jax.models.decoder import DecoderConfig, decoder_rules
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.processor import HALF, Processor, read_processor
-from vidsme_jax.models.text import Template, Tokenizer
+from vidsme_jax.models.template import Template
+from vidsme_jax.models.text import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
 from vidsme_jax.models.vision_tower import VisionConfig, unused_vision_keys, vision_rules
 from vidsme_jax.rules import Names, Rule
@@ -106,11 +107,13 @@ def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor
 
 def tower_folder(directory: Path, name: str) -> Path | None:
     """Return the folder of the checkpoint that a tower's name means, if it is one."""
-    if "\0" in name:
+    inner = os.path.normpath(name)
+    if os.path.isabs(inner) or inner.split(os.sep)[0] in ("", ".", ".."):
         return None
-    root = Path(os.path.normpath(directory))
-    path = Path(os.path.normpath(directory / name))
-    return path if root in path.parents and path.is_dir() else None
+    try:
+        return directory / inner if (directory / inner).is_dir() else None
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        return None
 
 
 def _read_folder(path: Path) -> VisionConfig:

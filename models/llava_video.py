@@ -12,7 +12,7 @@ from vidsme_jax.models import llava_original as original
 from vidsme_jax.models.config import Fields
 from vidsme_jax.models.connector import Connector
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.text import CHATML, Slot, Template
+from vidsme_jax.models.template import CHATML, Slot, Template
 
 NAME = "llava_video"
 CHECKPOINTS = "LLaVA-Video-7B-Qwen2, llava-onevision-qwen2-7b-ov (lmms-lab's files)"

@@ -10,7 +10,7 @@ from typing import Any
 from vidsme_jax.models import llava_original as original
 from vidsme_jax.models.connector import Connector
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.text import CHATML
+from vidsme_jax.models.template import CHATML
 
 NAME = "longva"
 CHECKPOINTS = "LongVA-7B, LongVA-7B-DPO, Vid-SME-CinePile, -NExTQA and -Caption-7B"

@@ -9,7 +9,8 @@ from typing import Any
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import check_checkpoint, load_params, weight_files
 from vidsme_jax.models.processor import Processor
-from vidsme_jax.models.text import Slot, Template, Tokenizer
+from vidsme_jax.models.template import Slot, Template
+from vidsme_jax.models.text import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
 from vidsme_jax.rules import Names, Rule
 from vidsme_jax.scoring import Prompt
@@ -119,7 +120,7 @@ class Port:
             )
         words = {
             Slot.SYSTEM: template.system if system is None else system,
-            Slot.QUESTION: question.strip() if template.strips else question,
+            Slot.QUESTION: question,
             Slot.TIMES: _say_times(times),
         }
         prompt = self.tokenizer.prompt(template, words, answer, self.video_token)
@@ -160,6 +161,7 @@ class Port:
         """
         folders = [self.directory, *([self.tower] if self.tower else [])]
         files = {folder / name for folder in folders for name in _READ}
+        files |= set(self.directory.glob("additional_chat_templates/*.jinja"))
         out = hashlib.sha256()
         for path in sorted(
             {p for p in files if p.is_file()} | set(weight_files(self.directory))

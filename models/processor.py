@@ -4,6 +4,7 @@ The geometry itself is `data/preprocess.py`; rescaling and normalising happen on
 device, by the table made here.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5)
 _BICUBIC = 3  # Pillow's number
+_MOST = 10000  # pixels along a side
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,20 @@ def parse_processor(config: dict[str, Any], where: str) -> Processor:
             " SigLIP's steps"
         )
     try:
-        if abs(float(config.get("rescale_factor", 1 / 255)) * 255 - 1) > 1e-6:
+        if not abs(float(config.get("rescale_factor", 1 / 255)) * 255 - 1) < 1e-6:
             raise ValueError(f"rescale_factor={config['rescale_factor']}, expected 1/255")
         resize, crop = _sizes(config)
         mean, std = (
-            tuple(float(value) for value in config.get(name, default))
+            tuple(float(value) for value in list(config.get(name, default)))
             for name, default in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
         )
-        if len(mean) != 3 or len(std) != 3 or not min(std) > 0 or crop < 1:
+        finite = all(math.isfinite(value) for value in (*mean, *std))
+        if len(mean) != 3 or len(std) != 3 or not finite or min(std) <= 0:
             raise ValueError("expected mean and std of three channels, std above 0")
-        if resize is not None and resize < 1:
-            raise ValueError(f"size {resize}, expected a number above 0")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        for size in (crop, crop if resize is None else resize):
+            if not 0 < size <= _MOST:
+                raise ValueError(f"size {size}, expected a number from 1 to {_MOST}")
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{where} is not the config of a CLIP or SigLIP processor: {error!r}"
         ) from error

@@ -4,7 +4,7 @@ Source: the published code's prompt1, prompt2 and prompt3 of each script. Its th
 for multiple choice starts with `|im_end|>`, without `<`; that is kept.
 """
 
-from vidsme_jax.models.text import Slot, Template
+from vidsme_jax.models.template import Slot, Template
 
 _LOOK = "Carefully watch this video and pay attention to every detail."
 _CHOICE = Template(

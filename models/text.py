@@ -9,55 +9,15 @@ import os
 import re
 import warnings
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.config import read_config
-from vidsme_jax.progress import say
+from vidsme_jax.models.chat_template import find_chat_template
+from vidsme_jax.models.template import Slot, Template
 from vidsme_jax.scoring import Prompt
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns where torch is absent
-
-
-class Slot(Enum):
-    """A place in a template."""
-
-    SYSTEM = "system message"
-    VIDEO = "video"
-    TIMES = "when the frames were taken"
-    QUESTION = "question"
-
-
-@dataclass(frozen=True)
-class Template:
-    """A prompt with slots.
-
-    Attributes:
-        pieces: text of the template, and slots; the video stands in it once.
-        system: the default system message.
-        told: the pieces with a system message, for a template that has none by itself.
-        strips: whether the template cuts the white space around a question.
-        lead: text between the prompt and an answer, such as a space.
-        end: the token that ends an answer.
-    """
-
-    pieces: tuple[str | Slot, ...]
-    system: str = ""
-    told: tuple[str | Slot, ...] | None = None
-    strips: bool = False
-    lead: str = ""
-    end: str = "<|im_end|>"
-
-
-CHATML = Template(
-    (
-        *("<|im_start|>system\n", Slot.SYSTEM, "<|im_end|>\n<|im_start|>user\n"),
-        *(Slot.VIDEO, "\n", Slot.QUESTION, "<|im_end|>\n<|im_start|>assistant\n"),
-    ),
-    system="You are a helpful assistant.",
-)
 
 
 @dataclass(frozen=True)
@@ -111,6 +71,9 @@ class Tokenizer:
 
     def token(self, number: int) -> str | None:
         """Return the text of a token, None where the id has none."""
+        added = self._fast.get_added_tokens_decoder().get(number)
+        if added is not None:
+            return added.content
         return self._fast.id_to_token(number) if 0 <= number < len(self) else None
 
     def is_added(self, number: int) -> bool:
@@ -141,12 +104,13 @@ class Tokenizer:
             video: the placeholder's token where the model's own text has one; without,
                 the text on either side of the video is encoded by itself.
         """
+        _refuse_what_is_no_text([*words.values(), answer])
         texts: list[_Text | None] = []
         for piece in template.pieces:
             if piece is Slot.VIDEO:
                 texts.append(None)
             elif isinstance(piece, Slot):
-                texts.append(_Text(words[piece], False))
+                texts.append(_Text(_cut_sides(template, piece, words[piece]), False))
             else:
                 texts.append(_Text(piece, True))
         said = [*texts, _Text(template.lead, True), _Text(answer, False)]
@@ -202,49 +166,9 @@ class Tokenizer:
         return ids + self.encode(waiting)
 
     def chat_template(self, video: str) -> Template | None:
-        """Return the checkpoint's own chat template with slots, None where it has none.
-
-        A template that cannot show a video, such as the language model's own, is said to
-        be none.
-
-        Args:
-            video: what templates write where a video stands.
-        """
-        source = self._chat_source()
-        if source is None:
-            return None
-        system, question = _marked("System"), _marked("Question")
-        slots = {system: Slot.SYSTEM, question: Slot.QUESTION, video: Slot.VIDEO}
-        plain = self._render(source, [_asks(question)]) or ""
-        if any(plain.count(word) != 1 for word in (video, question)):
-            say(
-                f"model={self.directory}: its chat template does not show a video and a"
-                " question once each; the prompt of its family is used"
-            )
-            return None
-        said = {"role": "system", "content": [{"type": "text", "text": system}]}
-        both = self._render(source, [said, _asks(question)]) or ""
-        usable = all(both.count(word) == 1 for word in slots)
-        default = _default_system(plain, both, system) if usable else None
-        padded = self._render(source, [_asks(f" {question}\n")]) or ""
-        return Template(
-            _cut(plain if default is None else both, slots),
-            system=default or "",
-            told=_cut(both, slots) if usable and default is None else None,
-            strips=f" {question}\n" not in padded,
-            lead=self._lead(source, _asks(question), plain),
-            end=self._loaded.eos_token or "",
-        )
-
-    def _chat_source(self) -> str | None:
-        """Return the processor's template, or the tokenizer's."""
-        for name in ("processor_config.json", "chat_template.json"):
-            path = self.directory / name
-            content = read_config(path) if path.is_file() else {}
-            if isinstance(content.get("chat_template"), str):
-                return content["chat_template"]
-        found = self._loaded.chat_template  # of chat_template.jinja, or its own
-        return found.get("default") if isinstance(found, dict) else found
+        """Return the checkpoint's own chat template; see `find_chat_template`."""
+        own, end = self._loaded.chat_template, self._loaded.eos_token or ""
+        return find_chat_template(self.directory, own, self._render, end, video)
 
     def _render(self, source: str, messages: list, prompt: bool = True) -> str | None:
         try:
@@ -258,21 +182,6 @@ class Tokenizer:
             return None
         return str(text)
 
-    def _lead(self, source: str, user: dict, plain: str) -> str:
-        """Return what the template puts between its prompt and an answer."""
-        answer = _marked("Answer")
-        said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-        whole = self._render(source, [user, said], prompt=False) or ""
-        if not whole.startswith(plain) or answer not in whole:
-            return ""
-        return whole[len(plain) : whole.index(answer)]
-
-
-def _asks(question: str) -> dict:
-    """Return the message that shows the video and asks."""
-    content = [{"type": "video"}, {"type": "text", "text": question}]
-    return {"role": "user", "content": content}
-
 
 @lru_cache
 def _finder(words: tuple[str, ...]) -> re.Pattern[str]:
@@ -281,22 +190,16 @@ def _finder(words: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
-def _marked(name: str) -> str:
-    """Return a word that no template contains and no filter changes."""
-    return f"\ue000{name}\ue001"
+def _cut_sides(template: Template, slot: Slot, text: str) -> str:
+    """Cut what the template cuts."""
+    if (slot, "left") in template.cuts:
+        text = text.lstrip()
+    return text.rstrip() if (slot, "right") in template.cuts else text
 
 
-def _default_system(plain: str, told: str, mark: str) -> str | None:
-    """Return the system message that a template has by itself.
-
-    None where the template without a message is not the one with some message put in.
-    """
-    head, tail = told.split(mark)
-    if plain.startswith(head) and plain.endswith(tail) and len(plain) >= len(head + tail):
-        return plain[len(head) : len(plain) - len(tail)]
-    return None
-
-
-def _cut(text: str, slots: dict[str, Slot]) -> tuple[str | Slot, ...]:
-    parts = re.split("(" + "|".join(map(re.escape, slots)) + ")", text)
-    return tuple(slots.get(part, part) for part in parts if part)
+def _refuse_what_is_no_text(texts: list[str]) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"text={text[:40]!r} is not valid Unicode") from None

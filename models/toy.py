@@ -17,7 +17,7 @@ from flax import nnx
 
 from vidsme_jax.loading import save_params
 from vidsme_jax.models import llava_original, longva
-from vidsme_jax.models.text import CHATML, Slot
+from vidsme_jax.models.template import CHATML, Slot
 from vidsme_jax.models.video_llm import VideoLLM, VideoLLMConfig
 
 CODES = 64

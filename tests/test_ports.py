@@ -104,7 +104,7 @@ def test_rotary_positions_of_either_release(tmp_path, change, theta, factor):
         ("next-llama-gqa", "text", {"hidden_size": 10**19}, "expected 1 to 1000000"),
         ("next-llama-gqa", "text", {"num_hidden_layers": 10**9}, "expected 1 to 1000"),
         ("next-llama-gqa", "text", {"rms_norm_eps": -1.0}, "rms_norm_eps=-1.0, expected"),
-        ("next-llama-gqa", "text", {"rope_theta": float("inf")}, "theta=inf"),
+        ("next-llama-gqa", "text", {"rope_theta": float("inf")}, "theta=1e\\+300"),
         (
             "next-llama-gqa",
             "text",
@@ -117,6 +117,8 @@ def test_rotary_positions_of_either_release(tmp_path, change, theta, factor):
             {"rope_scaling": {"type": "linear", "factor": True}},
             "expected numbers",
         ),
+        ("next-llama-gqa", "text", {"rope_theta": 10**400}, "theta=1e"),
+        ("longva", "change", {"mm_vision_tower": "x" * 300}, "or a folder inside the"),
         ("next-llama-gqa", "text", {"layer_types": [{}]}, "layer_types has {}"),
         ("next-llama-gqa", "vision", {"image_size": 10**6}, "expected 1 to 10000"),
         ("next-mistral-window", "text", {"sliding_window": 0}, "window=0, expected 1 to"),
@@ -257,6 +259,8 @@ def test_a_fingerprint_is_of_the_model_and_not_of_what_lies_beside_it(tmp_path):
     """A run inside the model's directory can go on."""
     port = open_port(write("longva", tmp_path))
     before = port.fingerprint()
+    roundabout = port.directory / ".." / port.directory.name
+    assert open_port(roundabout).fingerprint() == before
     run = port.directory / "runs" / "one"
     run.mkdir(parents=True)
     (run / "run.json").write_text("{}")

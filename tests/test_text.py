@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from tokenizers import (
@@ -20,7 +21,7 @@ from vidsme_jax.models.hugging_face import CHATML_DIRECT, INSTRUCT, VICUNA
 from vidsme_jax.models.llava_video import _TIMED
 from vidsme_jax.models.port import Times, _say_times
 from vidsme_jax.models.published_prompts import PUBLISHED, published_question
-from vidsme_jax.models.text import CHATML, Slot, Template
+from vidsme_jax.models.template import CHATML, Slot, Template
 from vidsme_jax.models.text import Tokenizer as OurTokenizer
 
 CORPUS = [
@@ -316,9 +317,17 @@ def test_a_placeholder_that_is_no_special_token_is_still_only_text(folders, tmp_
 def test_named_chat_templates(folders, tmp_path):
     """Of several, the default one is meant."""
     named = [{"name": "default", "template": ONEVISION}, {"name": "rag", "template": "x"}]
-    name = "tokenizer_config.json"
-    ours = with_template(folders["chatml"], tmp_path / "t", named, name)
-    assert Slot.VIDEO in ours.chat_template("<video>").pieces
+    table = {"default": ONEVISION, "rag": "x"}
+    for n, (name, templates) in enumerate([
+        ("tokenizer_config.json", named),
+        ("chat_template.json", named),
+        ("chat_template.json", table),
+        ("processor_config.json", table),
+    ]):  # fmt: skip
+        ours = with_template(folders["chatml"], tmp_path / str(n), templates, name)
+        assert Slot.VIDEO in ours.chat_template("<video>").pieces
+    ours = with_template(folders["chatml"], tmp_path / "t", {"rag": ONEVISION}, name)
+    assert ours.chat_template("<video>") is None
 
 
 def test_a_system_message_where_the_template_has_none_by_itself(folders, tmp_path):
@@ -357,15 +366,45 @@ def test_other_places_of_a_chat_template(folders, tmp_path, where):
     assert Slot.VIDEO in ours.chat_template("<video>").pieces
 
 
-def test_templates_that_change_a_question(folders, tmp_path):
-    """One that strips it is followed; one that rewrites it is said to be unusable."""
+@pytest.mark.parametrize(
+    "question", ["What?", " What?", "What? \n", "\t\nWhat? ", "a < b\n c"]
+)
+@pytest.mark.parametrize("change", ["| trim", ".rstrip()", ".lstrip()", ".strip()"])
+def test_templates_that_cut_white_space_are_followed(folders, tmp_path, change, question):
+    template = ONEVISION.replace("part['text']", f"(part['text']{change})")
     name = "chat_template.jinja"
-    strip = ONEVISION.replace("part['text']", "part['text'] | trim")
-    ours = with_template(folders["chatml"], tmp_path / "a", strip, name)
-    assert ours.chat_template("<video>").strips
-    upper = ONEVISION.replace("part['text']", "part['text'] | upper")
-    ours = with_template(folders["chatml"], tmp_path / "b", upper, name)
+    ours = with_template(folders["chatml"], tmp_path / "t", template, name)
+    theirs = AutoTokenizer.from_pretrained(folders["chatml"])
+    content = [{"type": "video"}, {"type": "text", "text": question}]
+    told = {"role": "system", "content": [{"type": "text", "text": " Be brief.\n"}]}
+    text = theirs.apply_chat_template(
+        [told, {"role": "user", "content": content}],
+        chat_template=template,
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    found = ours.chat_template("<video>")
+    words = {Slot.SYSTEM: " Be brief.\n", Slot.QUESTION: question}
+    got = ours.prompt(replace(found, pieces=found.told), words, "", "<video>")
+    ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
+    assert [*got.before, video, *got.after] == ids
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["| upper", "| e", "| replace('\\n', ' ')", "[:15]", ".strip(' ')", ".rstrip('\\n')"],
+)
+def test_templates_that_rewrite_a_question_are_not_used(folders, tmp_path, change, capsys):
+    template = ONEVISION.replace("part['text']", f"(part['text']{change})")
+    name = "chat_template.jinja"
+    ours = with_template(folders["chatml"], tmp_path / "t", template, name)
     assert ours.chat_template("<video>") is None
+    assert "as they are; the prompt of its family is used" in capsys.readouterr().err
+
+
+def test_words_that_are_no_text(folders):
+    with pytest.raises(InputError, match="is not valid Unicode"):
+        ask(OurTokenizer(folders["chatml"]), CHATML_DIRECT, "a \ud800")
 
 
 def test_a_template_that_is_not_used_is_said(folders, tmp_path, capsys):

@@ -257,6 +257,7 @@ def save_params(
         for key, layer in zip(rule.keys(value.shape), layers, strict=True):
             tensors[keys.get(key, key)] = np.ascontiguousarray(rule.restore(layer))
     save_file(tensors, path, metadata={"format": "np"})
+    path.chmod(0o644)  # as other files: it is written for its owner's eyes only
 
 
 def read_others(

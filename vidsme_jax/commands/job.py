@@ -14,7 +14,7 @@ from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.models import open_port
 from vidsme_jax.models.hub import find_checkpoint
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.text import Slot
+from vidsme_jax.models.template import Slot
 from vidsme_jax.motion import Calibration
 from vidsme_jax.opencv import cv2
 
@@ -150,6 +150,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "frames": list(s.frames),
         "slices": list(s.slices),
         "prompt": _spell(job.prompts),
+        "template": records.digest([str(job.prompts.template)]),
         "vocab_keep": job.port.config.vocab_keep,
         "dtype": job.placement.dtype,
         "parallel": job.placement.parallel,

@@ -11,7 +11,7 @@ from vidsme_jax.data.manifest import Row
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.port import Port, Times
 from vidsme_jax.models.published_prompts import PUBLISHED, published_question
-from vidsme_jax.models.text import Slot, Template
+from vidsme_jax.models.template import Slot, Template
 from vidsme_jax.scoring import Prompt
 
 _LONGEST = 99999.99  # seconds of a clip, about a day

@@ -19,7 +19,7 @@ from vidsme_jax.loading import read_others, save_params
 from vidsme_jax.models import open_port
 from vidsme_jax.models.hub import find_checkpoint
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.text import Slot
+from vidsme_jax.models.template import Slot
 from vidsme_jax.models.toy import CODES, code_token
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.progress import progress, say
@@ -64,7 +64,6 @@ def train(request: TrainRequest) -> list[float]:
     """
     if request.out.exists():
         raise InputError(f"out={request.out} exists, expected a new directory")
-    request.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     labels = None if request.labels is None else list(request.labels)
     rows = read_manifests(list(request.data), request.root, labels)
     members = [row for row in rows if row.label == 1]
@@ -76,6 +75,7 @@ def train(request: TrainRequest) -> list[float]:
     port = open_port(find_checkpoint(str(request.model)))
     if request.out.resolve().is_relative_to(port.directory.resolve()):
         raise InputError(f"out={request.out} lies in model={port.directory}")
+    request.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     port.check_weights()
     codes = _code_ids(port) if request.objective == "text+video" else None
     pixels, prompts = _read_clips(port, members, request.frames)
