@@ -171,6 +171,14 @@ def _norm(config: DecoderConfig, rngs: nnx.Rngs) -> nnx.RMSNorm:
     return nnx.RMSNorm(config.width, epsilon=config.norm_eps, dtype=jnp.float32, rngs=rngs)
 
 
+HEAD = "lm_head.weight"
+
+
+def decoder_copies(config: DecoderConfig, prefix: str) -> tuple[tuple[str, str], ...]:
+    """Return the head that a file may hold although it is tied to the embedding."""
+    return ((HEAD, prefix + "embed_tokens.weight"),) if config.tied else ()
+
+
 def decoder_rules(config: DecoderConfig, prefix: str) -> tuple[Rule, ...]:
     """Return the rule table of the decoder's weights under a key prefix.
 
@@ -197,5 +205,5 @@ def decoder_rules(config: DecoderConfig, prefix: str) -> tuple[Rule, ...]:
             rules.append(Rule(key + "bias", path + "bias", P(None, "model")))
     if not config.tied:
         head = P(None, "model")
-        rules.append(Rule.linear("lm_head.weight", "decoder.head.kernel", head))
+        rules.append(Rule.linear(HEAD, "decoder.head.kernel", head))
     return tuple(rules)

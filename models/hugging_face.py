@@ -20,7 +20,7 @@ from vidsme_jax.models.config import (
     stop_early,
 )
 from vidsme_jax.models.connector import Connector, projector_rules
-from vidsme_jax.models.decoder import DecoderConfig, decoder_rules
+from vidsme_jax.models.decoder import DecoderConfig, decoder_copies, decoder_rules
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.processor import find_processor
 from vidsme_jax.models.template import Slot, Template
@@ -199,7 +199,7 @@ def make_port(
         config,
         processor,
         rules,
-        Names(_RENAMES, unused),
+        Names(_RENAMES, unused, decoder_copies(config.decoder, "language_model.")),
         _own_template(parts) or template,
         parts.tokenizer,
         parts.video_token,

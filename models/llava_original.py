@@ -19,7 +19,7 @@ from vidsme_jax.models.config import (
     stop_early,
 )
 from vidsme_jax.models.connector import Connector, projector_rules
-from vidsme_jax.models.decoder import DecoderConfig, decoder_rules
+from vidsme_jax.models.decoder import DecoderConfig, decoder_copies, decoder_rules
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.processor import HALF, Processor, read_processor
 from vidsme_jax.models.template import Template
@@ -168,4 +168,5 @@ def original_names(config: VideoLLMConfig) -> Names:
     """Return which other tensors of this layout are known and not needed."""
     newline = (r"model\.image_newline",) if config.connector.newline == "none" else ()
     unused = unused_vision_keys(config.vision, TOWER_PREFIX)
-    return Names(ignored=(*unused, *_UNUSED, *newline))
+    copies = decoder_copies(config.decoder, "model.")
+    return Names(ignored=(*unused, *_UNUSED, *newline), copies=copies)

@@ -8,7 +8,7 @@ from tools import here
 from twins import GOLDENS, TWINS, write_twin
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import flatten
+from vidsme_jax.loading import flatten, read_others
 from vidsme_jax.models import open_port
 from vidsme_jax.models.config import DECODERS, TOWERS, stop_early
 
@@ -282,3 +282,29 @@ def test_a_tower_is_known_by_the_last_part_of_its_name(tmp_path, name):
     """Whoever trained the checkpoint had the tower somewhere; its weights are here."""
     vision = open_port(write("longva", tmp_path, {"mm_vision_tower": name})).config.vision
     assert (vision.image, vision.layers, vision.layers_total) == (336, 23, 24)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "embedding"),
+    [
+        ("longva-tied", "lm_head.weight", "model.embed_tokens.weight"),
+        (
+            "onevision-tied",
+            "language_model.lm_head.weight",
+            "language_model.model.embed_tokens.weight",
+        ),
+    ],
+)
+def test_a_tied_head_may_be_stored_if_it_is_the_embedding(tmp_path, name, head, embedding):
+    from safetensors.numpy import load_file, save_file
+
+    port = open_port(write(name, tmp_path))
+    path = port.directory / "model.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | {head: tensors[embedding]}, path)
+    assert "decoder.head.kernel" not in flatten(port.load(np.float32, here))
+    others, _ = read_others(port.directory, port.rules, port.names, port.abstract)
+    assert head not in others  # after training it would be the old one
+    save_file(tensors | {head: tensors[embedding] + 1}, path)
+    with pytest.raises(InputError, match=f"{head} differs from {embedding}"):
+        port.check_weights()

@@ -215,9 +215,31 @@ def check_checkpoint(
     facts = [(key, fact) for part in files.values() for key, fact in part.items()]
     lost = {names.short(key) for key in lost}
     faults += find_faults(facts, rules, names, _shapes(abstract), lost)
+    faults = faults or _copies_that_differ(files, names)
     if faults:
         raise InputError(f"model={directory} does not fit: {'; '.join(faults)}")
     return files
+
+
+def _copies_that_differ(files: dict[Path, _Facts], names: Names) -> list[str]:
+    """Return a line for each tensor that should repeat another and does not."""
+    where = {names.short(key): (path, key) for path, part in files.items() for key in part}
+    pairs = [(where[copy], where[of]) for copy, of in names.copies if copy in where]
+    return [
+        f"{copy[1]} differs from {of[1]}, which it is tied to"
+        for copy, of in pairs
+        if not _equal(files, copy, of)
+    ]
+
+
+def _equal(
+    files: dict[Path, _Facts], one: tuple[Path, str], other: tuple[Path, str]
+) -> bool:
+    facts = [files[path][key] for path, key in (one, other)]
+    if facts[0] != facts[1]:
+        return False
+    pieces = zip(_pieces(*one, facts[0], 0), _pieces(*other, facts[1], 0), strict=True)
+    return all(np.array_equal(a, b) for (_, a), (_, b) in pieces)
 
 
 def _keys_of(path: Path) -> set[str]:
@@ -265,18 +287,19 @@ def read_others(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the tensors of a checkpoint that no rule takes, to be carried along.
 
-    With them comes the file's key of each key of the rules, for `save_params`.
+    Copies of others are left out: they would be stale beside new values. With them comes
+    the file's key of each key of the rules, for `save_params`.
     """
     shapes = _shapes(abstract)
     taken = {key for rule in rules for key in rule.keys(shapes[rule.path])}
-    others, keys = {}, {}
+    others, keys, copies = {}, {}, dict(names.copies)
     for path in weight_files(directory):
         with safe_open(path, framework="numpy") as file:
             for key in file.keys():  # noqa: SIM118
                 short = names.short(key)
                 if short in taken:
                     keys[short] = key
-                else:
+                elif short not in copies:
                     others[key] = file.get_tensor(key)
     return others, keys
 

@@ -88,10 +88,13 @@ class Names:
         renames: patterns at the start of a key and what stands there in the rules' form,
             applied in order.
         ignored: patterns of whole keys, in the rules' form, that are known and not needed.
+        copies: keys in the rules' form that a file may hold beside the one they repeat, as
+            (copy, original); they must be equal.
     """
 
     renames: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
 
     def short(self, key: str) -> str:
         """Return a file's key in the rules' form."""
@@ -101,7 +104,8 @@ class Names:
 
     def skips(self, key: str) -> bool:
         """Tell whether a key in the rules' form is known and not needed."""
-        return any(re.fullmatch(pattern, key) for pattern in self.ignored)
+        copied = any(key == copy for copy, _ in self.copies)
+        return copied or any(re.fullmatch(pattern, key) for pattern in self.ignored)
 
 
 def find_faults(
