@@ -47,7 +47,7 @@ def open_checkpoint(directory: Path) -> Port:
     vision, processor = original.read_tower(directory, fields)
     decoder = original.read_language_model(fields)
     connector = _read_connector(fields)
-    timed = fields.values.get("add_time_instruction") is True
+    timed = bool(fields.expect("add_time_instruction", (True, False, None)))
     parts = (vision, decoder, connector)
     return original.make_port(
         directory, NAME, fields, parts, processor, _TIMED if timed else CHATML
