@@ -63,7 +63,7 @@ def write(folder: Path) -> None:
 
     for rule in port.rules:
         shape = leaves[rule.path].shape
-        theirs = rule.theirs(shape[1:] if "{}" in rule.key else shape)
+        theirs = rule.theirs(shape)
         for key in rule.keys(shape):
             bits = rng.integers(0, 2**14, theirs, dtype=np.uint16)  # small and finite
             part[key] = bits.view(ml_dtypes.bfloat16)

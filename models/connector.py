@@ -15,20 +15,18 @@ from jaxtyping import Array, Float
 
 from vidsme_jax.rules import Rule
 
-POOLS = ("none", "average", "bilinear")
-NEWLINES = ("none", "grid", "frame", "end")
-
 
 @dataclass(frozen=True)
 class Connector:
     """How a frame's features become embeddings.
 
     Attributes:
-        pool: one of `POOLS`: average drops an odd rest at the edge, bilinear rounds up.
+        pool: none, average or bilinear: average drops an odd rest at the edge, bilinear
+            rounds up.
         stride: patches along a side of a pooled square.
         pool_first: pool before the MLP, not after it.
-        newline: one of `NEWLINES`: none, after each row of the grid, after each frame, or
-            once after the last frame.
+        newline: none, "grid" after each row of the grid, "frame" after each frame, or
+            "end" once after the last frame.
         class_token: keep the class token's feature in front of each frame's.
     """
 

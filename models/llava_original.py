@@ -43,10 +43,10 @@ KNOWN_TOWERS = {
 _IGNORED = frozenset(
     "add_time_instruction faster_token_stride force_sample freeze_mm_mlp_adapter"
     " freeze_mm_vision_resampler image_aspect_ratio image_crop_resolution"
-    " image_grid_pinpoints image_split_resolution image_token_index layer_types"
+    " image_grid_pinpoints image_split_resolution image_token_index"
     " max_window_layers mm_hidden_size mm_projector_lr mm_resampler_type"
     " mm_spatial_pool_out_channels mm_tunable_parts mm_use_im_patch_token"
-    " mm_use_im_start_end mm_vision_tower_lr pos_skipping_range sliding_window"
+    " mm_use_im_start_end mm_vision_tower_lr pos_skipping_range"
     " tokenizer_padding_side unfreeze_mm_vision_tower"
     " use_mm_proj video_token_index vision_tower_pretrained".split()
 )

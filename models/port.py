@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +111,13 @@ class Port:
             InputError: a system message for a template that has no place for one; a token
                 that the model has no embedding for.
         """
-        template = template or self.template
-        if system is not None and template.told:
-            template = replace(template, pieces=template.told)
+        template = (template or self.template).saying(system)
         if system is not None and Slot.SYSTEM not in template.pieces:
             raise InputError(
                 f"system={system[:40]!r}: the prompt of this model has no system message"
             )
         words = {
-            Slot.SYSTEM: template.system if system is None else system,
+            Slot.SYSTEM: template.system,
             Slot.QUESTION: question,
             Slot.TIMES: _say_times(times),
         }
@@ -135,9 +133,8 @@ class Port:
 
     def check_length(self, prompts: list[Prompt], frames: int) -> None:
         """Raise an InputError if a clip with its prompt is longer than the model takes."""
-        video = frames * self.config.tokens_per_frame + self.config.connector.tail
         texts = [len(p.before) + len(p.after) + len(p.answer) for p in prompts]
-        longest = video + max(texts)
+        longest = self.config.video_length(frames) + max(texts)
         if self.limit and longest > self.limit:
             raise InputError(
                 f"frames={frames}: up to {longest} positions with the text, expected at"

@@ -1,6 +1,6 @@
 """Prompts with slots, and the ChatML prompt that several ports share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -32,6 +32,12 @@ class Template:
     cuts: tuple[tuple[Slot, str], ...] = ()
     lead: str = ""
     end: str = "<|im_end|>"
+
+    def saying(self, system: str | None) -> "Template":
+        """Return the template with a system message, its own where None is given."""
+        if system is None:
+            return self
+        return replace(self, pieces=self.told or self.pieces, system=system)
 
 
 CHATML = Template(

@@ -113,13 +113,15 @@ class Tokenizer:
                 texts.append(_Text(_cut_sides(template, piece, words[piece]), False))
             else:
                 texts.append(_Text(piece, True))
-        said = [*texts, _Text(template.lead, True), _Text(answer, False)]
         before, after = self._sides(texts, video)
+        if not answer:
+            return Prompt(tuple(before), tuple(after), ())
+        said = [*texts, _Text(template.lead, True), _Text(answer, False)]
         _, whole = self._sides(said, video)
         # Where prompt and answer would merge into one token, the prompt stays as it is.
         follows = whole[: len(after)] == after
         spoken = whole[len(after) :] if follows else self.encode(answer)
-        return Prompt(tuple(before), tuple(after), tuple(spoken if answer else ()))
+        return Prompt(tuple(before), tuple(after), tuple(spoken))
 
     def _sides(self, texts: list["_Text | None"], video: str | None) -> list[list[int]]:
         """Return the ids before and after the video, whose place is None."""
@@ -145,8 +147,10 @@ class Tokenizer:
     def _front(self, text: str) -> list[int]:
         """Return what the tokenizer puts before a text, unless a template brought it."""
         bos = self._loaded.bos_token
-        if bos and text.startswith(bos):
-            return []
+        return [] if bos and text.startswith(bos) else self._put_in_front
+
+    @cached_property
+    def _put_in_front(self) -> list[int]:
         bare, whole = (
             self._fast.encode("x", add_special_tokens=more).ids for more in (False, True)
         )

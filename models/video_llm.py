@@ -48,6 +48,10 @@ class VideoLLMConfig:
         """Embeddings of one frame in the decoder's sequence."""
         return self.connector.tokens(self.vision.grid)
 
+    def video_length(self, frames: int) -> int:
+        """Return the embeddings of a clip, those after its last frame included."""
+        return frames * self.tokens_per_frame + self.connector.tail
+
 
 class VideoLLM(nnx.Module):
     """The modules, and the steps between them."""
@@ -91,15 +95,6 @@ class VideoLLM(nnx.Module):
             end = jnp.broadcast_to(end, (*x.shape[:-2], 1, x.shape[-1]))
             x = jnp.concatenate([x, end], axis=-2)
         return x
-
-    def hidden(
-        self,
-        video: Float[Array, "sequence position features"],
-        tokens: Int[Array, "sequence time"],
-        start: Int[Array, "sequence"],
-    ) -> Float[Array, "sequence time features"]:
-        """Return the decoder's hidden states of text with video spliced in at `start`."""
-        return self.decoder(self.merge(video, tokens, start))
 
     def merge(
         self,
@@ -159,11 +154,12 @@ def make_forward(
         model = bind(config, params)
         frames = model.embed_frames(batch.pixels)
         frames = jnp.stack([frames, jnp.flip(frames, axis=1)][:ways], axis=1)
-        hidden = model.hidden(
+        merged = model.merge(
             einops.rearrange(model.join_frames(frames), "clip way p d -> (clip way) p d"),
             jnp.repeat(batch.tokens, ways, axis=0),
             jnp.repeat(batch.start, ways, axis=0),
         )
+        hidden = model.decoder(merged)
         hidden = einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=ways)
         return hidden, model.logits
 

@@ -15,7 +15,7 @@ from transformers import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from twins import TEXT, VIDEO_TOKEN, VISION, Twin, config_of, draw
+from twins import TEXT, VIDEO_TOKEN, Twin, config_of, draw
 
 TOWER = "model.vision_tower.vision_tower.vision_model."
 
@@ -54,19 +54,22 @@ def shapes_of(twin: Twin, model) -> dict[str, list[int]]:
         return {
             k: v for k, v in state.items() if not (tied and k.endswith("lm_head.weight"))
         }
-    tower, text = model
-    inside = tower.state_dict()
-    vision = {k.removeprefix("vision_model."): v for k, v in inside.items()}
-    shapes = {TOWER + k: list(v.shape) for k, v in vision.items() if "head." not in k}
-    width, hidden = VISION["hidden_size"], TEXT["hidden_size"]
+    return original_shapes(*model, newline=twin.port == "llava_video")
+
+
+def original_shapes(tower, lm, newline: bool) -> dict[str, list[int]]:
+    """Return the shapes of an original checkpoint's tensors, given tower and Qwen2."""
+    parts = {k.removeprefix("vision_model."): v for k, v in tower.state_dict().items()}
+    shapes = {TOWER + k: list(v.shape) for k, v in parts.items() if "head." not in k}
+    width, hidden = tower.config.hidden_size, lm.config.hidden_size
     for n, inner in ((0, width), (2, hidden)):
         shapes[f"model.mm_projector.{n}.weight"] = [hidden, inner]
         shapes[f"model.mm_projector.{n}.bias"] = [hidden]
-    if twin.port == "llava_video":
+    if newline:
         shapes["model.image_newline"] = [hidden]
-    tied = text.config.tie_word_embeddings
-    lm = {k: list(v.shape) for k, v in text.state_dict().items()}
-    return shapes | {k: v for k, v in lm.items() if not (tied and k == "lm_head.weight")}
+    tied = lm.config.tie_word_embeddings
+    words = {k: list(v.shape) for k, v in lm.state_dict().items()}
+    return shapes | {k: v for k, v in words.items() if not (tied and k == "lm_head.weight")}
 
 
 def make_parts(twin: Twin):

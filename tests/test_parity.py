@@ -79,7 +79,7 @@ def ours(port, twin: Twin, frames: int):
 
 
 def batch_of(port, twin: Twin, frames: int) -> Batch:
-    given, count = inputs_of(twin, frames), video_length(port, frames)
+    given, count = inputs_of(twin, frames), port.config.video_length(frames)
     ends = [len(a) + count + len(b) for a, b in zip(given.before, given.after, strict=True)]
     tokens = np.zeros((3, max(ends)), np.int32)
     starts = np.array([len(before) for before in given.before], np.int32)
@@ -87,10 +87,6 @@ def batch_of(port, twin: Twin, frames: int) -> Batch:
         tokens[n, : starts[n]] = before
         tokens[n, ends[n] - len(after) : ends[n]] = after
     return Batch(given.pixels, tokens, starts, *[np.zeros((3, 1))] * 4)
-
-
-def video_length(port, frames: int) -> int:
-    return frames * port.config.tokens_per_frame + port.config.connector.tail
 
 
 @CASES
@@ -130,7 +126,7 @@ def test_equal_to_pytorch(twin, open_twin, tmp_path, record, request):
             ):
                 pixels = given.pixels[n, order]
                 images = np.stack([table[c][pixels[..., c]] for c in range(3)], axis=1)
-                want = logits_of(images, before, after, video_length(port, frames))
+                want = logits_of(images, before, after, port.config.video_length(frames))
                 want = want[:, : got.shape[-1]]
                 assert want.std() > 1  # a flat model would match anything
                 mine = got[n, way, : len(want)]

@@ -56,6 +56,7 @@ def meta_tensors(config):
 
 def original_tensors(config):
     """The same for the original layout: its tower, projector and Qwen2."""
+    from oracles import original_shapes
     from transformers import (
         CLIPVisionConfig,
         CLIPVisionModel,
@@ -78,16 +79,10 @@ def original_tensors(config):
         " num_key_value_heads vocab_size tie_word_embeddings"
     )
     lm = Qwen2ForCausalLM(Qwen2Config(**{name: config[name] for name in names.split()}))
-    prefix = "model.vision_tower.vision_tower.vision_model."
-    parts = {k.removeprefix("vision_model."): v for k, v in tower.state_dict().items()}
-    shapes = {prefix + k: tuple(v.shape) for k, v in parts.items()}
-    inner, outer = config["mm_hidden_size"], config["hidden_size"]
-    for n, width in ((0, inner), (2, outer)):
-        shapes[f"model.mm_projector.{n}.weight"] = (outer, width)
-        shapes[f"model.mm_projector.{n}.bias"] = (outer,)
-    if "spatial" in config["mm_patch_merge_type"]:
-        shapes["model.image_newline"] = (outer,)
-    return shapes | {k: tuple(v.shape) for k, v in lm.state_dict().items()}
+    newline = "spatial" in config["mm_patch_merge_type"]
+    shapes = original_shapes(tower, lm, newline)
+    assert shapes["model.mm_projector.0.weight"][1] == config["mm_hidden_size"]
+    return {key: tuple(shape) for key, shape in shapes.items()}
 
 
 @WITH_TORCH

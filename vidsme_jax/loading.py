@@ -23,7 +23,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.rules import EVERYWHERE, Fact, Names, Rule, Transform, find_faults
+from vidsme_jax.rules import (
+    EVERYWHERE,
+    Fact,
+    Names,
+    Rule,
+    Transform,
+    by_key,
+    find_faults,
+)
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PIECE_BYTES = 128 * 2**20  # of a tensor on the host at a time
@@ -70,20 +78,16 @@ def load_params(
     """
     shapes = _shapes(abstract)
     files = check_checkpoint(directory, rules, names, abstract)
-    wanted = {
-        key: (rule, layer)
-        for rule in rules
-        for layer, key in enumerate(rule.keys(shapes[rule.path]))
-    }
+    wanted = by_key(rules, shapes)
     leaves: dict[str, Any] = {}
     for path, facts in files.items():
         for key, fact in facts.items():
             rule, layer = wanted.get(names.short(key), (None, 0))
             if rule is None:
                 continue
-            shape = shapes[rule.path]
-            sharding = place(rule.spec, shape)
             if rule.path not in leaves:
+                shape = shapes[rule.path]
+                sharding = place(rule.spec, shape)
                 leaves[rule.path] = jnp.zeros(shape, dtype, device=sharding)
             leaf = leaves.pop(rule.path)
             pieces = _pieces(path, key, fact, _cut_axis(rule))
@@ -113,7 +117,7 @@ def _cut_axis(rule: Rule) -> int:
 
 def _file_spec(rule: Rule) -> P:
     """Return the placement of a tensor as it lies in the file."""
-    axes = tuple(rule.spec)[1:] if "{}" in rule.key else tuple(rule.spec)
+    axes = tuple(rule.spec)[1:] if rule.stacked else tuple(rule.spec)
     if rule.transform is Transform.LINEAR:
         axes = (*axes, None, None)[1::-1]
     return P(*axes)
@@ -274,8 +278,7 @@ def save_params(
     tensors = dict(others)
     for rule in rules:
         value = np.asarray(jax.device_get(leaves[rule.path]))
-        stacked = "{}" in rule.key
-        layers = value if stacked else [value]
+        layers = value if rule.stacked else [value]
         for key, layer in zip(rule.keys(value.shape), layers, strict=True):
             tensors[keys.get(key, key)] = np.ascontiguousarray(rule.restore(layer))
     save_file(tensors, path, metadata={"format": "np"})
@@ -290,8 +293,7 @@ def read_others(
     Copies of others are left out: they would be stale beside new values. With them comes
     the file's key of each key of the rules, for `save_params`.
     """
-    shapes = _shapes(abstract)
-    taken = {key for rule in rules for key in rule.keys(shapes[rule.path])}
+    taken = by_key(rules, _shapes(abstract))
     others, keys, copies = {}, {}, dict(names.copies)
     for path in weight_files(directory):
         with safe_open(path, framework="numpy") as file:

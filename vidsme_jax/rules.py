@@ -52,9 +52,14 @@ class Rule:
         """Make the rule of a patch embedding's kernel."""
         return cls(key, path, EVERYWHERE, Transform.CONV)
 
+    @property
+    def stacked(self) -> bool:
+        """Whether the parameter holds all layers, the checkpoint a tensor each."""
+        return "{}" in self.key
+
     def keys(self, shape: tuple[int, ...]) -> list[str]:
         """Return the checkpoint's keys that fill a parameter of this shape."""
-        if "{}" not in self.key:
+        if not self.stacked:
             return [self.key]
         return [self.key.format(layer) for layer in range(shape[0])]
 
@@ -68,7 +73,8 @@ class Rule:
         return value.T.reshape(-1, 3, side, side)
 
     def theirs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the checkpoint's shape of a parameter (of one layer) of this shape."""
+        """Return the shape of each tensor that fills a parameter of this shape."""
+        shape = shape[1:] if self.stacked else shape
         if self.transform is Transform.CONV:
             side = _patch_side(shape[0])
             return (shape[1], 3, side, side)
@@ -108,6 +114,22 @@ class Names:
         return copied or any(re.fullmatch(pattern, key) for pattern in self.ignored)
 
 
+def by_key(
+    rules: tuple[Rule, ...], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[Rule, int]]:
+    """Return the rule and the layer of every key that the rules take.
+
+    Args:
+        rules: the port's table.
+        shapes: of the parameters, by path.
+    """
+    return {
+        key: (rule, layer)
+        for rule in rules
+        for layer, key in enumerate(rule.keys(shapes[rule.path]))
+    }
+
+
 def find_faults(
     facts: list[tuple[str, Fact]],
     rules: tuple[Rule, ...],
@@ -126,9 +148,8 @@ def find_faults(
     """
     assert {rule.path for rule in rules} == set(shapes), "the rule table is incomplete"
     expected = {
-        key: rule.theirs(shapes[rule.path][1:] if "{}" in rule.key else shapes[rule.path])
-        for rule in rules
-        for key in rule.keys(shapes[rule.path])
+        key: rule.theirs(shapes[rule.path])
+        for key, (rule, _) in by_key(rules, shapes).items()
     }
     found = [names.short(key) for key, _ in facts]
     absent = set() if "" in lost else set(expected) - set(found) - lost

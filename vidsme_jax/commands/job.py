@@ -168,13 +168,9 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
 
 def _spell(prompts: Prompts) -> str:
     """Return the prompt with its slots named, the system message filled in."""
-    template, system = prompts.template, prompts.system
-    message = template.system if system is None else system
-    pieces = template.told if system is not None and template.told else template.pieces
-    return "".join(
-        message if p is Slot.SYSTEM else f"{{{p.value}}}" if isinstance(p, Slot) else p
-        for p in pieces
-    )
+    template = prompts.template.saying(prompts.system)
+    slots = {slot: f"{{{slot.value}}}" for slot in Slot} | {Slot.SYSTEM: template.system}
+    return "".join(slots[p] if isinstance(p, Slot) else p for p in template.pieces)
 
 
 def about(settings: ScoreSettings) -> dict[str, Any]:
