@@ -5,15 +5,17 @@ right, where a causal model cannot see. Video rows come first, then the rows tha
 text; the first of these stands at the last video position again, with a true target.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from vidsme_jax.scoring import OWN_ARGMAX, Batch, Prompt
 
+PERTURBATIONS = ("reverse", "shuffle", "repeat")
 _ROUND = 16  # sequence lengths are rounded up to this, so that few shapes exist
 
 
@@ -65,18 +67,44 @@ def make_layout(
     return Layout(frames, tokens_per_frame, tail, tuple(slices), time, max(texts))
 
 
+def frame_order(perturbation: str, frames: int, clip: str) -> Int[np.ndarray, "frame"]:
+    """Return which frame the perturbed clip shows at each place.
+
+    Args:
+        perturbation: reverse; shuffle, drawn from the clip's id alone, so that batches
+            and reruns do not matter; repeat, the middle frame all the time.
+        frames: of the clip.
+        clip: its id.
+    """
+    if perturbation == "repeat":
+        return np.full(frames, frames // 2, np.int32)
+    if perturbation == "shuffle":
+        seed = int.from_bytes(hashlib.sha256(clip.encode()).digest()[:8], "big")
+        return np.random.default_rng(seed).permutation(frames).astype(np.int32)
+    assert perturbation == "reverse", perturbation
+    return np.arange(frames, dtype=np.int32)[::-1]
+
+
 def make_batch(
     prompts: Sequence[Prompt],
     pixels: UInt8[np.ndarray, "clip frame height width 3"],
     layout: Layout,
+    orders: Sequence[Int[np.ndarray, "frame"]] | None = None,
 ) -> Batch:
-    """Return the arrays of one batch, on the host."""
-    rows = [_row_arrays(cut(prompt, layout.slices), layout) for prompt in prompts]
+    """Return the arrays of one batch, on the host; way 1 is reversed unless `orders`."""
+    if orders is None:
+        orders = [frame_order("reverse", layout.frames, "")] * len(prompts)
+    rows = [
+        _row_arrays(cut(prompt, layout.slices), layout, order)
+        for prompt, order in zip(prompts, orders, strict=True)
+    ]
     columns: list[Any] = [np.stack(column) for column in zip(*rows, strict=True)]
     return Batch(pixels, *columns)  # type: ignore[arg-type]  # host arrays until put
 
 
-def _row_arrays(prompt: Prompt, layout: Layout) -> tuple[np.ndarray, ...]:
+def _row_arrays(
+    prompt: Prompt, layout: Layout, order: np.ndarray
+) -> tuple[np.ndarray, ...]:
     start, video, text = len(prompt.before), layout.video, layout.text_rows
     tokens = np.zeros(layout.time, np.int32)
     words = np.array([*prompt.after, *prompt.answer], np.int32)
@@ -100,18 +128,22 @@ def _row_arrays(prompt: Prompt, layout: Layout) -> tuple[np.ndarray, ...]:
         rows.astype(np.int32),
         np.concatenate([np.full(with_video, OWN_ARGMAX, np.int32), targets]),
         np.stack([masks[name] for name in layout.slices]),
-        _mirror(layout, with_video, len(rows)),
+        order,
+        _mirror(layout, order, with_video, len(rows)),
     )
 
 
-def _mirror(layout: Layout, with_video: int, rows: int) -> np.ndarray:
-    """Return, for each video row, the row of its frame in the reversed clip.
+def _mirror(layout: Layout, order: np.ndarray, with_video: int, rows: int) -> np.ndarray:
+    """Return, for each video row, the row of its frame in the perturbed clip.
 
-    What follows the last frame follows it in both directions.
+    What follows the last frame follows it in any order.
     """
     mirror = np.arange(rows, dtype=np.int32)
     if with_video:
         framed = with_video - layout.tail
         blocks = mirror[:framed].reshape(layout.frames, layout.tokens_per_frame)
-        mirror[:framed] = blocks[::-1].reshape(-1).copy()
+        place = np.arange(layout.frames)  # of a frame that the perturbed clip lacks
+        shown, first = np.unique(order, return_index=True)
+        place[shown] = first
+        mirror[:framed] = blocks[place].reshape(-1).copy()
     return mirror

@@ -1,8 +1,8 @@
 """A video LLM of the LLaVA kind: tower, connector, splice into text, decoder.
 
 `make_forward` turns a config into the pure `forward(params, batch)` that scoring uses:
-the tower runs once per clip, and the reversed clip is the same frame blocks in opposite
-order, since every frame is encoded by itself.
+the tower runs once per clip, and the reversed (or otherwise reordered) clip is the same
+frame blocks in another order, since every frame is encoded by itself.
 """
 
 from collections.abc import Callable
@@ -116,6 +116,14 @@ class VideoLLM(nnx.Module):
         return jnp.where(entry < self.config.vocab_keep, z, -jnp.inf)
 
 
+def _both_orders(
+    frames: Float[Array, "clip frame token features"], order: Int[Array, "clip frame"]
+) -> Float[Array, "clip way frame token features"]:
+    """Put the frames in the batch's order beside the natural one."""
+    other = jnp.take_along_axis(frames, order[:, :, None, None], axis=1)
+    return jnp.stack([frames, other], axis=1)
+
+
 def _normalise(
     images: UInt8[Array, "image height width 3"], config: VideoLLMConfig
 ) -> Float[Array, "image height width 3"]:
@@ -153,7 +161,7 @@ def make_forward(
     def forward(params: dict, batch: Batch) -> tuple[Array, Head]:
         model = bind(config, params)
         frames = model.embed_frames(batch.pixels)
-        frames = jnp.stack([frames, jnp.flip(frames, axis=1)][:ways], axis=1)
+        frames = _both_orders(frames, batch.order) if ways == 2 else frames[:, None]
         merged = model.merge(
             einops.rearrange(model.join_frames(frames), "clip way p d -> (clip way) p d"),
             jnp.repeat(batch.tokens, ways, axis=0),

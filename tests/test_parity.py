@@ -86,7 +86,9 @@ def batch_of(port, twin: Twin, frames: int) -> Batch:
     for n, (before, after) in enumerate(zip(given.before, given.after, strict=True)):
         tokens[n, : starts[n]] = before
         tokens[n, ends[n] - len(after) : ends[n]] = after
-    return Batch(given.pixels, tokens, starts, *[np.zeros((3, 1))] * 4)
+    order = np.tile(np.arange(frames, dtype=np.int32)[::-1], (3, 1))
+    nothing = np.zeros((3, 1))
+    return Batch(given.pixels, tokens, starts, *[nothing] * 3, order, nothing)
 
 
 @CASES

@@ -172,6 +172,13 @@ def _add_score(commands) -> None:
         help="a prompt of the published Vid-SME code instead of the model's",
     )
     add(
+        "--perturbation",
+        choices=("reverse", "shuffle", "repeat"),
+        default="reverse",
+        help="what natural order is compared with: the frames reversed, in random order,"
+        " or the middle one all the time (%(default)s)",
+    )
+    add(
         "--calibration",
         default="run",
         metavar="run|FILE",
@@ -312,6 +319,7 @@ def _run_score(given: argparse.Namespace) -> int:
             labels=given.label and tuple(given.label),
             system=given.system,
             published_prompt=given.published_prompt,
+            perturbation=given.perturbation,
             dtype=given.dtype,
             parallel=given.parallel,
             batch=given.batch,

@@ -55,8 +55,9 @@ class Batch(NamedTuple):
         rows: positions whose next-token distribution is scored; video rows first.
         targets: token each row should predict, or `OWN_ARGMAX`.
         masks: which rows belong to each slice; padding belongs to none.
-        mirror: for a video row, the row at which the reversed clip shows the same part of
-            the same frame; any other row points at itself.
+        order: which frame way 1 shows at each place; natural order counts from 0.
+        mirror: for a video row, the row at which way 1 shows the same part of the same
+            frame; any other row, and one whose frame way 1 lacks, points at itself.
     """
 
     pixels: UInt8[Array, "clip frame height width 3"]
@@ -65,6 +66,7 @@ class Batch(NamedTuple):
     rows: Int[Array, "clip row"]
     targets: Int[Array, "clip row"]
     masks: Bool[Array, "clip slice row"]
+    order: Int[Array, "clip frame"]
     mirror: Int[Array, "clip row"]
 
 

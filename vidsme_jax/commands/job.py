@@ -35,6 +35,7 @@ class ScoreSettings:
         labels: one label a manifest, for lists without labels.
         system: system message instead of the template's own.
         published_prompt: cinepile, nextqa or caption, instead of the port's template.
+        perturbation: what way 1 shows, of `batches.PERTURBATIONS`.
         dtype: float32, bfloat16, or auto: float32 on CPU, else bfloat16.
         parallel: auto, replicas or partitioned.
         batch: clips per replica of the model and step.
@@ -55,6 +56,7 @@ class ScoreSettings:
     labels: tuple[int, ...] | None = None
     system: str | None = None
     published_prompt: str | None = None
+    perturbation: str = "reverse"
     dtype: str = "auto"
     parallel: str = "auto"
     batch: int = 8
@@ -149,6 +151,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "manifest": records.digest(rows),
         "frames": list(s.frames),
         "slices": list(s.slices),
+        "perturbation": s.perturbation,
         "prompt": _spell(job.prompts),
         "template": records.digest([str(job.prompts.template)]),
         "vocab_keep": job.port.config.vocab_keep,

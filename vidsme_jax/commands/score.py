@@ -19,7 +19,7 @@ import pyarrow as pa
 from vidsme_jax import records, scores
 from vidsme_jax.commands.job import Job, ScoreSettings, about, identity, make_job
 from vidsme_jax.commands.rows import base_table, mark_not_finite, other_columns, part_table
-from vidsme_jax.data.batches import Layout, make_batch, make_layout
+from vidsme_jax.data.batches import Layout, frame_order, make_batch, make_layout
 from vidsme_jax.data.clips import PreparedBatch, prepare_batches
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.errors import InputError
@@ -231,7 +231,8 @@ def _start(engine: _Engine, n: int, frames: int, prepared: PreparedBatch) -> _St
         np.nan_to_num(base[name].to_numpy(), nan=1.0).astype(np.float32)
         for name in ("q", "r")
     )
-    batch = make_batch(prompts, prepared.pixels[frames], engine.layouts[frames])
+    orders = [frame_order(job.settings.perturbation, frames, job.rows[i].id) for i in rows]
+    batch = make_batch(prompts, prepared.pixels[frames], engine.layouts[frames], orders)
     arrays = pad_clips((batch, q, r), job.settings.batch * job.placement.replicas)
     results = engine.program.run(engine.params, engine.program.put_batch(arrays))
     return _Started(n, frames, base, prompts, prepared.thumbnails, results)
