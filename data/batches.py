@@ -28,6 +28,7 @@ class Layout:
         tokens_per_frame: embeddings of a frame.
         tail: embeddings of the video after its last frame.
         slices: which slices are scored.
+        behind: text tokens behind the video that are kept though no slice asks for them.
         time: positions of the sequence.
         text_rows: scored rows that predict text.
     """
@@ -36,6 +37,7 @@ class Layout:
     tokens_per_frame: int
     tail: int
     slices: tuple[str, ...]
+    behind: int
     time: int
     text_rows: int
 
@@ -45,11 +47,12 @@ class Layout:
         return self.frames * self.tokens_per_frame + self.tail
 
 
-def cut(prompt: Prompt, slices: Sequence[str]) -> Prompt:
+def cut(prompt: Prompt, slices: Sequence[str], behind: int = 0) -> Prompt:
     """Drop the text that no asked slice depends on; the model is causal."""
-    answer = prompt.answer if "response" in slices else ()
-    needs_text = answer or "instruction" in slices or "response" in slices
-    return Prompt(prompt.before, prompt.after if needs_text else (), answer)
+    if "response" in slices:
+        return prompt
+    kept = len(prompt.after) if "instruction" in slices else behind
+    return Prompt(prompt.before, prompt.after[:kept], ())
 
 
 def make_layout(
@@ -58,13 +61,17 @@ def make_layout(
     tokens_per_frame: int,
     slices: Sequence[str],
     tail: int = 0,
+    behind: int = 0,
 ) -> Layout:
     """Return the layout that holds all the given prompts; see `Layout` for the others."""
     video = frames * tokens_per_frame + tail
-    texts = [len(p.after) + len(p.answer) for p in (cut(p, slices) for p in prompts)]
+    shown = [cut(p, slices, behind) for p in prompts]
+    texts = [len(p.after) + len(p.answer) for p in shown]
     longest = max(len(p.before) + video + n for p, n in zip(prompts, texts, strict=True))
     time = -(-longest // _ROUND) * _ROUND
-    return Layout(frames, tokens_per_frame, tail, tuple(slices), time, max(texts))
+    # The row behind the video comes after the one that predicts its token.
+    rows = max(*texts, 2) if behind else max(texts)
+    return Layout(frames, tokens_per_frame, tail, tuple(slices), behind, time, rows)
 
 
 def frame_order(perturbation: str, frames: int, clip: str) -> Int[np.ndarray, "frame"]:
@@ -95,7 +102,7 @@ def make_batch(
     if orders is None:
         orders = [frame_order("reverse", layout.frames, "")] * len(prompts)
     rows = [
-        _row_arrays(cut(prompt, layout.slices), layout, order)
+        _row_arrays(cut(prompt, layout.slices, layout.behind), layout, order)
         for prompt, order in zip(prompts, orders, strict=True)
     ]
     columns: list[Any] = [np.stack(column) for column in zip(*rows, strict=True)]
@@ -130,6 +137,7 @@ def _row_arrays(
         np.stack([masks[name] for name in layout.slices]),
         order,
         _mirror(layout, order, with_video, len(rows)),
+        _averaged(layout, with_video, len(rows)),
     )
 
 
@@ -147,3 +155,10 @@ def _mirror(layout: Layout, order: np.ndarray, with_video: int, rows: int) -> np
         place[shown] = first
         mirror[:framed] = blocks[place].reshape(-1).copy()
     return mirror
+
+
+def _averaged(layout: Layout, with_video: int, rows: int) -> np.ndarray:
+    """Return the rows of the published sequence score: the video's and the next one."""
+    place = np.arange(rows)
+    behind = place == with_video + 1  # the one at `with_video` is the last video row again
+    return (place < with_video) | (behind & bool(layout.behind and with_video))

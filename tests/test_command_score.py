@@ -304,7 +304,7 @@ def test_device_memory_that_runs_out_is_one_line(project, tmp_path, monkeypatch)
     def full(*given):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    monkeypatch.setattr(command, "_start", full)
+    monkeypatch.setattr(command, "start", full)
     with pytest.raises(InputError, match="out of memory with batch=1 clips of 4 frames"):
         score(replace(project, out=tmp_path / "run"))
 

@@ -88,7 +88,7 @@ def batch_of(port, twin: Twin, frames: int) -> Batch:
         tokens[n, ends[n] - len(after) : ends[n]] = after
     order = np.tile(np.arange(frames, dtype=np.int32)[::-1], (3, 1))
     nothing = np.zeros((3, 1))
-    return Batch(given.pixels, tokens, starts, *[nothing] * 3, order, nothing)
+    return Batch(given.pixels, tokens, starts, *[nothing] * 3, order, nothing, nothing)
 
 
 @CASES

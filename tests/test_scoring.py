@@ -6,11 +6,11 @@ import reference
 
 from vidsme_jax import scores, scoring
 from vidsme_jax.data.batches import frame_order, make_batch, make_layout
+from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.scoring import (
     Batch,
     Prompt,
     score_batch,
-    score_program,
     score_table,
     token_curves,
 )
@@ -86,8 +86,8 @@ def naive(params, pixels, prompt, q, r):
 
 def test_every_score_matches_two_separate_passes(case):
     params, batch, q, r = case
-    program = score_program(forward, scores.SLICES, ("sme", "sme_aligned"))
-    table, kept = jax.jit(program)(params, batch, q, r)
+    program = score_program(forward, Asked(kept=("sme", "sme_aligned")))
+    table, kept = scored(jax.jit(program), params, batch, q, r)
     named = dict(zip(scores.columns(), np.asarray(table).T, strict=True))
     for n, prompt in enumerate(PROMPTS):
         rows = naive(params, batch.pixels[n], prompt, q[n], r[n])
@@ -112,6 +112,12 @@ def test_every_score_matches_two_separate_passes(case):
                 check_aggregates(named, "video.sme_aligned", n, a - mirrored, 1e-5)
                 got = np.asarray(kept["sme"])[n, : len(a)]
                 np.testing.assert_allclose(got, np.subtract(a, b), atol=2e-5)
+
+
+def scored(run, params, batch, q, r):
+    out = run(params, batch, Orders(q[:, None] - 1, r[:, None] - 1))
+    assert list(out.tables) == ["exact"] and not out.swept
+    return out.tables["exact"], out.curves
 
 
 def check_aggregates(named, prefix, n, curve, atol):
@@ -144,7 +150,7 @@ def test_memory_does_not_grow_with_rows_times_vocabulary():
 
     hidden = jax.ShapeDtypeStruct((1, 2, count, 8), jnp.float32)
     rows = jax.ShapeDtypeStruct((1, count), jnp.int32)
-    batch = Batch(None, hidden, None, rows, rows, None, None, None)
+    batch = Batch(None, hidden, None, rows, rows, None, None, None, None)
     order = jax.ShapeDtypeStruct((1,), jnp.float32)
     head = jax.ShapeDtypeStruct((8, vocab), jnp.float32)
 
@@ -164,9 +170,9 @@ def test_one_trace_for_all_orders(case):
         traces.append(1)
         return forward(params, batch)
 
-    run = jax.jit(score_program(counted, scores.SLICES, ()))
-    first, _ = run(params, batch, q, r)
-    second, _ = run(params, batch, q[::-1], r)
+    run = jax.jit(score_program(counted, Asked()))
+    first, _ = scored(run, params, batch, q, r)
+    second, _ = scored(run, params, batch, q[::-1], r)
     assert len(traces) == 1 and np.nanmax(np.abs(first - second)) > 0
 
 
@@ -194,13 +200,13 @@ def test_a_model_that_gives_logits_at_once(case):
 
 def test_slices_are_independent(case, rng):
     params, batch, q, r = case
-    table, _ = score_program(forward, scores.SLICES, ())(params, batch, q, r)
+    table, _ = scored(score_program(forward, Asked()), params, batch, q, r)
     named = dict(zip(scores.columns(), np.asarray(table).T, strict=True))
     for asked in (("video",), ("instruction",), ("video", "response")):
         layout = make_layout(PROMPTS, FRAMES, TOKENS, asked)
         alone = make_batch(PROMPTS, np.asarray(batch.pixels), layout)
         alone = jax.tree.map(jnp.asarray, alone)
-        got, _ = score_program(forward, asked, ())(params, alone, q, r)
+        got, _ = scored(score_program(forward, Asked(asked)), params, alone, q, r)
         for column, values in zip(scores.columns(asked), np.asarray(got).T, strict=True):
             # A difference is as exact as what is subtracted, which differs by the CPU.
             size = max(1, np.nanmax(np.abs(named[column.replace("_diff", "")])))

@@ -5,8 +5,8 @@ from tools import make_project
 
 from vidsme_jax import scores
 from vidsme_jax.data.batches import make_batch, make_layout
+from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.models import open_port
-from vidsme_jax.scoring import score_program
 from vidsme_jax.sharding import pad_clips, partitioned, replicated
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
@@ -25,8 +25,9 @@ def case(tmp_path_factory):
     layout = make_layout(prompts, FRAMES, port.config.tokens_per_frame, scores.SLICES)
     batch = make_batch(prompts, pixels, layout)
     q, r = np.linspace(1, 2, 13), np.linspace(1, 1.1, 13)
-    arrays = (batch, q.astype(np.float32), r.astype(np.float32))
-    return port, score_program(port.forward, scores.SLICES, ("sme",)), arrays
+    q, r = (np.float32(order - 1)[:, None] for order in (q, r))
+    program = score_program(port.forward, Asked(kept=("sme",)))
+    return port, program, (batch, Orders(q, r))
 
 
 def run_all(program, params, arrays, size, counts):
@@ -34,14 +35,15 @@ def run_all(program, params, arrays, size, counts):
     tables = []
     for start in range(0, 13, size):
         part = jax.tree.map(lambda x, at=start: x[at : at + size], arrays)
-        kept = len(part[1])
+        kept = len(part[1].q_less_one)
         placed = program.put_batch(pad_clips(part, size))
         with jax.transfer_guard("disallow"):
             out = program.run(params, placed)
             counts.append(1)
-            table, curves = program.fetch(out)
+            results = program.fetch(out)
+        table = results.tables["exact"]
         assert len(table) == size
-        tables.append((table[:kept], curves["sme"][:kept]))
+        tables.append((table[:kept], results.curves["sme"][:kept]))
     return [np.concatenate(x) for x in zip(*tables, strict=True)]
 
 

@@ -29,7 +29,8 @@ def sample_of(tokens):
     rows = np.tile(np.arange(tokens.shape[1] - 1, dtype=np.int32), (len(tokens), 1))
     weights = np.full(rows.shape, 1 / (rows.shape[1] - 1), np.float32)
     weights[:, 0] = 0
-    return Sample(Batch(None, tokens, None, rows, tokens[:, 1:], None, None, None), weights)
+    nothing = [None] * 4
+    return Sample(Batch(None, tokens, None, rows, tokens[:, 1:], *nothing), weights)
 
 
 def test_loss_is_the_mean_cross_entropy_of_weighted_rows(params, rng):

@@ -8,9 +8,14 @@ with H_q the Rényi entropy. Its limits come out of the same two functions: r = 
 q = r Tsallis, q = 1 with r = 1 Shannon, and q = inf the min-entropy.
 
 A memorised token has a distribution that is almost one-hot, and there the textbook form
-subtracts two nearly equal numbers. So the largest entry is split off: with i the argmax,
-d_j = z_j - z_i and l = log1p(sum_{j != i} exp(d_j)), log p_i = -l and log p_j = d_j - l,
-and only sums over j != i are formed. All arithmetic is float32.
+subtracts two nearly equal numbers; for a flat one, logarithms of about 12 leave float32
+few digits. So the largest entry is split off: with i the argmax, d_j = z_j - z_i,
+s = sum_{j != i} exp(d_j) and l = log1p(s), log p_i = -l and log p_j = d_j - l, and
+
+    H_q = l + log1p(u) / (1 - q),   u = sum_{j != i} p_j expm1((q - 1) d_j)
+
+whose two terms are both positive. At q = 1 the second is -sum_j p_j d_j. Where u is near
+-1, 1 + u comes as (1 + sum_{j != i} exp(q d_j)) / (1 + s). All arithmetic is float32.
 """
 
 from typing import NamedTuple
@@ -19,9 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-# Where |q - 1| is smaller, the form without the factor 1 / (1 - q) outside is used.
-_NEAR_ONE = 0.1
-_AT_ONE = 1e-6  # nearer still, the first two terms of the series in q - 1 are exact
+_AT_ONE = 1e-6  # nearer than that to q = 1, the series in q - 1 is exact
 # Long sums are folded over blocks of this many terms: summed one after the other,
 # 152,064 float32 terms lose more than the 1e-5 that is promised.
 _BLOCK = 1024
@@ -33,11 +36,13 @@ class Peaked(NamedTuple):
     Attributes:
         top: index of the largest logit.
         gaps: d_j = z_j - z_top; -inf at the top itself and at masked entries.
+        others: s, so that p_top = 1 / (1 + s) and p_j = exp(d_j) / (1 + s).
         log_norm: l, so that log p_top = -l and log p_j = d_j - l. Nats.
     """
 
     top: Int[Array, "..."]
     gaps: Float[Array, "... vocab"]
+    others: Float[Array, "..."]
     log_norm: Float[Array, "..."]
 
 
@@ -47,9 +52,10 @@ def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
     top = jnp.argmax(z, axis=-1)
     peak = jnp.take_along_axis(z, top[..., None], axis=-1)
     gaps = jnp.where(positions(z) == top[..., None], -jnp.inf, z - peak)
-    log_norm = jnp.log1p(_power_sum(gaps, jnp.ones_like(top, z.dtype)))
+    others = _power_sum(gaps, jnp.ones_like(top, z.dtype))
     # A NaN or +inf among the logits, or nothing but -inf, is no distribution: say so.
-    return Peaked(top, gaps, jnp.where(jnp.isfinite(peak[..., 0]), log_norm, jnp.nan))
+    others = jnp.where(jnp.isfinite(peak[..., 0]), others, jnp.nan)
+    return Peaked(top, gaps, others, jnp.log1p(others))
 
 
 def renyi(
@@ -97,35 +103,50 @@ def squash(
 def renyi_of(row: Peaked, q: Float[Array, "..."] | float) -> Float[Array, "..."]:
     """Return the Rényi entropy of order q of a split row; see `renyi`."""
     q = jnp.broadcast_to(jnp.asarray(q, row.gaps.dtype), row.log_norm.shape)
-    is_inf, is_near = jnp.isinf(q), jnp.abs(q - 1) < _NEAR_ONE
+    is_inf, is_one = jnp.isinf(q), jnp.abs(q - 1) < _AT_ONE
     # Each branch gets orders it can digest, so that no branch makes a NaN for another.
-    far = _renyi_far(row, jnp.where(is_inf | is_near, 2, q))
-    near = _renyi_near(row, jnp.where(is_near, q, 1))
-    return jnp.where(is_inf, row.log_norm, jnp.where(is_near, near, far))
+    order = jnp.where(is_inf | is_one, 2, q)
+    far = log_ratio(row, order) / (1 - order)
+    above = jnp.where(is_one, _near_shannon(row, jnp.where(is_one, q, 1)), far)
+    return row.log_norm + jnp.where(is_inf, 0, above)
 
 
-def _renyi_far(row: Peaked, q: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Rényi for |q - 1| >= 0.1: (log1p(s_q) - q l) / (1 - q)."""
-    return (jnp.log1p(_power_sum(row.gaps, q)) - q * row.log_norm) / (1 - q)
+def log_ratio(row: Peaked, q: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return log(sum_j exp(q d_j) / sum_j exp(d_j)) over all entries, d_top = 0.
+
+    So log(sum_j p_j^q) is this plus (1 - q) l.
+    """
+    kept = jnp.isfinite(row.gaps)
+    gaps = jnp.where(kept, row.gaps, 0)
+    bend = (q[..., None] - 1) * gaps
+    is_far = jnp.abs(bend) > 1  # expm1 could overflow, and nothing cancels
+    powers = jnp.where(kept, jnp.exp(q[..., None] * gaps), 0)
+    near = jnp.exp(gaps) * jnp.expm1(jnp.where(is_far, 0, bend))
+    terms = jnp.where(is_far, powers - jnp.exp(gaps), near)
+    u = total(jnp.where(kept, terms, 0)) / (1 + row.others)
+    is_small = u < -0.5
+    ratio = (1 + total(powers)) / (1 + row.others)
+    return jnp.where(
+        is_small,
+        jnp.log(jnp.where(is_small, ratio, 1)),
+        jnp.log1p(jnp.where(is_small, 0, u)),
+    )
 
 
-def _renyi_near(row: Peaked, q: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Rényi for q near 1: -log1p(sum_i p_i expm1((q - 1) log p_i)) / (q - 1)."""
-    is_one = jnp.abs(q - 1) < _AT_ONE
-    slope = jnp.where(is_one, 1, q - 1)
-    log_p, p = log_probabilities(row)
-    p_top = jnp.exp(-row.log_norm)
-    shannon = total(-p * log_p) + p_top * row.log_norm
-    # At 1 the entropy falls with q at half the variance of log p: the value is Shannon's,
-    # and the slope is right for gradients in q.
-    deviation = jnp.where(p > 0, log_p + shannon[..., None], 0)
-    variance = total(p * deviation**2) + p_top * (shannon - row.log_norm) ** 2
-    excess = total(p * jnp.expm1(slope[..., None] * log_p))
-    excess += p_top * jnp.expm1(-slope * row.log_norm)
-    # At q = 1 the excess belongs to slope 1, and could be -1: keep its logarithm finite.
-    excess = jnp.where(is_one, 0, excess)
-    at_one = shannon - (q - 1) * variance / 2
-    return jnp.where(is_one, at_one, -jnp.log1p(excess) / slope)
+def _near_shannon(row: Peaked, q: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return what Rényi of order q = 1, or so near, has above l: two terms in q - 1."""
+    mean, variance = gap_moments(row)
+    # The slope at 1 is minus half the variance of log p: right for gradients in q.
+    return -mean - (q - 1) * variance / 2
+
+
+def gap_moments(row: Peaked) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Return mean and variance of d, under p; the variance of log p is the same."""
+    _, p = log_probabilities(row)
+    gaps = jnp.where(p > 0, row.gaps, 0)
+    mean = total(p * gaps)
+    deviation = jnp.where(p > 0, gaps - mean[..., None], 0)
+    return mean, total(p * deviation**2) + mean**2 / (1 + row.others)
 
 
 def log_probabilities(
@@ -133,8 +154,17 @@ def log_probabilities(
 ) -> tuple[Float[Array, "... vocab"], Float[Array, "... vocab"]]:
     """Return log p and p of all entries but the top; both 0 where p is 0 or top."""
     kept = jnp.isfinite(row.gaps)
-    log_p = jnp.where(kept, row.gaps, 0) - row.log_norm[..., None]
-    return jnp.where(kept, log_p, 0), jnp.where(kept, jnp.exp(log_p), 0)
+    gaps = jnp.where(kept, row.gaps, 0)
+    p = jnp.exp(gaps) / (1 + row.others[..., None])
+    return jnp.where(kept, gaps - row.log_norm[..., None], 0), jnp.where(kept, p, 0)
+
+
+def log_rest_of_top(row: Peaked) -> Float[Array, "..."]:
+    """Return log(1 - p_top) from the other entries, exact where p_top rounds to 1."""
+    peak = jnp.max(row.gaps, axis=-1, keepdims=True)
+    safe = jnp.where(jnp.isfinite(peak), peak, 0)
+    rest = total(jnp.where(jnp.isfinite(row.gaps), jnp.exp(row.gaps - safe), 0))
+    return jnp.log(rest) + safe[..., 0] - row.log_norm
 
 
 def total(values: Float[Array, "... vocab"]) -> Float[Array, "..."]:

@@ -10,7 +10,8 @@ one shard of many, can be scored with the ranges of an earlier set.
 
 import math
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -100,6 +101,71 @@ def calibrate(
         float(np.max(illuminations)),
         beta1,
         beta2,
+    )
+
+
+@dataclass(frozen=True)
+class OrderRule:
+    """How q and r of a clip are chosen; adaptive, as published, unless fixed.
+
+    Attributes:
+        beta1: width of the range of an adaptive q.
+        beta2: width of the range of an adaptive r.
+        q: a fixed order instead.
+        r: a fixed degree instead.
+        tied: r is q, whatever that is: Tsallis entropy.
+    """
+
+    beta1: float = 1.0
+    beta2: float = 0.1
+    q: float | None = None
+    r: float | None = None
+    tied: bool = False
+
+    @property
+    def q_key(self) -> str:
+        """Name what decides q."""
+        return f"1 + {self.beta1:g} stillness" if self.q is None else f"{self.q:g}"
+
+    @property
+    def r_key(self) -> str:
+        """Name what decides r."""
+        if self.tied:
+            return self.q_key
+        return f"1 + {self.beta2:g} flicker" if self.r is None else f"{self.r:g}"
+
+    def orders(
+        self,
+        calibration: Calibration,
+        motions: Float[np.ndarray, "clip"],
+        illuminations: Float[np.ndarray, "clip"],
+    ) -> tuple[Float[np.ndarray, "clip"], Float[np.ndarray, "clip"]]:
+        """Return q and r of each clip under a calibration's ranges, not its betas."""
+        own = replace(calibration, beta1=self.beta1, beta2=self.beta2)
+        q, r = orders(own, motions, illuminations)
+        q = q if self.q is None else np.full_like(q, self.q)
+        return q, q if self.tied else r if self.r is None else np.full_like(r, self.r)
+
+
+def distinct_orders(
+    rules: Sequence[OrderRule],
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """Return which rules give the distinct q, which the distinct r, and the pairs.
+
+    Returns:
+        Numbers of rules for q, numbers of rules for r, and for every rule the places of
+        its q and its r among them.
+    """
+    q_keys, r_keys = [r.q_key for r in rules], [r.r_key for r in rules]
+    first_q, first_r = dict.fromkeys(q_keys), dict.fromkeys(r_keys)
+    place_q, place_r = list(first_q), list(first_r)
+    pairs = [
+        (place_q.index(q), place_r.index(r)) for q, r in zip(q_keys, r_keys, strict=True)
+    ]
+    return (
+        tuple(q_keys.index(key) for key in place_q),
+        tuple(r_keys.index(key) for key in place_r),
+        tuple(pairs),
     )
 
 

@@ -138,9 +138,24 @@ def part_path(run: Path, frames: int, batch: int) -> Path:
 
 
 def write_part(
-    path: Path, table: pa.Table, curves: dict[str, Any], thumbnails: list[bytes]
+    path: Path,
+    table: pa.Table,
+    curves: dict[str, Any],
+    thumbnails: list[bytes],
+    others: dict[str, pa.Table],
 ) -> None:
-    """Write one finished batch: rows, token curves and thumbnails side by side."""
+    """Write one finished batch: rows, token curves and thumbnails side by side.
+
+    Args:
+        path: of the part; it appears last, and says that the batch is finished.
+        table: its rows of scores.parquet.
+        curves: by name, one list per row.
+        thumbnails: one per row.
+        others: its rows of further tables, by the name of their file.
+    """
+    for name, other in others.items():
+        with replacing(_other_part(path, name)) as temporary:
+            pq.write_table(other, temporary)
     for name, curve in curves.items():
         column = pa.array(curve, pa.list_(pa.float32()))
         table = table.append_column(_CURVE + name, column)
@@ -149,8 +164,16 @@ def write_part(
         pq.write_table(table, temporary)
 
 
-def finish(run: Path, parts: list[Path]) -> pa.Table:
+def _other_part(path: Path, name: str) -> Path:
+    return path.with_suffix(f".{name}.parquet")
+
+
+def finish(run: Path, parts: list[Path], others: tuple[str, ...] = ()) -> pa.Table:
     """Join the parts, in order, into the tables of the run; then drop what fed them."""
+    for name in others:
+        held = [pq.read_table(_other_part(part, name)) for part in parts]
+        with replacing(run / f"{name}.parquet") as temporary:
+            pq.write_table(pa.concat_tables(held), temporary)
     whole = pa.concat_tables(
         [pq.read_table(p) for p in parts], promote_options="permissive"
     )
@@ -179,8 +202,9 @@ def clean(run: Path) -> None:
 
 def forget(run: Path) -> None:
     """Remove everything that a run wrote; files of others stay."""
-    for name in ("scores", "curves", "thumbnails"):  # the first says that it is finished
-        (run / f"{name}.parquet").unlink(missing_ok=True)
+    (run / "scores.parquet").unlink(missing_ok=True)  # it says that it is finished
+    for path in run.glob("*.parquet"):
+        path.unlink()
     for name in ("calibration", "run"):
         (run / f"{name}.json").unlink(missing_ok=True)
     clean(run)

@@ -59,18 +59,29 @@ FAMILY_INFO = {
 }
 
 
-def families(slice_name: str) -> tuple[str, ...]:
-    """Return the families of a slice, in the order of the table's columns."""
+def families(slice_name: str, only: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Return the families of a slice, or those of `only`, in the table's order."""
     aligned = slice_name == "video"  # only video rows belong to a frame
-    return tuple(name for name in FAMILY_INFO if name != "sme_aligned" or aligned)
+    return tuple(
+        name
+        for name in FAMILY_INFO
+        if (name != "sme_aligned" or aligned) and (only is None or name in only)
+    )
 
 
-def columns(slices: tuple[str, ...] = SLICES) -> tuple[str, ...]:
-    """Return the names of all score columns of the given slices, in table order."""
+def columns(
+    slices: tuple[str, ...] = SLICES, only: tuple[str, ...] | None = None
+) -> tuple[str, ...]:
+    """Return the names of the score columns of the given slices, in table order.
+
+    Args:
+        slices: of `SLICES`.
+        only: families that are wanted; None for all.
+    """
     return tuple(
         f"{s}.{family}.{aggregate}"
         for s in slices
-        for family in families(s)
+        for family in families(s, only)
         for aggregate in AGGREGATES
     )
 

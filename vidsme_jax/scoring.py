@@ -12,7 +12,6 @@ are pure: `forward` is an argument, and where the arrays live is the caller's bu
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import einops
@@ -58,6 +57,8 @@ class Batch(NamedTuple):
         order: which frame way 1 shows at each place; natural order counts from 0.
         mirror: for a video row, the row at which way 1 shows the same part of the same
             frame; any other row, and one whose frame way 1 lacks, points at itself.
+        averaged: rows whose distributions the published sequence score averages: the
+            video's and the one behind it; used with `--definition published` only.
     """
 
     pixels: UInt8[Array, "clip frame height width 3"]
@@ -68,6 +69,7 @@ class Batch(NamedTuple):
     masks: Bool[Array, "clip slice row"]
     order: Int[Array, "clip frame"]
     mirror: Int[Array, "clip row"]
+    averaged: Bool[Array, "clip row"]
 
 
 def score_batch(
@@ -88,23 +90,53 @@ def score_batch(
         q: Sharma-Mittal order of each clip, the same for both directions.
         r: Sharma-Mittal degree of each clip.
     """
-    hidden, head = forward(params, batch)
-    rows = jnp.take_along_axis(hidden, batch.rows[:, None, :, None], axis=2)
-    clips, ways, count, _ = rows.shape
-    vocab = jax.eval_shape(head, rows[:, :, 0]).shape[-1]
-    size = min(count, max(1, _CHUNK_BYTES // (4 * clips * ways * vocab)))
 
-    def statistics(chunk):
-        z, target = head(chunk[0]), jnp.repeat(chunk[1][:, None], ways, axis=1)
+    def statistics(z, target):
         orders = (jnp.broadcast_to(o[:, None, None], target.shape) for o in (q, r))
         return row_statistics(z, target, *orders)
 
-    chunks = (_chunked(rows, size), _chunked(batch.targets, size))
-    out = jax.lax.map(statistics, chunks)
-    return {
-        name: einops.rearrange(value, "chunk clip way n -> clip way (chunk n)")[..., :count]
-        for name, value in out.items()
-    }
+    def reduce(carry, z, target, averaged):
+        return carry, statistics(z, target)
+
+    hidden, head = forward(params, batch)
+    nothing = jnp.zeros(batch.rows.shape, bool)
+    return scan_rows(hidden, head, batch.rows, batch.targets, nothing, reduce, None)[1]
+
+
+def scan_rows(hidden, head: Head, rows, targets, averaged, reduce, carry):
+    """Reduce the logits of the scored rows chunk by chunk.
+
+    Args:
+        hidden: [clip way time width], from `forward`.
+        head: hidden states to logits.
+        rows: [clip row], positions to score.
+        targets: [clip row], handed on.
+        averaged: [clip row], handed on; false where a chunk is padded.
+        reduce: reduce(carry, logits [clip way n vocab], targets [clip way n], averaged
+            [clip way n]) -> (carry, dict of arrays [… clip way n]).
+        carry: its start, or None.
+
+    Returns:
+        The last carry, and the dict with all rows: arrays [… clip way row].
+    """
+    chosen = jnp.take_along_axis(hidden, rows[:, None, :, None], axis=2)
+    clips, ways, count, _ = chosen.shape
+    vocab = jax.eval_shape(head, chosen[:, :, 0]).shape[-1]
+    size = min(count, max(1, _CHUNK_BYTES // (4 * clips * ways * vocab)))
+
+    def step(carry, chunk):
+        target, inside = (jnp.repeat(x[:, None], ways, axis=1) for x in chunk[1:])
+        return reduce(carry, head(chunk[0]), target, inside)
+
+    chunks = tuple(_chunked(values, size) for values in (chosen, targets, averaged))
+    carry, out = jax.lax.scan(step, carry, chunks)
+    return carry, jax.tree.map(lambda value: _joined(value)[..., :count], out)
+
+
+def _joined(value: Array) -> Array:
+    """Bring [chunk … n] together as [… row]."""
+    moved = jnp.moveaxis(value, 0, -2)
+    return einops.rearrange(moved, "... chunk n -> ... (chunk n)")
 
 
 def _chunked(values: Array, size: int) -> Array:
@@ -121,49 +153,51 @@ def token_curves(
     statistics: dict[str, Float[Array, "clip way row"]], mirror: Int[Array, "clip row"]
 ) -> dict[str, Float[Array, "clip row"]]:
     """Return one curve per family of the catalogue from the statistics of both ways."""
-    natural = {name: value[:, 0] for name, value in statistics.items()}
-    reverse = {name: value[:, 1] for name, value in statistics.items()}
-    aligned = jnp.take_along_axis(reverse["sme"], mirror, axis=1)
+    return entropy_curves(statistics["sme"], mirror) | family_curves(statistics)
+
+
+def entropy_curves(
+    sme: Float[Array, "clip way row"], mirror: Int[Array, "clip row"]
+) -> dict[str, Float[Array, "clip row"]]:
+    """Return the curves that depend on q and r."""
+    natural, reverse = sme[:, 0], sme[:, 1]
+    aligned = jnp.take_along_axis(reverse, mirror, axis=1)
     return {
-        "sme": natural["sme"] - reverse["sme"],
-        "sme_aligned": natural["sme"] - aligned,
-        "sme_nat": natural["sme"],
-        "sme_rev": reverse["sme"],
-        **{name: natural[name] for name in FAMILIES},
-        **{f"{name}_diff": natural[name] - reverse[name] for name in FAMILIES},
+        "sme": natural - reverse,
+        "sme_aligned": natural - aligned,
+        "sme_nat": natural,
+        "sme_rev": reverse,
     }
+
+
+def family_curves(
+    statistics: dict[str, Float[Array, "clip way row"]],
+) -> dict[str, Float[Array, "clip row"]]:
+    """Return the curves that do not: each family in natural order, and its difference."""
+    natural = {name: statistics[name][:, 0] for name in FAMILIES}
+    differences = {
+        f"{name}_diff": natural[name] - statistics[name][:, 1] for name in FAMILIES
+    }
+    return natural | differences
 
 
 def score_table(
     curves: dict[str, Float[Array, "clip row"]],
     masks: Bool[Array, "clip slice row"],
     slices: tuple[str, ...] = SLICES,
+    only: tuple[str, ...] | None = None,
 ) -> Float[Array, "clip column"]:
-    """Return every score, its columns named by `scores.columns(slices)`.
+    """Return every score, its columns named by `scores.columns(slices, only)`.
 
     Args:
         curves: from `token_curves`.
         masks: one per slice, in the order of `slices`; an empty one gives NaN.
         slices: names of the slices.
+        only: families that are wanted; None for all.
     """
     parts = []
     for n, name in enumerate(slices):
-        values = jnp.stack([curves[f] for f in families(name)], axis=1)
+        values = jnp.stack([curves[f] for f in families(name, only)], axis=1)
         mask = jnp.broadcast_to(masks[:, n, None], values.shape)
         parts.append(einops.rearrange(aggregates(values, mask), "clip f a -> clip (f a)"))
     return jnp.concatenate(parts, axis=1)
-
-
-@lru_cache  # equal arguments give the same function, and so one compiled program
-def score_program(
-    forward: Forward, slices: tuple[str, ...], kept: tuple[str, ...]
-) -> Callable[..., tuple[Array, dict[str, Array]]]:
-    """Return run(params, batch, q, r) -> (table, kept token curves), ready to be jitted."""
-
-    def run(params, batch, q, r):
-        statistics = score_batch(params, forward, batch, q, r)
-        curves = token_curves(statistics, batch.mirror)
-        table = score_table(curves, batch.masks, slices)
-        return table, {name: curves[name] for name in kept}
-
-    return run

@@ -10,7 +10,9 @@ from jaxtyping import Array, Float, Int
 
 from vidsme_jax.entropy import (
     Peaked,
+    gap_moments,
     log_probabilities,
+    log_rest_of_top,
     positions,
     renyi_of,
     split_top,
@@ -38,15 +40,26 @@ def row_statistics(
         float32 arrays: `sme` and the families of `FAMILIES`; entropies in nats.
     """
     row = split_top(logits)
+    return {"sme": squash(renyi_of(row, q), r)} | family_statistics(row, target)
+
+
+def family_statistics(
+    row: Peaked, target: Int[Array, "*rows"]
+) -> dict[str, Float[Array, "*rows"]]:
+    """Return the statistics of `FAMILIES`; see `row_statistics`."""
     target = jnp.where(target < 0, row.top.astype(target.dtype), target)
-    out = {"sme": squash(renyi_of(row, q), r)}
-    return out | {name: family(row, target) for name, family in FAMILIES.items()}
+    return {name: family(row, target) for name, family in FAMILIES.items()}
 
 
 def log_target(row: Peaked, target: Int[Array, "*rows"]) -> Float[Array, "*rows"]:
     """Return log p_y; Min-K% Prob (arXiv 2310.16789) and perplexity come from it."""
+    return _gap(row, target) - row.log_norm
+
+
+def _gap(row: Peaked, target: Int[Array, "*rows"]) -> Float[Array, "*rows"]:
+    """Return log p_y minus log p_top."""
     gap = jnp.take_along_axis(row.gaps, target[..., None], axis=-1)[..., 0]
-    return jnp.where(target == row.top, 0, gap) - row.log_norm
+    return jnp.where(target == row.top, 0, gap)
 
 
 def top_gap(row: Peaked, target: Int[Array, "*rows"]) -> Float[Array, "*rows"]:
@@ -85,14 +98,10 @@ def min_k_plus_plus(row: Peaked, target: Int[Array, "*rows"]) -> Float[Array, "*
 
     Source: arXiv 2404.02936 (Min-K%++).
     """
-    log_p, p = log_probabilities(row)
-    p_top = jnp.exp(-row.log_norm)
-    mean = total(p * log_p) - p_top * row.log_norm
-    spread = jnp.where(p > 0, log_p - mean[..., None], 0)
-    variance = total(p * spread**2) + p_top * (row.log_norm + mean) ** 2
+    mean, variance = gap_moments(row)
     flat = variance < 1e-12
     sigma = jnp.sqrt(jnp.where(flat, 1, variance))
-    return jnp.where(flat, 0, (log_target(row, target) - mean) / sigma)
+    return jnp.where(flat, 0, (_gap(row, target) - mean) / sigma)
 
 
 def _renyi(q: float):
@@ -113,17 +122,9 @@ FAMILIES = {
 }
 
 
-def _log_rest_of_top(row: Peaked) -> Float[Array, "*rows"]:
-    """Return log(1 - p_top) from the other entries, exact where p_top rounds to 1."""
-    peak = jnp.max(row.gaps, axis=-1, keepdims=True)
-    safe = jnp.where(jnp.isfinite(peak), peak, 0)
-    rest = total(jnp.where(jnp.isfinite(row.gaps), jnp.exp(row.gaps - safe), 0))
-    return jnp.log(rest) + safe[..., 0] - row.log_norm
-
-
 def _one_minus(row: Peaked, target, log_y) -> Float[Array, "*rows"]:
     """Return 1 - p_y without cancellation."""
-    return jnp.where(target == row.top, jnp.exp(_log_rest_of_top(row)), -jnp.expm1(log_y))
+    return jnp.where(target == row.top, jnp.exp(log_rest_of_top(row)), -jnp.expm1(log_y))
 
 
 def _others(row: Peaked, target, function) -> Float[Array, "*rows"]:
@@ -132,5 +133,5 @@ def _others(row: Peaked, target, function) -> Float[Array, "*rows"]:
     counted = (positions(p) != target[..., None]) & (p > 0)
     rest = jnp.log1p(-jnp.where(counted, p, 0))
     below = total(jnp.where(counted, p * function(rest), 0))
-    top = jnp.exp(-row.log_norm) * function(_log_rest_of_top(row))
+    top = function(log_rest_of_top(row)) / (1 + row.others)
     return below + jnp.where(target == row.top, 0, top)

@@ -11,11 +11,13 @@ from vidsme_jax.commands.place import Placement, choose_placement
 from vidsme_jax.commands.prompts import Prompts, make_prompts
 from vidsme_jax.data.clips import PreparedBatch, Wanted
 from vidsme_jax.data.manifest import Row, read_manifests
+from vidsme_jax.definitions import DEFINITIONS
+from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.hub import find_checkpoint
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.template import Slot
-from vidsme_jax.motion import Calibration
+from vidsme_jax.motion import Calibration, OrderRule
 from vidsme_jax.opencv import cv2
 
 _VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy", "decord", "pillow")
@@ -35,6 +37,8 @@ class ScoreSettings:
         labels: one label a manifest, for lists without labels.
         system: system message instead of the template's own.
         published_prompt: cinepile, nextqa or caption, instead of the port's template.
+        definitions: of `definitions.DEFINITIONS`; exact is always among them.
+        variants: further ways to choose q and r, scored in the same pass.
         perturbation: what way 1 shows, of `batches.PERTURBATIONS`.
         dtype: float32, bfloat16, or auto: float32 on CPU, else bfloat16.
         parallel: auto, replicas or partitioned.
@@ -56,6 +60,8 @@ class ScoreSettings:
     labels: tuple[int, ...] | None = None
     system: str | None = None
     published_prompt: str | None = None
+    definitions: tuple[str, ...] = ("exact",)
+    variants: tuple[OrderRule, ...] = ()
     perturbation: str = "reverse"
     dtype: str = "auto"
     parallel: str = "auto"
@@ -89,6 +95,12 @@ class Job:
     placement: Placement
 
     @property
+    def definitions(self) -> tuple[str, ...]:
+        """The definitions asked for, exact first."""
+        others = [d for d in DEFINITIONS if d in self.settings.definitions]
+        return ("exact", *(d for d in others if d != "exact"))
+
+    @property
     def wanted(self) -> Wanted:
         """What to make of each clip."""
         processor = self.port.processor
@@ -116,6 +128,7 @@ def make_job(settings: ScoreSettings) -> Job:
     Raises:
         InputError: anything wrong with them, found before anything is decoded.
     """
+    _check_definitions(settings)
     labels = None if settings.labels is None else list(settings.labels)
     rows = read_manifests(list(settings.data), settings.root, labels)
     port = open_port(find_checkpoint(str(settings.model)))
@@ -132,6 +145,17 @@ def make_job(settings: ScoreSettings) -> Job:
     size = settings.batch * placement.replicas
     batches = [range(n, min(n + size, len(rows))) for n in range(0, len(rows), size)]
     return Job(settings, port, rows, prompts, batches, placement)
+
+
+def _check_definitions(settings: ScoreSettings) -> None:
+    unknown = [d for d in settings.definitions if d not in DEFINITIONS]
+    if unknown:
+        raise InputError(f"definition={unknown[0]}, there are {', '.join(DEFINITIONS)}")
+    if "published" in settings.definitions and "video" not in settings.slices:
+        raise InputError(
+            f"definition=published scores the video slice, slices={settings.slices} has"
+            " none; add video"
+        )
 
 
 def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
@@ -151,6 +175,8 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "manifest": records.digest(rows),
         "frames": list(s.frames),
         "slices": list(s.slices),
+        "definitions": list(s.definitions),
+        "variants": [vars(rule) for rule in s.variants],
         "perturbation": s.perturbation,
         "prompt": _spell(job.prompts),
         "template": records.digest([str(job.prompts.template)]),

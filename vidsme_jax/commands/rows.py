@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidsme_jax.data.manifest import Row
-from vidsme_jax.motion import Calibration, orders
+from vidsme_jax.motion import Calibration, OrderRule, orders
 
 BASE = pa.schema(
     [
@@ -98,6 +98,55 @@ def mark_not_finite(base: pa.Table, broken: np.ndarray) -> pa.Table:
     return base
 
 
+def definition_table(
+    base: pa.Table, names: tuple[str, ...], values: np.ndarray
+) -> pa.Table:
+    """Return the scores of a further definition, to be joined by id and frames."""
+    return _with_scores(base.select(["id", "frames"]), base, names, values)
+
+
+def swept_table(
+    base: pa.Table,
+    rules: list[OrderRule],
+    calibration: Calibration | None,
+    names: tuple[str, ...],
+    values: np.ndarray,
+) -> pa.Table:
+    """Return a row per clip and rule: how q and r were chosen, what they are, scores.
+
+    Args:
+        base: of the batch.
+        rules: the run's own first.
+        calibration: of the frame count; None where no clip could be read.
+        names: of the scores.
+        values: [clip rule score].
+    """
+    parts = []
+    for n, rule in enumerate(rules):
+        q, r = rule_orders(base, rule, calibration)
+        part = base.select(["id", "frames"])
+        for name, text in (("q_rule", rule.q_key), ("r_rule", rule.r_key)):
+            part = part.append_column(name, pa.array([text] * len(base), pa.string()))
+        for name, column in (("q", q), ("r", r)):
+            part = part.append_column(name, pa.array(column, pa.float64()))
+        parts.append(_with_scores(part, base, names, values[:, n]))
+    return pa.concat_tables(parts)
+
+
+def rule_orders(
+    base: pa.Table, rule: OrderRule, calibration: Calibration | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return q and r of each clip under a rule; NaN for a bad clip."""
+    motion, light = (
+        base[name].to_numpy().astype(float) for name in ("motion", "illumination")
+    )
+    if calibration is None:
+        return motion * np.nan, light * np.nan
+    q, r = rule.orders(calibration, motion, light)
+    good = np.array([status == "ok" for status in base["status"].to_pylist()])
+    return np.where(good, q, np.nan), np.where(good, r, np.nan)
+
+
 def part_table(
     base: pa.Table,
     other: dict[str, pa.Array],
@@ -108,7 +157,14 @@ def part_table(
     """Join the rows of a batch with their scores; a row that is not ok has none."""
     for name, values in other.items():
         base = base.append_column(name, values.slice(rows.start, len(rows)))
+    return _with_scores(base, base, columns, scores)
+
+
+def _with_scores(
+    table: pa.Table, base: pa.Table, names: tuple[str, ...], values: np.ndarray
+) -> pa.Table:
+    """Append score columns; a row whose clip is bad has none, padding is cut."""
     bad = np.array([status != "ok" for status in base["status"].to_pylist()])
-    for name, values in zip(columns, scores[: len(rows)].T, strict=True):
-        base = base.append_column(name, pa.array(values, pa.float32(), mask=bad))
-    return base
+    columns = [pa.array(column, pa.float32(), mask=bad) for column in values[: len(base)].T]
+    arrays = [*table.columns, *columns]
+    return pa.table(arrays, names=[*table.column_names, *names])

@@ -8,25 +8,20 @@ With a calibration file, decoding runs ahead of the model and nothing is kept.
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import pyarrow as pa
 
-from vidsme_jax import records, scores
+from vidsme_jax import records
+from vidsme_jax.commands.engine import make_engine, start, write
 from vidsme_jax.commands.job import Job, ScoreSettings, about, identity, make_job
-from vidsme_jax.commands.rows import base_table, mark_not_finite, other_columns, part_table
-from vidsme_jax.data.batches import Layout, frame_order, make_batch, make_layout
 from vidsme_jax.data.clips import PreparedBatch, prepare_batches
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.errors import InputError
 from vidsme_jax.motion import Calibration, calibrate
 from vidsme_jax.progress import progress, say
-from vidsme_jax.scoring import Prompt, score_program
-from vidsme_jax.sharding import Program, pad_clips
 
 __all__ = ["ScoreSettings", "score"]
 
@@ -91,7 +86,13 @@ def _run(job: Job, given: dict[int, Calibration] | None) -> None:
         for frames in job.settings.frames
         for batch in range(len(job.batches))
     ]
-    records.finish(out, parts)
+    records.finish(out, parts, _other_names(job))
+
+
+def _other_names(job: Job) -> tuple[str, ...]:
+    """Return the names of the tables that `_other_tables` gives."""
+    swept = job.definitions if job.settings.variants else ()
+    return (*job.definitions[1:], *(f"{name}-orders" for name in swept))
 
 
 def _prepare_all(job: Job) -> None:
@@ -144,38 +145,13 @@ def _calibrate_all(job: Job) -> dict[int, Calibration]:
     return out
 
 
-@dataclass(frozen=True)
-class _Engine:
-    """What every step of scoring needs beside the job: the program and its surroundings."""
-
-    job: Job
-    program: Program
-    params: dict[str, Any]
-    kept: tuple[str, ...]
-    layouts: dict[int, Layout]
-    calibrations: dict[int, Calibration]
-    other: dict[str, pa.Array]
-
-
-@dataclass(frozen=True)
-class _Started:
-    """A batch that the device is working on."""
-
-    batch: int
-    frames: int
-    base: pa.Table
-    prompts: list[Prompt]
-    thumbnails: list[bytes]
-    results: Any  # None where no clip of the batch is worth the device's time
-
-
 def _score_all(job: Job, calibrations: dict[int, Calibration], stored: bool) -> None:
     """Score what has no part yet, the device always one batch ahead of writing."""
     numbers = range(len(job.batches))
     todo = [n for n in numbers if _missing(job, n)]
     if not todo:
         return
-    engine = _make_engine(job, calibrations)
+    engine = make_engine(job, calibrations)
     clips: Iterator[PreparedBatch]
     if stored:
         clips = (PreparedBatch.load(job.prepared_path(n)) for n in todo)
@@ -188,99 +164,17 @@ def _score_all(job: Job, calibrations: dict[int, Calibration], stored: bool) -> 
     with jax.transfer_guard("disallow"), job.placement.precision():
         for n, prepared in steps:
             for frames in _missing(job, n):
-                started = _start(engine, n, frames, prepared)
+                started = start(engine, n, frames, prepared)
                 if waiting:
-                    _write(engine, waiting)
+                    write(engine, waiting)
                 waiting = started
         if waiting:
-            _write(engine, waiting)
+            write(engine, waiting)
 
 
 def _missing(job: Job, batch: int) -> list[int]:
     """Return the frame counts of a batch that are not on disk."""
     return [n for n in job.settings.frames if not job.part_path(n, batch).exists()]
-
-
-def _make_engine(job: Job, calibrations: dict[int, Calibration]) -> _Engine:
-    settings, config = job.settings, job.port.config
-    size, tail = config.tokens_per_frame, config.connector.tail
-    kept = scores.families("video") if settings.keep_tokens else ("sme",)
-    function = score_program(job.port.forward, settings.slices, kept)
-    program = job.placement.program(function)
-    layouts = {
-        n: make_layout(job.prompts.longest[n], n, size, settings.slices, tail)
-        for n in settings.frames
-    }
-    params = job.placement.load(program)
-    other = other_columns(job.rows)
-    return _Engine(job, program, params, kept, layouts, calibrations, other)
-
-
-def _start(engine: _Engine, n: int, frames: int, prepared: PreparedBatch) -> _Started:
-    """Put a batch on the device and set it going; a bad clip has zeros there."""
-    job, rows = engine.job, engine.job.batches[n]
-    calibration = engine.calibrations.get(frames)
-    known = job.facts(n, prepared)
-    base = base_table([job.rows[i] for i in rows], known, frames, calibration)
-    prompts = [
-        job.prompts.of_clip(i, frames, clip) for i, clip in zip(rows, known, strict=True)
-    ]
-    if not any(clip["status"] == "ok" for clip in known):
-        return _Started(n, frames, base, prompts, prepared.thumbnails, None)
-    q, r = (
-        np.nan_to_num(base[name].to_numpy(), nan=1.0).astype(np.float32)
-        for name in ("q", "r")
-    )
-    orders = [frame_order(job.settings.perturbation, frames, job.rows[i].id) for i in rows]
-    batch = make_batch(prompts, prepared.pixels[frames], engine.layouts[frames], orders)
-    arrays = pad_clips((batch, q, r), job.settings.batch * job.placement.replicas)
-    results = engine.program.run(engine.params, engine.program.put_batch(arrays))
-    return _Started(n, frames, base, prompts, prepared.thumbnails, results)
-
-
-def _write(engine: _Engine, started: _Started) -> None:
-    """Bring a batch's results home and write its part."""
-    job, rows = engine.job, engine.job.batches[started.batch]
-    columns, base = scores.columns(job.settings.slices), started.base
-    if started.results is None:
-        table = np.full((len(rows), len(columns)), np.nan, np.float32)
-        curves = dict.fromkeys(engine.kept, np.zeros((len(rows), 0), np.float32))
-    else:
-        table, curves = engine.program.fetch(started.results)
-        curves = {name: values[: len(rows)] for name, values in curves.items()}
-        base = mark_not_finite(base, np.any(np.isnan(curves["sme"]), axis=1))
-    part = part_table(base, engine.other, rows, columns, table)
-    layout = engine.layouts[started.frames]
-    shown = _named_curves(curves, layout, base, started.prompts)
-    path = job.part_path(started.frames, started.batch)
-    records.write_part(path, part, shown, started.thumbnails)
-
-
-def _named_curves(curves, layout: Layout, base: pa.Table, prompts: list[Prompt]):
-    """Cut the kept curves to each clip's own rows; none for a bad clip."""
-    ok = [status == "ok" for status in base["status"].to_pylist()]
-    video = layout.video if "video" in layout.slices else 0
-    out = {}
-    for name, values in curves.items():
-        if video:
-            out[f"video.{name}"] = [
-                v[:video] if good else None for v, good in zip(values, ok, strict=True)
-            ]
-        for s in layout.slices:
-            if s != "video" and len(curves) > 1 and name in scores.families(s):
-                spans = [_span(prompt, s, video) for prompt in prompts]
-                out[f"{s}.{name}"] = [
-                    v[slice(*span)] if good else None
-                    for v, good, span in zip(values, ok, spans, strict=True)
-                ]
-    return out
-
-
-def _span(prompt: Prompt, slice_name: str, video: int) -> tuple[int, int]:
-    middle = video + len(prompt.after)
-    if slice_name == "instruction":
-        return video, middle
-    return middle, middle + len(prompt.answer)
 
 
 def _read_calibration(settings: ScoreSettings) -> dict[int, Calibration]:
@@ -298,6 +192,11 @@ def _read_calibration(settings: ScoreSettings) -> dict[int, Calibration]:
             " motion_min, motion_max, illumination_min, illumination_max of a run's"
             " calibration.json"
         ) from error
+    betas = {(c.beta1, c.beta2) for c in found.values()}
+    if len(betas) > 1:
+        raise InputError(
+            f"calibration={path} has beta1 and beta2 {sorted(betas)}, expected one pair"
+        )
     absent = [n for n in settings.frames if n not in found]
     if absent:
         raise InputError(

@@ -1,0 +1,198 @@
+"""The device's side of a run: batches put, scored ahead of writing, written as parts."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vidsme_jax import records, scores
+from vidsme_jax.commands.job import Job
+from vidsme_jax.commands.rows import (
+    base_table,
+    definition_table,
+    mark_not_finite,
+    other_columns,
+    part_table,
+    rule_orders,
+    swept_table,
+)
+from vidsme_jax.data.batches import Layout, frame_order, make_batch, make_layout
+from vidsme_jax.data.clips import PreparedBatch
+from vidsme_jax.definitions import (
+    Asked,
+    Orders,
+    Results,
+    score_program,
+    swept_names,
+    table_names,
+)
+from vidsme_jax.models.video_llm import make_forward
+from vidsme_jax.motion import Calibration, OrderRule, distinct_orders
+from vidsme_jax.scoring import Forward, Prompt
+from vidsme_jax.sharding import Program, pad_clips
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What every step of scoring needs beside the job: the program and its surroundings."""
+
+    job: Job
+    program: Program
+    params: dict[str, Any]
+    asked: Asked
+    rules: list[OrderRule]
+    layouts: dict[int, Layout]
+    calibrations: dict[int, Calibration]
+    other: dict[str, pa.Array]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A batch that the device is working on."""
+
+    batch: int
+    frames: int
+    base: pa.Table
+    prompts: list[Prompt]
+    thumbnails: list[bytes]
+    results: Any  # None where no clip of the batch is worth the device's time
+
+
+def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
+    """Compile nothing yet: place the program and load the parameters."""
+    settings, config = job.settings, job.port.config
+    size, tail = config.tokens_per_frame, config.connector.tail
+    held = next(iter(calibrations.values()), None)
+    own = held and OrderRule(held.beta1, held.beta2)
+    rules = [own or OrderRule(), *settings.variants]
+    forward, asked = _asked(job, rules)
+    program = job.placement.program(score_program(forward, asked))
+    behind = int("published" in asked.definitions)
+    layouts = {
+        n: make_layout(job.prompts.longest[n], n, size, settings.slices, tail, behind)
+        for n in settings.frames
+    }
+    params = job.placement.load(program)
+    other = other_columns(job.rows)
+    return Engine(job, program, params, asked, rules, layouts, calibrations, other)
+
+
+def _asked(job: Job, rules: list[OrderRule]) -> tuple[Forward, Asked]:
+    """Return the model, and what to compute of it."""
+    config, names = job.port.config, job.definitions
+    kept = scores.families("video") if job.settings.keep_tokens else ("sme",)
+    *_, pairs = distinct_orders(rules)
+    if "published" not in names:
+        asked = Asked(job.settings.slices, kept, names, pairs)
+        return job.port.forward, asked
+    # The published softmax runs over the head's padding too.
+    whole = make_forward(replace(config, vocab_keep=config.decoder.vocab))
+    return whole, Asked(job.settings.slices, kept, names, pairs, config.vocab_keep)
+
+
+def _orders(engine: Engine, base: pa.Table, frames: int) -> Orders:
+    """Return the distinct orders of each clip; a bad clip gets 1."""
+    calibration = engine.calibrations.get(frames)
+    each = [rule_orders(base, rule, calibration) for rule in engine.rules]
+    first_q, first_r, _ = distinct_orders(engine.rules)
+    columns = ([each[n][0] for n in first_q], [each[n][1] for n in first_r])
+    q, r = (np.nan_to_num(np.stack(values, axis=1), nan=1.0) - 1 for values in columns)
+    return Orders(q.astype(np.float32), r.astype(np.float32))
+
+
+def start(engine: Engine, n: int, frames: int, prepared: PreparedBatch) -> Started:
+    """Put a batch on the device and set it going; a bad clip has zeros there."""
+    job, rows = engine.job, engine.job.batches[n]
+    calibration = engine.calibrations.get(frames)
+    known = job.facts(n, prepared)
+    base = base_table([job.rows[i] for i in rows], known, frames, calibration)
+    prompts = [
+        job.prompts.of_clip(i, frames, clip) for i, clip in zip(rows, known, strict=True)
+    ]
+    if not any(clip["status"] == "ok" for clip in known):
+        return Started(n, frames, base, prompts, prepared.thumbnails, None)
+    shown = [frame_order(job.settings.perturbation, frames, job.rows[i].id) for i in rows]
+    batch = make_batch(prompts, prepared.pixels[frames], engine.layouts[frames], shown)
+    arrays = (batch, _orders(engine, base, frames))
+    arrays = pad_clips(arrays, job.settings.batch * job.placement.replicas)
+    results = engine.program.run(engine.params, engine.program.put_batch(arrays))
+    return Started(n, frames, base, prompts, prepared.thumbnails, results)
+
+
+def write(engine: Engine, started: Started) -> None:
+    """Bring a batch's results home and write its part."""
+    job, rows = engine.job, engine.job.batches[started.batch]
+    slices, base = job.settings.slices, started.base
+    if started.results is None:
+        results = _no_results(engine, len(rows))
+    else:
+        results = engine.program.fetch(started.results)
+        broken = np.any(np.isnan(results.curves["sme"][: len(rows)]), axis=1)
+        base = mark_not_finite(base, broken)
+    names = scores.columns(slices)
+    part = part_table(base, engine.other, rows, names, results.tables["exact"])
+    layout = engine.layouts[started.frames]
+    curves = {name: values[: len(rows)] for name, values in results.curves.items()}
+    shown = _named_curves(curves, layout, base, started.prompts)
+    others = _other_tables(engine, started.frames, base, results)
+    path = job.part_path(started.frames, started.batch)
+    records.write_part(path, part, shown, started.thumbnails, others)
+
+
+def _no_results(engine: Engine, clips: int) -> Results:
+    """Return results of the right shapes for a batch without one good clip."""
+    asked, pairs = engine.asked, len(engine.asked.pairs)
+    names = {d: len(table_names(d, asked.slices)) for d in asked.definitions}
+    swept = {d: len(swept_names(d, asked.slices)) for d in asked.definitions}
+
+    def blank(*shape: int) -> np.ndarray:
+        return np.full((clips, *shape), np.nan, np.float32)
+
+    return Results(
+        {d: blank(n) for d, n in names.items()},  # type: ignore[arg-type]
+        {d: blank(pairs, n) for d, n in swept.items()},  # type: ignore[arg-type]
+        dict.fromkeys(asked.kept, blank(0)),  # type: ignore[arg-type]
+    )
+
+
+def _other_tables(engine: Engine, frames: int, base: pa.Table, results: Results):
+    """Return the batch's rows of the tables beside scores.parquet, by name."""
+    slices, calibration = engine.asked.slices, engine.calibrations.get(frames)
+    out = {}
+    for name in engine.asked.definitions[1:]:
+        columns, values = table_names(name, slices), results.tables[name]
+        out[name] = definition_table(base, columns, np.asarray(values))
+    if len(engine.rules) > 1:
+        for name in engine.asked.definitions:
+            columns, values = swept_names(name, slices), results.swept[name]
+            held = swept_table(base, engine.rules, calibration, columns, values)
+            out[f"{name}-orders"] = held
+    return out
+
+
+def _named_curves(curves, layout: Layout, base: pa.Table, prompts: list[Prompt]):
+    """Cut the kept curves to each clip's own rows; none for a bad clip."""
+    ok = [status == "ok" for status in base["status"].to_pylist()]
+    video = layout.video if "video" in layout.slices else 0
+    out = {}
+    for name, values in curves.items():
+        if video:
+            out[f"video.{name}"] = [
+                v[:video] if good else None for v, good in zip(values, ok, strict=True)
+            ]
+        for s in layout.slices:
+            if s != "video" and len(curves) > 1 and name in scores.families(s):
+                spans = [_span(prompt, s, video) for prompt in prompts]
+                out[f"{s}.{name}"] = [
+                    v[slice(*span)] if good else None
+                    for v, good, span in zip(values, ok, spans, strict=True)
+                ]
+    return out
+
+
+def _span(prompt: Prompt, slice_name: str, video: int) -> tuple[int, int]:
+    middle = video + len(prompt.after)
+    if slice_name == "instruction":
+        return video, middle
+    return middle, middle + len(prompt.answer)
