@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vidsme {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_score, _add_evaluate, _add_models):
+    for add in (_add_demo, _add_train, _add_score, _add_evaluate, _add_models, _add_scores):
         add(commands)
     return parser
 
@@ -239,6 +239,15 @@ def _add_models(commands) -> None:
     )
 
 
+def _add_scores(commands) -> None:
+    _command(
+        commands,
+        "scores",
+        _run_scores,
+        "List the scores: formula, slices, side of the members, source.",
+    )
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -352,4 +361,11 @@ def _run_models(given: argparse.Namespace) -> int:
     from vidsme_jax.commands.models import models_table
 
     print(models_table())
+    return 0
+
+
+def _run_scores(given: argparse.Namespace) -> int:
+    from vidsme_jax.commands.scores import scores_table
+
+    print(scores_table())
     return 0
