@@ -228,6 +228,12 @@ def _add_evaluate(commands) -> None:
     )
     add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
     add("--seed", type=_natural, default=0, help="of resampling and permutation (0)")
+    add(
+        "--metrics",
+        choices=("ours", "ours+published"),
+        default="ours",
+        help="also by the published code's rules, in columns of their own (%(default)s)",
+    )
 
 
 def _add_models(commands) -> None:
@@ -350,7 +356,9 @@ def _run_evaluate(given: argparse.Namespace) -> int:
     from vidsme_jax.commands.evaluate import evaluate, terminal_table
     from vidsme_jax.evaluation import EvaluationSettings
 
-    settings = EvaluationSettings(seed=given.seed)
+    settings = EvaluationSettings(
+        seed=given.seed, published=given.metrics == "ours+published"
+    )
     result = evaluate(given.runs, given.out, given.control, settings)
     print(terminal_table(result))
     print(f"report: {given.out / 'report.html'}")

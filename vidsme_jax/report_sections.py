@@ -18,6 +18,7 @@ from vidsme_jax.findings import Answer, Unit, shorten
 
 _TITLE = "Membership inference on video clips"
 _CLIPS = 6
+_CAPTIONS = {"published": "As the published code defines them (video slice)"}
 _ROWS_SHOWN = 1000  # of the table of all scores; a browser is slow beyond
 
 
@@ -94,9 +95,8 @@ def build(
 
 def _terms(units) -> Section:
     """What the names of the scores mean, read off the catalogue."""
-    held = {
-        name.split(".")[1] for unit in units for name in unit.data["scores"] if "." in name
-    }
+    names = [name for unit in units for name in unit.data["scores"]]
+    held = {name.split(".")[1] for name in names if scores.is_score(name)}
     rows = [
         [name, info.formula, "higher" if info.higher_is_member else "lower"]
         for name, info in scores.FAMILY_INFO.items()
@@ -114,6 +114,11 @@ def _terms(units) -> Section:
         "Aggregates: mean over the positions; min_K and max_K, the mean of the K % smallest"
         " or largest, min_0 being the smallest alone.",
     )
+    if any(map(scores.is_published, names)):
+        paragraphs += (
+            "published: NAME is what the published code writes as NAME, by its own"
+            " definitions, of the video slice; members are expected lower in each.",
+        )
     table = Table(["family", "per position", "members are expected"], rows)
     return Section("What the names mean", paragraphs=paragraphs, tables=(table,))
 
@@ -138,7 +143,7 @@ def _slices(units, result) -> Section:
                 for name, held in rows.items()
                 for unit in held
             ],
-            f"Slice: {part}",
+            _CAPTIONS.get(part, f"Slice: {part}"),
         )
         for part, rows in by_slice.items()
     ]
@@ -148,7 +153,8 @@ def _slices(units, result) -> Section:
         " none. TPR at t is the largest true positive rate at a false positive rate of"
         " at most t, read off the step ROC."
     )
-    return Section("Scores by slice", paragraphs=(note,), tables=tuple(tables))
+    notes = (note, findings.PUBLISHED_RULES)[: 1 + result["settings"]["published"]]
+    return Section("Scores by slice", paragraphs=notes, tables=tuple(tables))
 
 
 def _row_name(name: str, unit: Unit) -> str:
@@ -316,7 +322,8 @@ def _dots(one: _Shown, part: str, names: list[str], result) -> Figure:
         sides = [found] if result["control"] is None else [found, found["control"]]
         rows.append((name, [Interval(s["auc"], *s["auc_interval"]) for s in sides]))
     series = ("target", "control")[: 1 if result["control"] is None else 2]
-    title = _title(f"AUC of the representative scores, slice {part}", one.unit)
+    kind = "published definitions" if part == "published" else f"slice {part}"
+    title = _title(f"AUC of the representative scores, {kind}", one.unit)
     svg = figures.dot_figure(title, rows, series)
     return Figure(f"{one.slug}-auc-{part}", title, svg)
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from vidsme_jax import findings, records, report
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
-from vidsme_jax.evaluation_table import evaluate_table, pair, samples
+from vidsme_jax.evaluation_table import evaluate_table, pair, samples, with_published
 from vidsme_jax.report_sections import distinct
 
 
@@ -24,7 +24,8 @@ def evaluate(
         runs: directories that `vidsme score` wrote.
         out: directory for report.html, report.md, metrics.json, metrics.csv, figures/.
         control: a run of the same clips under a model that saw none of them.
-        settings: resamples, permutations, false positive rates; defaults where None.
+        settings: resamples, permutations, false positive rates, whether to add the
+            published code's metrics; defaults where None.
 
     Returns:
         `settings`, `control` (its name or None) and `runs`: `name`, `path`, `info`
@@ -38,8 +39,8 @@ def evaluate(
     if not runs:
         raise InputError("no run given, expected at least one directory")
     _check_out(out)
-    read = [records.read_run(path) for path in runs]
-    other = None if control is None else records.read_run(control)
+    read = [with_published(records.read_run(path)) for path in runs]
+    other = None if control is None else with_published(records.read_run(control))
     for run in read:
         _check_labels(run)
         if other is not None:
@@ -84,9 +85,15 @@ def terminal_table(result: dict[str, Any]) -> str:
 
 def _short_header(result) -> list[str]:
     """The header of the report's tables, without what makes it wide."""
+    return [_short(name) for name in findings.header(result)]
+
+
+def _short(name: str) -> str:
+    if name in findings.PUBLISHED_HEADER:
+        return name
     short = {"AUC minus control": "difference", "balanced accuracy": "bal. acc."}
-    names = [name.split(" (")[0].removesuffix(" FPR") for name in findings.header(result)]
-    return [short.get(n, n.replace(" at ", "@").replace(" %", "%")) for n in names]
+    name = name.split(" (")[0].removesuffix(" FPR")
+    return short.get(name, name.replace(" at ", "@").replace(" %", "%"))
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
