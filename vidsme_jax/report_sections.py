@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from vidsme_jax import figures, findings, records, scores
+from vidsme_jax import diagnosis, figures, findings, records, scores
 from vidsme_jax.evaluation import EvaluationSettings, roc, roc_band
 from vidsme_jax.evaluation_table import Sample, pair, samples
 from vidsme_jax.figures import Curve, Interval
@@ -82,6 +82,7 @@ def build(
     shown = _shown(result, runs)
     sections = [
         _answers(units, result),
+        _diagnosis(units),
         _slices(units, result),
         _blind(units, result),
         Section("Figures", figures=tuple(_figures(shown, result, control))),
@@ -126,6 +127,17 @@ def _terms(units) -> Section:
 def _answers(units, result) -> Section:
     answers = tuple(findings.answer(unit, result) for unit in units)
     return Section("Answer", answers, (findings.CAVEAT,))
+
+
+def _diagnosis(units) -> Section:
+    answers = [
+        Answer(unit.title, *diagnosis.summary(unit.data["diagnosis"])) for unit in units
+    ]
+    note = (
+        "Three signs by which the method is known to fail are looked for. They say where"
+        " to look, not whether a clip was trained on."
+    )
+    return Section("Failure signatures", tuple(answers), (note,))
 
 
 def _slices(units, result) -> Section:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidsme_jax import findings, records, report
+from vidsme_jax import diagnosis, findings, records, report
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
 from vidsme_jax.evaluation_table import evaluate_table, pair, samples, with_published
@@ -29,7 +29,8 @@ def evaluate(
 
     Returns:
         `settings`, `control` (its name or None) and `runs`: `name`, `path`, `info`
-        (run.json) and `frames`, one dict per frame count, see `evaluate_table`.
+        (run.json) and `frames`, one dict per frame count, see `evaluate_table`; its
+        `diagnosis` is that of `diagnosis.diagnose`.
 
     Raises:
         InputError: no runs, a run that is not finished or has no two labels, a control
@@ -55,7 +56,7 @@ def evaluate(
                 "name": name,
                 "path": str(run.path),
                 "info": run.info,
-                "frames": evaluate_table(run.table, settings, table),
+                "frames": _frames(run, settings, table),
             }
             for name, run in zip(names, read, strict=True)
         ],
@@ -65,13 +66,26 @@ def evaluate(
     return result
 
 
+def _frames(run: records.Run, settings, control) -> list[dict[str, Any]]:
+    """The metrics of each frame count, and what they are diagnosed with."""
+    frames = evaluate_table(run.table, settings, control)
+    asked = run.info["settings"]
+    other = asked.get("perturbation") if isinstance(asked, dict) else None
+    found = diagnosis.diagnose(run.table, frames, settings, str(other))
+    return [
+        data | {"diagnosis": entries} for data, entries in zip(frames, found, strict=True)
+    ]
+
+
 def terminal_table(result: dict[str, Any]) -> str:
     """Return the answer and the representative scores as aligned text."""
     lines = []
     for unit in findings.units(result):
         answer = findings.answer(unit, result)
         lines += [answer.title] if answer.title else []
-        lines += [answer.lead, *(f"- {note}" for note in answer.notes), ""]
+        lines += [answer.lead, *(f"- {note}" for note in answer.notes)]
+        lead, texts = diagnosis.summary(unit.data["diagnosis"])
+        lines += [lead, *(f"- {text}" for text in texts), ""]
         rows = [_short_header(result)]
         for names in findings.representative_rows(unit).values():
             known = unit.data["scores"]
