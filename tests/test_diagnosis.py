@@ -156,6 +156,13 @@ def test_members_at_or_below_zero_are_not(value):
     only(members_at(value), "none")
 
 
+def test_a_mean_above_zero_by_chance_is_not():
+    """Its interval contains 0: members alternate between 0.5 and -0.45."""
+    values = np.where(np.arange(N) // 2 % 2, 0.5, -0.45) + 1.0 * (LABEL == 0)
+    assert np.mean(values[LABEL == 1]) > 0
+    only(make_table(video__sme__mean=values), "none")
+
+
 def test_only_members_decide():
     """Non-members far above zero are how it should be."""
     values = np.where(LABEL == 1, -0.2, 5.0) + 0.1 * np.sin(np.arange(N))
@@ -239,6 +246,36 @@ def test_where_no_other_score_succeeds_it_is_not_said(effect):
 def test_where_the_reversal_succeeds_too_it_is_not_said():
     separating = make_table()["video.sme.mean"]
     only(still(video__sme__mean=separating), "none")
+
+
+def by_chance(sign, every=9):
+    """A score whose AUC is a little above one half, its interval containing it.
+
+    Equal for both classes, but for the members among every ninth pair.
+    """
+    pair = np.arange(N) // 2
+    return sign * (np.sin(pair) + 9.0 * ((LABEL == 1) & (pair % every == 0)))
+
+
+def test_an_auc_above_one_half_by_chance_is_no_success():
+    given = {"video__sme__mean": by_chance(-1) - 9}
+    entry = only(still(**given), "still")
+    assert entry["looked_at"]["video.sme.mean"]["auc"] > 0.5
+    chance = still(video__logp__min_10=by_chance(1))
+    held = evaluate_table(chance, SMALL)[0]["scores"]["video.logp.min_10"]
+    assert held["auc"] > 0.5 > held["auc_interval"][0]
+    only(chance, "none")
+
+
+def test_an_auc_below_one_half_by_chance_is_not_the_wrong_direction():
+    table = make_table(video__sme__mean=by_chance(1) - 9)
+    assert evaluate_table(table, SMALL)[0]["scores"]["video.sme.mean"]["auc"] < 0.5
+    only(table, "none")
+
+
+def test_a_control_above_one_half_by_chance_is_no_shift():
+    control = still(video__logp__min_10=by_chance(1))
+    assert "no such difference" in only(still(), "still", control=control)["text"]
 
 
 def test_a_reversal_below_one_half_is_a_failure_too():
