@@ -209,14 +209,15 @@ def read_run(run: Path) -> Run:
             f"run={run} has no scores.parquet: its vidsme score has not ended;"
             " run that command again"
         )
-    tables = [
+    table, curves, thumbnails = (
         _read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
-    ]
+    )
     info = read_json(run / "run.json")
     if not isinstance(info, dict) or "settings" not in info:
         raise InputError(f"{run}/run.json holds no settings: vidsme score did not write it")
-    others = {n: path for n in _OTHERS if (path := run / f"{n}.parquet").exists()}
-    return Run(run, info, *tables, {n: _read_table(path) for n, path in others.items()})
+    held = {n: path for n in _OTHERS if (path := run / f"{n}.parquet").exists()}
+    others = {n: _read_table(path) for n, path in held.items()}
+    return Run(run, info, table, curves, thumbnails, others)
 
 
 def _read_table(path: Path) -> pa.Table:

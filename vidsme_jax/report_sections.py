@@ -103,7 +103,7 @@ def _terms(units) -> Section:
         for name, info in scores.FAMILY_INFO.items()
         if name in held and not name.endswith("_diff")
     ]
-    paragraphs = (
+    paragraphs = [
         "A score is named slice.family.aggregate. Slices: video, the model's predictions at"
         " the positions of the video; instruction, where it predicts the text after the"
         " video; response, where it predicts the answer.",
@@ -114,14 +114,14 @@ def _terms(units) -> Section:
         " (change of brightness).",
         "Aggregates: mean over the positions; min_K and max_K, the mean of the K % smallest"
         " or largest, min_0 being the smallest alone.",
-    )
+    ]
     if any(map(scores.is_published, names)):
-        paragraphs += (
+        paragraphs.append(
             "published: NAME is what the published code writes as NAME, by its own"
-            " definitions, of the video slice; members are expected lower in each.",
+            " definitions, of the video slice; members are expected lower in each."
         )
     table = Table(["family", "per position", "members are expected"], rows)
-    return Section("What the names mean", paragraphs=paragraphs, tables=(table,))
+    return Section("What the names mean", paragraphs=tuple(paragraphs), tables=(table,))
 
 
 def _answers(units, result) -> Section:
