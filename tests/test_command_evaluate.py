@@ -144,3 +144,33 @@ def test_no_scored_row_is_said_and_not_a_crash(write_run, tmp_path):
     text = terminal_table(evaluate([run], tmp_path / "out", None, SMALL))
     assert "cannot be evaluated: no member and no non-member has a value" in text
     assert "15 members and 15 non-members with status decode_error" in text
+
+
+@pytest.mark.parametrize(
+    ("perturbation", "word"),
+    [("shuffle", "shuffled"), ("reverse", "reversed"), ([], "rev")],
+)
+def test_the_diagnosis_is_in_every_output(write_run, tmp_path, perturbation, word):
+    run, out = write_run(effect=-3.0), tmp_path / "out"
+    info = {"settings": {"perturbation": perturbation}}
+    (run / "run.json").write_text(json.dumps(info))
+    text = terminal_table(evaluate([run], out, None, SMALL))
+    held = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
+    kinds = [entry["kind"] for entry in held["diagnosis"]]
+    assert kinds == ["unchecked", "inverted", "inverted", "unchecked"]
+    assert f"for members the {word}" in held["diagnosis"][1]["text"]
+    markdown = (out / "report.md").read_text().replace("\\", "")
+    html = (out / "report.html").read_text()
+    for page in (text, markdown, html):
+        assert "Failure signatures: inverted signal." in page
+        for entry in held["diagnosis"]:
+            assert entry["text"] in page
+
+
+def test_the_diagnosis_of_nothing_is_one_line(write_run, tmp_path):
+    flat = {"video.sme.min_0": [-1.0] * 30, "video.sme.max_0": [1.0] * 30}
+    others = {"video.sme_nat.mean": [2.0] * 30, "video.renyi_one.mean": [0.0] * 30}
+    result = evaluate([write_run(**flat, **others)], tmp_path / "out", None, SMALL)
+    (entry,) = result["runs"][0]["frames"][0]["diagnosis"]
+    assert entry["kind"] == "none" and "None of the three" in entry["text"]
+    assert terminal_table(result).count("failure signatures") == 1

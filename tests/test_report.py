@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vidsme_jax import figures, findings, report
+from vidsme_jax import diagnosis, figures, findings, report
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
 from vidsme_jax.evaluation_table import evaluate_table
 from vidsme_jax.figures import Curve, Interval
@@ -51,6 +51,13 @@ def make_run(seed=0, effect=3.0, n=40, frames=(16,), name="run", **changed):
     )
 
 
+def make_frames(run, control, settings):
+    table = None if control is None else control.table
+    frames = evaluate_table(run.table, settings, table)
+    found = diagnosis.diagnose(run.table, frames, settings)
+    return [d | {"diagnosis": e} for d, e in zip(frames, found, strict=True)]
+
+
 def make_result(*runs, control=None, settings=SMALL):
     return {
         "settings": settings_dict(settings),
@@ -60,9 +67,7 @@ def make_result(*runs, control=None, settings=SMALL):
                 "name": run.path.name,
                 "path": str(run.path),
                 "info": run.info,
-                "frames": evaluate_table(
-                    run.table, settings, None if control is None else control.table
-                ),
+                "frames": make_frames(run, control, settings),
             }
             for run in runs
         ],
@@ -152,7 +157,8 @@ def test_order_of_sections():
     run = make_run()
     page = build(make_result(run), [run], None)
     assert [s.title.split()[0] for s in page.sections] == [
-        "Answer", "Scores", "Without", "Figures", "Clips", "What", "All", "Settings"
+        "Answer", "Failure", "Scores", "Without", "Figures", "Clips", "What", "All",
+        "Settings",
     ]  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vidsme {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_score, _add_evaluate, _add_models):
+    for add in (_add_demo, _add_train, _add_score, _add_evaluate, _add_models, _add_scores):
         add(commands)
     return parser
 
@@ -228,6 +228,12 @@ def _add_evaluate(commands) -> None:
     )
     add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
     add("--seed", type=_natural, default=0, help="of resampling and permutation (0)")
+    add(
+        "--metrics",
+        choices=("ours", "ours+published"),
+        default="ours",
+        help="also by the published code's rules, in columns of their own (%(default)s)",
+    )
 
 
 def _add_models(commands) -> None:
@@ -236,6 +242,15 @@ def _add_models(commands) -> None:
         "models",
         _run_models,
         "List the models there are ports for, and what is proven of each.",
+    )
+
+
+def _add_scores(commands) -> None:
+    _command(
+        commands,
+        "scores",
+        _run_scores,
+        "List the scores: formula, slices, side of the members, source.",
     )
 
 
@@ -341,7 +356,9 @@ def _run_evaluate(given: argparse.Namespace) -> int:
     from vidsme_jax.commands.evaluate import evaluate, terminal_table
     from vidsme_jax.evaluation import EvaluationSettings
 
-    settings = EvaluationSettings(seed=given.seed)
+    settings = EvaluationSettings(
+        seed=given.seed, published=given.metrics == "ours+published"
+    )
     result = evaluate(given.runs, given.out, given.control, settings)
     print(terminal_table(result))
     print(f"report: {given.out / 'report.html'}")
@@ -352,4 +369,11 @@ def _run_models(given: argparse.Namespace) -> int:
     from vidsme_jax.commands.models import models_table
 
     print(models_table())
+    return 0
+
+
+def _run_scores(given: argparse.Namespace) -> int:
+    from vidsme_jax.commands.scores import scores_table
+
+    print(scores_table())
     return 0

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from vidsme_jax.errors import InputError
 
+PUBLISHED_METRICS = ("auc", "accuracy", "tpr_below_5")
 _CHUNK = 1 << 18  # entries of a temporary array: rows times resamples
 
 
@@ -28,6 +29,7 @@ class EvaluationSettings:
         permutations: label permutations behind the p-value of the primary score.
         confidence: coverage of the intervals.
         seed: of both; the same seed gives the same numbers.
+        published: also give the metrics by the published code's rules.
     """
 
     fprs: tuple[float, ...] = (0.01, 0.05, 0.10)
@@ -35,6 +37,7 @@ class EvaluationSettings:
     permutations: int = 9999
     confidence: float = 0.95
     seed: int = 0
+    published: bool = False
 
     def __post_init__(self):
         for name in ("bootstrap", "permutations"):
@@ -120,6 +123,44 @@ def best_balanced_accuracy(
         return math.nan, math.nan
     best = int(np.argmax(balanced))
     return float(balanced[best]), float(thresholds[best])
+
+
+def published_metrics(
+    scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]
+) -> dict[str, float]:
+    """Return the three metrics as the published code computes them.
+
+    `auc` is never flipped. `accuracy` is the largest 1 - (FPR + 1 - TPR) / 2.
+    `tpr_below_5` is the TPR at the last vertex of the ROC with FPR < 0.05: strictly, not
+    interpolated, and on a ROC from which scikit-learn has dropped the vertices between
+    equal steps, so that it may be far left of 0.05. Infinite scores first become the
+    largest or smallest finite one.
+
+    Args:
+        scores: higher = member; the published scores, where low is member, negated. NaN
+            rows are left out as everywhere here, where the published code would stop.
+        labels: 1 or true for members, 0 or false for non-members.
+
+    Returns:
+        NaN where a class is empty or no score is finite.
+
+    Raises:
+        ValueError: labels other than 0 and 1.
+
+    Source: the evaluation in the Vid-SME code (arXiv 2506.03179), `roc_curve` of
+    scikit-learn with its defaults.
+    """
+    scores, member = _known(scores, labels)
+    finite = scores[np.isfinite(scores)]
+    if len(finite) == 0 or member.all() or not member.any():
+        return dict.fromkeys(PUBLISHED_METRICS, math.nan)
+    fpr, tpr = _thinned_roc(np.clip(scores, finite.min(), finite.max()), member)
+    values = (
+        np.trapezoid(tpr, fpr),
+        np.max(1 - (fpr + 1 - tpr) / 2),
+        tpr[np.flatnonzero(fpr < 0.05)[-1]],
+    )
+    return dict(zip(PUBLISHED_METRICS, map(float, values), strict=True))
 
 
 def bootstrap_weights(
@@ -252,6 +293,18 @@ def _cumulative(scores, member, weights):
     tp = np.cumsum(weights * member, axis=0)
     fp = np.cumsum(weights * ~member, axis=0)
     return tp[last], fp[last], ordered[last]
+
+
+def _thinned_roc(scores, member):
+    """ROC without the vertices between two equal steps, in counts; then (0, 0) in front.
+
+    In this order, as scikit-learn has it: (0, 0) takes no part in the thinning.
+    """
+    tp, fp, _ = _cumulative(scores, member, np.ones((len(scores), 1)))
+    tp, fp = tp[:, 0], fp[:, 0]
+    bend = (np.diff(fp, 2) != 0) | (np.diff(tp, 2) != 0)
+    kept = np.concatenate([[True], bend, [True]]) if len(fp) > 2 else slice(None)
+    return np.append(0, fp[kept]) / fp[-1], np.append(0, tp[kept]) / tp[-1]
 
 
 def _metrics_of_chunk(scores, member, weights, fprs):

@@ -6,6 +6,7 @@ member. Only rows with a label and with status ok are evaluated; the rest are co
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
-from vidsme_jax import scores
+from vidsme_jax import records, scores
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import (
     EvaluationSettings,
@@ -21,6 +22,7 @@ from vidsme_jax.evaluation import (
     bootstrap_weights,
     interval,
     permutation_p,
+    published_metrics,
     weighted_metrics,
 )
 
@@ -87,7 +89,8 @@ def evaluate_table(
     Returns:
         One JSON-able dict per frame count, upwards: `frames`, `counts`, `primary` (its
         name, or None where the table lacks it), `scores`, `blind`. NaN becomes None,
-        with a `reason` beside it.
+        with a `reason` beside it. With `settings.published` each score and number
+        has `published`, see `published_metrics`.
 
     Raises:
         InputError: labels other than 0, 1 and null.
@@ -104,9 +107,61 @@ def evaluate_table(
     ]
 
 
-def samples(table: pa.Table) -> list[Sample]:
-    """Return the rows that can be evaluated, one sample per frame count, upwards."""
-    return [_sample(part, _labels(part) >= 0) for part in _by_frames(table)]
+def samples(table: pa.Table, labelled: bool = True) -> list[Sample]:
+    """Return the rows with status ok, one sample per frame count, upwards.
+
+    Args:
+        table: a score table.
+        labelled: leave out the rows without a label; kept, they are no members.
+    """
+    return [_sample(p, (_labels(p) >= 0) | (not labelled)) for p in _by_frames(table)]
+
+
+def with_published(run: records.Run) -> records.Run:
+    """Return a run whose table also holds the scores of its published.parquet, if any.
+
+    Each float column NAME becomes `published: NAME`, joined by id and frames; members are
+    low in all of them. Columns of a manifest that are called so are left out.
+
+    Raises:
+        InputError: the file lacks id or frames, holds a row twice, or other rows than
+            scores.parquet.
+    """
+    own = [c for c in run.table.column_names if scores.is_published(c)]
+    table = run.table.drop_columns(own)
+    found = run.others.get("published")
+    if found is None:
+        return replace(run, table=table)
+    found = found.take(_places(found, table, run.path / "published.parquet"))
+    for name in found.column_names:
+        if pa.types.is_floating(found[name].type):
+            table = table.append_column(scores.PUBLISHED + name, found[name])
+    return replace(run, table=table)
+
+
+def _places(found: pa.Table, table: pa.Table, path: Path) -> list[int]:
+    """Where the rows of `table` are in `found`."""
+    keys = ["id", "frames"]
+    lacking = [key for key in keys if key not in found.column_names]
+    if lacking:
+        raise InputError(f"{path} has no column {lacking[0]}; score the clips again")
+    place = {key: k for k, key in enumerate(_pairs(found))}
+    if len(place) < len(found):
+        raise InputError(f"{path} holds an id and frame count twice, expected once each")
+    wanted = _pairs(table)
+    if set(wanted) != set(place):
+        name, frames = next(iter(set(wanted) ^ set(place)))
+        where = "scores.parquet" if (name, frames) in place else path.name
+        raise InputError(
+            f"{path} belongs to another scores.parquet: id={name!r} with {frames} frames"
+            f" is not in {where}; expected the same rows in both"
+        )
+    return [place[key] for key in wanted]
+
+
+def _pairs(table: pa.Table) -> list[tuple[Any, Any]]:
+    columns = (table[name].to_pylist() for name in ("id", "frames"))
+    return list(zip(*columns, strict=True))
 
 
 def pair(sample: Sample, control: pa.Table) -> tuple[Sample, Sample]:
@@ -114,7 +169,7 @@ def pair(sample: Sample, control: pa.Table) -> tuple[Sample, Sample]:
 
     Joined by id and frames; the labels and groups of both are the target's.
     """
-    found = [_sample(p, np.ones(len(p), bool)) for p in _by_frames(control)]
+    found = samples(control, labelled=False)
     other = next((c for c in found if c.frames == sample.frames), None)
     if other is None:
         return sample.take([]), sample.take([])
@@ -183,8 +238,9 @@ def _numeric(table, name) -> bool:
 
 
 def _oriented(table) -> Iterator[tuple[str, np.ndarray]]:
-    catalogue = set(scores.columns())
-    held = [c for c in table.column_names if c in catalogue and _numeric(table, c)]
+    known = set(scores.columns())
+    known |= {name for name in table.column_names if scores.is_published(name)}
+    held = [c for c in table.column_names if c in known and _numeric(table, c)]
     if not held and _numeric(table, "score"):
         yield "score", _floats(table["score"])
     for name in held:
@@ -257,6 +313,7 @@ def _measure(scores, member, weights, settings) -> dict[str, Any]:
     """All metrics of one score; a class without rows gives None and a reason."""
     known = ~np.isnan(scores)
     held, sides = known & member, known & ~member
+    rules = published_metrics(scores, member) if settings.published else {}
     scores, member, weights = scores[known], member[known], weights[known]
     areas, hits = weighted_metrics(scores, member, weights, settings.fprs)
     best, _ = best_balanced_accuracy(scores, member)
@@ -269,6 +326,7 @@ def _measure(scores, member, weights, settings) -> dict[str, Any]:
             for k, row in zip(keys, hits, strict=True)
         },
         "best_balanced_accuracy": _plain(best),
+        **({"published": {k: _plain(v) for k, v in rules.items()}} if rules else {}),
         "members": int(np.sum(held)),
         "non_members": int(np.sum(sides)),
         "reason": _reason(held, sides),

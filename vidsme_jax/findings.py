@@ -28,6 +28,30 @@ REPRESENTATIVES = {
     "instruction": _REPRESENTATIVES,
     "response": _REPRESENTATIVES,
 }
+# Of the scores that the published code itself writes, where a run holds them.
+_PUBLISHED = (
+    "ppl",
+    "Min_10.0% Prob",
+    "Max_100% renyi_1",
+    "Max_Prob_Gap",
+    "Modified_entropy",
+    "Min_0% vetp",
+    "Min_10.0% vetp",
+    "Mean_vetp",
+    "sequence_vetp",
+)
+PUBLISHED_HEADER = (
+    "AUC (published)",
+    "accuracy (published)",
+    "TPR below 5 % FPR (published)",
+)
+PUBLISHED_RULES = (
+    "The columns called published follow the rules of the published code: infinite scores"
+    " become the largest or smallest finite one; accuracy is the balanced accuracy at the"
+    " threshold that is best on these very clips; TPR below 5 % FPR is read at the last"
+    " vertex of the ROC whose FPR is strictly below 5 %, after the vertices between equal"
+    " steps were dropped. The columns before them are those of this report."
+)
 CAVEAT = (
     "This is evidence consistent with training use, not proof of it: scores also differ"
     " between sets of clips for other reasons."
@@ -83,13 +107,17 @@ def answer(unit: Unit, result: dict[str, Any]) -> Answer:
 
 
 def representative_rows(unit: Unit) -> dict[str, list[str]]:
-    """Return, by slice, the names of the representative scores that the unit holds."""
+    """Return, by slice, the names of the representative scores that the unit holds.
+
+    The published code's own scores stand under `published`.
+    """
     if unit.data["primary"] == "score":
         return {"score": ["score"]}
     held = {
         part: [f"{part}.{name}" for name in names]
         for part, names in REPRESENTATIVES.items()
     }
+    held["published"] = [scores.PUBLISHED + name for name in _PUBLISHED]
     known = unit.data["scores"]
     return {
         part: kept
@@ -104,6 +132,7 @@ def header(result: dict[str, Any], first: str = "score") -> list[str]:
     around = f"({percent(settings['confidence'])} interval)"
     names = [first, f"AUC {around}", "balanced accuracy (best threshold)"]
     names += [f"TPR at {percent(fpr)} FPR" for fpr in settings["fprs"]]
+    names += PUBLISHED_HEADER if settings["published"] else ()
     if result["control"] is None:
         return names
     return [*names, f"control AUC {around}", f"AUC minus control {around}"]
@@ -112,10 +141,11 @@ def header(result: dict[str, Any], first: str = "score") -> list[str]:
 def cells(
     name: str, metrics: dict[str, Any], result: dict[str, Any], digits: int = 3
 ) -> list[str]:
-    """Return one table row: AUC, TPRs and, with a control, its AUC and difference."""
+    """Return one table row: what `header` names."""
     best, fprs = metrics["best_balanced_accuracy"], result["settings"]["fprs"]
     row = [name, estimate(metrics, "auc", digits), number(best, digits)]
     row += [number(metrics["tpr"][f"{fpr:g}"], digits) for fpr in fprs]
+    row += [number(value, digits) for value in metrics.get("published", {}).values()]
     if result["control"] is None:
         return row
     control = metrics.get("control")

@@ -7,6 +7,7 @@
     RUN/scores.parquet      all parts in manifest order; written last, then parts go
     RUN/curves.parquet      per-token curves, one list per row
     RUN/thumbnails.parquet  one strip of small frames per row
+    RUN/published.parquet   the published code's scores under its own names, where asked
 
 Every file appears by a rename of a complete one, so that a run killed at any moment
 leaves whole files only, and the same command goes on from there.
@@ -19,7 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import pyarrow.parquet as pq
 from vidsme_jax.errors import InputError
 
 _CURVE, _THUMBNAIL = "curve:", "thumbnail"
+_OTHERS = ("published",)  # read where they exist
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Run:
         table: one row per manifest row and frame count.
         curves: `id`, `frames` and one list column per kept token curve.
         thumbnails: `id`, `frames`, `thumbnail` (JPEG bytes or null).
+        others: further tables with `id` and `frames`, by the stem of their file.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Run:
     table: pa.Table
     curves: pa.Table
     thumbnails: pa.Table
+    others: dict[str, pa.Table] = field(default_factory=dict)
 
 
 def digest(value: Any) -> str:
@@ -229,13 +233,15 @@ def read_run(run: Path) -> Run:
             f"run={run} has no scores.parquet: its vidsme score has not ended;"
             " run that command again"
         )
-    tables = [
+    table, curves, thumbnails = (
         _read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
-    ]
+    )
     info = read_json(run / "run.json")
     if not isinstance(info, dict) or "settings" not in info:
         raise InputError(f"{run}/run.json holds no settings: vidsme score did not write it")
-    return Run(run, info, *tables)
+    held = {n: path for n in _OTHERS if (path := run / f"{n}.parquet").exists()}
+    others = {n: _read_table(path) for n, path in held.items()}
+    return Run(run, info, table, curves, thumbnails, others)
 
 
 def _read_table(path: Path) -> pa.Table:

@@ -144,6 +144,8 @@ def _csv_row(run: str, data, name: str, found) -> dict[str, Any]:
         "p_value",
     ):
         row[key] = found.get(key)
+    for key, value in found.get("published", {}).items():
+        row[f"published_{key}"] = value
     control = found.get("control")
     if control:
         for key in ("auc", "difference"):

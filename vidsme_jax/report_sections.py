@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from vidsme_jax import figures, findings, records, scores
+from vidsme_jax import diagnosis, figures, findings, records, scores
 from vidsme_jax.evaluation import EvaluationSettings, roc, roc_band
 from vidsme_jax.evaluation_table import Sample, pair, samples
 from vidsme_jax.figures import Curve, Interval
@@ -18,6 +18,7 @@ from vidsme_jax.findings import Answer, Unit, shorten
 
 _TITLE = "Membership inference on video clips"
 _CLIPS = 6
+_CAPTIONS = {"published": "As the published code defines them (video slice)"}
 _ROWS_SHOWN = 1000  # of the table of all scores; a browser is slow beyond
 
 
@@ -81,6 +82,7 @@ def build(
     shown = _shown(result, runs)
     sections = [
         _answers(units, result),
+        _diagnosis(units),
         _slices(units, result),
         _blind(units, result),
         Section("Figures", figures=tuple(_figures(shown, result, control))),
@@ -94,15 +96,14 @@ def build(
 
 def _terms(units) -> Section:
     """What the names of the scores mean, read off the catalogue."""
-    held = {
-        name.split(".")[1] for unit in units for name in unit.data["scores"] if "." in name
-    }
+    names = [name for unit in units for name in unit.data["scores"]]
+    held = {name.split(".")[1] for name in names if scores.is_score(name)}
     rows = [
         [name, info.formula, "higher" if info.higher_is_member else "lower"]
         for name, info in scores.FAMILY_INFO.items()
         if name in held and not name.endswith("_diff")
     ]
-    paragraphs = (
+    paragraphs = [
         "A score is named slice.family.aggregate. Slices: video, the model's predictions at"
         " the positions of the video; instruction, where it predicts the text after the"
         " video; response, where it predicts the answer.",
@@ -113,14 +114,30 @@ def _terms(units) -> Section:
         " (change of brightness).",
         "Aggregates: mean over the positions; min_K and max_K, the mean of the K % smallest"
         " or largest, min_0 being the smallest alone.",
-    )
+    ]
+    if any(map(scores.is_published, names)):
+        paragraphs.append(
+            "published: NAME is what the published code writes as NAME, by its own"
+            " definitions, of the video slice; members are expected lower in each."
+        )
     table = Table(["family", "per position", "members are expected"], rows)
-    return Section("What the names mean", paragraphs=paragraphs, tables=(table,))
+    return Section("What the names mean", paragraphs=tuple(paragraphs), tables=(table,))
 
 
 def _answers(units, result) -> Section:
     answers = tuple(findings.answer(unit, result) for unit in units)
     return Section("Answer", answers, (findings.CAVEAT,))
+
+
+def _diagnosis(units) -> Section:
+    answers = [
+        Answer(unit.title, *diagnosis.summary(unit.data["diagnosis"])) for unit in units
+    ]
+    note = (
+        "Three signs by which the method is known to fail are looked for. They say where"
+        " to look, not whether a clip was trained on."
+    )
+    return Section("Failure signatures", tuple(answers), (note,))
 
 
 def _slices(units, result) -> Section:
@@ -138,7 +155,7 @@ def _slices(units, result) -> Section:
                 for name, held in rows.items()
                 for unit in held
             ],
-            f"Slice: {part}",
+            _CAPTIONS.get(part, f"Slice: {part}"),
         )
         for part, rows in by_slice.items()
     ]
@@ -148,7 +165,8 @@ def _slices(units, result) -> Section:
         " none. TPR at t is the largest true positive rate at a false positive rate of"
         " at most t, read off the step ROC."
     )
-    return Section("Scores by slice", paragraphs=(note,), tables=tuple(tables))
+    notes = (note, findings.PUBLISHED_RULES)[: 1 + result["settings"]["published"]]
+    return Section("Scores by slice", paragraphs=notes, tables=tuple(tables))
 
 
 def _row_name(name: str, unit: Unit) -> str:
@@ -316,7 +334,8 @@ def _dots(one: _Shown, part: str, names: list[str], result) -> Figure:
         sides = [found] if result["control"] is None else [found, found["control"]]
         rows.append((name, [Interval(s["auc"], *s["auc_interval"]) for s in sides]))
     series = ("target", "control")[: 1 if result["control"] is None else 2]
-    title = _title(f"AUC of the representative scores, slice {part}", one.unit)
+    kind = "published definitions" if part == "published" else f"slice {part}"
+    title = _title(f"AUC of the representative scores, {kind}", one.unit)
     svg = figures.dot_figure(title, rows, series)
     return Figure(f"{one.slug}-auc-{part}", title, svg)
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidsme_jax import findings, records, report
+from vidsme_jax import diagnosis, findings, records, report
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
-from vidsme_jax.evaluation_table import evaluate_table, pair, samples
+from vidsme_jax.evaluation_table import evaluate_table, pair, samples, with_published
 from vidsme_jax.report_sections import distinct
 
 
@@ -24,11 +24,13 @@ def evaluate(
         runs: directories that `vidsme score` wrote.
         out: directory for report.html, report.md, metrics.json, metrics.csv, figures/.
         control: a run of the same clips under a model that saw none of them.
-        settings: resamples, permutations, false positive rates; defaults where None.
+        settings: resamples, permutations, false positive rates, whether to add the
+            published code's metrics; defaults where None.
 
     Returns:
         `settings`, `control` (its name or None) and `runs`: `name`, `path`, `info`
-        (run.json) and `frames`, one dict per frame count, see `evaluate_table`.
+        (run.json) and `frames`, one dict per frame count, see `evaluate_table`; its
+        `diagnosis` is that of `diagnosis.diagnose`.
 
     Raises:
         InputError: no runs, a run that is not finished or has no two labels, a control
@@ -38,8 +40,8 @@ def evaluate(
     if not runs:
         raise InputError("no run given, expected at least one directory")
     _check_out(out)
-    read = [records.read_run(path) for path in runs]
-    other = None if control is None else records.read_run(control)
+    read = [with_published(records.read_run(path)) for path in runs]
+    other = None if control is None else with_published(records.read_run(control))
     for run in read:
         _check_labels(run)
         if other is not None:
@@ -54,7 +56,7 @@ def evaluate(
                 "name": name,
                 "path": str(run.path),
                 "info": run.info,
-                "frames": evaluate_table(run.table, settings, table),
+                "frames": _frames(run, settings, table),
             }
             for name, run in zip(names, read, strict=True)
         ],
@@ -64,13 +66,26 @@ def evaluate(
     return result
 
 
+def _frames(run: records.Run, settings, control) -> list[dict[str, Any]]:
+    """The metrics of each frame count, and what they are diagnosed with."""
+    frames = evaluate_table(run.table, settings, control)
+    asked = run.info["settings"]
+    other = asked.get("perturbation") if isinstance(asked, dict) else None
+    found = diagnosis.diagnose(run.table, frames, settings, str(other))
+    return [
+        data | {"diagnosis": entries} for data, entries in zip(frames, found, strict=True)
+    ]
+
+
 def terminal_table(result: dict[str, Any]) -> str:
     """Return the answer and the representative scores as aligned text."""
     lines = []
     for unit in findings.units(result):
         answer = findings.answer(unit, result)
         lines += [answer.title] if answer.title else []
-        lines += [answer.lead, *(f"- {note}" for note in answer.notes), ""]
+        lines += [answer.lead, *(f"- {note}" for note in answer.notes)]
+        lead, texts = diagnosis.summary(unit.data["diagnosis"])
+        lines += [lead, *(f"- {text}" for text in texts), ""]
         rows = [_short_header(result)]
         for names in findings.representative_rows(unit).values():
             known = unit.data["scores"]
@@ -84,9 +99,15 @@ def terminal_table(result: dict[str, Any]) -> str:
 
 def _short_header(result) -> list[str]:
     """The header of the report's tables, without what makes it wide."""
+    return [_short(name) for name in findings.header(result)]
+
+
+def _short(name: str) -> str:
+    if name in findings.PUBLISHED_HEADER:
+        return name
     short = {"AUC minus control": "difference", "balanced accuracy": "bal. acc."}
-    names = [name.split(" (")[0].removesuffix(" FPR") for name in findings.header(result)]
-    return [short.get(n, n.replace(" at ", "@").replace(" %", "%")) for n in names]
+    name = name.split(" (")[0].removesuffix(" FPR")
+    return short.get(name, name.replace(" at ", "@").replace(" %", "%"))
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
