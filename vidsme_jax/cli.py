@@ -172,6 +172,15 @@ def _add_score(commands) -> None:
         help="a prompt of the published Vid-SME code instead of the model's",
     )
     add(
+        "--definition",
+        type=_definitions,
+        default=("exact",),
+        metavar="NAME[,NAME]",
+        help="besides exact, from the same pass, each in a table of its own: published"
+        " (the published code's numbers), top_1, top_5, top_20 (a black box that shows the"
+        " K largest log-probabilities)",
+    )
+    add(
         "--perturbation",
         choices=("reverse", "shuffle", "repeat"),
         default="reverse",
@@ -292,6 +301,15 @@ def _slices(text: str) -> tuple[str, ...]:
     return tuple(name for name in SLICES if name in asked)
 
 
+def _definitions(text: str) -> tuple[str, ...]:
+    from vidsme_jax.scores import DEFINITIONS
+
+    asked = text.split(",")
+    if not set(asked) <= set(DEFINITIONS):
+        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(DEFINITIONS)}")
+    return tuple(name for name in DEFINITIONS if name in ("exact", *asked))
+
+
 def _run_demo(given: argparse.Namespace) -> int:
     from vidsme_jax.commands.demo import DemoSettings, demo
 
@@ -334,6 +352,7 @@ def _run_score(given: argparse.Namespace) -> int:
             labels=given.label and tuple(given.label),
             system=given.system,
             published_prompt=given.published_prompt,
+            definitions=given.definition,
             perturbation=given.perturbation,
             dtype=given.dtype,
             parallel=given.parallel,

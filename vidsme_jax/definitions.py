@@ -32,7 +32,6 @@ from vidsme_jax.scoring import (
 )
 from vidsme_jax.statistics import family_statistics
 
-DEFINITIONS = ("exact", "published", "top_1", "top_5", "top_20")
 SWEPT_FAMILIES = ("sme", "sme_aligned", "sme_nat", "sme_rev")  # depend on q and r
 
 
@@ -55,7 +54,7 @@ class Asked:
     Attributes:
         slices: of the batch's masks, in their order.
         kept: families whose curves are wanted, exact and for the first pair.
-        definitions: of `DEFINITIONS`.
+        definitions: of `scores.DEFINITIONS`.
         pairs: columns of `Orders` that go together as q and r; the first is the run's own.
         vocab_keep: entries that take part in the softmax, except in `published`; None
             where `forward` masks the others itself.

@@ -22,7 +22,7 @@ SLICE_INFO = {
 }
 SLICES = tuple(SLICE_INFO)
 
-DEFINITIONS = {
+SYMBOLS = {
     "p": "softmax of one row of logits; p_(1), p_(2) its largest and second largest entry",
     "y": "the row's target; which one, each slice says",
     "H_a(p)": "log(sum_i p_i^a) / (1 - a), Rényi entropy of order a, in nats",
@@ -36,6 +36,18 @@ AGGREGATE_INFO = {
     "min_K": "mean of the k smallest values",
     "max_K": "mean of the k largest values",
 }
+# How p is known and what is computed of it: --definition; a table of the run for each.
+DEFINITION_INFO = {
+    "exact": "p is the softmax over the tokenizer's tokens; scores.parquet",
+    "published": "what the published code computes, its quirks kept, under its own names;"
+    " published.parquet",
+    **{
+        f"top_{k}": f"the same scores for a black box that shows the {k} largest log p of each row;"
+        f" the rest of p is spread evenly; top_{k}.parquet"
+        for k in (1, 5, 20)
+    },
+}
+DEFINITIONS = tuple(DEFINITION_INFO)
 
 
 @dataclass(frozen=True)

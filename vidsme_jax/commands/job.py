@@ -11,7 +11,6 @@ from vidsme_jax.commands.place import Placement, choose_placement
 from vidsme_jax.commands.prompts import Prompts, make_prompts
 from vidsme_jax.data.clips import PreparedBatch, Wanted
 from vidsme_jax.data.manifest import Row, read_manifests
-from vidsme_jax.definitions import DEFINITIONS
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.hub import find_checkpoint
@@ -37,7 +36,7 @@ class ScoreSettings:
         labels: one label a manifest, for lists without labels.
         system: system message instead of the template's own.
         published_prompt: cinepile, nextqa or caption, instead of the port's template.
-        definitions: of `definitions.DEFINITIONS`; exact is always among them.
+        definitions: of `scores.DEFINITIONS`; exact is always among them.
         variants: further ways to choose q and r, scored in the same pass.
         perturbation: what way 1 shows, of `batches.PERTURBATIONS`.
         dtype: float32, bfloat16, or auto: float32 on CPU, else bfloat16.
@@ -97,7 +96,7 @@ class Job:
     @property
     def definitions(self) -> tuple[str, ...]:
         """The definitions asked for, exact first."""
-        others = [d for d in DEFINITIONS if d in self.settings.definitions]
+        others = [d for d in scores.DEFINITIONS if d in self.settings.definitions]
         return ("exact", *(d for d in others if d != "exact"))
 
     @property
@@ -148,9 +147,10 @@ def make_job(settings: ScoreSettings) -> Job:
 
 
 def _check_definitions(settings: ScoreSettings) -> None:
-    unknown = [d for d in settings.definitions if d not in DEFINITIONS]
+    unknown = [d for d in settings.definitions if d not in scores.DEFINITIONS]
     if unknown:
-        raise InputError(f"definition={unknown[0]}, there are {', '.join(DEFINITIONS)}")
+        known = ", ".join(scores.DEFINITIONS)
+        raise InputError(f"definition={unknown[0]}, there are {known}")
     if "published" in settings.definitions and "video" not in settings.slices:
         raise InputError(
             f"definition=published scores the video slice, slices={settings.slices} has"

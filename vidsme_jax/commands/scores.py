@@ -2,7 +2,7 @@
 
 import textwrap
 
-from vidsme_jax import scores
+from vidsme_jax import published, scores
 from vidsme_jax.aggregate import PERCENTS
 
 _WIDTH = 88
@@ -14,15 +14,26 @@ def scores_table() -> str:
     own = [name for name in scores.FAMILY_INFO if not name.endswith(_DIFFERENCE)]
     parts = [
         "A score is named slice.family.aggregate, and is made of one value per position.",
-        _listed("Where", scores.DEFINITIONS),
+        _listed("Where", scores.SYMBOLS),
         "Families",
         *(_family(name) for name in own),
         _differences(),
         _listed("Aggregates", scores.AGGREGATE_INFO) + "\n" + _percents(),
         _listed("Slices", scores.SLICE_INFO),
+        _listed("Definitions (--definition)", scores.DEFINITION_INFO),
+        _listed("Names of the published code, low = member", _published()),
         _summary(),
     ]
     return "\n\n".join(parts)
+
+
+def _published() -> dict[str, str]:
+    """Return the published names, those that depend on q and r apart."""
+    plain = [name for name in published.COLUMNS if name not in published.SWEPT]
+    return {
+        "natural order only": ", ".join(plain),
+        "natural - reversed, with q and r": ", ".join(published.SWEPT),
+    }
 
 
 def _family(name: str) -> str:
