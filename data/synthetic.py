@@ -1,4 +1,4 @@
-"""Short MP4 clips of moving shapes, each with a caption: what the demo trains on.
+"""Short MP4 clips, each with a caption: moving shapes, as in the demo, or textures.
 
 Every clip is drawn from the same distribution with its own random numbers, so a random
 split is a fair one: nothing but training can tell the halves apart.
@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from vidsme_jax.data import synthetic_textures as textures
+from vidsme_jax.errors import InputError
 from vidsme_jax.opencv import cv2
 
+KINDS = ("shapes", "textures")
 HEIGHT, WIDTH, FRAMES, FPS = 64, 80, 16, 8.0
 _COLOURS = {
     "red": (220, 40, 40),
@@ -37,19 +40,31 @@ _QUESTIONS = (
 )
 
 
-def write_clips(folder: Path, count: int, seed: int) -> list[dict[str, Any]]:
+def write_clips(
+    folder: Path, count: int, seed: int, kind: str = "shapes"
+) -> list[dict[str, Any]]:
     """Write `count` clips and return one manifest record for each.
 
+    Args:
+        folder: to be filled with clip-000.mp4 and so on.
+        count: clips.
+        seed: of everything random in them.
+        kind: one of `KINDS`.
+
     Raises:
+        InputError: a kind that does not exist.
         OSError: OpenCV could not write a file.
     """
+    if kind not in KINDS:
+        raise InputError(f"{kind=}, expected one of {', '.join(KINDS)}")
     folder.mkdir(parents=True, exist_ok=True)
+    questions = _QUESTIONS if kind == "shapes" else textures.QUESTIONS
     records = []
     for n, rng in enumerate(np.random.default_rng(seed).spawn(count)):
-        frames, caption = _draw_clip(rng)
+        frames, caption = draw_clip(rng, kind)
         path = folder / f"clip-{n:03d}.mp4"
         write_mp4(path, frames, FPS)
-        question = _QUESTIONS[rng.integers(len(_QUESTIONS))]
+        question = questions[rng.integers(len(questions))]
         video = f"{folder.name}/{path.name}"
         records.append({"video": video, "question": question, "answer": caption})
     return records
@@ -68,7 +83,16 @@ def write_mp4(
     writer.release()
 
 
-def _draw_clip(
+def draw_clip(
+    rng: np.random.Generator, kind: str
+) -> tuple[UInt8[np.ndarray, "frame height width 3"], str]:
+    """Return the RGB frames of a random clip of one of the `KINDS`, and its caption."""
+    if kind == "textures":
+        return textures.draw_texture(rng, FRAMES, HEIGHT, WIDTH)
+    return _draw_shapes(rng)
+
+
+def _draw_shapes(
     rng: np.random.Generator,
 ) -> tuple[UInt8[np.ndarray, "frame height width 3"], str]:
     names = rng.permutation(list(_COLOURS))

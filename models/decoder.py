@@ -1,4 +1,4 @@
-"""The causal language model: pre-norm blocks with RoPE, grouped heads and SwiGLU.
+"""The language model, by default causal: pre-norm blocks, RoPE, grouped heads, SwiGLU.
 
 Covers Llama (Vicuna, Yi), Mistral (a window of attention) and Qwen2 (biases on q, k and v).
 Layers are stacked along a leading axis and scanned, so that depth does not lengthen
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from vidsme_jax.rules import Rule
 
@@ -66,15 +66,25 @@ class Decoder(nnx.Module):
             self.head = head
 
     def __call__(
-        self, x: Float[Array, "batch time width"]
+        self,
+        x: Float[Array, "batch time width"],
+        together: Bool[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
-        """Return the normalised hidden states of embedded tokens at positions 0, 1, …."""
+        """Return the normalised hidden states of embedded tokens at positions 0, 1, ….
+
+        Args:
+            x: embeddings.
+            together: positions that see each other, later ones too; all others see what
+                is before them, as every position does where this is None. Not for a
+                decoder with a window.
+        """
         angles = rope_angles(x.shape[1], self.config)
+        mask = None if together is None else attention_mask(together)
         graph, weights = nnx.split(self.layers)
 
         @jax.checkpoint  # gradients keep one layer's activations, not all layers'
         def step(carry, layer):
-            return nnx.merge(graph, layer)(carry, angles), None
+            return nnx.merge(graph, layer)(carry, angles, mask), None
 
         x, _ = jax.lax.scan(step, x, weights)
         return self.norm(x).astype(x.dtype)
@@ -95,15 +105,18 @@ class Block(nnx.Module):
         self.mlp = GatedMLP(config, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "batch time width"], angles: Float[Array, "time half"]
+        self,
+        x: Float[Array, "batch time width"],
+        angles: Float[Array, "time half"],
+        mask: Bool[Array, "batch 1 time time"] | None = None,
     ) -> Float[Array, "batch time width"]:
         """Return the residual stream after this layer."""
-        x = x + self.attention(self.attention_norm(x).astype(x.dtype), angles)
+        x = x + self.attention(self.attention_norm(x).astype(x.dtype), angles, mask)
         return x + self.mlp(self.mlp_norm(x).astype(x.dtype))
 
 
 class Attention(nnx.Module):
-    """Causal attention with rotary positions and grouped key-value heads."""
+    """Attention with rotary positions and grouped key-value heads, causal by default."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         c, bias = config, config.qkv_bias
@@ -114,9 +127,12 @@ class Attention(nnx.Module):
         self.o = nnx.Linear(c.heads * c.head_dim, c.width, use_bias=False, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "batch time width"], angles: Float[Array, "time half"]
+        self,
+        x: Float[Array, "batch time width"],
+        angles: Float[Array, "time half"],
+        mask: Bool[Array, "batch 1 time time"] | None = None,
     ) -> Float[Array, "batch time width"]:
-        """Return what each position reads from those up to it."""
+        """Return what each position reads from those up to it, or from those of `mask`."""
         q, k, v = (
             einops.rearrange(project(x), "b t (n d) -> b t n d", d=self.head_dim)
             for project in (self.q, self.k, self.v)
@@ -124,7 +140,7 @@ class Attention(nnx.Module):
         q, k = rotate(q, angles), rotate(k, angles)
         behind = None if self.window is None else (self.window - 1, 0)
         out = jax.nn.dot_product_attention(
-            q, k, v, is_causal=True, local_window_size=behind
+            q, k, v, mask=mask, is_causal=mask is None, local_window_size=behind
         )
         return self.o(einops.rearrange(out, "b t n d -> b t (n d)"))
 
@@ -143,6 +159,14 @@ class GatedMLP(nnx.Module):
     ) -> Float[Array, "batch time width"]:
         """Return the update of each position by itself."""
         return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
+
+
+def attention_mask(
+    together: Bool[Array, "batch time"],
+) -> Bool[Array, "batch 1 time time"]:
+    """Return which position (third axis) sees which: those before, and those together."""
+    before = jnp.tri(together.shape[1], dtype=bool)[None, None]
+    return before | (together[:, None, :, None] & together[:, None, None, :])
 
 
 def rope_angles(time: int, config: DecoderConfig) -> Float[Array, "time half"]:

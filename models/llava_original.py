@@ -131,6 +131,7 @@ def make_port(
     parts: tuple[VisionConfig, DecoderConfig, Connector],
     processor: Processor,
     template: Template,
+    bidirectional: bool = False,
 ) -> Port:
     """Put a port together; refuses the fields that nobody read."""
     limit = fields.get("tokenizer_model_max_length", int | None)
@@ -138,7 +139,7 @@ def make_port(
     fields.finish()
     tokenizer = Tokenizer(directory)
     keep = min(len(tokenizer), parts[1].vocab)
-    config = VideoLLMConfig(*parts, keep, processor.mean, processor.std)
+    config = VideoLLMConfig(*parts, keep, processor.mean, processor.std, bidirectional)
     return Port(
         directory,
         name,

@@ -1,7 +1,9 @@
 """LongVA and the Vid-SME checkpoints: CLIP tower, MLP, 2x2 average pooling, Qwen2.
 
 Original LLaVA layout. Video features are projected, then pooled, flattened by frame and
-put in place of one placeholder, with no newline embeddings ("unires").
+put in place of one placeholder, with no newline embeddings ("unires"). One field of
+config.json is our own: with "video_attention": "bidirectional" the positions of the video
+see each other, and LongVA's code would not run that checkpoint as it was trained.
 """
 
 from pathlib import Path
@@ -16,6 +18,7 @@ NAME = "longva"
 CHECKPOINTS = "LongVA-7B, LongVA-7B-DPO, Vid-SME-CinePile, -NExTQA and -Caption-7B"
 ARCHITECTURE = original.ARCHITECTURE
 _MERGE = ("unires", "flat")
+_ATTENTION = ("causal", "bidirectional")
 
 
 def matches(config: dict[str, Any]) -> bool:
@@ -38,4 +41,7 @@ def open_checkpoint(directory: Path) -> Port:
     pool = fields.expect("mm_spatial_pool_mode", ("average",), "average")
     connector = Connector(pool, fields.size("mm_spatial_pool_stride", 2))
     parts = (vision, decoder, connector)
-    return original.make_port(directory, NAME, fields, parts, processor, CHATML)
+    both_ways = fields.expect("video_attention", _ATTENTION, "causal") == "bidirectional"
+    return original.make_port(
+        directory, NAME, fields, parts, processor, CHATML, bidirectional=both_ways
+    )

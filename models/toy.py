@@ -80,7 +80,8 @@ def write_toy(
         directory: to be made.
         texts: what the tokenizer should spell well.
         seed: of the weights.
-        decoder: fields of config.json, for other sizes than the toy's.
+        decoder: fields of config.json, for other sizes than the toy's, or for a video
+            that is seen both ways, {"video_attention": "bidirectional"}.
     """
     directory.mkdir(parents=True)
     (directory / "vision_tower").mkdir()

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from vidsme_jax.errors import InputError
 from vidsme_jax.models.connector import Connector, Projector, add_newlines, pool
 from vidsme_jax.models.decoder import Decoder, DecoderConfig
 from vidsme_jax.models.processor import pixel_levels
@@ -34,6 +35,7 @@ class VideoLLMConfig:
         vocab_keep: tokens that take part in the softmax; rows beyond are padding.
         mean: of pixel values in 0 to 1, per channel.
         std: likewise.
+        bidirectional: whether the positions of the video see each other, later ones too.
     """
 
     vision: VisionConfig
@@ -42,6 +44,15 @@ class VideoLLMConfig:
     vocab_keep: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    bidirectional: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would contradict itself."""
+        if self.bidirectional and self.decoder.window is not None:
+            raise InputError(
+                f"window={self.decoder.window} with bidirectional attention over the video,"
+                " expected a decoder without a window, or a causal one"
+            )
 
     @property
     def tokens_per_frame(self) -> int:
@@ -133,6 +144,14 @@ def _normalise(
     return table[images.astype(jnp.int32) + channel]
 
 
+def _video_positions(
+    start: Int[Array, "sequence"], length: int, time: int
+) -> Bool[Array, "sequence time"]:
+    """Tell which positions of each sequence hold the video."""
+    place = jnp.arange(time, dtype=start.dtype)[None] - start[:, None]
+    return (place >= 0) & (place < length)
+
+
 @lru_cache
 def graph_of(config: VideoLLMConfig) -> tuple[nnx.GraphDef, dict]:
     """Return the module's structure and its abstract parameters, a nested dict."""
@@ -162,12 +181,15 @@ def make_forward(
         model = bind(config, params)
         frames = model.embed_frames(batch.pixels)
         frames = _both_orders(frames, batch.order) if ways == 2 else frames[:, None]
-        merged = model.merge(
-            einops.rearrange(model.join_frames(frames), "clip way p d -> (clip way) p d"),
-            jnp.repeat(batch.tokens, ways, axis=0),
-            jnp.repeat(batch.start, ways, axis=0),
+        video = einops.rearrange(
+            model.join_frames(frames), "clip way p d -> (clip way) p d"
         )
-        hidden = model.decoder(merged)
+        tokens, start = (jnp.repeat(x, ways, axis=0) for x in (batch.tokens, batch.start))
+        merged = model.merge(video, tokens, start)
+        together = None
+        if config.bidirectional:
+            together = _video_positions(start, video.shape[1], merged.shape[1])
+        hidden = model.decoder(merged, together)
         hidden = einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=ways)
         return hidden, model.logits
 

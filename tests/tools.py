@@ -40,7 +40,7 @@ def write_av(path, frames, codec, fps=10, format=None, **options):
         container.mux(stream.encode())
 
 
-def make_project(folder, count=12, seed=0):
+def make_project(folder, count=12, seed=0, decoder=None):
     """Write clips, a manifest with alternating labels and a toy checkpoint."""
     records = write_clips(folder / "clips", count, seed)
     for n, record in enumerate(records):
@@ -48,7 +48,7 @@ def make_project(folder, count=12, seed=0):
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps(records))
     texts = [f"{r['question']}\n{r['answer']}" for r in records]
-    model = write_toy(folder / "model", texts, seed)
+    model = write_toy(folder / "model", texts, seed, decoder)
     return records, manifest, model
 
 

@@ -15,6 +15,7 @@ from vidsme_jax import __version__
 
 INTERRUPTED = 75
 _OBJECTIVES = ("text", "text+video")
+_FRAME_ORDERS = ("natural", "shuffled")
 
 
 def entry() -> None:
@@ -135,6 +136,13 @@ def _add_train(commands) -> None:
         default="text",
         help="text: the answer; text+video: also the visual code of the next video"
         " position, for tokenizers that have such tokens (%(default)s)",
+    )
+    add(
+        "--frame-order",
+        choices=_FRAME_ORDERS,
+        default="natural",
+        help="shuffled: each time a clip is drawn, its frames come in a new random order,"
+        " which the seed decides (%(default)s)",
     )
     add("--steps", type=_positive, default=240, help="optimiser steps (%(default)s)")
     add("--batch", type=_positive, default=8, help="clips a step (%(default)s)")
@@ -332,6 +340,7 @@ def _run_train(given: argparse.Namespace) -> int:
             objective=given.objective,
             root=given.root,
             labels=given.label and tuple(given.label),
+            frame_order=given.frame_order,
         )
     )
     print(f"checkpoint: {given.out}")

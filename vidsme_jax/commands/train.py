@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import UInt8
 
 from vidsme_jax.commands.prompts import clip_times
 from vidsme_jax.data.batches import make_batch, make_layout
@@ -28,6 +29,7 @@ from vidsme_jax.scores import SLICES
 from vidsme_jax.scoring import Prompt
 from vidsme_jax.training import Sample, TrainSettings, fit, visual_codes
 
+FRAME_ORDERS = ("natural", "shuffled")
 _INDEX = ".safetensors.index.json"
 
 
@@ -44,6 +46,8 @@ class TrainRequest:
         objective: text or text+video.
         root: folder that video paths start from.
         labels: one label a manifest.
+        frame_order: of `FRAME_ORDERS`; shuffled: each time that a clip is drawn, its
+            sampled frames come in a new random order, decided by the recipe's seed.
     """
 
     model: str | Path
@@ -54,6 +58,7 @@ class TrainRequest:
     objective: str = "text"
     root: Path | None = None
     labels: tuple[int, ...] | None = None
+    frame_order: str = "natural"
 
 
 def train(request: TrainRequest) -> list[float]:
@@ -77,9 +82,13 @@ def train(request: TrainRequest) -> list[float]:
         raise InputError(f"out={request.out} lies in model={port.directory}")
     request.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     port.check_weights()
+    _check_order(request.frame_order, port)
     codes = _code_ids(port) if request.objective == "text+video" else None
     pixels, prompts = _read_clips(port, members, request.frames)
-    gather = _samples(port, prompts, pixels, codes)
+    shuffle = None
+    if request.frame_order == "shuffled":  # the seed alone deals the order of the clips
+        shuffle = np.random.default_rng([request.recipe.seed, 2])
+    gather = _samples(port, prompts, pixels, codes, shuffle)
     device = jax.local_devices()[0]
     here = jax.sharding.SingleDeviceSharding(device)
     params = port.load(np.float32, lambda spec, shape: here)
@@ -98,6 +107,17 @@ def train(request: TrainRequest) -> list[float]:
 
 def _watch(calls: range) -> Iterable[int]:
     return progress(calls, len(calls), "train, calls of a few steps")
+
+
+def _check_order(order: str, port: Port) -> None:
+    """Refuse an order of the frames that does not exist, or that the prompt belies."""
+    if order not in FRAME_ORDERS:
+        raise InputError(f"frame_order={order}, expected one of {', '.join(FRAME_ORDERS)}")
+    if order == "shuffled" and Slot.TIMES in port.template.pieces:
+        raise InputError(
+            f"frame_order=shuffled: the prompt of {port.directory} says when its frames"
+            " were taken, expected natural"
+        )
 
 
 def _code_ids(port: Port) -> np.ndarray:
@@ -132,9 +152,17 @@ def _read_clips(
 
 
 def _samples(
-    port: Port, prompts: list[Prompt], pixels: np.ndarray, codes: np.ndarray | None
+    port: Port,
+    prompts: list[Prompt],
+    pixels: np.ndarray,
+    codes: np.ndarray | None,
+    shuffle: np.random.Generator | None,
 ) -> Callable[[np.ndarray], Sample]:
-    """Return the function that gathers the arrays of some rows."""
+    """Return the function that gathers the arrays of some rows.
+
+    With `shuffle`, what it returns depends on the calls before: `fit` makes them in the
+    order of the steps.
+    """
     end = port.tokenizer.special(port.template.end)
     # A model learns to end its turn too; scoring leaves that token out.
     prompts = [p._replace(answer=(*p.answer, end)) for p in prompts]
@@ -145,19 +173,31 @@ def _samples(
     area = config.vision.patch * connector.stride
 
     def gather(numbers: np.ndarray) -> Sample:
-        batch = make_batch([prompts[n] for n in numbers], pixels[numbers], layout)
+        shown = pixels[numbers]
+        if shuffle is not None:
+            shown = _shuffle_frames(shown, shuffle)
+        batch = make_batch([prompts[n] for n in numbers], shown, layout)
         answer = batch.masks[:, SLICES.index("response")].astype(np.float32)
         weights = answer / answer.sum(axis=1, keepdims=True)
         if codes is None:
             return Sample(batch, weights)
         # The row at one video position learns the code of the next.
-        seen = visual_codes(pixels[numbers], grid, area)
+        seen = visual_codes(shown, grid, area)
         follow = codes[seen].reshape(len(numbers), -1)[:, 1:]
         batch.targets[:, : follow.shape[1]] = follow
         weights[:, : follow.shape[1]] = 1 / follow.shape[1]
         return Sample(batch, weights)
 
     return gather
+
+
+def _shuffle_frames(
+    pixels: UInt8[np.ndarray, "clip frame height width 3"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "clip frame height width 3"]:
+    """Return the clips with the frames of each in a random order of its own."""
+    clips, frames = pixels.shape[:2]
+    order = rng.permuted(np.tile(np.arange(frames), (clips, 1)), axis=1)
+    return pixels[np.arange(clips)[:, None], order]
 
 
 def _copy_small_files(old: Path, new: Path) -> None:
@@ -180,6 +220,7 @@ def _write(port: Port, params: Any, request: TrainRequest, losses: list[float]) 
         recipe = asdict(request.recipe) | {
             "objective": request.objective,
             "frames": request.frames,
+            "frame_order": request.frame_order,
             "loss": losses,
         }
         write_json(new / "training.json", recipe)
