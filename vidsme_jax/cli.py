@@ -203,6 +203,12 @@ def _add_score(commands) -> None:
     )
     add("--beta1", type=_rate, default=1.0, help="width of the range of q (1)")
     add("--beta2", type=_rate, default=0.1, help="width of the range of r (0.1)")
+    _add_running(score)
+
+
+def _add_running(score: argparse.ArgumentParser) -> None:
+    """Add what says how a run is computed rather than what."""
+    add = score.add_argument_group("how it runs").add_argument
     add(
         "--parallel",
         choices=("auto", "replicas", "partitioned"),
