@@ -67,7 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vidsme {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_score, _add_evaluate, _add_models, _add_scores):
+    for add in (
+        _add_demo,
+        _add_train,
+        _add_score,
+        _add_evaluate,
+        _add_sweep,
+        _add_models,
+        _add_scores,
+    ):
         add(commands)
     return parser
 
@@ -259,6 +267,18 @@ def _add_evaluate(commands) -> None:
     )
 
 
+def _add_sweep(commands) -> None:
+    sweep = _command(
+        commands,
+        "sweep",
+        _run_sweep,
+        "Evaluate a grid of scores with as few passes over the clips as it needs.",
+    )
+    add = sweep.add_argument
+    add("grid", type=Path, metavar="GRID.yaml", help="models, data and the axes")
+    add("--out", type=Path, metavar="DIR", help="where results go (the file's own `out`)")
+
+
 def _add_models(commands) -> None:
     _command(
         commands,
@@ -396,6 +416,16 @@ def _run_evaluate(given: argparse.Namespace) -> int:
     result = evaluate(given.runs, given.out, given.control, settings)
     print(terminal_table(result))
     print(f"report: {given.out / 'report.html'}")
+    return 0
+
+
+def _run_sweep(given: argparse.Namespace) -> int:
+    from vidsme_jax.commands.grid import read_grid
+    from vidsme_jax.commands.sweep import sweep
+
+    grid = read_grid(given.grid, given.out)
+    table = sweep(grid)
+    print(f"{grid.out}/sweep.csv: {table.num_rows} cells; figures in {grid.out}/figures")
     return 0
 
 

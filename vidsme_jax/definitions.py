@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from vidsme_jax import published
 from vidsme_jax.black_box import complete_top_k
 from vidsme_jax.entropy import Peaked, positions, renyi_of, split_top, squash
-from vidsme_jax.scores import SLICES, columns
+from vidsme_jax.scores import SLICES, SWEPT_FAMILIES, columns
 from vidsme_jax.scoring import (
     Batch,
     Forward,
@@ -31,8 +31,6 @@ from vidsme_jax.scoring import (
     score_table,
 )
 from vidsme_jax.statistics import family_statistics
-
-SWEPT_FAMILIES = ("sme", "sme_aligned", "sme_nat", "sme_rev")  # depend on q and r
 
 
 class Orders(NamedTuple):

@@ -4,10 +4,10 @@ Scores are turned round by their orientation in `scores.py`, so that higher mean
 member. Only rows with a label and with status ok are evaluated; the rest are counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,7 @@ BLIND = (
     "height",
     "frames_total",
 )
+Key = TypeVar("Key", bound=Hashable)
 _LABELS = {1: "member", 0: "non_member", -1: "unlabelled"}
 
 
@@ -101,7 +102,7 @@ def evaluate_table(
             "counts": _counts(part, sample),
             "primary": _primary(sample),
             "scores": _evaluate_scores(sample, settings, control),
-            "blind": _evaluate_all(sample, sample.blind, settings),
+            "blind": evaluate_columns(sample, sample.blind, settings),
         }
         for part, sample in zip(_by_frames(table), samples(table), strict=True)
     ]
@@ -281,7 +282,18 @@ def _counts(table, sample: Sample) -> dict[str, Any]:
     }
 
 
-def _evaluate_all(sample, columns, settings) -> dict[str, dict[str, Any]]:
+def evaluate_columns(
+    sample: Sample,
+    columns: Mapping[Key, Float[np.ndarray, "row"]],
+    settings: EvaluationSettings,
+) -> dict[Key, dict[str, Any]]:
+    """Return the metrics of each column, which holds a number per row of the sample.
+
+    Args:
+        sample: whose labels and units count.
+        columns: higher = member, by any key.
+        settings: of the evaluation.
+    """
     weights = bootstrap_weights(sample.member, sample.unit, settings)
     return {
         name: _measure(values, sample.member, weights, settings)
@@ -290,7 +302,7 @@ def _evaluate_all(sample, columns, settings) -> dict[str, dict[str, Any]]:
 
 
 def _evaluate_scores(sample, settings, control) -> dict[str, dict[str, Any]]:
-    out = _evaluate_all(sample, sample.scores, settings)
+    out = evaluate_columns(sample, sample.scores, settings)
     primary = _primary(sample)
     if primary:
         values = sample.scores[primary]

@@ -13,7 +13,8 @@ from html import escape
 import numpy as np
 from jaxtyping import Float
 
-BLUE, ORANGE, GREEN, INK, GRID = "#0072B2", "#D55E00", "#009E73", "#222", "#ddd"
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+INK, GRID = "#222", "#ddd"
 _Number = int | float | np.number
 _WIDTH = 460  # near its natural size on a phone and in a two-column page
 
@@ -185,6 +186,96 @@ def line_figure(
     places = np.arange(len(points)) * width
     body += [_line(axes, part, BLUE, "", 1.5) for part in _unbroken(places, points)]
     return _svg(title, 180, body)
+
+
+def series_figure(
+    title: str,
+    note: str,
+    x_label: str,
+    names: tuple[list[str], list[str]],
+    values: list[list[Interval | None]],
+) -> str:
+    """Return AUCs with their intervals over an axis, one line per series.
+
+    Args:
+        title: also the accessible name.
+        note: what is held fixed, below the title.
+        x_label: name of the axis.
+        names: of the places along it, and of at most five series.
+        values: for each series, one per place; None leaves a gap.
+    """
+    places, series = names
+    axes = _Axes((-0.5, len(places) - 0.5), (0, 1), top=62, bottom=290)
+    body = _frame(axes, [], [0, 0.25, 0.5, 0.75, 1], x_label, "AUC")
+    for n, name in enumerate(places):
+        body.append(_text(axes.at(n, 0)[0], axes.bottom + 16, _cut(name, 14), "middle", 11))
+    body.append(_line(axes, [(-0.5, 0.5), (len(places) - 0.5, 0.5)], "#777", "4 3", 1.5))
+    styles = (
+        (BLUE, ""),
+        (ORANGE, "7 4"),
+        (GREEN, "1 3"),
+        (PURPLE, "9 3 2 3"),
+        (INK, "3 3"),
+    )
+    shift = 0.06  # apart, so that intervals do not hide each other
+    for k, (row, (colour, dash)) in enumerate(zip(values, styles, strict=False)):
+        offset = shift * (k - (len(series) - 1) / 2)
+        known = [(n + offset, v) for n, v in enumerate(row) if v and v.value is not None]
+        body.append(_line(axes, [(x, v.value) for x, v in known], colour, dash, 2))
+        for x, v in known:
+            if v.low is not None and v.high is not None:
+                body.append(_line(axes, [(x, v.low), (x, v.high)], colour, "", 1.2))
+    held = [_text(56, 44, _cut(note, 70), size=11)]
+    named = [(name, style[0]) for name, style in zip(series, styles, strict=False) if name]
+    return _svg(
+        f"{title} ({note})", 336, [*body, *held, *_legend(named or [(title, BLUE)])]
+    )
+
+
+def heat_figure(
+    title: str,
+    note: str,
+    labels: tuple[str, str],
+    names: tuple[list[str], list[str]],
+    values: list[list[Interval | None]],
+) -> str:
+    """Return a grid of AUCs: blue above one half, orange below, the number in each cell.
+
+    Args:
+        title: also the accessible name.
+        note: what is held fixed, below the title.
+        labels: names of the axis across and the axis down.
+        names: of the columns and of the rows.
+        values: for each row, one per column; None leaves an empty cell.
+    """
+    across, down = names
+    left, top, right = 150, 76, _WIDTH - 14
+    width, height = (right - left) / max(1, len(across)), 24
+    bottom = top + height * len(down)
+    body = [_text(14, 22, title, size=13), _text(14, 42, _cut(note, 74), size=11)]
+    body.append(_text(left - 8, top - 8, f"{labels[1]} ↓  {labels[0]} →", "end", 11))
+    for n, name in enumerate(across):
+        middle = left + width * (n + 0.5)
+        body.append(
+            _text(middle, top - 8, _cut(name, max(3, int(width / 6))), "middle", 10)
+        )
+    for m, name in enumerate(down):
+        y = top + height * m
+        body.append(_text(left - 8, y + 16, _cut(name, 24), "end", 10))
+        for n, value in enumerate(values[m]):
+            body += _heat_cell(left + width * n, y, width, height, value)
+    return _svg(f"{title} ({note})", bottom + 16, body)
+
+
+def _heat_cell(x, y, width, height, value: Interval | None) -> Iterator[str]:
+    auc = value.value if value else None
+    share = 0.0 if auc is None else min(1.0, 2 * abs(auc - 0.5))
+    colour = BLUE if auc is not None and auc >= 0.5 else ORANGE
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    yield f'<rect {box} fill="{colour}" fill-opacity="{0.75 * share:.2f}" stroke="#fff"/>'
+    text = "–" if auc is None else f"{auc:.2f}"
+    size = 11 if width > 28 else 8
+    yield _text(x + width / 2, y + height / 2 + 4, text, "middle", size)
 
 
 def _svg(title: str, height: _Number, body: list[str]) -> str:

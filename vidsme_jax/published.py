@@ -67,6 +67,17 @@ SWEPT = (*_SWEPT, SEQUENCE)  # the names that depend on q and r
 COLUMNS = (*_PLAIN, *SWEPT)  # all 85, in the code's order; low = member throughout
 
 
+def name_of(family: str, aggregate: str) -> str | None:
+    """Return the name under which the code prints a score; None where it has none."""
+    percents = {f"_{k}": f"{k:.1f}" if k else "0" for k in PERCENTS}
+    if family == "sme":
+        if aggregate == "mean":
+            return "Mean_vetp"
+        return f"{aggregate[:3].capitalize()}_{percents[aggregate[3:]]}% vetp"
+    names = [n for n, (f, a, _) in _PLAIN.items() if (f, a) == (family, aggregate)]
+    return names[0] if names else None
+
+
 class Powers(NamedTuple):
     """The sum A over the vocabulary of clip(p, eps, 1 - eps)^q, for one q.
 

@@ -42,12 +42,14 @@ DEFINITION_INFO = {
     "published": "what the published code computes, its quirks kept, under its own names;"
     " published.parquet",
     **{
-        f"top_{k}": f"the same scores for a black box that shows the {k} largest log p of each row;"
-        f" the rest of p is spread evenly; top_{k}.parquet"
+        f"top_{k}": f"the same scores where only the {k} largest log p of a row are known,"
+        f" as from an API; the rest of p is spread evenly; top_{k}.parquet"
         for k in (1, 5, 20)
     },
 }
 DEFINITIONS = tuple(DEFINITION_INFO)
+
+SWEPT_FAMILIES = ("sme", "sme_aligned", "sme_nat", "sme_rev")  # depend on q and r
 
 
 @dataclass(frozen=True)
