@@ -309,22 +309,31 @@ def _thinned_roc(scores, member):
 
 def _metrics_of_chunk(scores, member, weights, fprs):
     columns = np.arange(weights.shape[1])
-    if len(scores) == 0:
-        empty = np.full((1 + len(fprs), len(columns)), np.nan)
-        return empty[0], empty[1:]
-    tp, fp, _ = _cumulative(scores, member, weights)
+    ours, tp = _downwards(scores[member], weights[member])
+    theirs, fp = _downwards(scores[~member], weights[~member])
     positives, negatives = tp[-1], fp[-1]
-    # Trapezes of the ROC: negatives of a tie block see half of its positives.
-    width = np.diff(fp, axis=0, prepend=0)
-    height = tp - np.diff(tp, axis=0, prepend=0) / 2
-    area = np.einsum("rb,rb->b", width, height, dtype=np.float64)
+    # Of the pairs, those in which the member is below; ties count half.
+    above, upto = (np.searchsorted(-theirs, -ours, side) for side in ("left", "right"))
+    below = np.diff(tp, axis=0) * (fp[above] + fp[upto]) / 2
+    pairs = positives.astype(float) * negatives
+    area = pairs - np.sum(below, axis=0, dtype=np.float64)
+    # Members above each non-member: what is caught if that one may not be.
+    caught = np.append(np.searchsorted(-ours, -theirs, "left"), len(ours))
     hits = np.empty((len(fprs), len(columns)))
     for k, fpr in enumerate(fprs):
         # Counts are whole; 1e-6 forgives the rounding of a product such as 0.1 * 30.
-        inside = np.sum(fp <= np.floor(fpr * negatives.astype(float) + 1e-6), axis=0)
-        hits[k] = np.where(inside > 0, tp[np.maximum(inside - 1, 0), columns], 0)
+        allowed = np.floor(fpr * negatives.astype(float) + 1e-6)
+        hits[k] = tp[caught[np.sum(fp[1:] <= allowed, axis=0)], columns]
     valid = np.where(negatives > 0, positives, 0).astype(float)
-    return _ratio(area, valid * negatives.astype(float)), _ratio(hits, valid[None])
+    return _ratio(area, pairs), _ratio(hits, valid[None])
+
+
+def _downwards(scores, weights):
+    """Sort downwards; return scores and how much weight the first n rows have."""
+    order = np.argsort(-scores, kind="stable")
+    sums = np.cumsum(weights[order], axis=0)
+    none = np.zeros((1, weights.shape[1]), weights.dtype)
+    return scores[order], np.concatenate([none, sums])
 
 
 def _midranks(scores):
