@@ -42,7 +42,7 @@ def test_the_table_ends_with_the_report(small):
 
 
 def test_the_same_demo_goes_on_and_another_is_refused(small, monkeypatch):
-    import vidsme_jax.commands.demo as command
+    import vidsme_jax.commands.trial as command
 
     def trained_again(request):
         raise AssertionError("the checkpoints are there already")
@@ -50,7 +50,7 @@ def test_the_same_demo_goes_on_and_another_is_refused(small, monkeypatch):
     monkeypatch.setattr(command, "train", trained_again)
     out, text, _ = small
     assert demo(DemoSettings(out, clips=16, steps=120)) == text
-    with pytest.raises(InputError, match="holds another demo"):
+    with pytest.raises(InputError, match="holds another trial"):
         demo(DemoSettings(out, seed=1))
     assert (out / "target").exists()
 

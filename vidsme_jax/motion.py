@@ -125,14 +125,14 @@ class OrderRule:
     @property
     def q_key(self) -> str:
         """Name what decides q."""
-        return f"1 + {self.beta1:g} stillness" if self.q is None else f"{self.q:g}"
+        return f"adaptive {self.beta1:g}" if self.q is None else f"fixed {self.q:g}"
 
     @property
     def r_key(self) -> str:
         """Name what decides r."""
         if self.tied:
-            return self.q_key
-        return f"1 + {self.beta2:g} flicker" if self.r is None else f"{self.r:g}"
+            return f"q, {self.q_key}"
+        return f"adaptive {self.beta2:g}" if self.r is None else f"fixed {self.r:g}"
 
     def orders(
         self,

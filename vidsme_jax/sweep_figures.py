@@ -1,7 +1,7 @@
 """A figure per pair of swept axes: lines over frame counts, else a heat-map of AUCs.
 
-What the two axes of a figure do not fix is held at its first value in the table, and the
-title says so.
+What the two axes of a figure do not fix is held at its first value in the table (q and r
+at the published rules, if they are there), and the title says so.
 """
 
 from itertools import combinations
@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from vidsme_jax.figures import Interval, heat_figure, series_figure
+from vidsme_jax.motion import OrderRule
 from vidsme_jax.records import replacing
 from vidsme_jax.sweep_cells import AXES
 
 _LINES = 5  # more are no longer told apart
+_USUAL = {"q_rule": OrderRule().q_key, "r_rule": OrderRule().r_key}
 
 
 def write_figures(folder: Path, table: pa.Table) -> list[Path]:
@@ -50,10 +52,20 @@ def _figure(rows: list[dict[str, Any]], first: str, second: str | None) -> str:
     cells = {(row[x], row[y] if y else None): _interval(row) for row in shown}
     across, down = _values(shown, x), _values(shown, y) if y else [None]
     grid = [[cells.get((a, b)) for a in across] for b in down]
-    names = [str(value) for value in across], [str(v) if y else "" for v in down]
+    (x, names), (y, series) = _labels(x, across), _labels(y or "", down)
     if lines:
-        return series_figure(title, note, x, names, grid)
-    return heat_figure(title, note, (x, y or ""), names, grid)
+        return series_figure(title, note, x, (names, series), grid)
+    return heat_figure(title, note, (x, y), (names, series), grid)
+
+
+def _labels(axis: str, values: list[Any]) -> tuple[str, list[str]]:
+    """Return the axis's name and its values as text; a word they share goes to the name."""
+    names = ["" if value is None else str(value) for value in values]
+    words = {name.split(" ")[0] for name in names if " " in name}
+    if len(words) == 1 and all(" " in name for name in names):
+        (word,) = words
+        return f"{axis}: {word}", [name.removeprefix(f"{word} ") for name in names]
+    return axis, names
 
 
 def _slice(rows: list[dict[str, Any]], free: tuple[str | None, ...]):
@@ -67,7 +79,7 @@ def _slice(rows: list[dict[str, Any]], free: tuple[str | None, ...]):
         values = _values(wanted, axis)
         if axis in free or not values:
             continue
-        first = next(row[axis] for row in wanted if row[axis] is not None)
+        first = _USUAL[axis] if _USUAL.get(axis) in values else values[0]
         wanted = [row for row in wanted if row[axis] in (first, None)]
         if len(_values(rows, axis)) > 1:
             held[axis] = first

@@ -66,6 +66,8 @@ def _run(grid: Grid, one: Pass, cells: list[Cell]):
     rules = list(dict.fromkeys(c.rule for c in cells if c.rule)) or [OrderRule()]
     adaptive = [r for r in rules if r == OrderRule(r.beta1, r.beta2)]
     own = adaptive[0] if adaptive else OrderRule()
+    # A calibration file brings its own betas for the run's own orders.
+    held = None if "calibration" in grid.shared else own
     settings = ScoreSettings(
         model=grid.models[one.model],
         data=grid.data,
@@ -73,7 +75,7 @@ def _run(grid: Grid, one: Pass, cells: list[Cell]):
         frames=tuple(dict.fromkeys(c.frames for c in cells)),
         slices=_in_order(grid.slices, {c.slice for c in cells}),
         definitions=_in_order(grid.definitions, {c.definition for c in cells}),
-        variants=tuple(r for r in rules if r != own),
+        variants=tuple(r for r in rules if r != held),
         perturbation=one.perturbation,
         dtype=one.dtype,
         beta1=own.beta1,

@@ -1,0 +1,22 @@
+"""How much is lost if only the k largest log-probabilities are known, as from an API.
+
+    python experiments/black_box.py --out lab
+
+exact knows all of them; top_k spreads what it does not know evenly over the other tokens.
+AUC under the target (95 % interval) for each seed, its mean, and the mean under the
+control.
+"""
+
+from lab import compare, lab_from_arguments
+
+AXES = {
+    "slices": ("video", "response"),
+    "definitions": ("exact", "top_20", "top_5", "top_1"),
+    "families": ("sme", "logp", "renyi_half", "renyi_one", "gap", "minkpp"),
+    "aggregates": ("mean",),
+}
+
+if __name__ == "__main__":
+    lab = lab_from_arguments(__doc__)
+    by = ("slice", "family", "definition")
+    print("\n".join(compare(lab, "black_box", by, **AXES)))

@@ -1,0 +1,118 @@
+"""What the experiments share: trained trials, sweeps over them, and tables of AUCs.
+
+Everything lies below one folder, `--out`. A trial is trained once and used by all
+experiments; a cell that a sweep has computed is not computed again.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.commands.grid import Grid
+from vidsme_jax.commands.sweep import sweep
+from vidsme_jax.commands.trial import FRAMES, Laid, Trial, lay_out
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Where results go, and the seeds of the trials."""
+
+    out: Path = Path("lab")
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def lab_from_arguments(description: str | None) -> Lab:
+    """Read --out and --seeds."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Lab.out, help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(Lab.seeds))
+    given = parser.parse_args()
+    return Lab(given.out, tuple(given.seeds))
+
+
+def trained(lab: Lab, trial: Trial) -> Laid:
+    """Lay the trial out, unless it is there."""
+    return lay_out(lab.out / "trials" / name_of(trial), trial)
+
+
+def name_of(trial: Trial) -> str:
+    """Name a trial by what differs from the default one, and its seed."""
+    usual = asdict(Trial())
+    changed = [f"{v}" for k, v in asdict(trial).items() if k != "seed" and v != usual[k]]
+    return "-".join([*changed, str(trial.seed)])
+
+
+def swept(lab: Lab, name: str, trial: Trial, **axes: Any) -> list[dict[str, Any]]:
+    """Return the rows of a sweep over the clips and both models of a trial.
+
+    Args:
+        lab: where.
+        name: of the experiment.
+        trial: whose clips and models.
+        axes: of `Grid`, others than models, data and out.
+    """
+    laid = trained(lab, trial)
+    out = lab.out / name / name_of(trial)
+    given = {"models": laid.models, "data": laid.data, "frames": (FRAMES,)} | axes
+    return sweep(Grid(out=out, **given)).to_pylist()
+
+
+def compare(
+    lab: Lab,
+    name: str,
+    by: tuple[str, ...],
+    trial: Callable[[int], Trial] = Trial,
+    metric: str = "auc",
+    **axes: Any,
+) -> list[str]:
+    """Return a table: a row per value of some axes, a column per seed.
+
+    Args:
+        lab: where, and which seeds.
+        name: of the experiment.
+        by: axes that the rows show.
+        trial: from the seed to the trial.
+        metric: of the sweep's table; with its interval.
+        axes: see `swept`.
+    """
+    tables = [swept(lab, name, trial(seed), **axes) for seed in lab.seeds]
+    rows: dict[tuple[Any, ...], list[dict[str, dict[str, Any]]]] = {}
+    for n, table in enumerate(tables):
+        for row in table:
+            key = tuple(row[axis] for axis in by)
+            held = rows.setdefault(key, [{} for _ in tables])
+            held[n][row["model"]] = row
+    head = [*by, *(f"seed {seed}" for seed in lab.seeds), "mean", "control"]
+    lines = [head]
+    for key, seeds in rows.items():
+        cells = [cell_text(models["target"], metric) for models in seeds]
+        means = [
+            mean_text([m[model][metric] for m in seeds]) for model in ("target", "control")
+        ]
+        lines.append([*("–" if v is None else str(v) for v in key), *cells, *means])
+    return aligned(lines)
+
+
+def cell_text(row: dict[str, Any], metric: str) -> str:
+    """Return a metric with its interval."""
+    if row[metric] is None:
+        return "–"
+    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    return f"{row[metric]:.2f} ({low:.2f} to {high:.2f})"
+
+
+def mean_text(values: list[float | None]) -> str:
+    """Return the mean of what is known."""
+    known = [v for v in values if v is not None]
+    return f"{sum(known) / len(known):.2f}" if known else "–"
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Return rows of cells as lines whose columns stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

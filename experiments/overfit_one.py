@@ -1,0 +1,84 @@
+"""Sanity check: one clip learned by heart, against clips that nobody has seen.
+
+    python experiments/overfit_one.py --out lab --seeds 0 1 2 3 4
+
+The first experiment of the method's description. For each seed a model is trained on a
+single clip, and that clip and 32 others are scored. Printed is the clip's place among the
+33, 1 being the most member-like, under that model and before training, where the place is
+chance; and the share of the seeds in which it comes first, with its exact 95 % interval.
+"""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+from lab import FRAMES, Lab, aligned, lab_from_arguments
+from scipy.stats import binomtest
+
+from vidsme_jax import scores
+from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.commands.train import TrainRequest, train
+from vidsme_jax.data.synthetic import write_clips
+from vidsme_jax.models.toy import write_toy
+from vidsme_jax.training import TrainSettings
+
+OTHERS = 32
+STEPS = 160
+SCORES = (
+    "video.sme.mean",
+    "video.sme.min_0",
+    "video.sme.min_10",
+    "video.sme_aligned.min_10",
+    "video.logp.mean",
+    "video.renyi_one.mean",
+    "instruction.sme.mean",
+    "response.sme.mean",
+    "response.logp.mean",
+)
+
+
+def places(folder: Path, seed: int) -> dict[str, dict[str, int]]:
+    """Return the member's place by score, under the trained and the random model."""
+    data = folder / "clips.json"
+    if not data.exists():
+        records = write_clips(folder / "clips", 1 + OTHERS, seed)
+        texts = [f"{r['question']}\n{r['answer']}" for r in records]
+        write_toy(folder / "random", texts, seed)
+        rows = [r | {"label": int(n == 0)} for n, r in enumerate(records)]
+        data.write_text(json.dumps(rows))
+    model = folder / "trained"
+    if not model.exists():
+        recipe = TrainSettings(STEPS, 1, 2e-3, seed=seed)
+        train(TrainRequest(folder / "random", (data,), model, recipe, FRAMES, "text+video"))
+    out = {}
+    for name in ("trained", "random"):
+        run = folder / f"run-{name}"
+        out[name] = _places(score(ScoreSettings(folder / name, (data,), run, (FRAMES,))))
+    return out
+
+
+def _places(table: pa.Table) -> dict[str, int]:
+    out = {}
+    for name in SCORES:
+        own, *others = table[name].to_pylist()  # the member is the first row
+        sign = 1 if scores.higher_is_member(name) else -1
+        out[name] = 1 + sum(sign * other >= sign * own for other in others)
+    return out
+
+
+def run(lab: Lab) -> list[str]:
+    """Return the lines of the table."""
+    found = [places(lab.out / "overfit_one" / str(seed), seed) for seed in lab.seeds]
+    lines = [["score", "places", "first", "95 % interval", "before training"]]
+    for name in SCORES:
+        after, before = ([f[kind][name] for f in found] for kind in ("trained", "random"))
+        first = binomtest(after.count(1), len(after))
+        low, high = first.proportion_ci()
+        share = f"{after.count(1)} of {len(after)}"
+        cells = (" ".join(map(str, part)) for part in (after, before))
+        lines.append([name, next(cells), share, f"{low:.2f} to {high:.2f}", next(cells)])
+    return aligned(lines)
+
+
+if __name__ == "__main__":
+    print("\n".join(run(lab_from_arguments(__doc__))))

@@ -1,0 +1,292 @@
+"""`vidsme sweep` on real clips and a real checkpoint: what it shares, skips and says."""
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from tools import make_project
+
+from vidsme_jax import cli, evaluation, published, scores
+from vidsme_jax.commands import sweep as command
+from vidsme_jax.commands.grid import Grid, read_grid
+from vidsme_jax.commands.sweep import sweep
+from vidsme_jax.errors import InputError
+from vidsme_jax.evaluation import EvaluationSettings
+from vidsme_jax.motion import OrderRule
+from vidsme_jax.sweep_cells import AXES, Cell, Pass, make_cells
+from vidsme_jax.sweep_figures import write_figures
+
+FEW = EvaluationSettings(bootstrap=20, permutations=20)
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    _, manifest, model = make_project(folder, count=12)
+    return Grid(
+        {"toy": model},
+        (manifest,),
+        folder / "out",
+        frames=(2, 4),
+        definitions=("exact", "published", "top_5"),
+        beta1=(0.5, 1.0),
+        beta2=(0.0, 0.1),
+        orders=(OrderRule(q=2.0, r=1.0),),
+        families=("sme", "logp", "sme_aligned"),
+        aggregates=("mean", "min_10"),
+        clips=("all", "fast"),
+        evaluation=FEW,
+    )
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """Every call of `score` that a sweep makes."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def swept(grid, counted):
+    with pytest.MonkeyPatch.context() as patch:
+        real = command.score
+        patch.setattr(command, "score", lambda s: counted.append(s) or real(s))
+        return sweep(grid)
+
+
+def rows_of(table, **axes):
+    return [r for r in table.to_pylist() if all(r[k] == v for k, v in axes.items())]
+
+
+def test_all_cells_come_from_one_pass(grid, swept, counted):
+    assert len(counted) == 1 and len(counted[0].variants) == 4
+    # exact and top_5: 2 sme families x 5 rules + logp; published: sme x 5 rules + logp.
+    per_frames = 2 * (2 * 5 + 1) + (5 + 1)
+    assert len(swept) == 2 * 2 * 2 * per_frames == len(grid.cells())
+    keys = [tuple(row[name] for name in AXES) for row in swept.to_pylist()]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_cell_is_what_the_run_s_tables_say(grid, swept, counted):
+    run = grid.out / "runs"
+    (folder,) = run.iterdir()
+    table = pq.read_table(folder / "published-orders.parquet").to_pylist()
+    labels = pq.read_table(folder / "scores.parquet").to_pylist()
+    member = {(r["id"], r["frames"]): r["label"] for r in labels}
+    part = [
+        r
+        for r in table
+        if (r["frames"], r["q_rule"], r["r_rule"]) == (4, "adaptive 0.5", "adaptive 0")
+    ]
+    values = np.array([-r["Min_10.0% vetp"] for r in part])
+    marks = np.array([member[r["id"], 4] for r in part])
+    want = evaluation.auc(values, marks)
+    (cell,) = rows_of(
+        swept,
+        frames=4,
+        clips="all",
+        definition="published",
+        q_rule="adaptive 0.5",
+        r_rule="adaptive 0",
+        family="sme",
+        aggregate="min_10",
+    )
+    assert cell["auc"] == want and cell["score"] == "Min_10.0% vetp"
+    assert cell["members"] == cell["non_members"] == 6
+    assert (cell["beta1"], cell["beta2"]) == (0.5, 0.0)
+    (fixed, *_) = rows_of(swept, q_rule="fixed 2", r_rule="fixed 1", frames=2)
+    assert fixed["beta1"] is None and fixed["beta2"] is None
+
+
+def test_fast_clips_are_those_above_the_median(grid, swept):
+    (folder,) = (grid.out / "runs").iterdir()
+    rows = [r for r in pq.read_table(folder / "scores.parquet").to_pylist()]
+    rows = [r for r in rows if r["frames"] == 4]
+    middle = np.median([r["motion"] for r in rows])
+    fast = [r for r in rows if r["motion"] > middle]
+    marks = np.array([r["label"] for r in fast])
+    want = evaluation.auc(np.array([r["video.logp.mean"] for r in fast]), marks)
+    (cell,) = rows_of(
+        swept, frames=4, clips="fast", definition="exact", family="logp", aggregate="mean"
+    )
+    if np.isnan(want):
+        assert cell["auc"] is None and cell["reason"]
+    else:
+        assert cell["auc"] == want
+    assert cell["members"] + cell["non_members"] == len(fast) == 6
+
+
+def test_finished_cells_are_skipped_and_a_grown_grid_computes_the_new(
+    grid, swept, monkeypatch
+):
+    asked = []
+    real = command.score
+    monkeypatch.setattr(command, "score", lambda s: asked.append(s) or real(s))
+    assert sweep(grid).equals(swept) and not asked
+    grown = replace(grid, beta1=(0.5, 1.0, 0.75), frames=(2,), definitions=("exact",))
+    table = sweep(grown)
+    assert len(asked) == 1 and asked[0].frames == (2,)
+    assert {r.q_key for r in asked[0].variants} <= {"adaptive 0.75"}
+    assert rows_of(table, q_rule="adaptive 0.75") and rows_of(table, q_rule="adaptive 0.5")
+    held = pq.read_table(grid.out / "sweep.parquet")
+    assert len(held) == len(swept) + 2 * 2 * 2 * 2
+    with (grid.out / "sweep.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(held)
+
+
+def test_one_figure_per_pair_of_swept_axes(grid, swept, tmp_path):
+    paths = write_figures(tmp_path, swept)
+    swept_axes = [
+        axis for axis in AXES if len({r[axis] for r in swept.to_pylist()} - {None}) > 1
+    ]
+    assert len(swept_axes) == 7
+    assert len(paths) == len({p.name for p in paths}) == 7 * 6 // 2
+    for path in paths:
+        root = ET.parse(path).getroot()
+        assert "AUC by" in "".join(root.itertext())
+    heat = (tmp_path / "q_rule-r_rule.svg").read_text()
+    assert ">0.75<" not in heat and "adaptive 0.5" in heat and "fixed 2" in heat
+    lines = (tmp_path / "frames-definition.svg").read_text()
+    assert "<polyline" in lines and "published" in lines
+
+
+def test_another_data_set_or_model_is_refused(grid, swept, tmp_path):
+    _, manifest, model = make_project(tmp_path, count=4, seed=3)
+    with pytest.raises(InputError, match="holds cells of other data"):
+        sweep(replace(grid, data=(manifest,)))
+    with pytest.raises(InputError, match="another checkpoint as toy: fingerprint"):
+        sweep(replace(grid, models={"toy": model}))
+    with pytest.raises(InputError, match="holds cells of other evaluation"):
+        sweep(replace(grid, evaluation=EvaluationSettings()))
+
+
+def test_a_copied_checkpoint_is_the_same_one(grid, swept, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(grid.models["toy"], tmp_path / "copy")
+    assert sweep(replace(grid, models={"toy": copy})).equals(swept)
+
+
+def test_cells_that_no_table_has_are_no_cells():
+    def count(**given):
+        axes = {
+            "runs": [Pass("m")],
+            "frames": [4],
+            "clips": ["all"],
+            "slices": ["video"],
+            "definitions": ["exact"],
+            "rules": [OrderRule(), OrderRule(q=2.0, r=1.0)],
+            "families": ["sme"],
+            "aggregates": ["mean"],
+        }
+        return len(make_cells(**(axes | given)))
+
+    assert count() == 2 and count(families=["logp"]) == 1
+    assert count(slices=["instruction"], families=["sme_aligned"]) == 0
+    assert count(definitions=["published"], slices=["response"]) == 0
+    assert count(definitions=["published"], families=["gap"], aggregates=["min_5"]) == 0
+    assert count(definitions=["published"], families=["gap"]) == 1
+    assert count(definitions=["published"], families=["logp_diff"]) == 0
+
+
+def test_published_names_of_families():
+    every = {
+        published.name_of(family, aggregate)
+        for family in scores.FAMILY_INFO
+        for aggregate in scores.AGGREGATES
+    } - {None}
+    assert every <= set(published.COLUMNS)
+    # Not reached by a family and an aggregate: aliases, and the sequence score.
+    aliases = {"Max_vetp", "Min_vetp", "Max_100% vetp", "Min_100% vetp", "sequence_vetp"}
+    aliases |= {f"Min_100% renyi_{order}" for order in ("05", "1", "2", "inf")}
+    assert set(published.COLUMNS) - every == aliases
+
+
+def test_sides():
+    cell = Cell(Pass("m"), 4, "all", "video", "exact", None, "logp", "mean")
+    assert cell.sign == 1 and replace(cell, family="renyi_one").sign == -1
+    assert replace(cell, definition="published").sign == -1
+
+
+def write_grid(folder, **content):
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_grid_file(tmp_path):
+    content = {
+        "models": ["a/one", "two"],
+        "data": "clips.json",
+        "frames": [2, 4],
+        "definitions": "all",
+        "beta1": [0, 1],
+        "orders": [{"q": 2, "r": 1}, {"q": 1.5, "tied": True}],
+        "batch": 4,
+        "root": "videos",
+        "labels": [1],
+    }
+    grid = read_grid(write_grid(tmp_path, **content))
+    assert grid.models == {"one": "a/one", "two": "two"}
+    assert grid.data == (tmp_path / "clips.json",) and grid.out == tmp_path / "grid"
+    assert grid.definitions == scores.DEFINITIONS and grid.frames == (2, 4)
+    assert [r.r_key for r in grid.rules[2:]] == ["fixed 1", "q, fixed 1.5"]
+    assert grid.shared == {"root": tmp_path / "videos", "labels": (1,), "batch": 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"beta3": 1}, "no such key: beta3; there are .*beta1, beta2"),
+        ({"models": None}, "has no models, expected at least one"),
+        ({"slices": "vidoe"}, "slices has 'vidoe', there are video, instruction"),
+        ({"beta1": [0, -1]}, "beta1 has -1, expected finite numbers from 0 on"),
+        ({"beta1": [1, 1]}, "beta1=.1.0, 1.0., expected values, each once"),
+        ({"frames": 0}, "frames has 0, expected whole numbers above 0"),
+        ({"frames": True}, "frames has True"),
+        ({"orders": [{"p": 2}]}, "orders has {'p': 2}, expected some of beta1"),
+        ({"orders": [{"q": 2, "r": 1, "tied": True}]}, "expected tied: true or r"),
+        ({"models": {"../x": "a"}}, "models has the name '../x', expected a word"),
+        ({"labels": [2]}, "labels=.2., expected a 0 or 1 a manifest"),
+        ({"batch": "many"}, "batch has 'many', expected whole numbers above 0"),
+        ({"aggregates": []}, "aggregates=.., expected values, each once"),
+    ],
+)
+def test_a_wrong_grid_is_one_line(tmp_path, change, message):
+    path = write_grid(tmp_path, **({"models": "a", "data": "b.json"} | change))
+    with pytest.raises(InputError, match=message) as caught:
+        read_grid(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_grid_that_is_no_yaml(tmp_path, capsys):
+    path = tmp_path / "grid.yaml"
+    for text, words in (("a: [", "not readable YAML"), ("- 1", "holds no keys")):
+        path.write_text(text)
+        assert cli.main(["sweep", str(path)]) == 2
+        assert words in capsys.readouterr().err
+    assert cli.main(["sweep", str(tmp_path / "none.yaml")]) == 2
+    assert "does not exist, expected a grid in YAML" in capsys.readouterr().err
+
+
+def test_the_command(grid, tmp_path, capsys):
+    content = {
+        "models": {"toy": str(grid.models["toy"])},
+        "data": str(grid.data[0]),
+        "frames": 2,
+        "families": ["logp"],
+    }
+    out = tmp_path / "here"
+    path = write_grid(tmp_path, **content)
+    assert cli.main(["sweep", str(path), "--out", str(out)]) == 0
+    assert "1 cells; figures in" in capsys.readouterr().out
+    assert json.loads((out / "sweep.json").read_text())["models"].keys() == {"toy"}
+    empty = write_grid(
+        tmp_path, **content | {"slices": "response", "families": "sme_aligned"}
+    )
+    assert cli.main(["sweep", str(empty), "--out", str(out)]) == 2
+    assert "the grid has no cell" in capsys.readouterr().err
