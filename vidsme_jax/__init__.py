@@ -21,13 +21,20 @@ _HOME = {
     "max_k": "aggregate",
     "masked_mean": "aggregate",
     "Batch": "scoring",
+    "complete_top_k": "black_box",
+    "logits_of_top_k": "black_box",
     "score_batch": "scoring",
     "score_table": "scoring",
     "token_curves": "scoring",
+    "Asked": "definitions",
+    "Orders": "definitions",
+    "score_program": "definitions",
     "Calibration": "motion",
+    "OrderRule": "motion",
     "illumination": "motion",
     "flow_variance": "motion",
     "auc": "evaluation",
+    "published_metrics": "evaluation",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
