@@ -41,14 +41,6 @@ TABLES = ("scores", "published", "top_5", "exact-orders", "published-orders")
 TABLES += ("top_5-orders", "curves")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Machine code without its costly optimisations; XLA's own passes stay."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Nine clips and one that is missing: two batches on the eight devices."""
@@ -167,8 +159,13 @@ def test_each_definition_is_a_table_of_the_same_rows(all_at_once):
 def test_exact_scores_do_not_depend_on_what_else_is_asked(all_at_once, exact_alone):
     rows = of_frames(all_at_once["scores"], FRAMES[1])
     assert rows.column_names == exact_alone.column_names
-    # Relative where a value is large: float32 rounds the 5 nats of a response at 2.4e-7.
-    agree(rows, exact_alone, ("q", "r", *scores.columns()), rtol=1e-6, atol=1e-6)
+    agree(rows, exact_alone, ("q", "r"), atol=0)
+    for name in scores.columns():
+        # A difference is as exact as what is subtracted: entropies of 5 nats, say.
+        family = name.replace("_diff", "").replace(".sme.", ".sme_nat.")
+        family = family.replace("sme_aligned", "sme_nat")
+        size = np.nanmax(np.abs(np.array(exact_alone[family].to_pylist(), float)))
+        agree(rows, exact_alone, [name], atol=1e-6 * max(1, size))
 
 
 @pytest.fixture(scope="module")
@@ -293,10 +290,10 @@ def test_one_call_a_batch_and_one_trace_a_shape(first_counts):
     assert first_counts == {"calls": 2 * len(FRAMES), "traces": len(FRAMES)}
 
 
-def synthetic(vocab, count, forward):
-    """A program of all definitions and 25 pairs of orders, and shapes of its batch."""
+def synthetic(vocab, count, forward, definitions=scores.DEFINITIONS):
+    """A program of 25 pairs of orders, and shapes of its batch."""
     pairs = tuple(product(range(5), range(5)))
-    asked = Asked(("video",), ("sme",), scores.DEFINITIONS, pairs, vocab - 10)
+    asked = Asked(("video",), ("sme",), definitions, pairs, vocab - 10)
     row = jax.ShapeDtypeStruct((1, count), jnp.int32)
     every = jax.ShapeDtypeStruct((1, count), bool)
     mask = jax.ShapeDtypeStruct((1, 1, count), bool)
@@ -315,7 +312,7 @@ def test_the_model_runs_once_whatever_is_asked(rng):
         jax.debug.callback(lambda: runs.append(1))
         return batch.tokens, lambda rows: rows @ params
 
-    program, shapes = synthetic(60, 7, forward)
+    program, shapes = synthetic(60, 7, forward, ("exact", "published"))
     given = jax.tree.map(lambda s: rng.uniform(0, 1, s.shape).astype(s.dtype), shapes)
     head, batch, orders = jax.tree.map(jnp.asarray, given)
     place = jnp.arange(7, dtype=jnp.int32)[None]
@@ -351,7 +348,7 @@ class Killed(BaseException):
     """Nobody catches it, like a kill."""
 
 
-@pytest.mark.parametrize("when", [9, 15, 27, 31])
+@pytest.mark.parametrize("when", [9, 15, 31])
 def test_killed_at_any_table_and_resumed(asked, all_at_once, tmp_path, monkeypatch, when):
     """Die before the n-th file appears: all tables of the next run are bit-equal."""
     settings, rename, count = replace(asked, out=tmp_path / "run"), os.replace, []
