@@ -3,8 +3,8 @@
 The code's per-token quantities differ from `statistics.py` by what it does to p, the
 softmax over all rows of the head: p is clipped to [1e-10, 1 - 1e-10] and not normalised
 again, the target is the row's own argmax, and the branches of its Sharma-Mittal entropy
-stand in an order in which Shannon's is never reached. README, "As published", says what
-each quirk does to a score. Every number here is float32 without the cancellations that
+stand in an order in which Shannon's is never reached. docs/published.md says what each
+quirk does to a score. Every number here is float32 without the cancellations that
 float64 hides there: sums of clipped probabilities minus one come from the excess of the
 clipping, log(1 - p_max) from the other entries.
 
@@ -190,11 +190,13 @@ def plain_columns(
     curves: dict[str, Float[Array, "clip row"]], mask: Bool[Array, "clip row"]
 ) -> Float[Array, "clip column"]:
     """Return the scores that do not depend on q and r, natural order only."""
-    columns = {}
-    for family in dict.fromkeys(family for family, _, _ in _PLAIN.values()):
-        values = aggregates(curves[family], mask)
-        columns |= {(family, a): values[:, n] for n, a in enumerate(AGGREGATES)}
-    out = [sign * columns[f, a] for f, a, sign in _PLAIN.values()]
+    families = list(dict.fromkeys(family for family, _, _ in _PLAIN.values()))
+    stacked = jnp.stack([curves[f] for f in families], axis=1)  # one sort for all
+    values = aggregates(stacked, jnp.broadcast_to(mask[:, None], stacked.shape))
+    out = [
+        sign * values[:, families.index(f), AGGREGATES.index(a)]
+        for f, a, sign in _PLAIN.values()
+    ]
     return jnp.stack([jnp.exp(out[0]), *out[1:]], axis=1)  # the first is ppl
 
 
