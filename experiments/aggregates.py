@@ -14,5 +14,5 @@ AXES = {"families": ("sme", "sme_aligned"), "aggregates": AGGREGATES}
 
 if __name__ == "__main__":
     lab = lab_from_arguments(__doc__)
-    by = ("family", "aggregate")
+    by = ("score",)
     print("\n".join(compare(lab, "aggregates", by, **AXES)))

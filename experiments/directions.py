@@ -25,5 +25,5 @@ AXES = {
 
 if __name__ == "__main__":
     lab = lab_from_arguments(__doc__)
-    by = ("slice", "family", "aggregate")
+    by = ("score",)
     print("\n".join(compare(lab, "directions", by, **AXES)))

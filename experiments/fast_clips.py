@@ -15,12 +15,11 @@ from vidsme_jax.motion import OrderRule
 AXES = {
     "orders": (OrderRule(q=2.0, r=1.0), OrderRule(q=1.0, r=1.0)),
     "clips": ("all", "slow", "fast"),
-    "aggregates": ("mean", "min_10"),
 }
 
 if __name__ == "__main__":
     lab = lab_from_arguments(__doc__)
-    by = ("clips", "aggregate", "q_rule", "r_rule")
+    by = ("clips", "q_rule", "r_rule")
     for metric in ("auc", "tpr_at_0.05"):
         print(f"\n{metric}")
         print("\n".join(compare(lab, "fast_clips", by, metric=metric, **AXES)))

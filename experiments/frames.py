@@ -16,5 +16,5 @@ AXES = {
 
 if __name__ == "__main__":
     lab = lab_from_arguments(__doc__)
-    by = ("family", "aggregate", "frames")
+    by = ("score", "frames")
     print("\n".join(compare(lab, "frames", by, **AXES)))

@@ -96,17 +96,21 @@ def compare(
 
 
 def cell_text(row: dict[str, Any], metric: str) -> str:
-    """Return a metric with its interval."""
+    """Return a metric with its interval, as `.92 .87-.96`."""
     if row[metric] is None:
         return "–"
-    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
-    return f"{row[metric]:.2f} ({low:.2f} to {high:.2f})"
+    low, high = (_short(row[f"{metric}_{end}"]) for end in ("low", "high"))
+    return _short(row[metric]) + (f" {low}-{high}" if low != high else "")
 
 
 def mean_text(values: list[float | None]) -> str:
     """Return the mean of what is known."""
     known = [v for v in values if v is not None]
-    return f"{sum(known) / len(known):.2f}" if known else "–"
+    return _short(sum(known) / len(known)) if known else "–"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0")
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

@@ -16,5 +16,5 @@ AXES = {
 
 if __name__ == "__main__":
     lab = lab_from_arguments(__doc__)
-    by = ("family", "aggregate", "perturbation")
+    by = ("score", "perturbation")
     print("\n".join(compare(lab, "perturbations", by, **AXES)))

@@ -36,5 +36,5 @@ if __name__ == "__main__":
     for name, changes in MODELS.items():
         print(f"\n{name}")
         made = partial(trial, changes)
-        by = ("slice", "family")
+        by = ("score",)
         print("\n".join(compare(lab, "training_order", by, made, **AXES)))

@@ -264,6 +264,8 @@ def test_each_rule_has_a_row_per_clip_the_run_s_own_first(all_at_once):
         table = all_at_once[name]
         assert table.num_rows == len(rules) * all_at_once["scores"].num_rows
         assert table["q_rule"][0].as_py() == rules[0].q_key
+        ids = [name for name in all_at_once["scores"]["id"].to_pylist() for _ in rules]
+        assert table["id"].to_pylist() == ids  # clip by clip, whatever the batches
         bad = of_rule(table, RULES[1]).to_pylist()[3]
         assert all(bad[k] is None or np.isnan(bad[k]) for k in list(bad)[4:])
     base = of_frames(all_at_once["scores"], FRAMES[1])

@@ -130,7 +130,9 @@ def swept_table(
         for name, column in (("q", q), ("r", r)):
             part = part.append_column(name, pa.array(column, pa.float64()))
         parts.append(_with_scores(part, base, names, values[:, n]))
-    return pa.concat_tables(parts)
+    # Clip by clip, so that the order of rows does not depend on the batches.
+    places = [len(base) * n + i for i in range(len(base)) for n in range(len(rules))]
+    return pa.concat_tables(parts).take(places)
 
 
 def rule_orders(
