@@ -109,6 +109,7 @@ def test_times_are_those_of_each_clip(clips, tmp_path):
                 (folder / "all.json",),
                 tmp_path / f"run-{word}",
                 (2,),
+                slices=("video", "instruction"),
             )
         ).to_pylist()
         for word, change in (("timed", {"add_time_instruction": True}), ("plain", {}))
@@ -123,7 +124,12 @@ def test_a_published_prompt_is_noted_and_used(clips, tmp_path):
     model = write("longva", tmp_path)
     run = tmp_path / "run"
     asked = ScoreSettings(
-        model, (folder / "all.json",), run, (2,), published_prompt="cinepile"
+        model,
+        (folder / "all.json",),
+        run,
+        (2,),
+        slices=("instruction",),  # that of the prompt
+        published_prompt="cinepile",
     )
     table = score(asked).to_pylist()
     assert all(row["status"] == "ok" for row in table)

@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,13 +49,37 @@ def forward(params, batch):
     return hidden, lambda rows: rows @ params["head"]
 
 
-@pytest.fixture
-def case(rng):
+@pytest.fixture(scope="module")
+def case():
+    rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (3, FRAMES, 2, 2, 3), dtype=np.uint8)
     layout = make_layout(PROMPTS, FRAMES, TOKENS, scores.SLICES)
     batch = make_batch(PROMPTS, pixels, layout)
     q, r = np.float32([1.0, 1.3, 2.0]), np.float32([1.0, 1.05, 1.1])
     return jax.tree.map(jnp.asarray, (weights(rng), batch, q, r))
+
+
+class Counted(NamedTuple):
+    """A compiled program, and the traces that were made of it."""
+
+    run: jax.stages.Wrapped
+    traces: list[int]
+
+
+@pytest.fixture(scope="module")
+def program():
+    """Every score, compiled for the shapes of `case` when first called."""
+    traces = []
+
+    def counted(params, batch):
+        traces.append(1)
+        return forward(params, batch)
+
+    asked = Asked(kept=("sme", "sme_aligned"))
+    return Counted(jax.jit(score_program(counted, asked)), traces)
+
+
+rows_of = jax.jit(score_batch, static_argnums=1)
 
 
 def naive(params, pixels, prompt, q, r):
@@ -84,10 +110,9 @@ def naive(params, pixels, prompt, q, r):
     return rows
 
 
-def test_every_score_matches_two_separate_passes(case):
+def test_every_score_matches_two_separate_passes(case, program):
     params, batch, q, r = case
-    program = score_program(forward, Asked(kept=("sme", "sme_aligned")))
-    table, kept = scored(jax.jit(program), params, batch, q, r)
+    table, kept = scored(program.run, params, batch, q, r)
     named = dict(zip(scores.columns(), np.asarray(table).T, strict=True))
     for n, prompt in enumerate(PROMPTS):
         rows = naive(params, batch.pixels[n], prompt, q[n], r[n])
@@ -133,9 +158,20 @@ def check_aggregates(named, prefix, n, curve, atol):
 
 def test_chunks_of_rows_change_nothing(case, monkeypatch):
     params, batch, q, r = case
-    whole = score_batch(params, forward, batch, q, r)
+    whole, chunks = rows_of(params, forward, batch, q, r), []
+
+    def watched(params, batch):
+        hidden, head = forward(params, batch)
+
+        def noted(rows):
+            chunks.append(rows.shape)
+            return head(rows)
+
+        return hidden, noted
+
     monkeypatch.setattr(scoring, "_CHUNK_BYTES", 4 * 3 * 2 * VOCAB * 5)  # 5 rows
-    parts = score_batch(params, forward, batch, q, r)
+    parts = rows_of(params, watched, batch, q, r)
+    assert chunks[-1] == (3, 2, 5, WIDTH)
     for name in whole:
         assert whole[name].shape == parts[name].shape == (3, 2, batch.rows.shape[1])
         np.testing.assert_allclose(whole[name], parts[name], rtol=1e-5, atol=1e-5)
@@ -162,25 +198,18 @@ def test_memory_does_not_grow_with_rows_times_vocabulary():
     assert compiled.memory_analysis().temp_size_in_bytes < all_logits
 
 
-def test_one_trace_for_all_orders(case):
+def test_one_trace_for_all_orders(case, program):
     params, batch, q, r = case
-    traces = []
-
-    def counted(params, batch):
-        traces.append(1)
-        return forward(params, batch)
-
-    run = jax.jit(score_program(counted, Asked()))
-    first, _ = scored(run, params, batch, q, r)
-    second, _ = scored(run, params, batch, q[::-1], r)
-    assert len(traces) == 1 and np.nanmax(np.abs(first - second)) > 0
+    first, _ = scored(program.run, params, batch, q, r)
+    second, _ = scored(program.run, params, batch, q[::-1], r)
+    assert len(program.traces) == 1 and np.nanmax(np.abs(first - second)) > 0
 
 
 def test_a_reversed_clip_swaps_the_directions(case):
     params, batch, q, r = case
-    there = score_batch(params, forward, batch, q, r)
+    there = rows_of(params, forward, batch, q, r)
     backwards = batch._replace(pixels=batch.pixels[:, ::-1])
-    back = score_batch(params, forward, backwards, q, r)
+    back = rows_of(params, forward, backwards, q, r)
     for name in there:
         np.testing.assert_array_equal(there[name], back[name][:, ::-1])
 
@@ -192,21 +221,22 @@ def test_a_model_that_gives_logits_at_once(case):
         hidden, head = forward(params, batch)
         return head(hidden), lambda rows: rows
 
-    want = score_batch(params, forward, batch, q, r)
-    got = score_batch(params, logits, batch, q, r)
+    want = rows_of(params, forward, batch, q, r)
+    got = rows_of(params, logits, batch, q, r)
     for name in want:
         np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=1e-6)
 
 
-def test_slices_are_independent(case, rng):
+def test_slices_are_independent(case, program):
     params, batch, q, r = case
-    table, _ = scored(score_program(forward, Asked()), params, batch, q, r)
+    table, _ = scored(program.run, params, batch, q, r)
     named = dict(zip(scores.columns(), np.asarray(table).T, strict=True))
     for asked in (("video",), ("instruction",), ("video", "response")):
         layout = make_layout(PROMPTS, FRAMES, TOKENS, asked)
         alone = make_batch(PROMPTS, np.asarray(batch.pixels), layout)
         alone = jax.tree.map(jnp.asarray, alone)
-        got, _ = scored(score_program(forward, Asked(asked)), params, alone, q, r)
+        run = jax.jit(score_program(forward, Asked(asked)))
+        got, _ = scored(run, params, alone, q, r)
         for column, values in zip(scores.columns(asked), np.asarray(got).T, strict=True):
             # A difference is as exact as what is subtracted, which differs by the CPU.
             size = max(1, np.nanmax(np.abs(named[column.replace("_diff", "")])))
@@ -226,10 +256,10 @@ def test_columns_have_two_dots_and_an_orientation():
 
 def test_curves_hold_every_family(case):
     params, batch, q, r = case
-    statistics = score_batch(params, forward, batch, q, r)
+    statistics = rows_of(params, forward, batch, q, r)
     curves = token_curves(statistics, batch.mirror)
     assert set(curves) == set(scores.FAMILY_INFO)
-    table = score_table(curves, batch.masks)
+    table = jax.eval_shape(score_table, curves, batch.masks)
     assert table.shape == (3, len(scores.columns()))
 
 

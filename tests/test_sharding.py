@@ -1,9 +1,10 @@
+from functools import lru_cache
+
 import jax
 import numpy as np
 import pytest
 from tools import make_project
 
-from vidsme_jax import scores
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.models import open_port
@@ -11,29 +12,30 @@ from vidsme_jax.sharding import pad_clips, partitioned, replicated
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
 COLLECTIVES += ("reduce-scatter", "collective-broadcast")
-FRAMES = 4
+FRAMES, CLIPS = 4, 27
+SLICES = ("video", "response")  # both kinds of rows
 
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
-    """A toy checkpoint, its program, and 13 clips: ragged over any number of devices."""
+    """A toy checkpoint, its program, and 27 clips: ragged over any number of devices."""
     records, _, model = make_project(tmp_path_factory.mktemp("toy"), count=3)
     port = open_port(model)
     rng = np.random.default_rng(0)
-    prompts = [port.prompt("What? " * (n % 3), "a red circle") for n in range(13)]
-    pixels = rng.integers(0, 256, (13, FRAMES, 24, 24, 3), dtype=np.uint8)
-    layout = make_layout(prompts, FRAMES, port.config.tokens_per_frame, scores.SLICES)
+    prompts = [port.prompt("What? " * (n % 3), "a red circle") for n in range(CLIPS)]
+    pixels = rng.integers(0, 256, (CLIPS, FRAMES, 24, 24, 3), dtype=np.uint8)
+    layout = make_layout(prompts, FRAMES, port.config.tokens_per_frame, SLICES)
     batch = make_batch(prompts, pixels, layout)
-    q, r = np.linspace(1, 2, 13), np.linspace(1, 1.1, 13)
+    q, r = np.linspace(1, 2, CLIPS), np.linspace(1, 1.1, CLIPS)
     q, r = (np.float32(order - 1)[:, None] for order in (q, r))
-    program = score_program(port.forward, Asked(kept=("sme",)))
+    program = score_program(port.forward, Asked(SLICES, kept=("sme",)))
     return port, program, (batch, Orders(q, r))
 
 
 def run_all(program, params, arrays, size, counts):
     """Score in batches of `size`, the last one padded; return tables in order."""
     tables = []
-    for start in range(0, 13, size):
+    for start in range(0, CLIPS, size):
         part = jax.tree.map(lambda x, at=start: x[at : at + size], arrays)
         kept = len(part[1].q_less_one)
         placed = program.put_batch(pad_clips(part, size))
@@ -55,10 +57,27 @@ def single(case):
     return run_all(program, params, arrays, 2, [])
 
 
+@pytest.fixture(scope="module")
+def replicas(case):
+    """Return count -> the program on so many devices, and the list of its traces."""
+
+    @lru_cache
+    def make(count):
+        traces = []
+
+        def counted(*given):
+            traces.append(1)
+            return case[1](*given)
+
+        return replicated(counted, tuple(jax.devices()[:count])), traces
+
+    return make
+
+
 @pytest.mark.parametrize("count", [2, 8])
-def test_replicas_give_the_same_scores_in_the_same_order(case, single, count):
-    port, function, arrays = case
-    program = replicated(function, tuple(jax.devices()[:count]))
+def test_replicas_give_the_same_scores_in_the_same_order(case, single, replicas, count):
+    port, _, arrays = case
+    program, _ = replicas(count)
     params = port.load(np.float32, program.place)
     got = run_all(program, params, arrays, 2 * count, [])
     for ours, want in zip(got, single, strict=True):  # 2 clips a device in both
@@ -78,22 +97,16 @@ def test_a_partitioned_model_gives_the_same_scores(case, single, count, model):
         np.testing.assert_allclose(ours, want, rtol=1e-4, atol=1e-5)
 
 
-def test_one_compile_no_collective_and_no_copy_of_parameters(case):
-    port, function, arrays = case
-    traces = []
-
-    def counted(*given):
-        traces.append(1)
-        return function(*given)
-
-    program = replicated(counted, tuple(jax.devices()))
+def test_one_compile_no_collective_and_no_copy_of_parameters(case, replicas):
+    port, _, arrays = case
+    program, traces = replicas(8)
     params = port.load(np.float32, program.place)
     calls: list[int] = []
     before = [x.unsafe_buffer_pointer() for x in shards(params)]
-    run_all(program, params, arrays, 8, calls)
+    run_all(program, params, arrays, 16, calls)
     assert len(calls) == 2 and len(traces) == 1
     assert [x.unsafe_buffer_pointer() for x in shards(params)] == before
-    text = compiled_text(program, params, arrays)
+    text = compiled_text(program, params, arrays, 16)
     assert not [name for name in COLLECTIVES if name in text]
 
 
@@ -101,8 +114,8 @@ def shards(params):
     return [s.data for x in jax.tree.leaves(params) for s in x.addressable_shards]
 
 
-def compiled_text(program, params, arrays):
-    part = jax.tree.map(lambda x: x[:8], arrays)
+def compiled_text(program, params, arrays, size):
+    part = jax.tree.map(lambda x: x[:size], arrays)
     return program.run.lower(params, program.put_batch(part)).compile().as_text()
 
 
@@ -111,12 +124,16 @@ def test_the_search_for_collectives_would_find_one(case):
     port, function, arrays = case
     program = partitioned(function, tuple(jax.devices()), 2)
     params = port.load(np.float32, program.place)
-    assert "all-reduce" in compiled_text(program, params, arrays)
+    assert "all-reduce" in compiled_text(program, params, arrays, 8)
 
 
 def test_parameters_left_on_the_host_are_caught(case):
-    port, function, arrays = case
-    program = replicated(function, tuple(jax.devices()[:2]))
+    port, _, arrays = case
+
+    def total(params, batch, orders):
+        return sum(leaf.sum() for leaf in jax.tree.leaves(params)) + orders.q_less_one
+
+    program = replicated(total, tuple(jax.devices()[:2]))
     params = jax.device_get(port.load(np.float32, program.place))
     batch = program.put_batch(jax.tree.map(lambda x: x[:4], arrays))
     with (

@@ -1,14 +1,19 @@
 """Small real things for tests: clips on disk, a checkpoint, a manifest."""
 
+import atexit
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
 
 import av
 import jax
 import numpy as np
 
-from vidsme_jax.data.synthetic import write_clips
+from vidsme_jax.data.synthetic import draw_clip, write_clips
 from vidsme_jax.models.toy import write_toy
 
 
@@ -41,15 +46,33 @@ def write_av(path, frames, codec, fps=10, format=None, **options):
 
 
 def make_project(folder, count=12, seed=0, decoder=None):
-    """Write clips, a manifest with alternating labels and a toy checkpoint."""
+    """Write clips, a manifest with alternating labels and a toy checkpoint.
+
+    Args:
+        folder: to write in.
+        count: of the clips.
+        seed: of the clips.
+        decoder: fields of config.json that change no shape.
+    """
     records = write_clips(folder / "clips", count, seed)
     for n, record in enumerate(records):
         record["label"] = n % 2
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps(records))
-    texts = [f"{r['question']}\n{r['answer']}" for r in records]
-    model = write_toy(folder / "model", texts, seed, decoder)
+    model = shutil.copytree(_toy(), folder / "model")
+    config = json.loads((model / "config.json").read_text()) | (decoder or {})
+    (model / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     return records, manifest, model
+
+
+@lru_cache  # drawing its weights compiles for seconds; one vocabulary, one set of programs
+def _toy():
+    """Write a toy checkpoint, once a process, which removes it when it ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    captions = [draw_clip(np.random.default_rng(n), "shapes")[1] for n in range(12)]
+    texts = [f"What moves in this video?\n{caption}" for caption in captions]
+    return write_toy(Path(folder.name) / "model", texts, seed=0)
 
 
 def python(folder, *words):
