@@ -110,7 +110,7 @@ def mean_text(values: list[float | None]) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.2f}".removeprefix("0")
+    return "1.0" if value >= 0.995 else f"{value:.2f}".removeprefix("0")
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

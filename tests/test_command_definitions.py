@@ -25,6 +25,7 @@ from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.definitions import Asked, Orders, score_program, swept_names
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
+from vidsme_jax.models.toy import write_toy
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.motion import OrderRule
 from vidsme_jax.scoring import OWN_ARGMAX, Batch
@@ -45,8 +46,10 @@ TABLES += ("top_5-orders", "curves")
 def project(tmp_path_factory):
     """Nine clips and one that is missing: two batches on the eight devices."""
     folder = tmp_path_factory.mktemp("project")
+    entries, manifest, _ = make_project(folder, CLIPS)
+    texts = [f"{e['question']}\n{e['answer']}" for e in entries]
     decoder = {"vocab_size": HEAD, "num_hidden_layers": 2}
-    entries, manifest, model = make_project(folder, CLIPS, decoder=decoder)
+    model = write_toy(folder / "padded", texts, 0, decoder)
     entries.insert(3, {"video": "clips/none.mp4", "question": "What?", "label": 0})
     manifest.write_text(json.dumps(entries))
     return ScoreSettings(model, (manifest,), folder / "exact", FRAMES[1:], batch=1)

@@ -17,6 +17,7 @@ from vidsme_jax.commands.grid import Grid, read_grid
 from vidsme_jax.commands.sweep import sweep
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings
+from vidsme_jax.models.toy import write_toy
 from vidsme_jax.motion import OrderRule
 from vidsme_jax.sweep_cells import AXES, Cell, Pass, make_cells
 from vidsme_jax.sweep_figures import write_figures
@@ -155,7 +156,8 @@ def test_one_figure_per_pair_of_swept_axes(grid, swept, tmp_path):
 
 
 def test_another_data_set_or_model_is_refused(grid, swept, tmp_path):
-    _, manifest, model = make_project(tmp_path, count=4, seed=3)
+    _, manifest, _ = make_project(tmp_path, count=4, seed=3)
+    model = write_toy(tmp_path / "other", ["What moves?"], seed=1)
     with pytest.raises(InputError, match="holds cells of other data"):
         sweep(replace(grid, data=(manifest,)))
     with pytest.raises(InputError, match="another checkpoint as toy: fingerprint"):
