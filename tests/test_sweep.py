@@ -253,7 +253,7 @@ def test_a_grid_file(tmp_path):
         ({"orders": [{"p": 2}]}, "orders has {'p': 2}, expected some of beta1"),
         ({"orders": [{"q": 2, "r": 1, "tied": True}]}, "expected tied: true or r"),
         ({"models": {"../x": "a"}}, "models has the name '../x', expected a word"),
-        ({"labels": [2]}, "labels=.2., expected a 0 or 1 a manifest"),
+        ({"labels": [2]}, "labels=.2., expected 0 and 1, one a manifest"),
         ({"batch": "many"}, "batch has 'many', expected whole numbers above 0"),
         ({"aggregates": []}, "aggregates=.., expected values, each once"),
     ],
