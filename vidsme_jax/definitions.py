@@ -68,17 +68,19 @@ class Asked:
 class Results(NamedTuple):
     """What a pass gives.
 
+    Arrays of the device, or of the host once they are fetched.
+
     Attributes:
-        tables: by definition, the scores of the first pair: exact and top_K as
-            `scores.columns`, published as `published.COLUMNS`.
-        swept: by definition, the scores that depend on q and r, for every pair; empty
-            where there is one pair only.
-        curves: the kept ones.
+        tables: by definition, the scores of the first pair [clip column]: exact and
+            top_K as `scores.columns`, published as `published.COLUMNS`.
+        swept: by definition, the scores that depend on q and r, for every pair
+            [clip pair column]; empty where there is one pair only.
+        curves: the kept ones [clip row].
     """
 
-    tables: dict[str, Float[Array, "clip column"]]
-    swept: dict[str, Float[Array, "clip pair column"]]
-    curves: dict[str, Float[Array, "clip row"]]
+    tables: dict[str, Any]
+    swept: dict[str, Any]
+    curves: dict[str, Any]
 
 
 @lru_cache  # equal arguments give the same function, and so one compiled program
@@ -209,7 +211,8 @@ def _published(found, average, batch: Batch, orders: Orders, asked: Asked):
 
 def _ways(powers: published.Powers) -> tuple[published.Powers, published.Powers]:
     """Return the natural and the reversed way, from arrays [clip way …]."""
-    return tuple(published.Powers(*(x[:, way] for x in powers)) for way in (0, 1))
+    natural, reverse = (published.Powers(*(x[:, n] for x in powers)) for n in (0, 1))
+    return natural, reverse
 
 
 def swept_names(definition: str, slices: tuple[str, ...]) -> tuple[str, ...]:

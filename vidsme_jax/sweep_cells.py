@@ -135,17 +135,19 @@ def make_cells(
 
 def evaluate_cells(
     cells: list[Cell],
-    read: Callable[[str], pa.Table],
+    read: Callable[[str], pa.Table | None],
     settings: EvaluationSettings,
 ) -> list[dict[str, Any]]:
     """Return one row of the sweep's table per cell: its axes, then its metrics.
 
     Args:
         cells: of one pass.
-        read: from the name of a table of the pass's run, such as `scores`, to the table.
+        read: from the name of a table of the pass's run, such as `scores`, to the table;
+            None where there is none.
         settings: of the evaluation.
     """
     base = read("scores")
+    assert base is not None  # every run has it
     base = base.select([name for name in _BASE if name in base.column_names])
     found = {sample.frames: sample for sample in samples(base)}
     rows: dict[Cell, dict[str, Any]] = {}
@@ -164,8 +166,10 @@ def evaluate_cells(
 class _Tables:
     """The tables of a run, each read once and cut once to a frame count and rule."""
 
-    def __init__(self, read: Callable[[str], pa.Table]):
-        self._read, self._held, self._parts = read, {}, {}
+    def __init__(self, read: Callable[[str], pa.Table | None]):
+        self._read = read
+        self._held: dict[str, pa.Table | None] = {}
+        self._parts: dict[Any, tuple[pa.Table, dict[str, int]]] = {}
 
     def column(self, cell: Cell, ids: list[str]) -> Float[np.ndarray, "row"]:
         """Return the cell's score of the given clips."""
@@ -181,6 +185,7 @@ class _Tables:
         key = name, cell.frames, rule
         if key not in self._parts:
             part = self._table(name)
+            assert part is not None, name  # the pass was asked for it
             part = part.filter(pc.equal(part["frames"], cell.frames))
             if rule:
                 part = part.filter(

@@ -23,7 +23,8 @@ def write_figures(folder: Path, table: pa.Table) -> list[Path]:
     """Write one SVG per pair of axes that have several values; return their paths."""
     rows = table.to_pylist()
     swept = [axis for axis in AXES if len(_values(rows, axis)) > 1]
-    pairs = list(combinations(swept, 2)) or [(axis, None) for axis in swept]
+    pairs: list[tuple[str, str | None]] = list(combinations(swept, 2))
+    pairs = pairs or [(axis, None) for axis in swept]
     if pairs:
         folder.mkdir(parents=True, exist_ok=True)
     out = []

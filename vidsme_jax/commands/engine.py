@@ -150,9 +150,9 @@ def _no_results(engine: Engine, clips: int) -> Results:
         return np.full((clips, *shape), np.nan, np.float32)
 
     return Results(
-        {d: blank(n) for d, n in names.items()},  # type: ignore[arg-type]
-        {d: blank(pairs, n) for d, n in swept.items()},  # type: ignore[arg-type]
-        dict.fromkeys(asked.kept, blank(0)),  # type: ignore[arg-type]
+        {d: blank(n) for d, n in names.items()},
+        {d: blank(pairs, n) for d, n in swept.items()},
+        dict.fromkeys(asked.kept, blank(0)),
     )
 
 

@@ -133,16 +133,15 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
         "out": out or base / str(content.get("out", path.stem)),
         "shared": {k: _shared(path, k, content[k]) for k in _SHARED if k in content},
     }
-    for name, known in _NAMED.items():
+    for name, values in _NAMED.items():
         if name in content:
-            given[name] = _names(path, name, content[name], known)
+            given[name] = _names(path, name, content[name], values)
     for name in ("beta1", "beta2"):
         if name in content:
             given[name] = _numbers(path, name, content[name])
     if "frames" in content:
-        given["frames"] = tuple(
-            _count(path, "frames", n) for n in _listed(content["frames"])
-        )
+        counts = [_count(path, "frames", n) for n in _listed(content["frames"])]
+        given["frames"] = _once(path, "frames", counts)
     if "orders" in content:
         given["orders"] = tuple(_rule(path, rule) for rule in _listed(content["orders"]))
     return Grid(**given)

@@ -105,17 +105,19 @@ def _claim(grid: Grid) -> None:
     )
     facts = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
     shared = {k: repr(v) for k, v in grid.shared.items() if k not in ("root", "workers")}
-    evaluation = repr(grid.evaluation)
-    mine = {"data": records.digest(facts), "shared": shared, "evaluation": evaluation}
+    mine: dict[str, Any] = {"data": records.digest(facts), "shared": shared}
+    mine["evaluation"] = repr(grid.evaluation)
     path = grid.out / "sweep.json"
-    held = records.read_json(path) if path.exists() else {**mine, "models": {}}
+    held = records.read_json(path) if path.exists() else mine | {"models": {}}
+    if not isinstance(held, dict) or not isinstance(held.get("models"), dict):
+        raise InputError(f"{path} is none of ours; give another out, or remove it")
     for name, value in mine.items():
         if held.get(name) != value:
             raise InputError(
                 f"out={grid.out} holds cells of other {name}: {held.get(name)} there,"
                 f" {value} here; give another out, or remove it"
             )
-    models = dict(held["models"])
+    models: dict[str, Any] = dict(held["models"])
     for name, model in grid.models.items():
         models[name] = _known_model(grid.out, name, model, models.get(name))
     records.write_json(path, mine | {"models": models})
