@@ -20,7 +20,7 @@ It printed:
   response.sme.mean         14 21 17 18 11  0 of 5  0.00 to 0.52   21 24 19 28 14
   response.logp.mean        1 1 1 1 1       5 of 5  0.48 to 1.00   21 33 31 14 24
 
-Found: the likelihood and the entropy of natural order put the learned clip first every time,
+Found: likelihood and entropy of natural order put the learned clip first every time,
 on the video and in the answer. The reversal does not: by the mean difference it comes near
 the top (7, 2, 2, 1 and 10 of 33), by the smallest differences anywhere. A model that knows
 one clip only has not learned what reversed clips look like either.
