@@ -5,6 +5,7 @@ experiments; a cell that a sweep has computed is not computed again.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from vidsme_jax.commands.grid import Grid
 from vidsme_jax.commands.sweep import sweep
 from vidsme_jax.commands.trial import FRAMES, Laid, Trial, lay_out
+from vidsme_jax.errors import InputError
+from vidsme_jax.records import refuse_foreign
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,18 @@ class Lab:
 
 
 def lab_from_arguments(description: str | None) -> Lab:
-    """Read --out and --seeds."""
+    """Read --out and --seeds; wrong ones end the script with a line."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Lab.out, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(Lab.seeds))
     given = parser.parse_args()
-    return Lab(given.out, tuple(given.seeds))
+    if min(given.seeds) < 0:
+        sys.exit(f"seeds={given.seeds}, expected whole numbers from 0 on")
+    try:
+        refuse_foreign(given.out, "trials")
+    except InputError as error:
+        sys.exit(str(error))
+    return Lab(given.out, tuple(dict.fromkeys(given.seeds)))
 
 
 def trained(lab: Lab, trial: Trial) -> Laid:

@@ -1,6 +1,7 @@
 import configparser
 import importlib
 import re
+import shutil
 from pathlib import Path
 
 from tools import python
@@ -101,3 +102,25 @@ def test_files_and_functions_stay_short():
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.FunctionDef):
                     assert node.end_lineno - node.lineno < 60, (path, node.name)
+
+
+def test_the_python_of_the_readme_runs(tmp_path):
+    """All blocks one after the other; the last ones need a checkpoint of the demo."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code = [block for block in blocks if "vidsme-demo" not in block]
+    assert len(code) >= 3
+    done = python(tmp_path, "-W", "error", "-c", "\n".join(code))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_checkout_is_importable_from_inside(tmp_path):
+    """Started there, Python finds vidsme_jax/ without models/ and data/ inside."""
+    for name in ("vidsme_jax", "models", "data"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    code = (
+        "import vidsme_jax.models.hub as hub, vidsme_jax.data.manifest as manifest\n"
+        f"assert hub.__file__ == {str(tmp_path / 'models' / 'hub.py')!r}\n"
+        f"assert manifest.__file__ == {str(tmp_path / 'data' / 'manifest.py')!r}"
+    )
+    done = python(tmp_path, "-c", code)
+    assert done.returncode == 0, done.stderr

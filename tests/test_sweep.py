@@ -4,6 +4,7 @@ import csv
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -166,6 +167,61 @@ def test_another_data_set_or_model_is_refused(grid, swept, tmp_path):
         sweep(replace(grid, evaluation=EvaluationSettings()))
 
 
+def test_a_directory_with_other_files_is_refused(grid, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"other files \(notes.txt\) and no sweep.json"):
+        sweep(replace(grid, out=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_members_alone_are_refused(grid, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"labels \['1'\], expected members"):
+        _, manifest, _ = make_project(tmp_path, count=2)
+        rows = [r | {"label": 1} for r in json.loads(manifest.read_text())]
+        manifest.write_text(json.dumps(rows))
+        sweep(replace(grid, data=(manifest,), out=out))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"parallel": "maybe"}, "parallel=maybe, there are auto, replicas, partitioned"),
+        ({"published_prompt": "foo"}, "published_prompt=foo, there are cinepile"),
+        ({"calibration": Path("none.json")}, "none.json does not exist"),
+    ],
+)
+def test_a_failed_sweep_can_be_corrected(grid, tmp_path, wrong, message):
+    small = replace(grid, out=tmp_path / "out", frames=(2,), definitions=("exact",))
+    with pytest.raises(InputError, match=message):
+        sweep(replace(small, shared=wrong))
+    assert not (small.out / "sweep.parquet").exists()
+    for path in small.out.glob("runs/*"):
+        assert not (path / "scores.parquet").exists()
+    command._claim(small, finished=False)  # of other settings: nothing is in the way
+
+
+def test_a_calibration_is_known_by_its_content(grid, swept, tmp_path):
+    file = next(grid.out.glob("runs/*/calibration.json"))
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(file.read_text())
+    second.write_text(file.read_text())
+    small = replace(grid, out=tmp_path / "out", frames=(2,), families=("logp",))
+    table = sweep(replace(small, shared={"calibration": first}))
+    assert sweep(replace(small, shared={"calibration": second})).equals(table)
+    ranges = json.loads(file.read_text())
+    ranges["2"]["motion_max"] += 1
+    first.write_text(json.dumps(ranges))
+    with pytest.raises(InputError, match="holds cells of other shared"):
+        sweep(replace(small, shared={"calibration": first}))
+
+
+def test_a_grid_that_nobody_wants(grid):
+    many = tuple(n / 1000 for n in range(5000))
+    with pytest.raises(InputError, match=r"has 240,024 cells, expected up to 100,000"):
+        replace(grid, beta1=many, families=("sme",)).cells()
+
+
 def test_a_copied_checkpoint_is_the_same_one(grid, swept, tmp_path):
     import shutil
 
@@ -247,7 +303,16 @@ def test_a_grid_file(tmp_path):
         ({"models": None}, "has no models, expected at least one"),
         ({"slices": "vidoe"}, "slices has 'vidoe', there are video, instruction"),
         ({"beta1": [0, -1]}, "beta1 has -1, expected finite numbers from 0 on"),
-        ({"beta1": [1, 1]}, "beta1=.1.0, 1.0., expected values, each once"),
+        ({"beta1": [1, 1]}, "beta1 has 1.0 twice, expected each value once"),
+        ({"beta1": 10**400}, "beta1 has 1000.*, expected finite numbers from 0 on"),
+        ({"beta1": "x"}, "beta1 has 'x', expected finite numbers"),
+        ({"beta1": True}, "beta1 has True, expected finite numbers"),
+        ({"out": None}, "out=None, expected text"),
+        ({"models": {"t": None}}, "models.t=None, expected text"),
+        ({"slices": ["all"]}, "slices has 'all', there are .*; or all, without a list"),
+        ({"orders": [{"q": 2, "tied": 1}]}, "tied=1, expected true or false"),
+        ({"labels": [[1], 0]}, r"labels=\[\[1\], 0\], expected 0 and 1"),
+        ({"labels": {"a": 1}}, "labels=.*expected 0 and 1, one a manifest"),
         ({"frames": 0}, "frames has 0, expected whole numbers above 0"),
         ({"frames": True}, "frames has True"),
         ({"orders": [{"p": 2}]}, "orders has {'p': 2}, expected some of beta1"),
@@ -255,7 +320,7 @@ def test_a_grid_file(tmp_path):
         ({"models": {"../x": "a"}}, "models has the name '../x', expected a word"),
         ({"labels": [2]}, "labels=.2., expected 0 and 1, one a manifest"),
         ({"batch": "many"}, "batch has 'many', expected whole numbers above 0"),
-        ({"aggregates": []}, "aggregates=.., expected values, each once"),
+        ({"aggregates": []}, "aggregates is empty, expected at least one value"),
     ],
 )
 def test_a_wrong_grid_is_one_line(tmp_path, change, message):
@@ -267,7 +332,11 @@ def test_a_wrong_grid_is_one_line(tmp_path, change, message):
 
 def test_a_grid_that_is_no_yaml(tmp_path, capsys):
     path = tmp_path / "grid.yaml"
-    for text, words in (("a: [", "not readable YAML"), ("- 1", "holds no keys")):
+    for text, words in (
+        ("a: [", "not readable YAML"),
+        ("- 1", "holds no keys"),
+        ("data: a\ndata: b", "the key 'data' stands twice"),
+    ):
         path.write_text(text)
         assert cli.main(["sweep", str(path)]) == 2
         assert words in capsys.readouterr().err
@@ -285,7 +354,11 @@ def test_the_command(grid, tmp_path, capsys):
     out = tmp_path / "here"
     path = write_grid(tmp_path, **content)
     assert cli.main(["sweep", str(path), "--out", str(out)]) == 0
-    assert "1 cells; figures in" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 cells of this grid" in printed and "figures" not in printed
+    two = write_grid(tmp_path, **content | {"aggregates": ["mean", "max_0"]})
+    assert cli.main(["sweep", str(two), "--out", str(out)]) == 0
+    assert f"2 cells of this grid; figures in {out}/figures" in capsys.readouterr().out
     assert json.loads((out / "sweep.json").read_text())["models"].keys() == {"toy"}
     empty = write_grid(
         tmp_path, **content | {"slices": "response", "families": "sme_aligned"}

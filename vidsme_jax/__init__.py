@@ -9,8 +9,15 @@ The public functions are imported on first use, so that `import vidsme_jax` and
 """
 
 from importlib import import_module
+from pathlib import Path
 
 __version__ = "0.1.0"
+
+# In a checkout, which Python finds before an installed package when it is started there,
+# models/ and data/ lie beside this folder.
+_HERE = Path(__file__).parent
+if not (_HERE / "models").exists():
+    __path__.append(str(_HERE.parent))
 
 _HOME = {
     "renyi": "entropy",

@@ -425,7 +425,9 @@ def _run_sweep(given: argparse.Namespace) -> int:
 
     grid = read_grid(given.grid, given.out)
     table = sweep(grid)
-    print(f"{grid.out}/sweep.csv: {table.num_rows} cells; figures in {grid.out}/figures")
+    figures = grid.out / "figures"
+    drawn = f"; figures in {figures}" if any(figures.glob("*.svg")) else ""
+    print(f"{grid.out}/sweep.csv: {table.num_rows} cells of this grid{drawn}")
     return 0
 
 

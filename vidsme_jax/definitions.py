@@ -89,13 +89,15 @@ def score_program(forward: Forward, asked: Asked) -> Callable[..., Results]:
 
     def run(params: Any, batch: Batch, orders: Orders) -> Results:
         hidden, head = forward(params, batch)
-        start = _empty_average(hidden, head) if "published" in asked.definitions else None
+        start, averaged = None, jnp.zeros(batch.rows.shape, bool)
+        if "published" in asked.definitions:
+            start, averaged = _empty_average(hidden, head), batch.averaged
         average, found = scan_rows(
             hidden,
             head,
             batch.rows,
             batch.targets,
-            batch.averaged,
+            averaged,
             _reducer(asked, orders),
             start,
         )

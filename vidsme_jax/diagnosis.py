@@ -23,6 +23,8 @@ from vidsme_jax.findings import estimate, percent
 # Of the clip's mean entropy. bfloat16 keeps 8 significant bits, 0.4 %: two entropies of
 # one distribution can differ by that much, so that 1 % is no more than rounding explains.
 FLAT_SHARE = 0.01
+# Of the clips: a few that do not move are nothing wrong with a run.
+FLAT_CLIPS = 0.05
 # Square pixels: flow that varies by a tenth of a pixel is what noise and coding leave.
 STILL_MOTION = 0.01
 # Natural order only; fixed in advance, so that two looks are taken and no more.
@@ -140,7 +142,10 @@ def _unchecked(sign: str, text: str) -> dict[str, Any]:
 
 
 def _flat(case: _Case) -> list[dict[str, Any]]:
-    """Clips in which the largest difference at any position is next to nothing."""
+    """Clips in which the largest difference at any position is next to nothing.
+
+    Said where they are 5 % of the clips or more.
+    """
     held, part = case.every.scores, case.part
     names = [f"{part}.{n}" for n in ("sme.min_0", "sme.max_0", "sme_nat.mean")]
     lacking = [name for name in names if name not in held]
@@ -153,7 +158,7 @@ def _flat(case: _Case) -> list[dict[str, Any]]:
         text = "Flat differences were not looked for: no clip with status ok has a value."
         return [_unchecked("flat", text)]
     flat = known & (np.maximum(low, high) <= FLAT_SHARE * natural)  # 0 of 0 is flat
-    if not flat.any():
+    if np.sum(flat) < max(1, FLAT_CLIPS * np.sum(known)):
         return []
     motion = case.every.blind.get("motion", np.full(len(flat), np.nan))
     numbers = {"slice": part, **_flat_counts(flat, known, motion[flat])}
@@ -187,17 +192,17 @@ def _flat_text(counts: dict[str, Any], case: _Case) -> str:
     ]
     if counts["not_moving"]:
         parts.append(
-            f"{counts['not_moving']} of them do not move (variance of the optical flow"
-            f" below {STILL_MOTION:g} square pixels): {words.act} changes nothing in them."
+            f"Without motion (variance of the optical flow below {STILL_MOTION:g} square"
+            f" pixels): {counts['not_moving']}; {words.act} changes nothing there."
         )
     if counts["moving"]:
         parts.append(
-            f"{counts['moving']} of them move: the model ignores {words.ignored} there."
+            f"With motion: {counts['moving']}; the model ignores {words.ignored} there."
         )
     if counts["motion_unknown"]:
-        parts.append(f"Of {counts['motion_unknown']} of them the motion is not known.")
+        parts.append(f"Of unknown motion: {counts['motion_unknown']}.")
     if counts["without_value"]:
-        parts.append(f"{counts['without_value']} more have no value.")
+        parts.append(f"Beside them, without a value: {counts['without_value']}.")
     if strong:
         parts.append(
             "The flat ones are more than half: a score that rests on the difference has"

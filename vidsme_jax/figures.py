@@ -6,6 +6,7 @@ goes through `html.escape`.
 """
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -188,10 +189,20 @@ def line_figure(
     return _svg(title, 180, body)
 
 
+# Of up to five series; told apart without colour, too.
+_STYLES = (
+    (BLUE, ""),
+    (ORANGE, "7 4"),
+    (GREEN, "1 3"),
+    (PURPLE, "9 3 2 3"),
+    (INK, "3 3"),
+)
+
+
 def series_figure(
     title: str,
     note: str,
-    x_label: str,
+    labels: tuple[str, str],
     names: tuple[list[str], list[str]],
     values: list[list[Interval | None]],
 ) -> str:
@@ -200,36 +211,29 @@ def series_figure(
     Args:
         title: also the accessible name.
         note: what is held fixed, below the title.
-        x_label: name of the axis.
+        labels: names of the axis and of what the series differ in.
         names: of the places along it, and of at most five series.
         values: for each series, one per place; None leaves a gap.
     """
     places, series = names
-    axes = _Axes((-0.5, len(places) - 0.5), (0, 1), top=62, bottom=290)
-    body = _frame(axes, [], [0, 0.25, 0.5, 0.75, 1], x_label, "AUC")
+    head, top = _head(title, note)
+    named = [(name, style[0]) for name, style in zip(series, _STYLES, strict=False) if name]
+    legend = _legend(named, top + 4, labels[1]) if named else []
+    top += 32 if named else 8
+    axes = _Axes((-0.5, len(places) - 0.5), (0, 1), top=top, bottom=top + 228)
+    body = [*head, *legend, *_frame(axes, [], [0, 0.25, 0.5, 0.75, 1], labels[0], "AUC")]
     for n, name in enumerate(places):
         body.append(_text(axes.at(n, 0)[0], axes.bottom + 16, _cut(name, 14), "middle", 11))
     body.append(_line(axes, [(-0.5, 0.5), (len(places) - 0.5, 0.5)], "#777", "4 3", 1.5))
-    styles = (
-        (BLUE, ""),
-        (ORANGE, "7 4"),
-        (GREEN, "1 3"),
-        (PURPLE, "9 3 2 3"),
-        (INK, "3 3"),
-    )
     shift = 0.06  # apart, so that intervals do not hide each other
-    for k, (row, (colour, dash)) in enumerate(zip(values, styles, strict=False)):
+    for k, (row, (colour, dash)) in enumerate(zip(values, _STYLES, strict=False)):
         offset = shift * (k - (len(series) - 1) / 2)
         known = [(n + offset, v) for n, v in enumerate(row) if v and v.value is not None]
         body.append(_line(axes, [(x, v.value) for x, v in known], colour, dash, 2))
         for x, v in known:
             if v.low is not None and v.high is not None:
                 body.append(_line(axes, [(x, v.low), (x, v.high)], colour, "", 1.2))
-    held = [_text(56, 44, _cut(note, 70), size=11)]
-    named = [(name, style[0]) for name, style in zip(series, styles, strict=False) if name]
-    return _svg(
-        f"{title} ({note})", 336, [*body, *held, *_legend(named or [(title, BLUE)])]
-    )
+    return _svg(f"{title} ({note})", axes.bottom + 46, body)
 
 
 def heat_figure(
@@ -249,11 +253,11 @@ def heat_figure(
         values: for each row, one per column; None leaves an empty cell.
     """
     across, down = names
-    left, top, right = 150, 76, _WIDTH - 14
+    body, top = _head(title, note)
+    body.append(_text(14, top + 12, f"down: {labels[1]}; across: {labels[0]}", size=11))
+    left, top, right = 150, top + 44, _WIDTH - 14
     width, height = (right - left) / max(1, len(across)), 24
     bottom = top + height * len(down)
-    body = [_text(14, 22, title, size=13), _text(14, 42, _cut(note, 74), size=11)]
-    body.append(_text(left - 8, top - 8, f"{labels[1]} ↓  {labels[0]} →", "end", 11))
     for n, name in enumerate(across):
         middle = left + width * (n + 0.5)
         body.append(
@@ -265,6 +269,14 @@ def heat_figure(
         for n, value in enumerate(values[m]):
             body += _heat_cell(left + width * n, y, width, height, value)
     return _svg(f"{title} ({note})", bottom + 16, body)
+
+
+def _head(title: str, note: str) -> tuple[list[str], int]:
+    """Draw the title and, below it, the note in as many lines as it needs."""
+    lines = textwrap.wrap(note, 78)
+    body = [_text(14, 22, title, size=13)]
+    body += [_text(14, 40 + 15 * n, line, size=11) for n, line in enumerate(lines)]
+    return body, 30 + 15 * len(lines)
 
 
 def _heat_cell(x, y, width, height, value: Interval | None) -> Iterator[str]:
@@ -342,13 +354,14 @@ def _rule(x1, y1, x2, y2, colour=GRID, width=1.0) -> str:
     )
 
 
-def _legend(names: list[tuple[str, str]]) -> list[str]:
-    """Draw names in a row above the plot, each behind a block of its colour."""
-    body, step = [], (_WIDTH - 56) / max(1, len(names))
+def _legend(names: list[tuple[str, str]], top: _Number = 13, what: str = "") -> list[str]:
+    """Draw names in a row, each behind a block of its colour; before them, of what."""
+    start = 56 + 7 * len(what)
+    body, step = [_text(56, top + 10, what)] * bool(what), (_WIDTH - start) / len(names)
     for k, (name, colour) in enumerate(names):
-        x = 56 + k * step
-        body.append(f'<rect x="{x:.1f}" y="13" width="12" height="12" fill="{colour}"/>')
-        body.append(_text(x + 18, 23, _cut(name, int(step / 7)), size=12))
+        x = start + k * step
+        body.append(f'<rect x="{x:.1f}" y="{top}" width="12" height="12" fill="{colour}"/>')
+        body.append(_text(x + 18, top + 10, _cut(name, int(step / 7)), size=12))
     return body
 
 

@@ -19,9 +19,11 @@ def stop(signal_number: int, frame: object) -> None:
     """Handle SIGINT and SIGTERM: interrupt now, or at the next step of `progress`.
 
     Python drops an exception that a signal raises inside some callbacks, such as JAX's
-    on garbage collection; the event outlives that.
+    on garbage collection; the event outlives that, and the note that it was dropped is
+    nothing that a reader could use.
     """
     _stop_asked.set()
+    sys.unraisablehook = lambda dropped: None
     raise KeyboardInterrupt
 
 

@@ -80,10 +80,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Hold a run directory for one process; a second one gets one clear line."""
-    if run.exists() and not run.is_dir():
-        raise InputError(f"out={run} is a file, expected a directory")
+def locked(run: Path, name: str = "run.json") -> Iterator[None]:
+    """Hold a directory for one process; a second one gets one clear line.
+
+    Args:
+        run: the directory; made, if it is not there.
+        name: of the file that says whose it is.
+
+    Raises:
+        InputError: another process holds it, or it has files but none of that name.
+    """
+    refuse_foreign(run, name)
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as file:
         try:
@@ -93,21 +100,28 @@ def locked(run: Path) -> Iterator[None]:
         yield
 
 
+def refuse_foreign(folder: Path, name: str) -> None:
+    """Raise an InputError where a directory holds files but not the one named."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"out={folder} is a file, expected a directory")
+    if not folder.exists() or (folder / name).exists():
+        return
+    foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    if foreign:
+        raise InputError(
+            f"out={folder} holds other files ({', '.join(foreign[:3])}) and no {name};"
+            " expected a new or empty directory, or an earlier run of this command"
+        )
+
+
 def claim(run: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
     """Make `run` the directory of these settings, or check that it already is.
 
     Raises:
-        InputError: it holds another run's settings, each difference named, or files that
-            are no run's.
+        InputError: it holds another run's settings, each difference named.
     """
     path = run / "run.json"
     if not path.exists():
-        foreign = sorted(p.name for p in run.iterdir() if not p.name.startswith("."))
-        if foreign:
-            raise InputError(
-                f"out={run} holds other files ({', '.join(foreign[:3])}) and no run.json;"
-                " expected a new or empty directory, or an earlier run of this command"
-            )
         write_json(path, {"settings": settings, "settings_hash": digest(settings), **about})
         return
     info = read_json(path)

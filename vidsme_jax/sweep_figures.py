@@ -1,7 +1,8 @@
 """A figure per pair of swept axes: lines over frame counts, else a heat-map of AUCs.
 
 What the two axes of a figure do not fix is held at its first value in the table (q and r
-at the published rules, if they are there), and the title says so.
+at the published rules, if they are there), and the note says so. A place of the figure that
+has no such cell shows the first one that it has: a fixed q may come with a fixed r alone.
 """
 
 from itertools import combinations
@@ -20,7 +21,10 @@ _USUAL = {"q_rule": OrderRule().q_key, "r_rule": OrderRule().r_key}
 
 
 def write_figures(folder: Path, table: pa.Table) -> list[Path]:
-    """Write one SVG per pair of axes that have several values; return their paths."""
+    """Write one SVG per pair of axes that have several values; return their paths.
+
+    The folder is theirs alone: those of an earlier, larger grid go.
+    """
     rows = table.to_pylist()
     swept = [axis for axis in AXES if len(_values(rows, axis)) > 1]
     pairs: list[tuple[str, str | None]] = list(combinations(swept, 2))
@@ -29,10 +33,15 @@ def write_figures(folder: Path, table: pa.Table) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     out = []
     for first, second in pairs:
+        figure = _figure(rows, first, second)
+        if figure is None:
+            continue
         path = folder / f"{first}-{second or 'auc'}.svg"
         with replacing(path) as temporary:
-            temporary.write_text(_figure(rows, first, second) + "\n", encoding="utf-8")
+            temporary.write_text(f"{figure}\n", encoding="utf-8")
         out.append(path)
+    for stale in set(folder.glob("*.svg")) - set(out):
+        stale.unlink()
     return out
 
 
@@ -42,8 +51,14 @@ def _values(rows: list[dict[str, Any]], axis: str) -> list[Any]:
     return sorted(values) if all(isinstance(v, int) for v in values) else values
 
 
-def _figure(rows: list[dict[str, Any]], first: str, second: str | None) -> str:
+def _figure(rows: list[dict[str, Any]], first: str, second: str | None) -> str | None:
+    """Return a figure; None where the two axes vary with each other alone.
+
+    Families that do not depend on q and r have none, for one.
+    """
     shown, held = _slice(rows, (first, second))
+    if any(len(_values(shown, axis)) < 2 for axis in (first, second) if axis):
+        return None
     title = f"AUC by {first}" + (f" and {second}" if second else "")
     note = ", ".join(f"{axis} {value}" for axis, value in held.items())
     x, y = (second, first) if second == "frames" else (first, second)
@@ -55,7 +70,7 @@ def _figure(rows: list[dict[str, Any]], first: str, second: str | None) -> str:
     grid = [[cells.get((a, b)) for a in across] for b in down]
     (x, names), (y, series) = _labels(x, across), _labels(y or "", down)
     if lines:
-        return series_figure(title, note, x, (names, series), grid)
+        return series_figure(title, note, (x, y), (names, series), grid)
     return heat_figure(title, note, (x, y), (names, series), grid)
 
 
@@ -81,10 +96,26 @@ def _slice(rows: list[dict[str, Any]], free: tuple[str | None, ...]):
         if axis in free or not values:
             continue
         first = _USUAL[axis] if _USUAL.get(axis) in values else values[0]
-        wanted = [row for row in wanted if row[axis] in (first, None)]
+        shown = _held_at(wanted, axis, first, free)
         if len(_values(rows, axis)) > 1:
-            held[axis] = first
+            odd = any(row[axis] not in (first, None) for row in shown)
+            held[axis] = f"{first}, or the only one" if odd else first
+        wanted = shown
     return wanted, held
+
+
+def _held_at(rows: list[dict[str, Any]], axis: str, first: Any, free):
+    """Keep, in each place of the figure, the rows at `first`, or at its first value."""
+    there: dict[Any, Any] = {}
+    for row in rows:
+        place = tuple(row[name] for name in free if name)
+        if row[axis] == first or place not in there:
+            there[place] = row[axis]
+    return [
+        row
+        for row in rows
+        if row[axis] in (there[tuple(row[name] for name in free if name)], None)
+    ]
 
 
 def _interval(row: dict[str, Any]) -> Interval:

@@ -9,6 +9,7 @@ from vidsme_jax import diagnosis, findings, records, report
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
 from vidsme_jax.evaluation_table import evaluate_table, pair, samples, with_published
+from vidsme_jax.progress import say
 from vidsme_jax.report_sections import distinct
 
 
@@ -44,6 +45,9 @@ def evaluate(
     other = None if control is None else with_published(records.read_run(control))
     for run in read:
         _check_labels(run)
+        unread = sorted(path.name for path in run.path.glob("top_*.parquet"))
+        if unread:
+            say(f"{run.path}: {', '.join(unread)} not evaluated here, vidsme sweep does")
         if other is not None:
             _check_common(run, other)
     names = distinct([run.path.resolve().name for run in read])

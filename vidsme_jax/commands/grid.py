@@ -28,6 +28,7 @@ _SHARED = {
     "max_text": int,
     "workers": int,
 }
+_MOST = 100_000  # cells of a grid
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,18 @@ class Grid:
         )
 
     def cells(self) -> list[Cell]:
-        """Return the cells, in the order of the table."""
+        """Return the cells, in the order of the table.
+
+        Raises:
+            InputError: more than anybody wants.
+        """
+        axes = (
+            *(self.models, self.dtypes, self.perturbations, self.frames, self.clips),
+            *(self.slices, self.definitions, self.rules, self.families, self.aggregates),
+        )
+        count = math.prod(map(len, axes))
+        if count > _MOST:
+            raise InputError(f"the grid has {count:,} cells, expected up to {_MOST:,}")
         runs = [Pass(*p) for p in product(self.models, self.dtypes, self.perturbations)]
         return make_cells(
             runs,
@@ -111,7 +123,7 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
     Args:
         path: the file. Its keys are the fields of `Grid` but `shared` and `evaluation`,
             and of `ScoreSettings` those of `shared`; one value may stand for a list of
-            one, `all` for every name of an axis.
+            one, `all` for every name of an axis (but `clips`, where it is a name).
         out: instead of the file's `out`; without either, the file's name less its ending.
 
     Raises:
@@ -130,7 +142,7 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
     given: dict[str, Any] = {
         "models": _models(path, content["models"]),
         "data": tuple(base / str(p) for p in _listed(content["data"])),
-        "out": out or base / str(content.get("out", path.stem)),
+        "out": out or base / _text(path, "out", content.get("out", path.stem)),
         "shared": {k: _shared(path, k, content[k]) for k in _SHARED if k in content},
     }
     for name, values in _NAMED.items():
@@ -149,7 +161,7 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
 
 def _read_yaml(path: Path) -> dict[Any, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist, expected a grid in YAML") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -160,6 +172,17 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
     return content
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for n, key in enumerate(keys) if key in keys[:n]]
+        if twice:
+            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice")
+        return super().construct_mapping(node, deep)
+
+
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
@@ -167,9 +190,9 @@ def _listed(value: Any) -> list[Any]:
 def _models(path: Path, value: Any) -> dict[str, str | Path]:
     """Return the models by name; a list is named by the last part of each path."""
     if isinstance(value, dict):
-        named = {str(name): str(model) for name, model in value.items()}
+        named = {str(n): _text(path, f"models.{n}", model) for n, model in value.items()}
     else:
-        models = [str(model) for model in _listed(value)]
+        models = [_text(path, "models", model) for model in _listed(value)]
         named = {Path(model).name: model for model in models}
         if len(named) < len(models):
             raise InputError(f"{path}: models={models} end alike; give them names")
@@ -181,12 +204,15 @@ def _models(path: Path, value: Any) -> dict[str, str | Path]:
 
 
 def _names(path: Path, key: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    if value == "all":
+    if value == "all" and value not in known:  # of `clips` it is a value
         return known
     given = [str(name) for name in _listed(value)]
     for name in given:
         if name not in known:
-            raise InputError(f"{path}: {key} has {name!r}, there are {', '.join(known)}")
+            raise InputError(
+                f"{path}: {key} has {name!r}, there are {', '.join(known)};"
+                " or all, without a list"
+            )
     return _once(path, key, given)
 
 
@@ -195,10 +221,16 @@ def _numbers(path: Path, key: str, value: Any) -> tuple[float, ...]:
 
 
 def _number(path: Path, key: str, value: Any) -> float:
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    if not good or not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{path}: {key} has {value!r}, expected finite numbers from 0 on")
-    return float(value)
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)  # of text too: 1e-1 is text to YAML
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        shown = f"{value!r:.40}"
+        raise InputError(f"{path}: {key} has {shown}, expected finite numbers from 0 on")
+    return number
 
 
 def _count(path: Path, key: str, value: Any) -> int:
@@ -208,8 +240,11 @@ def _count(path: Path, key: str, value: Any) -> int:
 
 
 def _once(path: Path, key: str, values: list[Any]) -> tuple[Any, ...]:
-    if not values or len(set(values)) < len(values):
-        raise InputError(f"{path}: {key}={values}, expected values, each once")
+    if not values:
+        raise InputError(f"{path}: {key} is empty, expected at least one value")
+    twice = [value for n, value in enumerate(values) if value in values[:n]]
+    if twice:
+        raise InputError(f"{path}: {key} has {twice[0]!r} twice, expected each value once")
     return tuple(values)
 
 
@@ -221,7 +256,9 @@ def _rule(path: Path, value: Any) -> OrderRule:
             f"{path}: orders has {value!r}, expected some of {', '.join(sorted(known))}"
         )
     tied = value.get("tied", False)
-    if not isinstance(tied, bool) or (tied and "r" in value):
+    if not isinstance(tied, bool):
+        raise InputError(f"{path}: orders has tied={tied!r}, expected true or false")
+    if tied and "r" in value:
         raise InputError(
             f"{path}: orders has {value!r}, expected tied: true or r, not both"
         )
@@ -232,16 +269,20 @@ def _rule(path: Path, value: Any) -> OrderRule:
 def _shared(path: Path, key: str, value: Any) -> Any:
     kind = _SHARED[key]
     if kind is Path:
-        return path.parent / str(value)
+        return path.parent / _text(path, key, value)
     if kind is int:
         return _count(path, key, value)
     if kind is tuple:
         labels = tuple(_listed(value))
-        if not set(labels) <= {0, 1}:
+        if any(type(label) is not int or label not in (0, 1) for label in labels):
             raise InputError(
                 f"{path}: {key}={list(labels)}, expected 0 and 1, one a manifest"
             )
         return labels
-    if not isinstance(value, str):
+    return _text(path, key, value)
+
+
+def _text(path: Path, key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
         raise InputError(f"{path}: {key}={value!r}, expected text")
     return value

@@ -9,10 +9,12 @@ from typing import Any
 import jax
 
 from vidsme_jax import sharding
+from vidsme_jax.errors import InputError
 from vidsme_jax.loading import numpy_dtype
 from vidsme_jax.models.port import Port
-from vidsme_jax.progress import say
 
+DTYPES = ("auto", "float32", "bfloat16")
+_PARALLEL = ("auto", "replicas", "partitioned")
 # A replica needs room for activations beside its parameters.
 _FILL = 0.7
 
@@ -50,20 +52,32 @@ class Placement:
         """Put the checkpoint's parameters where a program expects them."""
         return self.port.load(numpy_dtype(self.dtype), program.place)
 
+    def __str__(self) -> str:
+        kind = self.devices[0].device_kind
+        return f"{len(self.devices)} x {kind}: {self.parallel}, {self.dtype}"
+
     def precision(self) -> AbstractContextManager[Any]:
         """Make float32 mean float32: accelerators shorten its products by default."""
         name = "highest" if self.dtype == "float32" else "default"
         return jax.default_matmul_precision(name)
 
 
+def resolve_dtype(dtype: str) -> str:
+    """Return the type that `auto` stands for on the devices there are."""
+    if dtype not in DTYPES:
+        raise InputError(f"dtype={dtype}, there are {', '.join(DTYPES)}")
+    if dtype != "auto":
+        return dtype
+    return "float32" if jax.local_devices()[0].platform == "cpu" else "bfloat16"
+
+
 def choose_placement(port: Port, parallel: str, dtype: str) -> Placement:
     """Resolve `auto`: replicas where a whole model fits on one device, else partitioned."""
-    devices = tuple(jax.local_devices())
-    if dtype == "auto":
-        dtype = "float32" if devices[0].platform == "cpu" else "bfloat16"
+    if parallel not in _PARALLEL:
+        raise InputError(f"parallel={parallel}, there are {', '.join(_PARALLEL)}")
+    devices, dtype = tuple(jax.local_devices()), resolve_dtype(dtype)
     if parallel == "auto":
         parallel = "replicas" if _fits(port, dtype, devices[0]) else "partitioned"
-        say(f"{len(devices)} x {devices[0].device_kind}: {parallel}, {dtype}")
     model = 1 if parallel == "replicas" else _model_axis(port, len(devices))
     return Placement(port, parallel, dtype, devices, model)
 

@@ -97,9 +97,11 @@ def make_prompts(
         max_text: tokens of question and answer beyond which a row is refused.
 
     Raises:
-        InputError: a published prompt, and a tokenizer that lacks its tokens; more
+        InputError: no such published prompt, or a tokenizer that lacks its tokens; more
             positions than the model takes.
     """
+    if published and published not in PUBLISHED:
+        raise InputError(f"published_prompt={published}, there are {', '.join(PUBLISHED)}")
     if published and not port.tokenizer.has("<|im_start|>"):
         raise InputError(
             f"published_prompt={published} is written for tokenizers with <|im_start|>,"

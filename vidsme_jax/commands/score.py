@@ -41,6 +41,7 @@ def score(settings: ScoreSettings) -> pa.Table:
             say(f"{settings.out} is complete: nothing left to do")
             records.clean(settings.out)
         else:
+            say(str(job.placement))
             _run_within_memory(job, given)
         table = records.read_run(settings.out).table
     _refuse_if_nothing_was_read(table, settings.out)

@@ -1,12 +1,14 @@
 """`vidsme scores`: the catalogue of scores, as text."""
 
 import textwrap
+from collections.abc import Iterable
 
 from vidsme_jax import published, scores
 from vidsme_jax.aggregate import PERCENTS
 
 _WIDTH = 88
 _DIFFERENCE = "_diff"
+_HARD_SPACE = "\u00a0"
 
 
 def scores_table() -> str:
@@ -21,7 +23,9 @@ def scores_table() -> str:
         _listed("Aggregates", scores.AGGREGATE_INFO) + "\n" + _percents(),
         _listed("Slices", scores.SLICE_INFO),
         _listed("Definitions (--definition)", scores.DEFINITION_INFO),
-        _listed("Names of the published code, low = member", _published()),
+        _listed(
+            "Names of the published code, low = member (docs/published.md)", _published()
+        ),
         _summary(),
     ]
     return "\n\n".join(parts)
@@ -31,9 +35,14 @@ def _published() -> dict[str, str]:
     """Return the published names, those that depend on q and r apart."""
     plain = [name for name in published.COLUMNS if name not in published.SWEPT]
     return {
-        "natural order only": ", ".join(plain),
-        "natural - reversed, with q and r": ", ".join(published.SWEPT),
+        "natural order only": _names(plain),
+        "natural - reversed, with q and r": _names(published.SWEPT),
     }
+
+
+def _names(names: Iterable[str]) -> str:
+    """Join names that contain spaces; no line breaks inside one."""
+    return ", ".join(name.replace(" ", _HARD_SPACE) for name in names)
 
 
 def _family(name: str) -> str:
@@ -95,7 +104,7 @@ def _listed(title: str, lines: dict[str, str]) -> str:
             initial_indent=f"  {name}".ljust(gap),
             subsequent_indent=" " * gap,
             break_on_hyphens=False,
-        )
+        ).replace(_HARD_SPACE, " ")
         for name, text in lines.items()
     ]
     return "\n".join([title, *wrapped])

@@ -10,6 +10,7 @@ the table is finished: the same command skips it, and a grown grid computes what
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from vidsme_jax import records
 from vidsme_jax.commands.grid import Grid
+from vidsme_jax.commands.place import resolve_dtype
 from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.errors import InputError
@@ -34,9 +36,15 @@ from vidsme_jax.sweep_figures import write_figures
 def sweep(grid: Grid) -> pa.Table:
     """Compute the cells that are not finished; return the table of the grid's cells.
 
+    Clips are known by what the manifests say of them, as in `vidsme score`: a file that
+    changed under its name is not noticed.
+
     Raises:
-        InputError: wrong input; clips or a model that changed since the first cells.
+        InputError: wrong input; a manifest or a model that changed since the first cells.
     """
+    # `auto` would be another type on another machine, under the same name in the table.
+    dtypes = tuple(dict.fromkeys(resolve_dtype(dtype) for dtype in grid.dtypes))
+    grid = replace(grid, dtypes=dtypes)
     cells = grid.cells()
     if not cells:
         raise InputError(
@@ -44,9 +52,9 @@ def sweep(grid: Grid) -> pa.Table:
             f" aggregates={list(grid.aggregates)} exists for slices={list(grid.slices)}"
             f" under definitions={list(grid.definitions)}"
         )
-    with records.locked(grid.out):
-        _claim(grid)
+    with records.locked(grid.out, "sweep.json"):
         held = _read_table(grid.out)
+        _claim(grid, bool(held))
         missing = [cell for cell in cells if cell.key not in held]
         say(f"{len(cells)} cells, {len(cells) - len(missing)} finished")
         passes = dict.fromkeys(cell.run for cell in missing)
@@ -97,18 +105,26 @@ def _in_order(names: tuple[str, ...], wanted: set[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in wanted)
 
 
-def _claim(grid: Grid) -> None:
-    """Hold the sweep's directory for these clips and models; a changed one is refused."""
+def _claim(grid: Grid, finished: bool) -> None:
+    """Hold the sweep's directory for these clips and models.
+
+    Where a cell is finished, others are refused.
+    """
     labels = grid.shared.get("labels")
     rows = read_manifests(
         list(grid.data), grid.shared.get("root"), None if labels is None else list(labels)
     )
+    known = {row.label for row in rows}
+    if not known >= {0, 1}:
+        raise InputError(
+            f"data={', '.join(map(str, grid.data))} has rows with labels"
+            f" {sorted(map(str, known))}, expected members (1) and non-members (0)"
+        )
     facts = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
-    shared = {k: repr(v) for k, v in grid.shared.items() if k not in ("root", "workers")}
-    mine: dict[str, Any] = {"data": records.digest(facts), "shared": shared}
+    mine: dict[str, Any] = {"data": records.digest(facts), "shared": _shared(grid)}
     mine["evaluation"] = repr(grid.evaluation)
     path = grid.out / "sweep.json"
-    held = records.read_json(path) if path.exists() else mine | {"models": {}}
+    held = records.read_json(path) if finished else mine | {"models": {}}
     if not isinstance(held, dict) or not isinstance(held.get("models"), dict):
         raise InputError(f"{path} is none of ours; give another out, or remove it")
     for name, value in mine.items():
@@ -121,6 +137,14 @@ def _claim(grid: Grid) -> None:
     for name, model in grid.models.items():
         models[name] = _known_model(grid.out, name, model, models.get(name))
     records.write_json(path, mine | {"models": models})
+
+
+def _shared(grid: Grid) -> dict[str, Any]:
+    """Return what all passes share and decides numbers; a calibration by its content."""
+    out = {k: v for k, v in grid.shared.items() if k not in ("root", "workers")}
+    if "calibration" in out:
+        out["calibration"] = records.digest(records.read_json(out["calibration"]))
+    return json.loads(json.dumps(out))
 
 
 def _known_model(out: Path, name: str, model: str | Path, held: Any) -> dict[str, Any]:
