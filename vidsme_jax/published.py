@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from vidsme_jax.aggregate import AGGREGATES, PERCENTS, aggregates
@@ -195,11 +196,11 @@ def plain_columns(
     families = list(dict.fromkeys(family for family, _, _ in _PLAIN.values()))
     stacked = jnp.stack([curves[f] for f in families], axis=1)  # one sort for all
     values = aggregates(stacked, jnp.broadcast_to(mask[:, None], stacked.shape))
-    out = [
-        sign * values[:, families.index(f), AGGREGATES.index(a)]
-        for f, a, sign in _PLAIN.values()
-    ]
-    return jnp.stack([jnp.exp(out[0]), *out[1:]], axis=1)  # the first is ppl
+    which, place, sign = zip(*_PLAIN.values(), strict=True)
+    rows = np.array([families.index(family) for family in which])
+    columns = np.array([AGGREGATES.index(aggregate) for aggregate in place])
+    out = values[:, rows, columns] * np.array(sign, np.float32)[None]
+    return jnp.concatenate([jnp.exp(out[:, :1]), out[:, 1:]], axis=1)  # the first is ppl
 
 
 def swept_columns(
@@ -214,10 +215,9 @@ def swept_columns(
         mask: the video's rows.
         sequence: natural minus reversed of the averaged distributions.
     """
-    values = aggregates(difference, mask)
-    place = {a: n for n, a in enumerate(AGGREGATES)}
-    out = [values[:, place[a]] for a in _SWEPT.values()]
-    return jnp.stack([*out, sequence], axis=1)
+    columns = np.array([AGGREGATES.index(aggregate) for aggregate in _SWEPT.values()])
+    values = aggregates(difference, mask)[:, columns]
+    return jnp.concatenate([values, sequence[:, None]], axis=1)
 
 
 def split_average(summed: Float[Array, "... vocab"]) -> Peaked:

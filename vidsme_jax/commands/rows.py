@@ -121,18 +121,20 @@ def swept_table(
         names: of the scores.
         values: [clip rule score].
     """
-    parts = []
-    for n, rule in enumerate(rules):
-        q, r = rule_orders(base, rule, calibration)
-        part = base.select(["id", "frames"])
-        for name, text in (("q_rule", rule.q_key), ("r_rule", rule.r_key)):
-            part = part.append_column(name, pa.array([text] * len(base), pa.string()))
-        for name, column in (("q", q), ("r", r)):
-            part = part.append_column(name, pa.array(column, pa.float64()))
-        parts.append(_with_scores(part, base, names, values[:, n]))
     # Clip by clip, so that the order of rows does not depend on the batches.
-    places = [len(base) * n + i for i in range(len(base)) for n in range(len(rules))]
-    return pa.concat_tables(parts).take(places)
+    clips, many = len(base), len(rules)
+    spread = base.take(np.repeat(np.arange(clips), many))
+    table = spread.select(["id", "frames"])
+    for name, texts in (
+        ("q_rule", [rule.q_key for rule in rules]),
+        ("r_rule", [rule.r_key for rule in rules]),
+    ):
+        table = table.append_column(name, pa.array(texts * clips, pa.string()))
+    each = [rule_orders(base, rule, calibration) for rule in rules]
+    for n, name in enumerate(("q", "r")):
+        column = np.stack([orders[n] for orders in each], axis=1).ravel()
+        table = table.append_column(name, pa.array(column, pa.float64()))
+    return _with_scores(table, spread, names, values[:clips].reshape(clips * many, -1))
 
 
 def rule_orders(
