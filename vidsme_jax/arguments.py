@@ -1,0 +1,377 @@
+"""The words of the `vidsme` command: what it takes, checked; nothing heavy imported."""
+
+import argparse
+import math
+from pathlib import Path
+from typing import NoReturn
+
+from vidsme_jax import __version__
+
+_OBJECTIVES = ("text", "text+video")
+_FRAME_ORDERS = ("natural", "shuffled")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the words, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; `command` names the one that was given."""
+    parser = _Parser(
+        prog="vidsme",
+        description="Was this video in the training set of a video LLM, and how sure"
+        " can one be? Vid-SME (arXiv 2506.03179) and its baselines, in JAX.",
+    )
+    parser.add_argument("--version", action="version", version=f"vidsme {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (
+        _add_demo,
+        _add_train,
+        _add_prepare,
+        _add_score,
+        _add_merge,
+        _add_status,
+        _add_verify,
+        _add_evaluate,
+        _add_sweep,
+        _add_models,
+        _add_scores,
+    ):
+        add(commands)
+    return parser
+
+
+def _command(commands, name: str, line: str) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=line, description=line)
+
+
+def _add_demo(commands) -> None:
+    demo = _command(
+        commands,
+        "demo",
+        "Write clips, train a small video LLM and a control, audit both and report.",
+    )
+    add = demo.add_argument
+    add("--out", type=Path, default=Path("vidsme-demo"), help="default: %(default)s")
+    add("--seed", type=_natural, default=0, help="of clips, split and weights (0)")
+    add(
+        "--objective",
+        choices=_OBJECTIVES,
+        default="text+video",
+        help="what the models are trained to predict (%(default)s)",
+    )
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR_OR_HUB_ID",
+        help="checkpoint directory, or an id of the Hugging Face hub (owner/name)",
+    )
+
+
+def _add_data(command: argparse.ArgumentParser, more: str = "") -> None:
+    command.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help=f"manifests (.json, .jsonl, .csv, .parquet), taken as one set{more}",
+    )
+    _add_folders(command)
+
+
+def _add_folders(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--root", type=Path, help="folder that video paths start from (the manifest's)")
+    add(
+        "--label",
+        nargs="+",
+        type=int,
+        choices=(0, 1),
+        help="one label a manifest, for lists without: 1 members, 0 non-members",
+    )
+    add("--out", required=True, type=Path, metavar="DIR", help="where results go")
+
+
+def _add_train(commands) -> None:
+    train = _command(commands, "train", "Fine-tune a checkpoint on rows with label 1.")
+    _add_model(train)
+    _add_data(train)
+    add = train.add_argument
+    add("--frames", type=_positive, default=16, help="frames of a clip (%(default)s)")
+    add(
+        "--objective",
+        choices=_OBJECTIVES,
+        default="text",
+        help="text: the answer; text+video: also the visual code of the next video"
+        " position, for tokenizers that have such tokens (%(default)s)",
+    )
+    add(
+        "--frame-order",
+        choices=_FRAME_ORDERS,
+        default="natural",
+        help="shuffled: each time a clip is drawn, its frames come in a new random order,"
+        " which the seed decides (%(default)s)",
+    )
+    add("--steps", type=_positive, default=240, help="optimiser steps (%(default)s)")
+    add("--batch", type=_positive, default=8, help="clips a step (%(default)s)")
+    add("--learning-rate", type=_rate, default=1e-5, help="its peak (%(default)s)")
+    add("--seed", type=_natural, default=0, help="of the order of the clips (0)")
+
+
+def _add_score(commands) -> None:
+    score = _command(commands, "score", "Score every clip of a manifest; resumable.")
+    _add_model(score)
+    _add_data(score, "; or one store of vidsme prepare")
+    add = score.add_argument
+    add(
+        "--frames",
+        type=_counts,
+        default=(16,),
+        metavar="N[,N]",
+        help="frames of a clip; several give a row each (16)",
+    )
+    add(
+        "--slices",
+        type=_slices,
+        default=("video", "instruction", "response"),
+        metavar="NAME[,NAME]",
+        help="of video, instruction, response (all)",
+    )
+    prompt = score.add_mutually_exclusive_group()
+    prompt.add_argument(
+        "--system", metavar="TEXT", help="instead of the template's system message"
+    )
+    prompt.add_argument(
+        "--published-prompt",
+        choices=("cinepile", "nextqa", "caption"),
+        help="a prompt of the published Vid-SME code instead of the model's",
+    )
+    add(
+        "--definition",
+        type=_definitions,
+        default=("exact",),
+        metavar="NAME[,NAME]",
+        help="besides exact, from the same pass, each in a table of its own: published"
+        " (the published code's numbers), top_1, top_5, top_20 (a black box that shows the"
+        " K largest log-probabilities)",
+    )
+    add(
+        "--perturbation",
+        choices=("reverse", "shuffle", "repeat"),
+        default="reverse",
+        help="what natural order is compared with: the frames reversed, in random order,"
+        " or the middle one all the time (%(default)s)",
+    )
+    add(
+        "--calibration",
+        default="run",
+        metavar="run|FILE",
+        help="q and r from this run's clips, or from an earlier calibration.json (run)",
+    )
+    add("--beta1", type=_rate, default=1.0, help="width of the range of q (1)")
+    add("--beta2", type=_rate, default=0.1, help="width of the range of r (0.1)")
+    _add_running(score)
+
+
+def _add_running(score: argparse.ArgumentParser) -> None:
+    """Add what says how a run is computed rather than what."""
+    add = score.add_argument_group("how it runs").add_argument
+    add(
+        "--parallel",
+        choices=("auto", "replicas", "partitioned"),
+        default="auto",
+        help="a whole model on each device, or one over several (%(default)s)",
+    )
+    add(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of weights and activations; auto is float32 on CPU, else bfloat16",
+    )
+    add("--batch", type=_positive, default=8, help="clips a replica and step (8)")
+    add(
+        "--max-text",
+        type=_positive,
+        default=2048,
+        metavar="TOKENS",
+        help="a question and answer of more tokens is a row with status too_long"
+        " (%(default)s)",
+    )
+    add("--keep", choices=("tokens",), help="keep every per-token curve as well")
+    _add_decoding(score)
+
+
+def _add_decoding(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument_group("how clips are read").add_argument
+    add(
+        "--reader",
+        choices=("auto", "decord", "pyav", "opencv", "reference"),
+        default="auto",
+        help="auto: decord where its frames can be trusted, else PyAV, else OpenCV;"
+        " reference: decord's frames whatever they are, as the published code (auto)",
+    )
+    add("--workers", type=_positive, help="decoding processes (one per core)")
+    add(
+        "--clip-timeout",
+        type=_positive,
+        default=300,
+        metavar="SECONDS",
+        help="a clip that takes longer is a row with status timeout (%(default)s)",
+    )
+    add(
+        "--shards",
+        metavar="K/N",
+        help="this part of the rows only, K from 0 to N-1; auto takes both from SLURM,"
+        " SkyPilot or a TPU worker, auto/N also from an indexed job",
+    )
+
+
+def _add_prepare(commands) -> None:
+    prepare = _command(
+        commands,
+        "prepare",
+        "Decode every clip of a manifest once, into a store that score reads; resumable.",
+    )
+    prepare.add_argument(
+        "data",
+        nargs="+",
+        type=Path,
+        metavar="MANIFEST",
+        help=".json, .jsonl, .csv, .parquet; several are taken as one set",
+    )
+    _add_model(prepare)
+    _add_folders(prepare)
+    prepare.add_argument(
+        "--frames",
+        type=_counts,
+        default=(2, 4, 8, 16, 32),
+        metavar="N[,N]",
+        help="frame counts that it can be scored with (2,4,8,16,32)",
+    )
+    _add_decoding(prepare)
+
+
+def _add_merge(commands) -> None:
+    merge = _command(
+        commands, "merge", "Join the shards of a run, or of a store, into a whole."
+    )
+    add = merge.add_argument
+    add("parts", nargs="+", type=Path, metavar="RUN", help="what --out was; several hosts'")
+    add("--out", type=Path, metavar="DIR", help="where the whole goes (the first RUN)")
+
+
+def _add_status(commands) -> None:
+    status = _command(commands, "status", "Say how far a run or a store is.")
+    status.add_argument("run", type=Path, metavar="RUN", help="its directory")
+
+
+def _add_verify(commands) -> None:
+    verify = _command(
+        commands, "verify", "Check that a run is whole: rows, duplicates, NaN, settings."
+    )
+    verify.add_argument("run", type=Path, metavar="RUN", help="its directory")
+
+
+def _add_evaluate(commands) -> None:
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "Turn labelled runs into metrics, figures and a report.",
+    )
+    add = evaluate.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="directories of vidsme score")
+    add(
+        "--control",
+        type=Path,
+        metavar="RUN",
+        help="the same clips under a model that saw none of them",
+    )
+    add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
+    add("--seed", type=_natural, default=0, help="of resampling and permutation (0)")
+    add(
+        "--metrics",
+        choices=("ours", "ours+published"),
+        default="ours",
+        help="also by the published code's rules, in columns of their own (%(default)s)",
+    )
+
+
+def _add_sweep(commands) -> None:
+    sweep = _command(
+        commands,
+        "sweep",
+        "Evaluate a grid of scores with as few passes over the clips as it needs.",
+    )
+    add = sweep.add_argument
+    add("grid", type=Path, metavar="GRID.yaml", help="models, data and the axes")
+    add("--out", type=Path, metavar="DIR", help="where results go (the file's own `out`)")
+
+
+def _add_models(commands) -> None:
+    _command(
+        commands,
+        "models",
+        "List the models there are ports for, and what is proven of each.",
+    )
+
+
+def _add_scores(commands) -> None:
+    _command(
+        commands,
+        "scores",
+        "List the scores: formula, slices, side of the members, source.",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 on")
+    return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = tuple(_positive(part) for part in text.split(","))
+    if len(set(counts)) < len(counts):
+        raise argparse.ArgumentTypeError(f"{text!r} names a frame count twice")
+    return counts
+
+
+def _slices(text: str) -> tuple[str, ...]:
+    from vidsme_jax.scores import SLICES
+
+    asked = text.split(",")
+    if not set(asked) <= set(SLICES):
+        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(SLICES)}")
+    return tuple(name for name in SLICES if name in asked)
+
+
+def _definitions(text: str) -> tuple[str, ...]:
+    from vidsme_jax.scores import DEFINITIONS
+
+    asked = text.split(",")
+    if not set(asked) <= set(DEFINITIONS):
+        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(DEFINITIONS)}")
+    return tuple(name for name in DEFINITIONS if name in ("exact", *asked))
