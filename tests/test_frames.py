@@ -1,108 +1,184 @@
+"""Every kind of file comes back with the right frames, or with a reason why not."""
+
 import numpy as np
 import pytest
-from tools import bar, numbered, write_av
+from zoo import COUNT, coded, cut, cut_short, number, write, write_zoo
 
-from vidsme_jax.data import frames
-from vidsme_jax.data.frames import DecodeError, read_clip, sample_indices
-from vidsme_jax.data.synthetic import write_mp4
+from vidsme_jax.data import frames, reader_decord, reader_pyav
+from vidsme_jax.data.containers import announced_size, container_of
+from vidsme_jax.data.decoded import DecodeError, sample_indices
+from vidsme_jax.data.frames import check_policy, read_clip
+from vidsme_jax.errors import InputError
 
-
-def check(clip, count, source):
-    """The frames are those asked for: their bars have the right lengths."""
-    assert clip.frames_total == len(source)
-    wanted = np.linspace(0, len(source) - 1, count, dtype=int)
-    for got, n in zip(clip.sample(count), wanted, strict=True):
-        assert abs(bar(got) - bar(source[n])) <= 2, n
-
-
-def test_mp4_written_by_opencv_is_read_by_decord(tmp_path):
-    write_mp4(tmp_path / "a.mp4", numbered(20), 10.0)
-    clip = read_clip(tmp_path / "a.mp4", [8])
-    assert clip.reader == "decord" and clip.fps == pytest.approx(10)
-    check(clip, 8, numbered(20))
-
-
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9"])
-def test_common_codecs(tmp_path, codec):
-    name = "a.webm" if "vp9" in codec else "a.mp4"
-    write_av(tmp_path / name, numbered(24), codec)
-    check(read_clip(tmp_path / name, [6]), 6, numbered(24))
-
-
-def test_avi_with_b_frames_is_not_trusted_to_decord(tmp_path):
-    """decord gives wrong frames here without an error; its timestamps show it."""
-    write_av(tmp_path / "a.avi", numbered(40), "mpeg4", bf=2, b_strategy=0)
-    clip = read_clip(tmp_path / "a.avi", [8])
-    assert clip.reader.startswith("opencv (decord's timestamps")
-    check(clip, 8, numbered(40))
-
-
-def test_transport_stream_never_reaches_decord(tmp_path, monkeypatch):
-    def hang(*args):
-        raise AssertionError("decord was asked to read a transport stream")
-
-    monkeypatch.setattr(frames, "_read_decord", hang)
-    write_av(tmp_path / "a.ts", numbered(20), "libx264", format="mpegts", bf=0)
-    clip = read_clip(tmp_path / "a.ts", [5])
-    assert clip.reader == "opencv (transport stream)"
-    check(clip, 5, numbered(20))
+ALL = list(range(COUNT))
+# Under auto: who reads it, why not decord, and which frames it holds.
+READ = {
+    "h264.mp4": ("decord", "", ALL),
+    "h264.mkv": ("decord", "", ALL),
+    "fast.mp4": ("decord", "", ALL),
+    "hevc.mp4": ("decord", "", ALL),
+    "vp9.webm": ("decord", "", ALL),
+    "av1.mp4": ("pyav", "decord: ", ALL),
+    "b-frames.avi": ("pyav", "decord: its timestamps do not rise", ALL),
+    "plain.avi": ("decord", "", ALL),
+    "stream.ts": ("pyav", "decord: it may hang on a transport stream", ALL),
+    "variable.mp4": ("decord", "", ALL),
+    "odd.mp4": ("decord", "", ALL),
+    "ten-bit.mp4": ("decord", "", ALL),
+    "one.mp4": ("decord", "", [5]),
+    "cut.mp4": ("pyav", "decord: its timestamps do not start at zero", ALL[45:]),
+    "turned-90.mp4": ("decord", "", ALL),
+    "turned-180.mp4": ("decord", "", ALL),
+    "turned-270.mp4": ("decord", "", ALL),
+}
+REFUSED = {
+    "none.mp4": "finds no frames|no video stream",
+    "short-h264.mp4": r"cut short: it has \d+ of the \d+ bytes it announces",
+    "short-fast.mp4": r"cut short: it has \d+ of the \d+ bytes it announces",
+    "short-h264.mkv": r"cut short: it has \d+ of the \d+ bytes it announces",
+    "short-vp9.webm": r"cut short: it has \d+ of the \d+ bytes it announces",
+    "short-plain.avi": r"cut short: it has \d+ of the \d+ bytes it announces",
+    "text.mp4": "opencv: it finds no frames",
+    "zeros.mp4": "opencv: it finds no frames",
+    "empty.mp4": "the file is empty",
+    "folder.mp4": "it is no regular file",
+}
 
 
-def test_both_readers_give_the_same_frames(tmp_path):
-    write_av(tmp_path / "a.mp4", numbered(30), "libx264")
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zoo")
+    write_zoo(folder)
+    assert {path.name for path in folder.iterdir()} == {*READ, *REFUSED}
+    return folder
+
+
+def numbers(clip, name, count):
+    turns = {"turned-90.mp4": 1, "turned-180.mp4": 2, "turned-270.mp4": 3}.get(name, 0)
+    return [number(np.rot90(frame, turns)) for frame in clip.sample(count)]
+
+
+def picked(held, count):
+    return [held[n] for n in np.linspace(0, len(held) - 1, count, dtype=int)]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_right_frames(zoo, name):
+    reader, reason, held = READ[name]
+    clip = read_clip(zoo / name, [4, 8])
+    assert (clip.reader, clip.frames_total) == (reader, len(held))
+    assert clip.fallback.startswith(reason) and bool(clip.fallback) == bool(reason)
+    for count in (4, 8):
+        assert numbers(clip, name, count) == picked(held, count)
+    assert clip.codec and clip.container == container_of(zoo / name)
+
+
+@pytest.mark.parametrize("policy", ["pyav", "opencv"])
+@pytest.mark.parametrize("name", READ)
+def test_right_frames_or_a_reason_from_the_others(zoo, name, policy):
+    """Rotation too; OpenCV has no AV1, and takes an edit list for damage."""
+    if policy == "opencv" and name in ("av1.mp4", "cut.mp4"):
+        with pytest.raises(DecodeError, match="no frames|cut with an edit list"):
+            read_clip(zoo / name, [8], policy)
+        return
+    clip = read_clip(zoo / name, [8], policy)
+    assert (clip.reader, clip.fallback) == (policy, "")
+    assert numbers(clip, name, 8) == picked(READ[name][2], 8)
+
+
+@pytest.mark.parametrize("policy", ["auto", "pyav", "opencv", "decord"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_video_has_a_reason(zoo, name, policy):
+    expected = REFUSED[name] if policy == "auto" else ".+"
+    with pytest.raises(DecodeError, match=expected):
+        read_clip(zoo / name, [4], policy)
+
+
+@pytest.mark.parametrize("name", ["b-frames.avi", "cut.mp4", "stream.ts", "av1.mp4"])
+def test_decord_alone_refuses_what_the_guard_refuses(zoo, name):
+    with pytest.raises(DecodeError, match="decord: "):
+        read_clip(zoo / name, [8], "decord")
+
+
+def test_reference_keeps_the_wrong_frames_and_says_so(zoo):
+    """What the published code sees: here not one frame of the first half is right."""
+    clip = read_clip(zoo / "b-frames.avi", [8], "reference")
+    assert clip.reader == "decord"
+    assert clip.fallback == "kept, though its timestamps do not rise"
+    assert numbers(clip, "b-frames.avi", 8) != picked(ALL, 8)
+    assert read_clip(zoo / "h264.mp4", [8], "reference").fallback == ""
+
+
+def test_readers_agree_to_the_pixel(zoo):
+    for name in ("h264.mp4", "turned-90.mp4", "plain.avi"):
+        clips = [read_clip(zoo / name, [4, 7], p) for p in ("decord", "pyav", "opencv")]
+        for clip in clips[1:]:
+            np.testing.assert_array_equal(clip.indices, clips[0].indices)
+            assert np.abs(clip.frames.astype(int) - clips[0].frames).max() <= 2
+
+
+def test_without_decord_and_pyav_opencv_reads(zoo, monkeypatch):
+    monkeypatch.setattr(reader_decord, "decord", None)
+    monkeypatch.setattr(reader_pyav, "av", None)
+    clip = read_clip(zoo / "b-frames.avi", [8])
+    assert (clip.reader, clip.fallback) == ("opencv", "decord: it is not installed")
+    assert numbers(clip, "b-frames.avi", 8) == picked(ALL, 8)
+    for policy in ("decord", "reference", "pyav"):
+        with pytest.raises(InputError, match=f"reader={policy} needs .*not installed"):
+            check_policy(policy)
+    with pytest.raises(InputError, match="reader=ffmpeg, there are auto, decord"):
+        check_policy("ffmpeg")
+
+
+def test_opencv_reads_behind_an_edit_list_that_decord_has_seen(zoo, monkeypatch):
+    monkeypatch.setattr(reader_pyav, "av", None)
+    write(zoo.parent / "long.mp4", coded(), "libx264", g=60, bf=2)
+    clip = read_clip(zoo.parent / "long.mp4", [4])
+    assert clip.reader == "decord"
+    cut(zoo.parent / "long.mp4", zoo.parent / "cut.mp4", 1.5)
+    clip = read_clip(zoo.parent / "cut.mp4", [4])
+    assert clip.reader == "opencv" and "start at zero" in clip.fallback
+    assert numbers(clip, "cut.mp4", 4) == picked(ALL[15:], 4)
+
+
+def test_damage_in_the_middle_is_not_a_shorter_clip(tmp_path):
+    """The file is as long as it says, but the second half of it are no packets."""
+    noise = np.random.default_rng(0).integers(-40, 40, coded().shape)
+    noisy = np.clip(coded() + noise, 0, 255).astype(np.uint8)
     path = tmp_path / "a.mp4"
-    ours = frames._read_decord(path, [4, 7])
-    theirs = frames._read_opencv(path, [4, 7], "opencv")
-    np.testing.assert_array_equal(ours.indices, theirs.indices)
-    assert np.abs(ours.frames.astype(int) - theirs.frames).max() <= 2
+    write(path, noisy, "libx264", g=30, movflags="faststart")
+    content = bytearray(path.read_bytes())
+    start = content.find(b"mdat") + 4
+    middle = start + (len(content) - start) // 2
+    content[middle:] = b"\xff" * (len(content) - middle)
+    path.write_bytes(content)
+    with pytest.raises(DecodeError, match=r"pyav: damaged behind frame \d\d: Invalid data"):
+        read_clip(path, [8])
+    with pytest.raises(DecodeError, match=r"\d\d of the 60 frames in its header"):
+        read_clip(path, [8], "opencv")
 
 
-def test_without_decord_opencv_reads(tmp_path, monkeypatch):
-    write_mp4(tmp_path / "a.mp4", numbered(12), 10.0)
-    monkeypatch.setattr(frames, "decord", None)
-    clip = read_clip(tmp_path / "a.mp4", [4])
-    assert clip.reader == "opencv (decord is not installed)"
-    check(clip, 4, numbered(12))
+def test_a_short_transport_stream_gives_the_frames_it_has(zoo, tmp_path):
+    """It does not say how long it is; what is there is read in order."""
+    cut_short(zoo / "stream.ts", tmp_path / "a.ts", 0.5)
+    clip = read_clip(tmp_path / "a.ts", [4])
+    assert clip.reader == "pyav" and 10 < clip.frames_total < COUNT
+    shown = numbers(clip, "a.ts", 4)
+    assert shown[0] == 0 and sorted(shown) == shown
 
 
-def test_short_clips_repeat_frames(tmp_path):
-    write_mp4(tmp_path / "a.mp4", numbered(3), 10.0)
-    clip = read_clip(tmp_path / "a.mp4", [8])
+def test_short_clips_repeat_frames(zoo):
+    clip = read_clip(zoo / "one.mp4", [8])
     assert sample_indices(3, 8).tolist() == [0, 0, 0, 0, 1, 1, 1, 2]
-    assert clip.frames.shape[0] == 3 and clip.sample(8).shape[0] == 8
-    write_mp4(tmp_path / "one.mp4", numbered(1), 10.0)
-    assert read_clip(tmp_path / "one.mp4", [4]).sample(4).shape == (4, 48, 64, 3)
+    assert clip.frames.shape[0] == 1 and clip.sample(8).shape == (8, 96, 160, 3)
 
 
-def test_one_decoding_serves_all_counts(tmp_path):
-    write_mp4(tmp_path / "a.mp4", numbered(40), 10.0)
-    both = read_clip(tmp_path / "a.mp4", [4, 16])
-    for count in (4, 16):
-        alone = read_clip(tmp_path / "a.mp4", [count]).sample(count)
-        np.testing.assert_array_equal(both.sample(count), alone)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a video\n" * 50, b"\x00" * 4000])
-def test_files_that_are_no_video(tmp_path, content):
-    (tmp_path / "a.mp4").write_bytes(content)
-    with pytest.raises(DecodeError, match="empty|no frames"):
-        read_clip(tmp_path / "a.mp4", [4])
-
-
-def test_a_file_cut_short_is_said(tmp_path):
-    """With the index in front, half of the data still opens: it must not pass as whole."""
-    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), dtype=np.uint8)
-    write_av(tmp_path / "a.mp4", noise, "libx264", movflags="faststart")
-    content = (tmp_path / "a.mp4").read_bytes()
-    (tmp_path / "a.mp4").write_bytes(content[: len(content) // 4])
-    with pytest.raises(DecodeError, match="cut short: .* of the 60 frames"):
-        read_clip(tmp_path / "a.mp4", [4])
-
-
-def test_what_is_no_file(tmp_path):
-    (tmp_path / "a.mp4").mkdir()
-    with pytest.raises(DecodeError, match="no regular file"):
-        read_clip(tmp_path / "a.mp4", [4])
+def test_one_decoding_serves_all_counts(zoo):
+    for policy in ("decord", "pyav", "opencv"):
+        both = read_clip(zoo / "h264.mp4", [4, 16], policy)
+        for count in (4, 16):
+            alone = read_clip(zoo / "h264.mp4", [count], policy).sample(count)
+            np.testing.assert_array_equal(both.sample(count), alone)
 
 
 def test_a_missing_file(tmp_path):
@@ -110,9 +186,28 @@ def test_a_missing_file(tmp_path):
         read_clip(tmp_path / "none.mp4", [4])
 
 
-def test_timestamps_before_zero_are_not_trusted():
-    with pytest.raises(DecodeError, match="before zero"):
-        frames._check_stamps(np.array([-3.0, -2.9, -2.8]))
-    with pytest.raises(DecodeError, match="do not rise"):
-        frames._check_stamps(np.array([0.0, 0.2, 0.1]))
-    frames._check_stamps(np.array([0.0, 0.1, 0.3]))
+def test_the_guard():
+    rising = np.arange(20) / 10
+    assert reader_decord._doubt(rising, 20) == reader_decord._doubt(rising, 0) == ""
+    assert "do not rise" in reader_decord._doubt(np.array([0.0, 0.2, 0.1]), 0)
+    assert "do not rise" in reader_decord._doubt(np.array([0.0, np.nan]), 0)
+    assert "start at zero" in reader_decord._doubt(rising - 3, 0)
+    assert "start at zero" in reader_decord._doubt(rising + 3, 0)
+    assert "20 frames where the header has 40" in reader_decord._doubt(rising, 40)
+    assert frames.POLICIES[0] == "auto"
+
+
+def test_containers(tmp_path, zoo):
+    sizes = {name: (zoo / name).stat().st_size for name in READ}
+    for name, size in sizes.items():
+        kind = container_of(zoo / name)
+        assert announced_size(zoo / name, kind) in ((0,) if kind == "mpegts" else (size,))
+    (tmp_path / "a").write_bytes(b"\x47")
+    assert container_of(tmp_path / "a") == "other"
+    live = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"\0" * 20
+    (tmp_path / "b").write_bytes(live)
+    assert container_of(tmp_path / "b") == "matroska"
+    assert announced_size(tmp_path / "b", "matroska") == 0
+    for content in (b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67"):
+        (tmp_path / "c").write_bytes(content)
+        announced_size(tmp_path / "c", "matroska")

@@ -1,0 +1,76 @@
+"""What kind of file a clip is, and whether all of it is there, from a few of its bytes.
+
+MP4 boxes, Matroska segments and RIFF chunks say how long they are. A file that ends before
+the end that it announces was cut short, whatever a decoder makes of what is left.
+"""
+
+from pathlib import Path
+
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_TS_SYNC = 0x47  # the first byte of every packet of a transport stream
+
+
+def container_of(path: Path) -> str:
+    """Return mp4, matroska, avi, mpegts, or other."""
+    with path.open("rb") as file:
+        head = file.read(3 * 192 + 8)
+    # Plain packets, or packets behind a 4-byte timecode (.m2ts).
+    if any(_is_transport(head, size, skip) for size, skip in ((188, 0), (192, 4))):
+        return "mpegts"
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
+        return "mp4"
+    if head.startswith(_EBML):
+        return "matroska"
+    return "avi" if head[:4] == b"RIFF" and head[8:12] == b"AVI " else "other"
+
+
+def announced_size(path: Path, container: str) -> int:
+    """Return how many bytes the file says it has; 0 where it does not say."""
+    sizes = {"mp4": _mp4_size, "matroska": _matroska_size, "avi": _avi_size}
+    return sizes[container](path) if container in sizes else 0
+
+
+def _is_transport(head: bytes, size: int, skip: int) -> bool:
+    places = [skip + n * size for n in range(3)]
+    return len(head) > places[-1] and all(head[n] == _TS_SYNC for n in places)
+
+
+def _mp4_size(path: Path) -> int:
+    """Walk the boxes of the first level: four bytes of size, four of type."""
+    end, there = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while end + 8 <= there:
+            file.seek(end)
+            head = file.read(16)
+            size = int.from_bytes(head[:4], "big")
+            if size == 1:  # it stands in the next eight bytes
+                size = int.from_bytes(head[8:16], "big")
+            if size < 8 or not head[4:8].isalnum():  # up to the end of the file, or padding
+                return there
+            end += size
+    return end
+
+
+def _matroska_size(path: Path) -> int:
+    """Return the end of the segment, which follows the header and holds all else."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    length, start = _vint(head, len(_EBML))
+    start += length
+    if head[start : start + len(_SEGMENT)] != _SEGMENT:
+        return 0
+    size, begin = _vint(head, start + len(_SEGMENT))
+    unknown = (1 << (7 * (begin - start - len(_SEGMENT)))) - 1  # all ones: a live stream
+    return 0 if size == unknown else begin + size
+
+
+def _vint(head: bytes, at: int) -> tuple[int, int]:
+    """Read a number whose leading zero bits say its length; return it and its end."""
+    length = 9 - head[at].bit_length() if at < len(head) and head[at] else 8
+    raw = int.from_bytes(head[at : at + length], "big")
+    return raw & ((1 << (7 * length)) - 1), at + length
+
+
+def _avi_size(path: Path) -> int:
+    with path.open("rb") as file:
+        return 8 + int.from_bytes(file.read(8)[4:], "little")
