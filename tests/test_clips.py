@@ -1,95 +1,185 @@
+"""Clips prepared by processes of their own: the same, in order, whatever happens to one."""
+
+import os
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
+import pytest
 from tools import numbered
 
 from vidsme_jax.data import clips
-from vidsme_jax.data.clips import PreparedBatch, Wanted, prepare_batches
+from vidsme_jax.data.clips import Decoding, prepare_clips
 from vidsme_jax.data.frames import read_clip
-from vidsme_jax.data.manifest import Row
+from vidsme_jax.data.prepare_clip import prepare
+from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.data.preprocess import preprocess
 from vidsme_jax.data.synthetic import write_mp4
+from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
 from vidsme_jax.motion import flow_variance, illumination
 
 WANTED = Wanted((2, 4), 24, 24)
+TWO = Decoding(2, 60.0)
 
 
-def row(path):
-    return Row(path.name, path.name, path, None, "", (), "", path.name, {})
-
-
-def make(folder, count):
-    for n in range(count):
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    for n in range(4):
         write_mp4(folder / f"{n}.mp4", numbered(8 + n), 8.0)
-    return [row(folder / f"{n}.mp4") for n in range(count)]
+    return [folder / f"{n}.mp4" for n in range(4)]
 
 
-def test_a_prepared_clip_is_what_its_parts_say(tmp_path):
-    (one,) = make(tmp_path, 1)
-    (batch,) = prepare_batches([[one]], WANTED)
-    clip = read_clip(one.path, [2, 4])
+def test_a_prepared_clip_is_what_its_parts_say(paths):
+    ready, clip = prepare(paths[0], WANTED), read_clip(paths[0], [2, 4])
     for count in (2, 4):
-        frames = clip.sample(count)
-        np.testing.assert_array_equal(batch.pixels[count][0], preprocess(frames, 24, 24))
-        assert batch.facts[0][str(count)]["motion"] == flow_variance(frames)
-        assert batch.facts[0][str(count)]["illumination"] == illumination(frames)
-    assert batch.facts[0]["duration"] == 1.0
-    assert (batch.facts[0]["width"], batch.facts[0]["height"]) == (64, 48)
+        frames, facts = clip.sample(count), ready.facts[str(count)]
+        np.testing.assert_array_equal(ready.sample(count), preprocess(frames, 24, 24))
+        assert facts["motion"] == flow_variance(frames)
+        assert facts["illumination"] == illumination(frames)
+        assert facts["frame_indices"] == np.linspace(0, 7, count, dtype=int).tolist()
+    assert ready.facts["duration"] == 1.0 and ready.facts["reader"] == "decord"
+    assert (ready.facts["width"], ready.facts["height"]) == (64, 48)
+    assert (ready.facts["container"], ready.facts["codec"]) == ("mp4", "fmp4")
 
 
-def test_saved_and_loaded_is_the_same(tmp_path):
-    rows = [*make(tmp_path, 3), row(tmp_path / "none.mp4")]
-    (batch,) = prepare_batches([rows], WANTED)
-    batch.save(tmp_path / "b.npz")
-    again = PreparedBatch.load(tmp_path / "b.npz")
-    assert again.facts == batch.facts and again.thumbnails == batch.thumbnails
-    for count in WANTED.counts:
-        np.testing.assert_array_equal(again.pixels[count], batch.pixels[count])
-    assert set(PreparedBatch.load(tmp_path / "b.npz", (4,)).pixels) == {4}
-    assert PreparedBatch.load(tmp_path / "b.npz", ()).pixels == {}
-    assert again.facts[3]["status"] == "missing_file" and not again.thumbnails[3]
-    assert not again.pixels[4][3].any()
+def test_the_hash_is_of_the_pixels_that_a_count_shows(paths, tmp_path):
+    """The same frames give the same hash, whatever else was decoded with them."""
+    alone = prepare(paths[0], Wanted((4,), 24, 24)).facts["4"]["frame_hash"]
+    both = prepare(paths[0], WANTED).facts
+    assert alone == both["4"]["frame_hash"] != both["2"]["frame_hash"]
+    write_mp4(tmp_path / "copy.mp4", numbered(8), 8.0)
+    assert prepare(tmp_path / "copy.mp4", WANTED).facts["4"]["frame_hash"] == alone
+    assert prepare(paths[1], WANTED).facts["4"]["frame_hash"] != alone
 
 
-def test_order_is_kept_and_a_video_is_decoded_once_a_batch(tmp_path, monkeypatch):
-    rows, read = make(tmp_path, 4), []
+def test_processes_give_what_this_one_gives_in_order(paths):
+    missing = paths[0].with_name("none.mp4")
+    batches = [[paths[0], paths[1], paths[0]], [missing], [paths[2], paths[3]]]
+    out = list(prepare_clips(batches, WANTED, TWO))
+    assert [len(batch) for batch in out] == [3, 1, 2]
+    for batch, files in zip(out, batches, strict=True):
+        for clip, path in zip(batch, files, strict=True):
+            expected = prepare(path, WANTED)
+            assert clip.facts == expected.facts and clip.thumbnail == expected.thumbnail
+            np.testing.assert_array_equal(clip.frames, expected.frames)
+    assert out[0][0] is out[0][2]  # decoded once
+    assert out[1][0].facts["status"] == "missing_file" and not out[1][0].thumbnail
+    assert out[1][0].sample(4).shape == (4, 24, 24, 3) and not out[1][0].sample(4).any()
 
-    def slow(path, counts):
-        read.append(path.name)
-        time.sleep(0.05 if path.name == "0.mp4" else 0)
-        return read_clip(path, counts)
 
-    monkeypatch.setattr(clips, "read_clip", slow)
-    batches = [[rows[0], rows[1], rows[0]], [rows[2]], [rows[3]]]
-    out = list(prepare_batches(batches, WANTED, workers=2))
-    totals = [[f["frames_total"] for f in b.facts] for b in out]
-    assert totals == [[8, 9, 8], [10], [11]]
-    assert sorted(read) == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
-
-
-def test_decoding_ahead_is_bounded(tmp_path, monkeypatch):
-    rows, read = make(tmp_path, 1) * 20, []
-    monkeypatch.setattr(
-        clips,
-        "read_clip",
-        lambda path, counts: read.append(1) or read_clip(path, counts),
-    )
-    steps = prepare_batches([[r] for r in rows], WANTED)
+def test_decoding_ahead_is_bounded(paths, monkeypatch):
+    asked = []
+    submit = Workers.submit
+    monkeypatch.setattr(Workers, "submit", lambda *a: asked.append(1) or submit(*a))
+    steps = prepare_clips([[path] for path in paths * 10], WANTED, Decoding(1, 60.0))
     next(steps)
-    time.sleep(0.3)
-    assert len(read) <= 1 + clips._AHEAD
+    assert len(asked) == 1 + clips._AHEAD
     steps.close()
-    assert threading.active_count() < 20
+    assert len(asked) == 1 + clips._AHEAD
 
 
-def test_any_failure_becomes_a_row(tmp_path, monkeypatch):
-    rows = make(tmp_path, 1)
+def test_closing_ends_the_processes(paths):
+    before = children()
+    steps = prepare_clips([[path] for path in paths * 10], WANTED, TWO)
+    next(steps)
+    assert len(children()) > len(before)
+    steps.close()
+    wait_until(lambda: len(children()) <= len(before))
+    wait_until(lambda: threading.active_count() < 20)
 
-    def broken(path, counts):
+
+def test_a_clip_that_takes_too_long_is_a_row(paths):
+    ((clip,),) = prepare_clips([[paths[0]]], WANTED, Decoding(1, 1e-4))
+    assert clip.facts == {"status": "timeout", "error": "killed after 0.0001 s"}
+
+
+def test_any_failure_becomes_a_row(paths, monkeypatch):
+    def broken(path, counts, reader):
         raise MemoryError("a header that asks for 1 TB")
 
-    monkeypatch.setattr(clips, "read_clip", broken)
-    (batch,) = prepare_batches([rows], WANTED)
-    assert batch.facts[0]["status"] == "decode_error"
-    assert "1 TB" in batch.facts[0]["error"]
+    monkeypatch.setattr("vidsme_jax.data.prepare_clip.read_clip", broken)
+    facts = prepare(paths[0], WANTED).facts
+    assert facts["status"] == "decode_error" and "1 TB" in facts["error"]
+
+
+def test_a_process_that_hangs_is_killed_and_the_next_call_works():
+    workers = Workers("time:sleep", 1, 1.0)
+    try:
+        hangs, works = workers.submit(3600), workers.submit(0)
+        with pytest.raises(WorkerTimeout, match="killed after 1 s"):
+            hangs.result()
+        assert works.result() is None
+    finally:
+        workers.close()
+    wait_until(lambda: not children())
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "words"),
+    [
+        ("os:_exit", 3, r"died \(exit 3\)"),
+        ("signal:raise_signal", 11, r"died \(signal 11\)"),
+        ("numpy:zeros", 10 << 30, "MemoryError: Unable to allocate 80"),
+    ],
+)
+def test_a_process_that_dies_says_how_and_the_next_call_works(function, argument, words):
+    workers = Workers(function, 1, 60.0)
+    try:
+        for _ in range(2):
+            with pytest.raises(WorkerDied, match=words):
+                workers.submit(argument).result()
+    finally:
+        workers.close()
+
+
+def test_processes_do_not_import_jax(paths):
+    code = (
+        "import sys, vidsme_jax.data.prepare_clip, vidsme_jax.data.worker\n"
+        "assert 'jax' not in sys.modules and 'tensorflow_datasets' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    code = (
+        "import os, signal, sys, time\n"
+        "from vidsme_jax.data.workers import Workers\n"
+        "Workers('time:sleep', 1, 3600.0).submit(3600)\n"
+        "time.sleep(3)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    before = serving()
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    wait_until(lambda: serving() > before)
+    process.wait()
+    wait_until(lambda: serving() == before)
+
+
+def children():
+    """The processes that this one has started and that still run."""
+    import psutil
+
+    return [
+        child
+        for child in psutil.Process(os.getpid()).children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def serving():
+    """How many processes of the machine serve an hour's sleep for a test."""
+    import psutil
+
+    lines = (p.info["cmdline"] or [""] for p in psutil.process_iter(["cmdline"]))
+    return sum("serve(" in words[-1] and "'time:sleep'" in words[-1] for words in lines)
+
+
+def wait_until(fact, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < end
+        time.sleep(0.05)

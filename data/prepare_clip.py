@@ -1,0 +1,78 @@
+"""One clip, decoded once, as everything a run needs of it: what a decoding process does.
+
+Whatever is wrong with a clip becomes a status and a line, never an exception.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vidsme_jax.data.decoded import Clip, DecodeError, sample_indices
+from vidsme_jax.data.frames import read_clip
+from vidsme_jax.data.prepared import PreparedClip, Wanted, bad_clip
+from vidsme_jax.data.preprocess import preprocess
+from vidsme_jax.data.tfds_clips import Example, Source, read_example
+from vidsme_jax.motion import flow_variance, illumination
+
+_STRIP_FRAMES, _STRIP_HEIGHT = 6, 54  # of a thumbnail
+
+
+def prepare(path: Source, wanted: Wanted) -> PreparedClip:
+    """Decode one clip and make of it what is wanted; a clip that cannot be has a status."""
+    try:
+        if isinstance(path, Example):
+            clip = read_example(path, wanted.counts)
+        else:
+            clip = read_clip(path, wanted.counts, wanted.reader)
+        pixels = preprocess(clip.frames, wanted.resize, wanted.crop)
+        facts = _facts(clip, wanted.counts)
+        return PreparedClip(pixels, clip.indices, facts, _strip(clip))
+    except FileNotFoundError as error:
+        return bad_clip(wanted, "missing_file", str(error))
+    except DecodeError as error:
+        return bad_clip(wanted, "decode_error", str(error))
+    except Exception as error:  # any clip, however broken, is a row and not the end
+        return bad_clip(wanted, "decode_error", repr(error))
+
+
+def _facts(clip: Clip, counts: Sequence[int]) -> dict[str, Any]:
+    height, width = clip.frames.shape[1:3]
+    facts = {
+        "status": "ok",
+        "error": None,
+        "reader": clip.reader,
+        "fallback": clip.fallback or None,
+        "container": clip.container,
+        "codec": clip.codec or None,
+        "frames_total": clip.frames_total,
+        "fps": clip.fps or None,
+        "duration": clip.frames_total / clip.fps if clip.fps else None,
+        "width": width,
+        "height": height,
+    }
+    hashes = [hashlib.sha256(frame).digest() for frame in clip.frames]
+    for n in counts:
+        frames = clip.sample(n)
+        together = hashlib.sha256(b"".join(hashes[k] for k in clip.places(n)))
+        facts[str(n)] = {
+            "frame_indices": sample_indices(clip.frames_total, n).tolist(),
+            "frame_hash": together.hexdigest()[:16],
+            "motion": flow_variance(frames),
+            "illumination": illumination(frames),
+        }
+    return facts
+
+
+def _strip(clip: Clip) -> bytes:
+    """Return a few frames side by side as a JPEG."""
+    chosen = np.linspace(0, len(clip.frames) - 1, _STRIP_FRAMES).round().astype(int)
+    height, width = clip.frames.shape[1:3]
+    size = (max(1, round(width * _STRIP_HEIGHT / height)), _STRIP_HEIGHT)
+    small = [np.asarray(Image.fromarray(clip.frames[n]).resize(size)) for n in chosen]
+    out = io.BytesIO()
+    Image.fromarray(np.concatenate(small, axis=1)).save(out, "JPEG", quality=80)
+    return out.getvalue()

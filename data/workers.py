@@ -1,0 +1,137 @@
+"""Processes that decode: one clip each at a time, a limit per clip, no jax inside.
+
+A thread hands clips to its own process and waits for the answer. A process that takes too
+long is killed, since nothing else stops a decoder that hangs; one that dies has its clip
+named, and the next clip gets a new one. They start as fresh interpreters, never as forks
+of this one, whose threads would not survive that.
+"""
+
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+_START = 120.0  # seconds for an interpreter to come up, on a machine that is busy
+_CLIPS = 200  # of a process; what its libraries leak goes with it
+
+
+class WorkerDied(Exception):
+    """The process ended in the middle of its clip; the message says how."""
+
+
+class WorkerTimeout(Exception):
+    """The clip took longer than allowed, and its process was killed."""
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, function: str):
+        ours, theirs = Pipe()
+        self._noise = tempfile.TemporaryFile()  # what decoders print while they fail
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}\n"
+            "from vidsme_jax.data.worker import serve\n"
+            f"serve({theirs.fileno()}, {function!r})"
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._noise,
+            stderr=self._noise,
+            start_new_session=True,  # Ctrl-C is for us alone; we end them
+        )
+        theirs.close()
+        self._pipe: Connection = ours
+        self.left = _CLIPS
+        self._answer(_START)
+
+    def ask(self, arguments: tuple[Any, ...], seconds: float) -> Any:
+        self.left -= 1
+        try:
+            self._pipe.send(arguments)
+        except OSError:
+            pass  # it is dead, and the answer will say how
+        return self._answer(seconds)
+
+    def _answer(self, seconds: float) -> Any:
+        try:
+            if self._pipe.poll(seconds):
+                return self._pipe.recv()
+        except (EOFError, OSError):
+            raise WorkerDied(self._last_words()) from None
+        self.close()
+        raise WorkerTimeout(f"killed after {seconds:g} s")
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        self._noise.seek(0)
+        lines = self._noise.read()[-2000:].decode(errors="replace").strip().splitlines()
+        how = f"signal {-code}" if code < 0 else f"exit {code}"
+        said = f": {lines[-1]}" if lines else ""
+        return f"the decoding process died ({how}){said}"
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
+        self._noise.close()
+
+
+class Workers:
+    """Several processes, each run by a thread of its own.
+
+    Args:
+        function: what they call, as "module:name"; arguments and result are pickled.
+        count: how many.
+        seconds: that one call may take.
+    """
+
+    def __init__(self, function: str, count: int, seconds: float):
+        self._function, self._seconds = function, seconds
+        self._own = threading.local()
+        self._all: set[_Worker] = set()
+        self._threads = ThreadPoolExecutor(count)
+        self._lock, self._closed = threading.Lock(), False
+
+    def submit(self, *arguments: Any) -> Future:
+        """Have the function called; the future may raise WorkerDied or WorkerTimeout."""
+        return self._threads.submit(self._call, arguments)
+
+    def _call(self, arguments: tuple[Any, ...]) -> Any:
+        worker = getattr(self._own, "worker", None)
+        if worker is None or not worker.left:
+            if worker:
+                self._drop(worker)
+            worker = self._own.worker = self._start()
+        try:
+            return worker.ask(arguments, self._seconds)
+        except (WorkerDied, WorkerTimeout):
+            self._drop(worker)
+            self._own.worker = None
+            raise
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self._function)
+        with self._lock:
+            self._all.add(worker)
+            if self._closed:  # meanwhile
+                worker.close()
+        return worker
+
+    def _drop(self, worker: _Worker) -> None:
+        with self._lock:
+            self._all.discard(worker)
+            worker.close()
+
+    def close(self) -> None:
+        """End all processes, whatever they do; what was submitted is cancelled."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._closed = True
+            for worker in self._all:
+                worker.close()
