@@ -11,10 +11,15 @@ import json
 import math
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidsme_jax.data.tfds_clips import PREFIX, Source, read_examples
 from vidsme_jax.errors import InputError
 
 DEFAULT_QUESTION = "Describe the video."
@@ -29,7 +34,7 @@ class Row:
     Attributes:
         id: unique within the manifest.
         video: path as given, below `root`.
-        path: where the file is expected.
+        path: where the file is expected; or the example of a data set.
         label: 1 member, 0 non-member, None unknown.
         asked: the user's words; `DEFAULT_QUESTION` where the manifest has none.
         candidates: options to choose from.
@@ -40,7 +45,7 @@ class Row:
 
     id: str
     video: str
-    path: Path
+    path: Source
     label: int | None
     asked: str
     candidates: tuple[str, ...]
@@ -65,8 +70,9 @@ def read_manifests(
     """Read one or several manifests as one set.
 
     Args:
-        paths: the files, in order.
+        paths: the files, in order; or tfds:NAME/SPLIT, see `tfds_clips`.
         root: folder that video paths start from; each manifest's own folder by default.
+            For tfds:NAME/SPLIT the folder of the data set.
         labels: one label a file, for files that have no label column.
 
     Raises:
@@ -80,9 +86,14 @@ def read_manifests(
     rows: list[Row] = []
     named: list[bool] = []
     for n, path in enumerate(paths):
-        records = _read_records(Path(path))
         label = None if labels is None else labels[n]
-        rows += _rows(Path(path), records, root or Path(path).parent, label)
+        if str(path).startswith(PREFIX):
+            records, examples = read_examples(str(path), root)
+            made = _rows(str(path), records, Path("/"), label)
+            rows += [replace(r, path=e) for r, e in zip(made, examples, strict=True)]
+        else:
+            records = _read_records(Path(path))
+            rows += _rows(str(path), records, root or Path(path).parent, label)
         named += [bool(_text(record, "id")) for record in records]
     return _with_unique_ids(rows, named)
 
@@ -125,13 +136,11 @@ def _csv(path: Path) -> list[dict[str, Any]]:
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
     return pq.read_table(path).to_pylist()
 
 
 def _rows(
-    path: Path, records: list[dict[str, Any]], root: Path, label: int | None
+    path: str, records: list[dict[str, Any]], root: Path, label: int | None
 ) -> list[Row]:
     rows, faults = [], []
     for number, record in enumerate(records, 1):
@@ -244,3 +253,23 @@ def _with_unique_ids(rows: list[Row], named: list[bool]) -> list[Row]:
         number = "" if own or seen[row.id] == 1 else f"-{seen[row.id]}"
         out.append(replace(row, id=row.id + number))
     return out
+
+
+def other_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
+    """Return the further columns, each of one type over all rows.
+
+    Values that have no common type become JSON text.
+    """
+    names = dict.fromkeys(name for row in rows for name in row.other)
+    return {name: _typed([row.other.get(name) for row in rows]) for name in names}
+
+
+def _typed(values: list[Any]) -> pa.Array:
+    try:
+        column = pa.array(values)
+        if not pa.types.is_nested(column.type):
+            return column
+    except (pa.ArrowException, OverflowError):
+        pass
+    texts = [None if v is None else json.dumps(v, default=str) for v in values]
+    return pa.array(texts, pa.string())
