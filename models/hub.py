@@ -9,11 +9,16 @@ from vidsme_jax.errors import InputError
 _ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _SECONDS = 10  # without an answer from the hub
 # Neither pickles nor code are wanted.
-_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_WEIGHTS = "*.safetensors"
+_FILES = ["*.json", _WEIGHTS, "*.txt", "*.model", "*.jinja"]
 
 
-def find_checkpoint(model: str) -> Path:
+def find_checkpoint(model: str, weights: bool = True) -> Path:
     """Return the directory of a checkpoint, downloaded first if it is a hub id.
+
+    Args:
+        model: the directory or the id.
+        weights: download them too.
 
     What is already in the hub's cache is used without network. Downloads go on where an
     earlier one stopped.
@@ -31,10 +36,10 @@ def find_checkpoint(model: str) -> Path:
             f"model={model} {what}, expected a checkpoint's directory or a hub id such as"
             " owner/name"
         )
-    return _download(model)
+    return _download(model, [p for p in _FILES if weights or p != _WEIGHTS])
 
 
-def _download(model: str) -> Path:
+def _download(model: str, files: list[str]) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -45,12 +50,12 @@ def _download(model: str) -> Path:
         if not os.environ.get("HF_HUB_OFFLINE"):
             revision = HfApi().model_info(model, timeout=_SECONDS).sha
             say(f"{model} at {revision}: downloading what is not in the cache")
-            return Path(snapshot_download(model, revision=revision, allow_patterns=_FILES))
+            return Path(snapshot_download(model, revision=revision, allow_patterns=files))
         reason = "HF_HUB_OFFLINE is set"
     except Exception as error:  # of the hub, of HTTP, of the network: no common type
         reason = " ".join(str(error).split())[:150] or type(error).__name__
     try:
-        kept = snapshot_download(model, allow_patterns=_FILES, local_files_only=True)
+        kept = snapshot_download(model, allow_patterns=files, local_files_only=True)
     except LocalEntryNotFoundError:
         raise InputError(
             f"model={model} is no directory here, and the hub did not give it ({reason});"
