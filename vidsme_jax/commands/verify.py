@@ -1,0 +1,127 @@
+"""`vidsme verify`: is a run, or a store, whole? Its faults, or a line that it has none."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidsme_jax import records
+from vidsme_jax.commands.status import count_text
+from vidsme_jax.data import store as stores
+from vidsme_jax.data.store_format import open_source
+from vidsme_jax.errors import InputError
+from vidsme_jax.shards import shard_directories
+
+
+def verify(path: Path) -> str:
+    """Check all that can be checked without the model and the clips.
+
+    Raises:
+        InputError: what is wrong, or that the directory is neither a run nor a store.
+    """
+    shards = list(shard_directories(path).values())
+    whole = stores.is_store(path) or (path / "run.json").exists()
+    if not whole and shards:
+        raise InputError(f"run={path} is in {len(shards)} shards: vidsme merge joins them")
+    faults, line = _check_store(path) if stores.is_store(path) else _check_run(path)
+    if faults:
+        shown = "; ".join(faults[:5])
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise InputError(f"run={path} has {len(faults)} faults: {shown}{more}")
+    return f"{path}: {line}"
+
+
+def _check_run(path: Path) -> tuple[list[str], str]:
+    run = records.read_run(path)
+    settings, table = run.info["settings"], run.table
+    faults = _check_hash(run.info)
+    expected = run.info.get("own_rows", table.num_rows)
+    for frames in settings["frames"]:
+        part = table.filter(pa.compute.equal(table["frames"], frames))
+        faults += _check_rows(part, frames, expected, settings["shard"] is None)
+    faults += _check_scores(table, settings["slices"])
+    keys = set(_keys(table))
+    for other in sorted(path.glob("*.parquet")):
+        if set(_keys(pq.read_table(other, columns=["id", "frames"]))) != keys:
+            faults.append(f"{other.name} has other rows than scores.parquet")
+    counts = count_text(table["status"].to_pylist())
+    return faults, f"{table.num_rows} rows ({counts}), each once, no score missing"
+
+
+def _check_hash(info: dict[str, Any]) -> list[str]:
+    if info.get("settings_hash") == records.digest(info["settings"]):
+        return []
+    return ["settings_hash is not that of the settings: they were changed by hand"]
+
+
+def _keys(table: pa.Table) -> list[tuple[str, int]]:
+    return list(zip(table["id"].to_pylist(), table["frames"].to_pylist(), strict=True))
+
+
+def _check_rows(part: pa.Table, frames: int, expected: int, whole: bool) -> list[str]:
+    """Check that each row of the manifest is there once."""
+    faults = []
+    for name in ("id", "row"):
+        twice = [v for v, n in Counter(part[name].to_pylist()).items() if n > 1]
+        if twice:
+            faults.append(f"{frames} frames: {name} {twice[0]} stands more than once")
+    if len(part) != expected:
+        faults.append(f"{frames} frames: {len(part)} rows, expected {expected}")
+    if whole:
+        absent = sorted(set(range(expected)) - set(part["row"].to_pylist()))
+        if absent:
+            faults.append(f"{frames} frames: row {absent[0]} of the manifest is missing")
+    return faults
+
+
+def _check_scores(table: pa.Table, slices: list[str]) -> list[str]:
+    """Check that a good row has every score of a slice, or none where it is empty."""
+    good = table.filter(pa.compute.equal(table["status"], "ok"))
+    faults = []
+    for name in slices:
+        columns = [c for c in table.column_names if c.startswith(f"{name}.")]
+        values = np.stack([good[c].to_numpy() for c in columns], axis=1)
+        missing = np.isnan(values.astype(float))
+        allowed = missing.all(axis=1) & (name != "video")
+        for n in np.flatnonzero(missing.any(axis=1) & ~allowed)[:3]:
+            column = columns[int(np.argmax(missing[n]))]
+            faults.append(f"id {good['id'][int(n)]} is ok, but has no {column}")
+    return faults
+
+
+def _check_store(path: Path) -> tuple[list[str], str]:
+    store = stores.open_store(path)
+    faults = _check_hash(store.info)
+    if len(store.rows) != store.info.get("own_rows"):
+        faults.append(f"{len(store.rows)} rows, expected {store.info.get('own_rows')}")
+    source = open_source(path)
+    if len(source) != len(store.table):
+        faults.append(f"frames of {len(source)} clips, facts of {len(store.table)}")
+    elif store.places and max(store.places) >= len(source):
+        faults.append(f"a row has clip {max(store.places)} of {len(source)}")
+    else:
+        faults += [
+            fault
+            for n, facts in enumerate(store.facts)
+            if (fault := _check_clip(source, n, facts))
+        ]
+    counts = count_text([facts["status"] for facts in store.facts])
+    return (
+        faults,
+        f"{len(store.table)} clips ({counts}) of {len(store.rows)} rows, each readable",
+    )
+
+
+def _check_clip(source: Any, number: int, facts: dict[str, Any]) -> str:
+    try:
+        clip = source[number]
+    except (OSError, ValueError, IndexError, RuntimeError) as error:
+        return f"clip {number} cannot be read: {str(error)[:100]}"
+    if clip["status"].decode() != facts["status"]:
+        return f"clip {number} is {clip['status'].decode()} there, {facts['status']} here"
+    if len(clip["frames"]) != len(clip["indices"]):
+        return f"clip {number} has {len(clip['frames'])} frames for {len(clip['indices'])}"
+    return ""
