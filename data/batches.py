@@ -1,13 +1,14 @@
 """Prompts and prepared pixels as the fixed-shape arrays that scoring takes.
 
-One shape for a whole run: the longest prompt decides it, shorter ones are padded on the
-right, where a causal model cannot see. Video rows come first, then the rows that predict
-text; the first of these stands at the last video position again, with a true target.
+Few shapes for a whole run: the longest prompt decides the largest, a batch of short ones
+takes a smaller. Padding is on the right, where a causal model cannot see. Video rows come
+first, then the rows that predict text; the first of these stands at the last video position
+again, with a true target.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from vidsme_jax.scoring import OWN_ARGMAX, Batch, Prompt
 
 PERTURBATIONS = ("reverse", "shuffle", "repeat")
 _ROUND = 16  # sequence lengths are rounded up to this, so that few shapes exist
+_SHORT = 64  # text tokens of the smallest shape; the next are twice as large each
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,24 @@ def make_layout(
     # The row behind the video comes after the one that predicts its token.
     rows = max(*texts, 2) if behind else max(texts)
     return Layout(frames, tokens_per_frame, tail, tuple(slices), behind, time, rows)
+
+
+def fit(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
+    """Return the smallest shape of a run that holds the prompts of one batch.
+
+    Shapes have room for 64, 128, 256 … text tokens, up to what the longest prompt needs.
+
+    Args:
+        layout: of the whole run.
+        prompts: of the batch.
+    """
+    shown = [cut(p, layout.slices, layout.behind) for p in prompts]
+    longest = max((len(p.after) + len(p.answer) for p in shown), default=0)
+    room = max(_SHORT, 1 << max(0, longest - 1).bit_length())
+    if room >= layout.text_rows:
+        return layout
+    time = layout.time - (layout.text_rows - room)
+    return replace(layout, text_rows=room, time=-(-time // _ROUND) * _ROUND)
 
 
 def frame_order(perturbation: str, frames: int, clip: str) -> Int[np.ndarray, "frame"]:

@@ -1,5 +1,6 @@
 """Progress: a bar on a terminal, otherwise one line a minute."""
 
+import signal
 import sys
 import threading
 import time
@@ -13,18 +14,25 @@ _EVERY = 60.0  # seconds between lines in a log
 
 
 _stop_asked = threading.Event()
+_at_work = threading.Event()  # on an item of `progress`, not waiting for the next
+
+
+class Stopped(KeyboardInterrupt):
+    """Asked to stop, between two items: what was begun can still be ended."""
 
 
 def stop(signal_number: int, frame: object) -> None:
-    """Handle SIGINT and SIGTERM: interrupt now, or at the next step of `progress`.
+    """Handle SIGINT and SIGTERM: interrupt now, or at the next item of `progress`.
 
-    Python drops an exception that a signal raises inside some callbacks, such as JAX's
-    on garbage collection; the event outlives that, and the note that it was dropped is
-    nothing that a reader could use.
+    SIGTERM leaves the item in hand its time, since machines that are taken away say so
+    some seconds before. Python drops an exception that a signal raises inside some
+    callbacks, such as JAX's on garbage collection; the event outlives that, and the note
+    that it was dropped is nothing that a reader could use.
     """
     _stop_asked.set()
     sys.unraisablehook = lambda dropped: None
-    raise KeyboardInterrupt
+    if signal_number != signal.SIGTERM or not _at_work.is_set():
+        raise KeyboardInterrupt
 
 
 def say(line: str) -> None:
@@ -58,5 +66,9 @@ def progress(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterat
 def _until_stopped(items: Iterable[T]) -> Iterator[T]:
     for item in items:
         if _stop_asked.is_set():
-            raise KeyboardInterrupt
-        yield item
+            raise Stopped
+        _at_work.set()
+        try:
+            yield item
+        finally:
+            _at_work.clear()
