@@ -27,7 +27,7 @@ from vidsme_jax.commands.demo import FRAMES
 from vidsme_jax.commands.job import make_job
 from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.data.batches import make_batch, make_layout
-from vidsme_jax.data.clips import prepare_batches
+from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.frames import read_clip
 from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.definitions import Asked, Orders, score_program
@@ -262,7 +262,8 @@ def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
     """Measure quirk 6, and the ties of quirk 11, on the logits themselves."""
     job = make_job(ScoreSettings(settings.demo / "target", data, run.out, (FRAMES,)))
     config, prompts = job.port.config, job.prompts.longest[FRAMES]
-    pixels = next(prepare_batches([job.rows], job.wanted)).pixels[FRAMES]
+    clips = next(prepare_clips([[row.path for row in job.rows]], job.wanted))
+    pixels = np.stack([clip.sample(FRAMES) for clip in clips])
     layout = make_layout(
         prompts, FRAMES, config.tokens_per_frame, ("video",), config.connector.tail, 1
     )

@@ -20,8 +20,9 @@ from vidsme_jax.commands import engine
 from vidsme_jax.commands.place import Placement
 from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.data.batches import make_batch, make_layout
-from vidsme_jax.data.clips import Wanted, prepare_batches
+from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.manifest import read_manifests
+from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.definitions import Asked, Orders, score_program, swept_names
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
@@ -183,7 +184,8 @@ def logits(project, exact_alone):
     chosen = [int(np.nanargmin(np.array(exact_alone["q"].to_pylist(), float))), CLIPS]
     rows = [rows[n] for n in chosen]
     wanted = Wanted(FRAMES[1:], port.processor.resize, port.processor.crop)
-    pixels = next(prepare_batches([rows], wanted)).pixels[FRAMES[1]]
+    clips = next(prepare_clips([[row.path for row in rows]], wanted))
+    pixels = np.stack([clip.sample(FRAMES[1]) for clip in clips])
     prompts = [port.prompt(row.question, row.answer) for row in rows]
     layout = make_layout(prompts, FRAMES[1], port.config.tokens_per_frame, scores.SLICES)
     batch = jax.tree.map(jnp.asarray, make_batch(prompts, pixels, layout))

@@ -16,7 +16,9 @@ import pytest
 from tools import make_project, numbered
 
 from vidsme_jax import records, scores
+from vidsme_jax.commands.job import make_job
 from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.data.batches import fit, make_layout
 from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.errors import InputError
 
@@ -59,11 +61,13 @@ def equal(a, b):
 
 def test_one_row_per_clip_in_order_with_every_column(project, whole):
     names = whole.column_names
-    base = "id frames group label video status error reader frames_total frame_indices"
-    base += " motion illumination q r duration fps width height"
-    assert names[:18] == base.split()
-    assert names[18:22] == ["source", "manifest.status", *scores.columns()[:2]]
-    assert tuple(names[20:]) == scores.columns()
+    base = "id frames row group label video status error reader fallback container codec"
+    base += " frames_total frame_indices frame_hash motion illumination q r duration fps"
+    base = [*base.split(), "width", "height"]
+    assert names[:23] == base
+    assert names[23:27] == ["source", "manifest.status", *scores.columns()[:2]]
+    assert tuple(names[25:]) == scores.columns()
+    assert whole["row"].to_pylist() == list(range(20))
     assert whole.num_rows == 20 and len(set(whole["id"].to_pylist())) == 20
     entries = json.loads(project.data[0].read_text())
     assert whole["video"].to_pylist() == [e["video"] for e in entries]
@@ -333,3 +337,25 @@ def test_published_lists_get_their_label_from_the_command_line(project, tmp_path
         path.write_text(json.dumps([entry | {"video": f"clips/{clip}.mp4"}]))
     settings = replace(project, data=(one, two), labels=(1, 0), out=tmp_path / "run")
     assert score(replace(settings, slices=("video",)))["label"].to_pylist() == [1, 0]
+
+
+def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path, capsys):
+    """One long question does not make all others long; their scores stay."""
+    rows = json.loads(project.data[0].read_text())[:4]
+    rows[3] |= {"question": "What happens in this clip, and why? " * 20}
+    manifest = project.data[0].with_name("long.json")
+    manifest.write_text(json.dumps(rows))
+    given = replace(project, data=(manifest,), batch=1, definitions=("published",))
+    job = make_job(replace(given, out=tmp_path / "job"))
+    whole = make_layout(job.prompts.longest[4], 4, 9, scores.SLICES, behind=1)
+    shapes = [fit(whole, [prompt]) for prompt in job.prompts.longest[4]]
+    assert shapes[0] == shapes[1] == shapes[2] != shapes[3] == whole
+    assert shapes[0].text_rows == 64 and shapes[0].time < whole.time - 60
+    table = score(replace(given, out=tmp_path / "run"))
+    manifest.write_text(json.dumps(rows[:3]))
+    ranges = tmp_path / "run" / "calibration.json"
+    alone = score(replace(given, out=tmp_path / "alone", calibration=ranges))
+    for name in ("video.sme.mean", "instruction.logp.mean", "response.logp.mean"):
+        np.testing.assert_allclose(
+            column(table, name)[:3], column(alone, name), rtol=1e-5, atol=1e-5
+        )

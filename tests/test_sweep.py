@@ -15,6 +15,7 @@ from tools import make_project
 from vidsme_jax import cli, evaluation, published, scores
 from vidsme_jax.commands import sweep as command
 from vidsme_jax.commands.grid import Grid, read_grid
+from vidsme_jax.commands.prepare import PrepareSettings, prepare
 from vidsme_jax.commands.sweep import sweep
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings
@@ -365,3 +366,21 @@ def test_the_command(grid, tmp_path, capsys):
     )
     assert cli.main(["sweep", str(empty), "--out", str(out)]) == 2
     assert "the grid has no cell" in capsys.readouterr().err
+
+
+def test_a_store_is_swept_without_decoding(grid, swept, tmp_path, monkeypatch):
+    """The same cells as from the files; only what a store lacks is refused."""
+    store = tmp_path / "store"
+    prepare(PrepareSettings(grid.models["toy"], grid.data, store, (2, 4)))
+
+    def never(*_):
+        raise AssertionError("a clip was decoded")
+
+    monkeypatch.setattr("vidsme_jax.data.clips.Workers", never)
+    small = {"clips": ("all",), "definitions": ("exact",), "families": ("sme",)}
+    table = sweep(replace(grid, data=(store,), out=tmp_path / "out", **small))
+    mine = [tuple(row[axis] for axis in AXES) for row in table.to_pylist()]
+    known = {tuple(row[axis] for axis in AXES): row["auc"] for row in swept.to_pylist()}
+    assert [known[key] for key in mine] == table["auc"].to_pylist()
+    with pytest.raises(InputError, match=r"holds frame counts \[2, 4\], expected \[8\]"):
+        sweep(replace(grid, data=(store,), out=tmp_path / "new", frames=(8,)))

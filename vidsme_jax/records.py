@@ -14,10 +14,13 @@ leaves whole files only, and the same command goes on from there.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,10 +30,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, Interrupted
 
 _CURVE, _THUMBNAIL = "curve:", "thumbnail"
 _OTHERS = ("published",)  # read where they exist
+_HERE = re.sub(r"\W", "_", platform.node())  # in the names of temporary files
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # some network file systems
 
 
 @dataclass(frozen=True)
@@ -62,15 +68,53 @@ def digest(value: Any) -> str:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; rename it to `path` when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Yield a temporary path; rename it to `path` when the block ends well.
+
+    Raises:
+        Interrupted: the disk is full, or takes no more for another reason.
+    """
+    temporary = path.with_name(f".{path.name}.{_HERE}-{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        reason = _full_disk(error)
+        if not reason:
+            raise
+        raise Interrupted(
+            f"{path} could not be written: {reason}; what was finished before is kept,"
+            " make room and run the same command again"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _full_disk(error: Exception) -> str:
+    """Return in which way a disk is full, if that is the error; some libraries only say."""
+    known = {number: os.strerror(number) for number in _FULL}
+    if isinstance(error, OSError) and error.errno in known:
+        return known[error.errno]
+    return next((text for text in known.values() if text in str(error)), "")
+
+
+def _drop_temporaries(folder: Path) -> None:
+    """Remove what processes of this machine left when they were killed."""
+    for path in folder.rglob(f".*.{_HERE}-*.tmp"):
+        number = path.name.removesuffix(".tmp").rpartition("-")[2]
+        if not _lives(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        pass
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -82,6 +126,9 @@ def write_json(path: Path, value: Any) -> None:
 @contextlib.contextmanager
 def locked(run: Path, name: str = "run.json") -> Iterator[None]:
     """Hold a directory for one process; a second one gets one clear line.
+
+    Where the file system has no locks, two processes do the same work twice: both write
+    whole files of equal content.
 
     Args:
         run: the directory; made, if it is not there.
@@ -96,7 +143,11 @@ def locked(run: Path, name: str = "run.json") -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise InputError(f"out={run} is being written by another process") from error
+            if error.errno not in _NO_LOCKS:
+                raise InputError(
+                    f"out={run} is being written by another process"
+                ) from error
+        _drop_temporaries(run)
         yield
 
 
@@ -106,7 +157,8 @@ def refuse_foreign(folder: Path, name: str) -> None:
         raise InputError(f"out={folder} is a file, expected a directory")
     if not folder.exists() or (folder / name).exists():
         return
-    foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    names = sorted(p.name for p in folder.iterdir())
+    foreign = [n for n in names if not n.startswith(".") and n != "shards"]
     if foreign:
         raise InputError(
             f"out={folder} holds other files ({', '.join(foreign[:3])}) and no {name};"
@@ -114,28 +166,49 @@ def refuse_foreign(folder: Path, name: str) -> None:
         )
 
 
-def claim(run: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
+def is_locked(run: Path) -> bool:
+    """Tell whether a process of this machine is at work in a directory."""
+    try:
+        with (run / ".lock").open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock file, or no locks
+        pass
+    return False
+
+
+def claim(
+    run: Path, settings: dict[str, Any], about: dict[str, Any], name: str = "run.json"
+) -> None:
     """Make `run` the directory of these settings, or check that it already is.
+
+    Args:
+        run: the directory.
+        settings: what decides the numbers.
+        about: what else its reader may want to know.
+        name: of the file that holds both.
 
     Raises:
         InputError: it holds another run's settings, each difference named.
     """
-    path = run / "run.json"
+    path = run / name
     if not path.exists():
         write_json(path, {"settings": settings, "settings_hash": digest(settings), **about})
         return
     info = read_json(path)
     if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
-        raise InputError(f"{path} holds no settings: vidsme score did not write it")
+        raise InputError(f"{path} holds no settings: no vidsme command wrote it")
     held = info["settings"]
     if held != json.loads(json.dumps(settings)):
         raise InputError(
-            f"out={run} holds a run with other settings: {_differences(held, settings)};"
+            f"out={run} holds a run with other settings: {differences(held, settings)};"
             " give another --out, or remove it"
         )
 
 
-def _differences(held: dict[str, Any], given: dict[str, Any]) -> str:
+def differences(held: dict[str, Any], given: dict[str, Any]) -> str:
+    """Say in which settings two runs differ."""
     keys = [k for k in sorted({*held, *given}) if held.get(k) != given.get(k)]
     return ", ".join(f"{k} {held.get(k)!r} there, {given.get(k)!r} here" for k in keys)
 

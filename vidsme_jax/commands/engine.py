@@ -7,18 +7,20 @@ import numpy as np
 import pyarrow as pa
 
 from vidsme_jax import records, scores
+from vidsme_jax.commands.clock import Clock
 from vidsme_jax.commands.job import Job
 from vidsme_jax.commands.rows import (
     base_table,
     definition_table,
     mark_not_finite,
-    other_columns,
+    other_names,
     part_table,
     rule_orders,
     swept_table,
 )
-from vidsme_jax.data.batches import Layout, frame_order, make_batch, make_layout
-from vidsme_jax.data.clips import PreparedBatch
+from vidsme_jax.data.batches import Layout, fit, frame_order, make_batch, make_layout
+from vidsme_jax.data.manifest import other_columns
+from vidsme_jax.data.prepared import PreparedClip
 from vidsme_jax.definitions import (
     Asked,
     Orders,
@@ -74,7 +76,8 @@ def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
         for n in settings.frames
     }
     params = job.placement.load(program)
-    other = other_columns(job.rows)
+    further = other_columns(job.rows)
+    other = dict(zip(other_names(further), further.values(), strict=True))
     return Engine(job, program, params, asked, rules, layouts, calibrations, other)
 
 
@@ -101,33 +104,56 @@ def _orders(engine: Engine, base: pa.Table, frames: int) -> Orders:
     return Orders(q.astype(np.float32), r.astype(np.float32))
 
 
-def start(engine: Engine, n: int, frames: int, prepared: PreparedBatch) -> Started:
+def start(
+    engine: Engine, n: int, frames: int, clips: list[PreparedClip], clock: Clock
+) -> Started:
     """Put a batch on the device and set it going; a bad clip has zeros there."""
+    with clock.on("batches"):
+        started, arrays = _make(engine, n, frames, clips)
+    if arrays is None:
+        return started
+    with clock.on("device"):  # the first call compiles
+        return replace(started, results=engine.program.run(engine.params, arrays))
+
+
+def _make(engine: Engine, n: int, frames: int, clips: list[PreparedClip]):
+    """Return the batch without results, and its arrays, put; None where no clip is good."""
     job, rows = engine.job, engine.job.batches[n]
     calibration = engine.calibrations.get(frames)
-    known = job.facts(n, prepared)
-    base = base_table([job.rows[i] for i in rows], known, frames, calibration)
+    known = [job.facts(i, clip.facts) for i, clip in zip(rows, clips, strict=True)]
+    base = base_table(job.rows, rows, known, frames, calibration)
+    thumbnails = [clip.thumbnail for clip in clips]
     prompts = [
         job.prompts.of_clip(i, frames, clip) for i, clip in zip(rows, known, strict=True)
     ]
     if not any(clip["status"] == "ok" for clip in known):
-        return Started(n, frames, base, prompts, prepared.thumbnails, None)
+        return Started(n, frames, base, prompts, thumbnails, None), None
     shown = [frame_order(job.settings.perturbation, frames, job.rows[i].id) for i in rows]
-    batch = make_batch(prompts, prepared.pixels[frames], engine.layouts[frames], shown)
+    pixels = np.stack([clip.sample(frames) for clip in clips])
+    longest = [job.prompts.longest[frames][i] for i in rows]
+    batch = make_batch(prompts, pixels, fit(engine.layouts[frames], longest), shown)
     arrays = (batch, _orders(engine, base, frames))
     arrays = pad_clips(arrays, job.settings.batch * job.placement.replicas)
-    results = engine.program.run(engine.params, engine.program.put_batch(arrays))
-    return Started(n, frames, base, prompts, prepared.thumbnails, results)
+    started = Started(n, frames, base, prompts, thumbnails, None)
+    return started, engine.program.put_batch(arrays)
 
 
-def write(engine: Engine, started: Started) -> None:
+def write(engine: Engine, started: Started, clock: Clock) -> None:
     """Bring a batch's results home and write its part."""
+    results = None
+    if started.results is not None:
+        with clock.on("device"):
+            results = engine.program.fetch(started.results)
+    with clock.on("writing"):
+        _write(engine, started, results)
+
+
+def _write(engine: Engine, started: Started, results: Results | None) -> None:
     job, rows = engine.job, engine.job.batches[started.batch]
     slices, base = job.settings.slices, started.base
-    if started.results is None:
+    if results is None:
         results = _no_results(engine, len(rows))
     else:
-        results = engine.program.fetch(started.results)
         broken = np.any(np.isnan(results.curves["sme"][: len(rows)]), axis=1)
         base = mark_not_finite(base, broken)
     names = scores.columns(slices)

@@ -1,7 +1,7 @@
 """The grid of a sweep: its axes, from Python or from a YAML file."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import yaml
 from vidsme_jax import scores
 from vidsme_jax.aggregate import AGGREGATES
 from vidsme_jax.data.batches import PERTURBATIONS
+from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.tfds_clips import PREFIX
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings
 from vidsme_jax.motion import OrderRule
@@ -26,7 +28,8 @@ _SHARED = {
     "batch": int,
     "calibration": Path,
     "max_text": int,
-    "workers": int,
+    "reader": str,
+    "workers": int,  # of its `decoding`
 }
 _MOST = 100_000  # cells of a grid
 
@@ -37,7 +40,7 @@ class Grid:
 
     Attributes:
         models: checkpoint directory or hub id by the name it has in the table.
-        data: manifests, scored as one set.
+        data: manifests, scored as one set, or one store.
         out: directory of the sweep.
         frames: frame counts.
         slices: of `scores.SLICES`.
@@ -141,10 +144,13 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
     base = path.parent
     given: dict[str, Any] = {
         "models": _models(path, content["models"]),
-        "data": tuple(base / str(p) for p in _listed(content["data"])),
+        "data": tuple(_data(base, str(p)) for p in _listed(content["data"])),
         "out": out or base / _text(path, "out", content.get("out", path.stem)),
         "shared": {k: _shared(path, k, content[k]) for k in _SHARED if k in content},
     }
+    if "workers" in given["shared"]:
+        workers = given["shared"].pop("workers")
+        given["shared"]["decoding"] = replace(Decoding(), workers=workers)
     for name, values in _NAMED.items():
         if name in content:
             given[name] = _names(path, name, content[name], values)
@@ -157,6 +163,10 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
     if "orders" in content:
         given["orders"] = tuple(_rule(path, rule) for rule in _listed(content["orders"]))
     return Grid(**given)
+
+
+def _data(base: Path, given: str) -> Path:
+    return Path(given) if given.startswith(PREFIX) else base / given
 
 
 def _read_yaml(path: Path) -> dict[Any, Any]:

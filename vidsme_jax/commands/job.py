@@ -1,7 +1,8 @@
 """A request to score, checked: settings, rows, prompts, batches, and what identifies it."""
 
 import platform
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 from vidsme_jax import records, scores
 from vidsme_jax.commands.place import Placement, choose_placement
 from vidsme_jax.commands.prompts import Prompts, make_prompts
-from vidsme_jax.data.clips import PreparedBatch, Wanted
+from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.frames import check_policy
 from vidsme_jax.data.manifest import Row, read_manifests
+from vidsme_jax.data.prepared import Wanted
+from vidsme_jax.data.store import Store, is_store, open_store
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.hub import find_checkpoint
@@ -18,8 +22,10 @@ from vidsme_jax.models.port import Port
 from vidsme_jax.models.template import Slot
 from vidsme_jax.motion import Calibration, OrderRule
 from vidsme_jax.opencv import cv2
+from vidsme_jax.shards import Shard
 
-_VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy", "decord", "pillow")
+_VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy")
+_DECODERS = ("decord", "av", "pillow")
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class ScoreSettings:
 
     Attributes:
         model: checkpoint directory or hub id.
-        data: manifests, scored as one set.
+        data: manifests, scored as one set, or one store of `vidsme prepare`.
         out: the run's directory.
         frames: frame counts, each a row of the table per manifest row.
         slices: of `scores.SLICES`.
@@ -47,7 +53,9 @@ class ScoreSettings:
         beta2: width of the range of r.
         max_text: tokens of question and answer beyond which a row is too long.
         keep_tokens: keep every per-token curve, not only that of `sme`.
-        workers: decoding threads.
+        reader: of `frames.POLICIES`.
+        decoding: with how many processes, and how long a clip may take.
+        shard: score its rows only; None scores all.
     """
 
     model: str | Path
@@ -70,7 +78,9 @@ class ScoreSettings:
     beta2: float = 0.1
     max_text: int = 2048
     keep_tokens: bool = False
-    workers: int | None = None
+    reader: str = "auto"
+    decoding: Decoding = Decoding()
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -82,16 +92,24 @@ class Job:
         port: the checkpoint.
         rows: of all manifests, in order.
         prompts: of each row.
-        batches: the rows of each batch.
+        batches: the rows of each batch; of all rows, or of those of the shard.
         placement: devices, dtype and kind of parallelism.
+        store: where the clips are ready; None where they must be decoded.
     """
 
     settings: ScoreSettings
     port: Port
     rows: list[Row]
     prompts: Prompts
-    batches: list[range]
+    batches: list[list[int]]
     placement: Placement
+    store: Store | None
+
+    @property
+    def out(self) -> Path:
+        """Where this run's files go."""
+        shard, out = self.settings.shard, self.settings.out
+        return shard.directory(out) if shard else out
 
     @property
     def definitions(self) -> tuple[str, ...]:
@@ -103,22 +121,16 @@ class Job:
     def wanted(self) -> Wanted:
         """What to make of each clip."""
         processor = self.port.processor
-        return Wanted(self.settings.frames, processor.resize, processor.crop)
+        frames, reader = self.settings.frames, self.settings.reader
+        return Wanted(frames, processor.resize, processor.crop, reader)
 
-    def facts(self, batch: int, prepared: PreparedBatch) -> list[dict[str, Any]]:
-        """Return what is known of each clip of a batch, rows without a prompt marked."""
-        return [
-            self.prompts.fault(n, facts) or facts
-            for n, facts in zip(self.batches[batch], prepared.facts, strict=True)
-        ]
-
-    def prepared_path(self, batch: int) -> Path:
-        """Return where a decoded batch lies."""
-        return self.settings.out / "prepared" / f"batch-{batch:06d}.npz"
+    def facts(self, row: int, clip: dict[str, Any]) -> dict[str, Any]:
+        """Return what is known of a row's clip, or why the row has no prompt."""
+        return self.prompts.fault(row, clip) or clip
 
     def part_path(self, frames: int, batch: int) -> Path:
         """Return where a finished batch lies."""
-        return records.part_path(self.settings.out, frames, batch)
+        return records.part_path(self.out, frames, batch)
 
 
 def make_job(settings: ScoreSettings) -> Job:
@@ -128,8 +140,13 @@ def make_job(settings: ScoreSettings) -> Job:
         InputError: anything wrong with them, found before anything is decoded.
     """
     _check_definitions(settings)
-    labels = None if settings.labels is None else list(settings.labels)
-    rows = read_manifests(list(settings.data), settings.root, labels)
+    rows, store = read_data(settings.data, settings.root, settings.labels)
+    settings = _with_reader(settings, store)
+    if settings.shard and not (settings.calibration or store):
+        raise InputError(
+            f"shards={settings.shard} with calibration=run: part of the clips does not"
+            " know the motion of all; expected --calibration FILE, or --data STORE"
+        )
     port = open_port(find_checkpoint(str(settings.model)))
     port.check_weights()
     prompts = make_prompts(
@@ -141,9 +158,76 @@ def make_job(settings: ScoreSettings) -> Job:
         settings.max_text,
     )
     placement = choose_placement(port, settings.parallel, settings.dtype)
-    size = settings.batch * placement.replicas
-    batches = [range(n, min(n + size, len(rows))) for n in range(0, len(rows), size)]
-    return Job(settings, port, rows, prompts, batches, placement)
+    job = Job(settings, port, rows, prompts, [], placement, store)
+    if store:
+        _check_fits(job, store)
+    return replace(job, batches=_batches(job))
+
+
+def _batches(job: Job) -> list[list[int]]:
+    """Return the rows in manifest order; one empty batch where a shard has none."""
+    shard, size = job.settings.shard, job.settings.batch * job.placement.replicas
+    mine = [n for n, row in enumerate(job.rows) if not shard or shard.has(row.id)]
+    return [mine[n : n + size] for n in range(0, max(len(mine), 1), size)]
+
+
+def read_data(
+    data: Sequence[Path], root: Path | None, labels: Sequence[int] | None
+) -> tuple[list[Row], Store | None]:
+    """Return the rows to score, and the store where that is what was given.
+
+    Args:
+        data: manifests, taken as one set, or one store.
+        root: folder that video paths start from.
+        labels: one label a manifest, for lists without labels.
+
+    Raises:
+        InputError: a fault of a manifest; something beside a store.
+    """
+    stores = [path for path in data if is_store(path)]
+    if not stores:
+        return read_manifests(
+            list(data), root, None if labels is None else list(labels)
+        ), None
+    if len(data) > 1:
+        raise InputError(f"data={stores[0]} is a store, expected no other data beside it")
+    if labels is not None or root is not None:
+        raise InputError(
+            f"data={stores[0]} is a store, which holds the labels and clips that vidsme"
+            " prepare was given; expected neither label nor root"
+        )
+    store = open_store(stores[0])
+    return store.rows, store
+
+
+def _with_reader(settings: ScoreSettings, store: Store | None) -> ScoreSettings:
+    """Take over the reader that a store was prepared with; refuse another."""
+    if store is None:
+        check_policy(settings.reader)
+        return settings
+    held = store.wanted.reader
+    if settings.reader not in ("auto", held):
+        raise InputError(
+            f"reader={settings.reader}, but data={store.path} was prepared with {held}"
+        )
+    return replace(settings, reader=held)
+
+
+def _check_fits(job: Job, store: Store) -> None:
+    """Refuse a store made for other pixels, or without the frames asked for."""
+    held, wanted = store.wanted, job.wanted
+    shape = (held.resize, held.crop)
+    if shape != (wanted.resize, wanted.crop):
+        raise InputError(
+            f"data={store.path} holds frames resized to {held.resize} and cropped to"
+            f" {held.crop}, model={job.settings.model} takes {wanted.resize} and"
+            f" {wanted.crop}; prepare the clips for this model into another store"
+        )
+    absent = [n for n in wanted.counts if n not in held.counts]
+    if absent:
+        raise InputError(
+            f"data={store.path} holds frame counts {list(held.counts)}, expected {absent}"
+        )
 
 
 def _check_definitions(settings: ScoreSettings) -> None:
@@ -166,6 +250,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         given: the calibration of each frame count, None where the run makes its own.
     """
     s, devices = job.settings, job.placement.devices
+    decoders = job.store.info["settings"]["versions"] if job.store else decoder_versions()
     # Where the clips lie may change between two tries, what they are called may not.
     rows = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in job.rows]
     ranges = None if given is None else {str(n): vars(c) for n, c in given.items()}
@@ -190,8 +275,9 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "beta2": s.beta2,
         "max_text": s.max_text,
         "keep": "tokens" if s.keep_tokens else "sme",
-        "reader": "auto",
-        "versions": _versions(),
+        "reader": s.reader,
+        "shard": str(s.shard) if s.shard else None,
+        "versions": versions(_VERSIONED) | decoders,
     }
 
 
@@ -202,18 +288,28 @@ def _spell(prompts: Prompts) -> str:
     return "".join(slots[p] if isinstance(p, Slot) else p for p in template.pieces)
 
 
-def about(settings: ScoreSettings) -> dict[str, Any]:
+def about(job: Job) -> dict[str, Any]:
     """Return what helps a reader of the run but does not decide its numbers."""
+    asked = job.settings
     return {
-        "asked": {"model": str(settings.model), "data": [str(p) for p in settings.data]},
+        "asked": {"model": str(asked.model), "data": [str(p) for p in asked.data]},
+        "rows": len(job.rows),
+        "own_rows": sum(map(len, job.batches)),
         "platform": platform.platform(),
         "python": platform.python_version(),
     }
 
 
-def _versions() -> dict[str, str]:
-    out = {"opencv": cv2.__version__}  # under whichever of its packages' names
-    for name in _VERSIONED:
+def decoder_versions() -> dict[str, str]:
+    """Return the versions of what turns files into pixels."""
+    # OpenCV goes by the names of several packages.
+    return {"opencv": cv2.__version__} | versions(_DECODERS)
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of some packages."""
+    out = {}
+    for name in packages:
         try:
             out[name] = version(name)
         except PackageNotFoundError:  # decord has no wheels for some platforms

@@ -1,6 +1,6 @@
 """The rows of the score table, batch by batch, always with the same column types."""
 
-import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,19 @@ BASE = pa.schema(
     [
         ("id", pa.string()),
         ("frames", pa.int32()),
+        ("row", pa.int64()),
         ("group", pa.string()),
         ("label", pa.int8()),
         ("video", pa.string()),
         ("status", pa.string()),
         ("error", pa.string()),
         ("reader", pa.string()),
+        ("fallback", pa.string()),
+        ("container", pa.string()),
+        ("codec", pa.string()),
         ("frames_total", pa.int64()),
         ("frame_indices", pa.list_(pa.int64())),
+        ("frame_hash", pa.string()),
         ("motion", pa.float64()),
         ("illumination", pa.float64()),
         ("q", pa.float64()),
@@ -35,18 +40,29 @@ BASE = pa.schema(
 
 def base_table(
     rows: list[Row],
+    chosen: list[int],
     known: list[dict[str, Any]],
     frames: int,
     calibration: Calibration | None,
 ) -> pa.Table:
-    """Return everything but the scores: who, what was read, and the orders q and r."""
+    """Return everything but the scores: who, what was read, and the orders q and r.
+
+    Args:
+        rows: of the manifests.
+        chosen: the numbers of those of the table.
+        known: of each one's clip.
+        frames: the frame count.
+        calibration: of the frame count; None where no clip could be read.
+    """
     records = []
-    for row, facts in zip(rows, known, strict=True):
+    for number, facts in zip(chosen, known, strict=True):
+        row = rows[number]
         record = {name: facts.get(name) for name in BASE.names}
         record |= facts.get(str(frames), {})
         record |= {
             "id": row.id,
             "frames": frames,
+            "row": number,
             "group": row.group,
             "label": row.label,
             "video": row.video,
@@ -59,30 +75,10 @@ def base_table(
     return pa.Table.from_pylist(records, BASE)
 
 
-def other_columns(rows: list[Row]) -> dict[str, pa.Array]:
-    """Return the manifest's further columns, each of one type over all rows.
-
-    A name that the score table uses itself becomes `manifest.NAME`; values that have no
-    common type become JSON text.
-    """
-    names = dict.fromkeys(name for row in rows for name in row.other)
-    out = {}
-    for name in names:
-        own = name in BASE.names or name.count(".") == 2
-        values = [row.other.get(name) for row in rows]
-        out[f"manifest.{name}" if own else name] = _typed(values)
-    return out
-
-
-def _typed(values: list[Any]) -> pa.Array:
-    try:
-        column = pa.array(values)
-        if not pa.types.is_nested(column.type):
-            return column
-    except (pa.ArrowException, OverflowError):
-        pass
-    texts = [None if v is None else json.dumps(v, default=str) for v in values]
-    return pa.array(texts, pa.string())
+def other_names(names: Iterable[str]) -> list[str]:
+    """Name the manifest's further columns; one that is ours becomes `manifest.NAME`."""
+    ours = [name in BASE.names or name.count(".") == 2 for name in names]
+    return [f"manifest.{n}" if own else n for n, own in zip(names, ours, strict=True)]
 
 
 def mark_not_finite(base: pa.Table, broken: np.ndarray) -> pa.Table:
@@ -147,20 +143,20 @@ def rule_orders(
     if calibration is None:
         return motion * np.nan, light * np.nan
     q, r = rule.orders(calibration, motion, light)
-    good = np.array([status == "ok" for status in base["status"].to_pylist()])
+    good = np.array([status == "ok" for status in base["status"].to_pylist()], bool)
     return np.where(good, q, np.nan), np.where(good, r, np.nan)
 
 
 def part_table(
     base: pa.Table,
     other: dict[str, pa.Array],
-    rows: range,
+    rows: list[int],
     columns: tuple[str, ...],
     scores: np.ndarray,
 ) -> pa.Table:
     """Join the rows of a batch with their scores; a row that is not ok has none."""
     for name, values in other.items():
-        base = base.append_column(name, values.slice(rows.start, len(rows)))
+        base = base.append_column(name, values.take(pa.array(rows, pa.int64())))
     return _with_scores(base, base, columns, scores)
 
 
@@ -168,7 +164,7 @@ def _with_scores(
     table: pa.Table, base: pa.Table, names: tuple[str, ...], values: np.ndarray
 ) -> pa.Table:
     """Append score columns; a row whose clip is bad has none, padding is cut."""
-    bad = np.array([status != "ok" for status in base["status"].to_pylist()])
+    bad = np.array([status != "ok" for status in base["status"].to_pylist()], bool)
     columns = [pa.array(column, pa.float32(), mask=bad) for column in values[: len(base)].T]
     arrays = [*table.columns, *columns]
     return pa.table(arrays, names=[*table.column_names, *names])

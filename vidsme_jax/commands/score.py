@@ -1,27 +1,36 @@
 """`vidsme score`: manifest and checkpoint in, score table out, resumable at any moment.
 
-With calibration over the run itself the clips are decoded first and kept as uint8 in
-RUN/prepared, since q and r of every clip depend on the motion of all; then the model runs.
+From a store of `vidsme prepare` the clips are read as they are. Straight from the files,
+with calibration over the run itself, they are first prepared in RUN/prepared, a store like
+any other, since q and r of every clip depend on the motion of all; then the model runs.
 With a calibration file, decoding runs ahead of the model and nothing is kept.
 """
 
 import shutil
-import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import jax
-import numpy as np
 import pyarrow as pa
 
 from vidsme_jax import records
-from vidsme_jax.commands.engine import make_engine, start, write
+from vidsme_jax.commands.calibration import (
+    calibrate_counts,
+    read_calibrations,
+    write_calibrations,
+)
+from vidsme_jax.commands.clock import Clock
+from vidsme_jax.commands.engine import Engine, make_engine, start, write
 from vidsme_jax.commands.job import Job, ScoreSettings, about, identity, make_job
-from vidsme_jax.data.clips import PreparedBatch, prepare_batches
-from vidsme_jax.data.manifest import Row
+from vidsme_jax.commands.prepare import fill_store
+from vidsme_jax.data.clips import prepare_clips
+from vidsme_jax.data.prepared import PreparedClip
+from vidsme_jax.data.store import Store, is_store, open_store
 from vidsme_jax.errors import InputError
-from vidsme_jax.motion import Calibration, calibrate
-from vidsme_jax.progress import progress, say
+from vidsme_jax.motion import Calibration
+from vidsme_jax.progress import Stopped, progress, say
 
 __all__ = ["ScoreSettings", "score"]
 
@@ -32,19 +41,30 @@ def score(settings: ScoreSettings) -> pa.Table:
     Raises:
         InputError: wrong input, or not one clip that could be read (the table is written).
     """
-    given = _read_calibration(settings) if settings.calibration else None
+    clock = Clock()
+    given = None
+    if settings.calibration:
+        given = read_calibrations(settings.calibration, settings.frames)
     job = make_job(settings)
-    with records.locked(settings.out):
-        _forget_a_run_of_nothing(settings.out)
-        records.claim(settings.out, identity(job, given), about(settings))
-        if records.is_finished(settings.out):
-            say(f"{settings.out} is complete: nothing left to do")
-            records.clean(settings.out)
+    with records.locked(job.out):
+        if not settings.shard:
+            _forget_a_run_of_nothing(job.out)
+        records.claim(job.out, identity(job, given), about(job))
+        if records.is_finished(job.out):
+            say(f"{job.out} is complete: nothing left to do")
+            records.clean(job.out)
         else:
             say(str(job.placement))
-            _run_within_memory(job, given)
-        table = records.read_run(settings.out).table
-    _refuse_if_nothing_was_read(table, settings.out)
+            try:
+                _run_within_memory(job, given, clock)
+            except Exception:
+                # Without locks another process may have finished, and cleaned up.
+                if not records.is_finished(job.out):
+                    raise
+            say(clock.line())
+        table = records.read_run(job.out).table
+    if not settings.shard:  # of which a part may hold bad clips only
+        _refuse_if_nothing_was_read(table, job.out)
     return table
 
 
@@ -56,9 +76,11 @@ def _forget_a_run_of_nothing(out: Path) -> None:
             records.forget(out)
 
 
-def _run_within_memory(job: Job, given: dict[int, Calibration] | None) -> None:
+def _run_within_memory(
+    job: Job, given: dict[int, Calibration] | None, clock: Clock
+) -> None:
     try:
-        _run(job, given)
+        _run(job, given, clock)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -71,23 +93,26 @@ def _run_within_memory(job: Job, given: dict[int, Calibration] | None) -> None:
         ) from error
 
 
-def _run(job: Job, given: dict[int, Calibration] | None) -> None:
-    out = job.settings.out
-    for folder in ("parts", "prepared"):
-        (out / folder).mkdir(exist_ok=True)
-    if given is None:
-        _prepare_all(job)
-    calibrations = given or _calibrate_all(job)
+def _run(job: Job, given: dict[int, Calibration] | None, clock: Clock) -> None:
+    (job.out / "parts").mkdir(exist_ok=True)
+    store = job.store
+    if store is None and given is None:
+        with clock.on("clips"):
+            store = _prepare(job)
+    calibrations = given
+    if calibrations is None:
+        assert store is not None
+        calibrations = _calibrate_all(job, store)
     if calibrations:
-        content = {str(n): vars(c) for n, c in calibrations.items()}
-        records.write_json(out / "calibration.json", content)
-    _score_all(job, calibrations, stored=given is None)
+        write_calibrations(job.out, calibrations)
+    _score_all(job, calibrations, store, clock)
     parts = [
         job.part_path(frames, batch)
         for frames in job.settings.frames
         for batch in range(len(job.batches))
     ]
-    records.finish(out, parts, _other_names(job))
+    with clock.on("writing"):
+        records.finish(job.out, parts, _other_names(job))
 
 
 def _other_names(job: Job) -> tuple[str, ...]:
@@ -96,114 +121,96 @@ def _other_names(job: Job) -> tuple[str, ...]:
     return (*job.definitions[1:], *(f"{name}-orders" for name in swept))
 
 
-def _prepare_all(job: Job) -> None:
-    """Decode every batch that is not on disk yet."""
-    todo = [n for n in range(len(job.batches)) if not job.prepared_path(n).exists()]
-    _check_disk(job, len(todo))
-    prepared = prepare_batches(_row_batches(job, todo), job.wanted, job.settings.workers)
-    done = len(job.batches) - len(todo)
-    steps = progress(prepared, len(job.batches), "decode, batches", done)
-    for n, batch in zip(todo, steps, strict=True):
-        batch.save(job.prepared_path(n))
+def _prepare(job: Job) -> Store:
+    """Decode every clip into a store of this run's own."""
+    path = job.out / "prepared"
+    if not is_store(path):
+        _check_disk(job)
+    fill_store(path, job.rows, job.wanted, job.settings.decoding)
+    return open_store(path)
 
 
-def _row_batches(job: Job, numbers: list[int]) -> Iterator[list[Row]]:
-    return ([job.rows[i] for i in job.batches[n]] for n in numbers)
-
-
-def _check_disk(job: Job, batches: int) -> None:
-    clips = min(batches * len(job.batches[0]), len(job.rows))
+def _check_disk(job: Job) -> None:
+    clips = len({row.path for row in job.rows})
     need = clips * sum(job.settings.frames) * 3 * job.port.processor.crop**2
-    free = shutil.disk_usage(job.settings.out).free
+    free = shutil.disk_usage(job.out).free
     if need > free:
         raise InputError(
-            f"out={job.settings.out} has {free / 1e9:.1f} GB free, expected"
+            f"out={job.out} has {free / 1e9:.1f} GB free, expected up to"
             f" {need / 1e9:.1f} GB for decoded frames; --calibration FILE keeps none"
         )
 
 
-def _calibrate_all(job: Job) -> dict[int, Calibration]:
-    """Return a calibration per frame count over all clips that could be read."""
-    facts = [
-        clip
-        for n in range(len(job.batches))
-        for clip in job.facts(n, PreparedBatch.load(job.prepared_path(n), ()))
-        if clip["status"] == "ok"
-    ]
-    if not facts:
-        return {}
-    out = {}
-    for frames in job.settings.frames:
-        motions, lights = (
-            np.array([clip[str(frames)][name] for clip in facts])
-            for name in ("motion", "illumination")
-        )
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            out[frames] = calibrate(motions, lights, job.settings.beta1, job.settings.beta2)
-        for warning in caught:
-            say(f"warning: {frames} frames: {warning.message}")
-    return out
+def _calibrate_all(job: Job, store: Store) -> dict[int, Calibration]:
+    """Return a calibration per frame count over all rows that can be scored.
+
+    All of the manifest's, also where this run scores a part of them.
+    """
+    known = (job.facts(n, store.facts[clip]) for n, clip in enumerate(store.places))
+    s = job.settings
+    return calibrate_counts(list(known), s.frames, s.beta1, s.beta2)
 
 
-def _score_all(job: Job, calibrations: dict[int, Calibration], stored: bool) -> None:
+def _score_all(
+    job: Job, calibrations: dict[int, Calibration], store: Store | None, clock: Clock
+) -> None:
     """Score what has no part yet, the device always one batch ahead of writing."""
     numbers = range(len(job.batches))
     todo = [n for n in numbers if _missing(job, n)]
     if not todo:
         return
     engine = make_engine(job, calibrations)
-    clips: Iterator[PreparedBatch]
-    if stored:
-        clips = (PreparedBatch.load(job.prepared_path(n)) for n in todo)
-    else:
-        rows = _row_batches(job, todo)
-        clips = prepare_batches(rows, job.wanted, job.settings.workers)
     done = len(numbers) - len(todo)
-    steps = zip(todo, progress(clips, len(numbers), "score, batches", done), strict=True)
+    with (
+        closing(_read_ahead(job, todo, store)) as clips,
+        jax.transfer_guard("disallow"),
+        job.placement.precision(),
+    ):
+        steps = progress(clock.each(clips, "clips"), len(numbers), "score, batches", done)
+        _score_batches(engine, zip(todo, steps, strict=True), clock)
+
+
+def _score_batches(
+    engine: Engine, steps: Iterator[tuple[int, list[PreparedClip]]], clock: Clock
+) -> None:
     waiting = None
-    with jax.transfer_guard("disallow"), job.placement.precision():
-        for n, prepared in steps:
-            for frames in _missing(job, n):
-                started = start(engine, n, frames, prepared)
+    try:
+        for n, clips in steps:
+            for frames in _missing(engine.job, n):
+                started = start(engine, n, frames, clips, clock)
                 if waiting:
-                    write(engine, waiting)
+                    write(engine, waiting, clock)
                 waiting = started
+    except Stopped:
         if waiting:
-            write(engine, waiting)
+            write(engine, waiting, clock)
+        raise
+    if waiting:
+        write(engine, waiting, clock)
+
+
+def _read_ahead(
+    job: Job, todo: list[int], store: Store | None
+) -> Generator[list[PreparedClip], None, None]:
+    """Yield the clips of each batch, read or decoded while the device works."""
+    if store is None:
+        files = ([job.rows[i].path for i in job.batches[n]] for n in todo)
+        yield from prepare_clips(files, job.wanted, job.settings.decoding)
+        return
+    with ThreadPoolExecutor(1) as reader:  # one batch ahead of the one in use
+        pending = None
+        for n in todo:
+            coming = reader.submit(store.clips, job.batches[n])
+            if pending:
+                yield pending.result()
+            pending = coming
+        if pending:
+            yield pending.result()
 
 
 def _missing(job: Job, batch: int) -> list[int]:
     """Return the frame counts of a batch that are not on disk."""
     return [n for n in job.settings.frames if not job.part_path(n, batch).exists()]
-
-
-def _read_calibration(settings: ScoreSettings) -> dict[int, Calibration]:
-    path = settings.calibration
-    assert path is not None
-    content = records.read_json(path)
-    try:
-        found = {
-            int(n): Calibration(**{name: float(v) for name, v in ranges.items()})
-            for n, ranges in content.items()
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"calibration={path} is not one of ours: expected for each frame count the"
-            " motion_min, motion_max, illumination_min, illumination_max of a run's"
-            " calibration.json"
-        ) from error
-    betas = {(c.beta1, c.beta2) for c in found.values()}
-    if len(betas) > 1:
-        raise InputError(
-            f"calibration={path} has beta1 and beta2 {sorted(betas)}, expected one pair"
-        )
-    absent = [n for n in settings.frames if n not in found]
-    if absent:
-        raise InputError(
-            f"calibration={path} has frame counts {sorted(found)}, expected {absent}"
-        )
-    return {n: found[n] for n in settings.frames}
 
 
 def _refuse_if_nothing_was_read(table: pa.Table, out: Path) -> None:

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from vidsme_jax import records
 from vidsme_jax.commands.grid import Grid
+from vidsme_jax.commands.job import read_data
 from vidsme_jax.commands.place import resolve_dtype
 from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import weight_files
 from vidsme_jax.models import open_port
@@ -90,7 +90,9 @@ def _run(grid: Grid, one: Pass, cells: list[Cell]):
         beta2=own.beta2,
         **grid.shared,
     )
-    asked = records.digest(json.loads(json.dumps(vars(settings), default=repr)))
+    # How many processes decode is the machine's business.
+    deciding = {k: v for k, v in vars(settings).items() if k != "decoding"}
+    asked = records.digest(json.loads(json.dumps(deciding, default=repr)))
     out = grid.out / "runs" / f"{one.model}-{one.dtype}-{one.perturbation}-{asked[:8]}"
     score(ScoreSettings(**(vars(settings) | {"out": out})))
 
@@ -110,10 +112,8 @@ def _claim(grid: Grid, finished: bool) -> None:
 
     Where a cell is finished, others are refused.
     """
-    labels = grid.shared.get("labels")
-    rows = read_manifests(
-        list(grid.data), grid.shared.get("root"), None if labels is None else list(labels)
-    )
+    shared = grid.shared
+    rows, _ = read_data(grid.data, shared.get("root"), shared.get("labels"))
     known = {row.label for row in rows}
     if not known >= {0, 1}:
         raise InputError(
@@ -141,7 +141,7 @@ def _claim(grid: Grid, finished: bool) -> None:
 
 def _shared(grid: Grid) -> dict[str, Any]:
     """Return what all passes share and decides numbers; a calibration by its content."""
-    out = {k: v for k, v in grid.shared.items() if k not in ("root", "workers")}
+    out = {k: v for k, v in grid.shared.items() if k not in ("root", "decoding")}
     if "calibration" in out:
         out["calibration"] = records.digest(records.read_json(out["calibration"]))
     return json.loads(json.dumps(out))

@@ -13,8 +13,9 @@ from jaxtyping import UInt8
 
 from vidsme_jax.commands.prompts import clip_times
 from vidsme_jax.data.batches import make_batch, make_layout
-from vidsme_jax.data.clips import Wanted, prepare_batches
+from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.manifest import Row, read_manifests
+from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import read_others, save_params
 from vidsme_jax.models import open_port
@@ -135,20 +136,19 @@ def _read_clips(
 ) -> tuple[np.ndarray, list[Prompt]]:
     """Decode all clips into memory, training needs every one; return prompts with them."""
     wanted = Wanted((frames,), port.processor.resize, port.processor.crop)
-    chunks = [rows[n : n + 16] for n in range(0, len(rows), 16)]
-    steps = progress(prepare_batches(chunks, wanted), len(chunks), "decode, batches")
+    steps = prepare_clips([[row.path] for row in rows], wanted)
     pixels, prompts = [], []
-    for chunk, prepared in zip(chunks, steps, strict=True):
-        for row, facts in zip(chunk, prepared.facts, strict=True):
-            if facts["status"] != "ok":
-                raise InputError(f"video={row.video}: {facts['error']}")
-            if Slot.TIMES in port.template.pieces and not facts["fps"]:
-                raise InputError(f"video={row.video} has no frame rate for the prompt")
-            times = clip_times(facts, frames) if facts["fps"] else None
-            prompts.append(port.prompt(row.question, row.answer, times=times))
-        pixels.append(prepared.pixels[frames])
+    for row, (clip,) in zip(rows, progress(steps, len(rows), "decode, clips"), strict=True):
+        facts = clip.facts
+        if facts["status"] != "ok":
+            raise InputError(f"video={row.video}: {facts['error']}")
+        if Slot.TIMES in port.template.pieces and not facts["fps"]:
+            raise InputError(f"video={row.video} has no frame rate for the prompt")
+        times = clip_times(facts, frames) if facts["fps"] else None
+        prompts.append(port.prompt(row.question, row.answer, times=times))
+        pixels.append(clip.sample(frames))
     port.check_length(prompts, frames)
-    return np.concatenate(pixels), prompts
+    return np.stack(pixels), prompts
 
 
 def _samples(

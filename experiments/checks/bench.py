@@ -1,0 +1,101 @@
+"""What the checks share: clips and a model, the command, tables compared bit by bit."""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidsme_jax.data.synthetic import write_clips
+from vidsme_jax.models.toy import write_toy
+
+FRAMES = "4,8"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder with clips, a manifest and a toy checkpoint.
+
+    Attributes:
+        folder: of everything.
+        rows: of the manifest.
+    """
+
+    folder: Path
+    rows: list[dict[str, Any]]
+
+    @property
+    def model(self) -> Path:
+        """The checkpoint."""
+        return self.folder / "model"
+
+    @property
+    def manifest(self) -> Path:
+        """All rows."""
+        return self.folder / "clips.json"
+
+    def score(self, data: Path, out: Path, *more: str) -> list[str]:
+        """Return the words of a `vidsme score`."""
+        words = ["--model", str(self.model), "--data", str(data), "--out", str(out)]
+        return vidsme("score", *words, *more)
+
+    def prepare(self, out: Path, *more: str) -> list[str]:
+        """Return the words of a `vidsme prepare`."""
+        words = [str(self.manifest), "--model", str(self.model), "--out", str(out)]
+        return vidsme("prepare", *words, "--frames", FRAMES, *more)
+
+
+def arguments(description: str | None, clips: int) -> argparse.Namespace:
+    """Read --out and --clips."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("checks"))
+    parser.add_argument("--clips", type=int, default=clips)
+    return parser.parse_args()
+
+
+def make_bench(folder: Path, clips: int) -> Bench:
+    """Write clips and a checkpoint, once."""
+    path = folder / "clips.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = write_clips(folder / "clips", clips, seed=0)
+        rows = [row | {"id": f"c{n}", "label": n % 2} for n, row in enumerate(rows)]
+        write_toy(folder / "model", [r["question"] + r["answer"] for r in rows[:12]], 0)
+        path.write_text(json.dumps(rows))
+    return Bench(folder, json.loads(path.read_text()))
+
+
+def vidsme(*words: str) -> list[str]:
+    """Return the line that runs a command in a process of its own."""
+    return [sys.executable, "-m", "vidsme_jax", *words]
+
+
+def run(line: list[str], expected: int = 0) -> str:
+    """Run a line to its end; return what it said."""
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == expected, (done.returncode, done.stderr[-2000:])
+    return done.stdout + done.stderr
+
+
+def same_runs(one: Path, other: Path) -> list[str]:
+    """Return the names of the tables of two runs, all bit-equal."""
+    names = sorted(path.name for path in one.glob("*.parquet"))
+    assert names == sorted(path.name for path in other.glob("*.parquet"))
+    for name in names:
+        same_tables(pq.read_table(one / name), pq.read_table(other / name), name)
+    return names
+
+
+def same_tables(one: pa.Table, other: pa.Table, name: str) -> None:
+    """Check that two tables are bit-equal."""
+    assert one.schema == other.schema and len(one) == len(other), name
+    for column in one.column_names:
+        a, b = (table[column].combine_chunks() for table in (one, other))
+        if pa.types.is_floating(a.type):
+            a, b = (x.to_numpy(zero_copy_only=False).tobytes() for x in (a, b))
+        assert a == b if isinstance(a, bytes) else a.equals(b), (name, column)
