@@ -81,14 +81,17 @@ def _builder(given: str, folder: str | None, name: str) -> Any:
         builder = tfds().builder(name, data_dir=folder)
     except Exception as error:  # of its registry, its files, or TensorFlow's absence
         line = " ".join(str(error).split())
+        if type(error).__name__ == "DatasetNotFoundError":  # with a list of all there are
+            raise InputError(
+                f"data={given}: no data set of that name in"
+                f" {folder or 'the default folder'}; --root names the folder"
+            ) from error
         if isinstance(error, ImportError) or "tensorflow" in line.lower():
             raise InputError(
                 f"data={given} cannot be read without TensorFlow (its own Video and Image"
                 " features need it); expected frames as a Tensor of uint8 [T, H, W, 3]"
             ) from error
-        raise InputError(
-            f"data={given} cannot be opened: {line:.200}; --root names the folder"
-        ) from error
+        raise InputError(f"data={given} cannot be opened: {line:.200}") from error
     stored = builder.info.file_format
     if stored is None or stored.value != "array_record":
         kind = stored.value if stored else "nothing"

@@ -115,7 +115,7 @@ def test_its_scores_are_those_of_the_same_frames_in_files(project, made, tmp_pat
     [
         ("tfds:moving_shapes/train", "there are splits test"),
         ("tfds:moving_shapes", "expected tfds:NAME/SPLIT"),
-        ("tfds:no_such_set/test", "cannot be opened.*--root names the folder"),
+        ("tfds:no_such_set/test", "no data set of that name in .*--root names the folder"),
     ],
 )
 def test_what_is_no_data_set(project, made, data, message):

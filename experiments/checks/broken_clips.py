@@ -4,6 +4,12 @@
 
 Every twentieth file is cut short, emptied, replaced by text, removed, or a folder. Then
 `prepare` and `score` run over all, and over the good ones alone.
+
+It printed, with --clips 100:
+
+  store: 100 clips (4 decode_error, 1 missing_file, 95 ok)
+  100 rows: {'ok': 95, 'decode_error': 4, 'missing_file': 1}
+  95 good rows against a run without the broken ones: 0
 """
 
 import json

@@ -5,6 +5,13 @@
 Prepares clips for 4 and 8 frames and scores them with 8, then with 4 frames, under a toy
 model and under one of 12 layers of width 768. Prints the line with which `vidsme score`
 ends.
+
+It printed, with --clips 64:
+
+  toy, 8 frames: 20.4 s; host 2.1 s, 10.5% (clips 0.6 s, batches 0.1 s, writing 1.5 s); …
+  toy, 4 frames: 20.1 s; host 2.1 s, 10.2% (clips 0.5 s, batches 0.1 s, writing 1.5 s); …
+  larger, 8 frames: 82.4 s; host 2.5 s, 3.0% (clips 0.4 s, batches 0.2 s, writing 1.8 s); …
+  larger, 4 frames: 64.2 s; host 2.5 s, 3.8% (clips 0.6 s, batches 0.1 s, writing 1.7 s); …
 """
 
 from bench import Bench, arguments, make_bench, run
