@@ -6,6 +6,14 @@ Memory: of the command and its decoding processes together, over time. Speed: cl
 second and core of `prepare`, of a loop over decord, and of a loop over OpenCV, on the same
 files and in turn. The loops decode 32 frames, bring them to the model's size with Pillow
 and compute the optical flow, as one would write it down first; they keep nothing.
+
+It printed, on two CPU cores, for clips of 80 x 64 pixels, where a process pays for more than
+the decoding:
+
+  memory, peak of each quarter of the run, MB: [739, 764, 764, 757]
+  prepare: 12.4 clips a second and core (2 cores)
+  plain loop, decord: 21.1; prepare 0.59 times that
+  plain loop, OpenCV, seeking: 10.9; prepare 1.14 times that
 """
 
 import os
