@@ -7,7 +7,7 @@ second and core of `prepare`, of a loop over decord, and of a loop over OpenCV, 
 files and in turn. The loops decode 32 frames, bring them to the model's size with Pillow
 and compute the optical flow, as one would write it down first; they keep nothing.
 
-It printed, on two CPU cores, for clips of 80 x 64 pixels, where a process pays for more than
+It printed, on two cores, for clips of 80 x 64 pixels, where a process pays for more than
 the decoding:
 
   memory, peak of each quarter of the run, MB: [739, 764, 764, 757]
