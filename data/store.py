@@ -143,8 +143,7 @@ def write_rows(
         "row": pa.array(numbers, pa.int64()),
         **{f"{_OTHER}{name}": column for name, column in other_columns(rows).items()},
     }
-    with records.replacing(store / ROWS) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+    records.write_table(store / ROWS, pa.table(columns))
 
 
 def _read_rows(store: Path) -> tuple[list[Row], list[int], list[int]]:

@@ -133,8 +133,7 @@ def _write(making: Making, piece: int) -> None:
     columns = list(zip(*entries, strict=True)) or [(), (), ()]
     names = {"video": pa.string(), "facts": pa.string(), "thumbnail": pa.binary()}
     arrays = [pa.array(c, kind) for c, kind in zip(columns, names.values(), strict=True)]
-    with records.replacing(making.part_path(piece)) as temporary:
-        pq.write_table(pa.table(arrays, names=list(names)), temporary)
+    records.write_table(making.part_path(piece), pa.table(arrays, names=list(names)))
     for k in making.pieces[piece]:
         making.journal_path(k).unlink(missing_ok=True)
 
@@ -144,5 +143,4 @@ def _finish(making: Making) -> None:
     tables = [pq.read_table(making.part_path(n)) for n in range(len(making.pieces))]
     folder = making.path / NAME / VERSION
     describe(folder, [len(table) for table in tables], making.wanted)
-    with records.replacing(making.path / CLIPS) as temporary:
-        pq.write_table(pa.concat_tables(tables), temporary)
+    records.write_table(making.path / CLIPS, pa.concat_tables(tables))

@@ -123,6 +123,17 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically."""
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def row_keys(table: pa.Table) -> list[tuple[str, int]]:
+    """Return what tells the rows of a run's tables apart: id and frame count."""
+    return list(zip(table["id"].to_pylist(), table["frames"].to_pylist(), strict=True))
+
+
 @contextlib.contextmanager
 def locked(run: Path, name: str = "run.json") -> Iterator[None]:
     """Hold a directory for one process; a second one gets one clear line.
@@ -245,14 +256,12 @@ def write_part(
         others: its rows of further tables, by the name of their file.
     """
     for name, other in others.items():
-        with replacing(_other_part(path, name)) as temporary:
-            pq.write_table(other, temporary)
+        write_table(_other_part(path, name), other)
     for name, curve in curves.items():
         column = pa.array(curve, pa.list_(pa.float32()))
         table = table.append_column(_CURVE + name, column)
     table = table.append_column(_THUMBNAIL, pa.array(thumbnails, pa.binary()))
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary)
+    write_table(path, table)
 
 
 def _other_part(path: Path, name: str) -> Path:
@@ -263,8 +272,7 @@ def finish(run: Path, parts: list[Path], others: tuple[str, ...] = ()) -> pa.Tab
     """Join the parts, in order, into the tables of the run; then drop what fed them."""
     for name in others:
         held = [pq.read_table(_other_part(part, name)) for part in parts]
-        with replacing(run / f"{name}.parquet") as temporary:
-            pq.write_table(pa.concat_tables(held), temporary)
+        write_table(run / f"{name}.parquet", pa.concat_tables(held))
     whole = pa.concat_tables(
         [pq.read_table(p) for p in parts], promote_options="permissive"
     )
@@ -279,8 +287,7 @@ def finish(run: Path, parts: list[Path], others: tuple[str, ...] = ()) -> pa.Tab
         ("thumbnails", whole.select([*keys, _THUMBNAIL])),
         ("scores", table),  # last: it says that the run is finished
     ):
-        with replacing(run / f"{name}.parquet") as temporary:
-            pq.write_table(content, temporary)
+        write_table(run / f"{name}.parquet", content)
     clean(run)
     return table
 

@@ -99,29 +99,23 @@ def _join_runs(out: Path, shards: list[Path]) -> None:
     keyed = scores.append_column("place", places)
     order = pc.sort_indices(keyed, [("place", "ascending"), ("row", "ascending")])
     scores = scores.take(order)
-    keys = zip(scores["id"].to_pylist(), scores["frames"].to_pylist(), strict=True)
-    rank = {key: n for n, key in enumerate(keys)}
+    rank = {key: n for n, key in enumerate(records.row_keys(scores))}
     for name in sorted(names - {"scores"}):
         tables = [pq.read_table(path / f"{name}.parquet") for path in shards]
-        _write(out, name, _in_order(tables, rank))
+        records.write_table(out / f"{name}.parquet", _in_order(tables, rank))
     for path in shards:  # one without a clip has none
         if (path / "calibration.json").exists():
             ranges = records.read_json(path / "calibration.json")
             records.write_json(out / "calibration.json", ranges)
-    _write(out, "scores", scores)  # last: it says that the run is finished
+    # Last: it says that the run is finished.
+    records.write_table(out / "scores.parquet", scores)
 
 
 def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Table:
     """Join tables with a row, or several, per id and frame count."""
     table = pa.concat_tables(tables, promote_options="permissive")
-    keys = zip(table["id"].to_pylist(), table["frames"].to_pylist(), strict=True)
-    ranks = [rank[key] for key in keys]
+    ranks = [rank[key] for key in records.row_keys(table)]
     return table.take(sorted(range(len(ranks)), key=ranks.__getitem__))
-
-
-def _write(out: Path, name: str, table: pa.Table) -> None:
-    with records.replacing(out / f"{name}.parquet") as temporary:
-        pq.write_table(table, temporary)
 
 
 def _join_stores(out: Path, shards: list[Path]) -> None:
@@ -141,7 +135,7 @@ def _join_stores(out: Path, shards: list[Path]) -> None:
     table = pa.concat_tables([store.table for store in held])
     facts = [facts for store in held for facts in store.facts]
     write_calibrations(out, calibrate_counts(facts, held[0].wanted.counts))
-    _write(out, "clips", table)
+    records.write_table(out / stores.CLIPS, table)
 
 
 def _starts(held: list[stores.Store]) -> list[int]:

@@ -179,5 +179,4 @@ def _write_table(out: Path, rows: list[dict[str, Any]]) -> None:
     table = pa.Table.from_pylist(rows)
     with records.replacing(out / "sweep.csv") as path:
         pc.write_csv(table, path)
-    with records.replacing(out / "sweep.parquet") as path:
-        pq.write_table(table, path)
+    records.write_table(out / "sweep.parquet", table)

@@ -43,9 +43,9 @@ def _check_run(path: Path) -> tuple[list[str], str]:
         part = table.filter(pa.compute.equal(table["frames"], frames))
         faults += _check_rows(part, frames, expected, settings["shard"] is None)
     faults += _check_scores(table, settings["slices"])
-    keys = set(_keys(table))
+    keys = set(records.row_keys(table))
     for other in sorted(path.glob("*.parquet")):
-        if set(_keys(pq.read_table(other, columns=["id", "frames"]))) != keys:
+        if set(records.row_keys(pq.read_table(other, columns=["id", "frames"]))) != keys:
             faults.append(f"{other.name} has other rows than scores.parquet")
     counts = count_text(table["status"].to_pylist())
     return faults, f"{table.num_rows} rows ({counts}), each once, no score missing"
@@ -55,10 +55,6 @@ def _check_hash(info: dict[str, Any]) -> list[str]:
     if info.get("settings_hash") == records.digest(info["settings"]):
         return []
     return ["settings_hash is not that of the settings: they were changed by hand"]
-
-
-def _keys(table: pa.Table) -> list[tuple[str, int]]:
-    return list(zip(table["id"].to_pylist(), table["frames"].to_pylist(), strict=True))
 
 
 def _check_rows(part: pa.Table, frames: int, expected: int, whole: bool) -> list[str]:
