@@ -50,11 +50,12 @@ class Bench:
         return vidsme("prepare", *words, "--frames", FRAMES, *more)
 
 
-def arguments(description: str | None, clips: int) -> argparse.Namespace:
-    """Read --out and --clips."""
+def arguments(description: str | None, **counts: int) -> argparse.Namespace:
+    """Read --out, and --NAME for each of the counts."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("checks"))
-    parser.add_argument("--clips", type=int, default=clips)
+    for name, default in counts.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
 
 

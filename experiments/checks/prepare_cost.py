@@ -1,21 +1,15 @@
 """What `prepare` costs: its memory over many clips, its speed beside plain loops.
 
-    python experiments/checks/prepare_cost.py --out checks/cost --clips 1000
+    python experiments/checks/prepare_cost.py --out checks/cost --clips 1000 --large 24
 
-Memory: of the command and its decoding processes together, over time. Speed: clips per
-second and core of `prepare`, of a loop over decord, and of a loop over OpenCV, on the same
-files and in turn. The loops decode 32 frames, bring them to the model's size with Pillow
-and compute the optical flow, as one would write it down first; they keep nothing.
-
-It printed, on two cores, for clips of 80 x 64 pixels, where a process pays for more than
-the decoding:
-
-  memory, peak of each quarter of the run, MB: [739, 764, 764, 757]
-  prepare: 12.4 clips a second and core (2 cores)
-  plain loop, decord: 21.1; prepare 0.59 times that
-  plain loop, OpenCV, seeking: 10.9; prepare 1.14 times that
+Memory: of the command and its decoding processes together, over time, for many small clips.
+Speed: clips per second and core of `prepare`, of a loop over decord, and of a loop over
+OpenCV, on the same files and in turn; for the small clips, and for a few of 1280 x 720. The
+loops decode 32 frames, bring them to the model's size with Pillow and compute the optical
+flow, as one would write it down first; they run on one core and keep nothing.
 """
 
+import json
 import os
 import subprocess
 import threading
@@ -24,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from bench import arguments, make_bench
+from bench import Bench, arguments, make_bench
 
 from vidsme_jax.data.decoded import sample_indices
 from vidsme_jax.data.preprocess import preprocess
+from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.models import open_port
 from vidsme_jax.motion import flow_variance, illumination
 from vidsme_jax.opencv import cv2
@@ -65,6 +60,30 @@ def loop(read, paths: list[Path], resize: int | None, crop: int) -> float:
     return len(paths) / (time.monotonic() - start)
 
 
+def enlarge(bench: Bench, count: int) -> Bench:
+    """Write the first clips again at 1280 x 720, three times as long."""
+    folder = bench.folder / "large"
+    manifest = folder / "clips.json"
+    if not manifest.exists():
+        (folder / "clips").mkdir(parents=True, exist_ok=True)
+        for row in bench.rows[:count]:
+            frames = np.stack(
+                [cv2.resize(f, (1280, 720)) for f in by_decord(bench.folder / row["video"])]
+            )
+            write_mp4(folder / row["video"], np.concatenate([frames] * 3), 24.0)
+        manifest.write_text(json.dumps(bench.rows[:count]))
+    return Large(folder, bench.rows[:count])
+
+
+class Large(Bench):
+    """Clips in a folder below, the same model."""
+
+    @property
+    def model(self) -> Path:
+        """The checkpoint."""
+        return self.folder.parent / "model"
+
+
 def watched(line: list[str]) -> tuple[float, list[float]]:
     """Run a line; return its seconds, and its memory every half second, in MB."""
     sizes: list[float] = []
@@ -90,25 +109,35 @@ def watched(line: list[str]) -> tuple[float, list[float]]:
     return time.monotonic() - start, sizes
 
 
-def main() -> None:
-    """Run the check and print what came out."""
-    given = arguments(__doc__, clips=1000)
-    bench = make_bench(given.out, given.clips)
+def measure(bench: Bench, out: Path, some: int) -> list[float]:
+    """Print the speeds on a set of clips; return the memory of `prepare` over time."""
     processor = open_port(bench.model).processor
     paths = [bench.folder / row["video"] for row in bench.rows]
     cores = len(os.sched_getaffinity(0))
-    words = bench.prepare(given.out / "store")
+    words = bench.prepare(out)
     words[words.index("--frames") + 1] = str(COUNT)
     seconds, sizes = watched(words)
+    ours = len(paths) / seconds / cores
+    print(f"prepare: {ours:.3g} clips a second and core ({cores} cores)")
+    for name, read in (("decord", by_decord), ("OpenCV, seeking", by_opencv)):
+        plain = loop(read, paths[:some], processor.resize, processor.crop)
+        print(f"plain loop, {name}: {plain:.3g}; prepare {ours / plain:.2f} times that")
+    return sizes
+
+
+def main() -> None:
+    """Run the check and print what came out."""
+    given = arguments(__doc__, clips=1000, large=24)
+    cv2.setNumThreads(1)
+    bench = make_bench(given.out, given.clips)
+    print("80 x 64 pixels, 16 frames")
+    sizes = measure(bench, given.out / "store", 200)
     quarter = max(1, len(sizes) // 4)
     peaks = [max(sizes[n : n + quarter]) for n in range(0, len(sizes), quarter)][:4]
     print("memory, peak of each quarter of the run, MB:", [round(p) for p in peaks])
-    ours = len(paths) / seconds / cores
-    print(f"prepare: {ours:.1f} clips a second and core ({cores} cores)")
-    some = paths[: max(50, len(paths) // 5)]
-    for name, read in (("decord", by_decord), ("OpenCV, seeking", by_opencv)):
-        plain = loop(read, some, processor.resize, processor.crop)
-        print(f"plain loop, {name}: {plain:.1f}; prepare {ours / plain:.2f} times that")
+    print("1280 x 720 pixels, 96 frames")
+    sizes = measure(enlarge(bench, given.large), given.out / "store-large", 8)
+    print(f"memory, peak, MB: {max(sizes):.0f}")
 
 
 if __name__ == "__main__":
