@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from test_sharding import COLLECTIVES
 from tools import here, make_project
 
+from vidsme_jax import loading
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import flatten, load_params, read_others, save_params, unflatten
 from vidsme_jax.models import open_port
@@ -133,7 +134,10 @@ def test_flatten_and_back():
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
-def test_every_float_type_is_read(port, tmp_path, kind, dtype):
+@pytest.mark.parametrize("small", [0, 2**30])
+def test_every_float_type_is_read(port, tmp_path, monkeypatch, kind, dtype, small):
+    """Put together on the device and on the host alike."""
+    monkeypatch.setattr(loading, "_SMALL_BYTES", small)
     tensors = {k: v.astype(kind) for k, v in tensors_of(port).items()}
     save_file(tensors, tmp_path / "model.safetensors")
     leaf = flatten(load(port, tmp_path, dtype))["decoder.layers.mlp.gate.kernel"]
@@ -144,8 +148,6 @@ def test_every_float_type_is_read(port, tmp_path, kind, dtype):
 @pytest.mark.parametrize("place", ["one", "replicas", "partitioned"])
 def test_pieces_arrive_where_whole_tensors_do(port, monkeypatch, place):
     """A tensor too large for one piece is cut along an axis that is not split."""
-    from vidsme_jax import loading
-
     devices = tuple(jax.devices())
     programs = {
         "one": here,
@@ -161,6 +163,7 @@ def test_pieces_arrive_where_whole_tensors_do(port, monkeypatch, place):
 
     whole = read()
     monkeypatch.setattr(loading, "_PIECE_BYTES", 5000)
+    monkeypatch.setattr(loading, "_SMALL_BYTES", 0)
     cut = read()
     for rule in port.rules:
         ours, want = cut[rule.path], whole[rule.path]
@@ -172,8 +175,6 @@ def test_pieces_arrive_where_whole_tensors_do(port, monkeypatch, place):
 
 
 def test_writing_a_piece_moves_nothing_between_devices(port):
-    from vidsme_jax import loading
-
     place = partitioned(lambda x: x, tuple(jax.devices()), 8).place
     rule = next(r for r in port.rules if r.path == "decoder.layers.mlp.gate.kernel")
     leaf = jax.ShapeDtypeStruct(

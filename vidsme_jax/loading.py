@@ -4,7 +4,8 @@ All faults of the files come in one error, before anything is computed. Only saf
 are read: a pickle can run code.
 
 Tensors go to their device piece by piece, as they lie in the file; transposing, casting
-and stacking happen there, in place. So the host holds a piece, never a second model.
+and stacking happen there, in place. So the host holds a piece, never a second model. A
+small parameter is put together on the host instead: that needs no program of its own.
 """
 
 import json
@@ -35,6 +36,7 @@ from vidsme_jax.rules import (
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PIECE_BYTES = 128 * 2**20  # of a tensor on the host at a time
+_SMALL_BYTES = 4 * 2**20  # of a parameter that the host puts together
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,18 +88,26 @@ def load_params(
             if rule is None:
                 continue
             if rule.path not in leaves:
-                shape = shapes[rule.path]
-                sharding = place(rule.spec, shape)
-                leaves[rule.path] = jnp.zeros(shape, dtype, device=sharding)
-            leaf = leaves.pop(rule.path)
+                leaves[rule.path] = _empty(shapes[rule.path], dtype, rule, place)
             pieces = _pieces(path, key, fact, _cut_axis(rule))
-            leaves[rule.path] = _fill(leaf, rule, layer, pieces, place)
-    return unflatten(leaves)
+            leaves[rule.path] = _fill(leaves.pop(rule.path), rule, layer, pieces, place)
+    placed = {rule.path: place(rule.spec, shapes[rule.path]) for rule in rules}
+    return unflatten({path: jax.device_put(v, placed[path]) for path, v in leaves.items()})
+
+
+def _empty(shape: tuple[int, ...], dtype: Any, rule: Rule, place) -> Any:
+    """Return a parameter to be filled: of the host if it is small, else in its place."""
+    if math.prod(shape) * np.dtype(dtype).itemsize <= _SMALL_BYTES:
+        return np.zeros(shape, dtype)
+    return jnp.zeros(shape, dtype, device=place(rule.spec, shape))
 
 
 def _fill(leaf: Any, rule: Rule, layer: int, pieces: Iterator, place) -> Any:
     """Write the pieces of one tensor into a parameter, or into one layer of it."""
     for start, piece in pieces:
+        if isinstance(leaf, np.ndarray):  # it came in one piece
+            leaf[layer if rule.stacked else ...] = _turned(piece, rule.transform)
+            continue
         at = (np.int32(layer), np.int32(start))
         leaf = _write_piece(
             leaf,
@@ -108,6 +118,13 @@ def _fill(leaf: Any, rule: Rule, layer: int, pieces: Iterator, place) -> Any:
         )
         leaf.block_until_ready()  # else the host reads ahead of the device
     return leaf
+
+
+def _turned(piece: Any, transform: Transform) -> Any:
+    """Bring a piece, or a tensor, from the file's layout into the parameter's."""
+    if transform is Transform.COPY:
+        return piece
+    return piece.reshape(piece.shape[0], -1).T
 
 
 def _cut_axis(rule: Rule) -> int:
@@ -147,9 +164,8 @@ def _pieces(
 def _write_piece(leaf, piece, at, transform: Transform, axis: int):
     """Put a piece, in the file's layout and type, into its place; `at`: layer and start."""
     layer, start = at
-    if transform is not Transform.COPY:
-        piece = piece.reshape(piece.shape[0], -1).T
-        axis = 1 - axis
+    piece = _turned(piece, transform)
+    axis = axis if transform is Transform.COPY else 1 - axis
     stacked = leaf.ndim > piece.ndim
     starts = [start if n == axis else 0 * start for n in range(piece.ndim)]
     piece = piece.astype(leaf.dtype)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import einops
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from vidsme_jax.aggregate import aggregates
@@ -195,9 +196,12 @@ def score_table(
         slices: names of the slices.
         only: families that are wanted; None for all.
     """
-    parts = []
-    for n, name in enumerate(slices):
-        values = jnp.stack([curves[f] for f in families(name, only)], axis=1)
-        mask = jnp.broadcast_to(masks[:, n, None], values.shape)
-        parts.append(einops.rearrange(aggregates(values, mask), "clip f a -> clip (f a)"))
-    return jnp.concatenate(parts, axis=1)
+    wanted = [(n, f) for n, name in enumerate(slices) for f in families(name, only)]
+    names = list(dict.fromkeys(family for _, family in wanted))
+    # All slices at once: one sort, and a third of the code to compile.
+    values = jnp.stack([curves[family] for family in names], axis=1)[:, None]
+    mask = masks[:, : len(slices), None]
+    table = aggregates(*jnp.broadcast_arrays(values, mask))
+    kept = np.array([n * len(names) + names.index(family) for n, family in wanted])
+    flat = einops.rearrange(table, "clip slice family column -> clip (slice family) column")
+    return einops.rearrange(flat[:, kept], "clip row column -> clip (row column)")
