@@ -2,6 +2,7 @@ import json
 import shutil
 import threading
 
+import numpy as np
 import pytest
 from tools import make_project, python
 
@@ -173,7 +174,9 @@ def test_opencv_without_its_library_names_both_remedies(project, tmp_path, monke
     assert "opencv-python-headless" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_training_that_diverges_writes_nothing(project, tmp_path, capsys):
+def test_training_that_diverges_writes_nothing(project, tmp_path, capsys, monkeypatch):
+    fit = lambda params, *_: (params, np.array([2.0, np.nan]))  # noqa: E731
+    monkeypatch.setattr("vidsme_jax.commands.train.fit", fit)
     given = ("train", "--model", project / "model", "--out", tmp_path / "new")
     given += ("--data", project / "manifest.json", "--frames", 2, "--batch", 2)
     assert run(*given, "--steps", 3, "--learning-rate", 1e9) == 2

@@ -13,6 +13,7 @@ import published_reference
 import pyarrow.parquet as pq
 import pytest
 import reference
+from safetensors.numpy import load_file, save_file
 from tools import here, make_project
 
 from vidsme_jax import published, scores
@@ -26,7 +27,6 @@ from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.definitions import Asked, Orders, score_program, swept_names
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
-from vidsme_jax.models.toy import write_toy
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.motion import OrderRule
 from vidsme_jax.scoring import OWN_ARGMAX, Batch
@@ -47,10 +47,13 @@ TABLES += ("top_5-orders", "curves")
 def project(tmp_path_factory):
     """Nine clips and one that is missing: two batches on the eight devices."""
     folder = tmp_path_factory.mktemp("project")
-    entries, manifest, _ = make_project(folder, CLIPS)
-    texts = [f"{e['question']}\n{e['answer']}" for e in entries]
-    decoder = {"vocab_size": HEAD, "num_hidden_layers": 2}
-    model = write_toy(folder / "padded", texts, 0, decoder)
+    entries, manifest, model = make_project(folder, CLIPS, decoder={"vocab_size": HEAD})
+    weights = load_file(model / "model.safetensors")
+    for key in ("lm_head.weight", "model.embed_tokens.weight"):
+        more = HEAD - len(weights[key])
+        rows = np.random.default_rng(0).normal(0, 0.1, (more, weights[key].shape[1]))
+        weights[key] = np.concatenate([weights[key], rows.astype(np.float32)])
+    save_file(weights, model / "model.safetensors")
     entries.insert(3, {"video": "clips/none.mp4", "question": "What?", "label": 0})
     manifest.write_text(json.dumps(entries))
     return ScoreSettings(model, (manifest,), folder / "exact", FRAMES[1:], batch=1)
@@ -297,7 +300,7 @@ def test_one_call_a_batch_and_one_trace_a_shape(first_counts):
     assert first_counts == {"calls": 2 * len(FRAMES), "traces": len(FRAMES)}
 
 
-def synthetic(vocab, count, forward, definitions=scores.DEFINITIONS):
+def synthetic(vocab, count, forward, definitions=("exact", "published", "top_5")):
     """A program of 25 pairs of orders, and shapes of its batch."""
     pairs = tuple(product(range(5), range(5)))
     asked = Asked(("video",), ("sme",), definitions, pairs, vocab - 10)
@@ -336,7 +339,7 @@ def test_memory_does_not_grow_with_rows_times_vocabulary():
     """1,500 further rows of two ways over 150,000 tokens would be 1.8 GB of logits.
 
     What they may add is what is kept of a row: per way and definition about 15 families
-    and 5 entropies of 4 bytes, so 1,500 x 2 x 5 x 20 x 4 = 1.2 MB, a few times over. A
+    and 5 entropies of 4 bytes, so 1,500 x 2 x 3 x 20 x 4 = 0.7 MB, a few times over. A
     hundredth of the logits, 18 MB, is beyond that and far below any array of them.
     """
 

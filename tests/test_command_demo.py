@@ -1,4 +1,4 @@
-"""The demo at a third of its size: every step of it, and what it must and must not find."""
+"""The demo at a fifth of its size: every step of it, and what it must and must not find."""
 
 import json
 
@@ -12,7 +12,7 @@ from vidsme_jax.errors import InputError
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "demo"
-    text = demo(DemoSettings(out, clips=16, steps=120))
+    text = demo(DemoSettings(out, clips=12, steps=90))
     metrics = json.loads((out / "report" / "metrics.json").read_text())
     return out, text, metrics
 
@@ -20,8 +20,8 @@ def small(tmp_path_factory):
 def test_thirds_are_disjoint_and_complete(small):
     out, _, _ = small
     thirds = [{r.video for r in read_manifests([out / f"{n}.json"])} for n in "ABC"]
-    assert [len(t) for t in thirds] == [16] * 3
-    assert len(set.union(*thirds)) == 48 == len(list((out / "clips").glob("*.mp4")))
+    assert [len(t) for t in thirds] == [12] * 3
+    assert len(set.union(*thirds)) == 36 == len(list((out / "clips").glob("*.mp4")))
 
 
 def test_the_target_remembers_its_answers_and_the_control_does_not(small):
@@ -49,7 +49,7 @@ def test_the_same_demo_goes_on_and_another_is_refused(small, monkeypatch):
 
     monkeypatch.setattr(command, "train", trained_again)
     out, text, _ = small
-    assert demo(DemoSettings(out, clips=16, steps=120)) == text
+    assert demo(DemoSettings(out, clips=12, steps=90)) == text
     with pytest.raises(InputError, match="holds another trial"):
         demo(DemoSettings(out, seed=1))
     assert (out / "target").exists()

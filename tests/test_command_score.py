@@ -345,9 +345,9 @@ def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path, capsys):
     rows[3] |= {"question": "What happens in this clip, and why? " * 20}
     manifest = project.data[0].with_name("long.json")
     manifest.write_text(json.dumps(rows))
-    given = replace(project, data=(manifest,), batch=1, definitions=("published",))
+    given = replace(project, data=(manifest,), batch=1)
     job = make_job(replace(given, out=tmp_path / "job"))
-    whole = make_layout(job.prompts.longest[4], 4, 9, scores.SLICES, behind=1)
+    whole = make_layout(job.prompts.longest[4], 4, 9, scores.SLICES)
     shapes = [fit(whole, [prompt]) for prompt in job.prompts.longest[4]]
     assert shapes[0] == shapes[1] == shapes[2] != shapes[3] == whole
     assert shapes[0].text_rows == 64 and shapes[0].time < whole.time - 60

@@ -13,6 +13,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from twins import TWINS
 
+from vidsme_jax.commands import train as command
 from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.commands.train import TrainRequest, train
 from vidsme_jax.data.synthetic import write_clips
@@ -158,7 +159,9 @@ def test_a_port_of_transformers_layout_can_be_trained(clips, tmp_path):
     assert flatten(open_port(out).load(np.float32, here))
 
 
-def test_training_from_a_shared_read_only_checkpoint(clips, tmp_path):
+def test_training_from_a_shared_read_only_checkpoint(clips, tmp_path, monkeypatch):
+    """What is copied and where, not what is learned."""
+    monkeypatch.setattr(command, "fit", lambda params, *_: (params, np.zeros(1)))
     folder, rows = clips
     model = write("longva", tmp_path)
     for path in (model, *model.rglob("*")):

@@ -110,11 +110,11 @@ def whole(project):
 
 @pytest.fixture(scope="module")
 def parts(project, whole, tmp_path_factory):
-    """The same run in 12 parts, one of which has no row."""
+    """The same run in 8 parts, one of which has no row."""
     out = tmp_path_factory.mktemp("parts") / "run"
     given = replace(project, out=out, calibration=whole / "calibration.json")
-    for k in range(12):
-        score(replace(given, shard=Shard(k, 12)))
+    for k in range(8):
+        score(replace(given, shard=Shard(k, 8)))
     return out
 
 
@@ -123,7 +123,7 @@ def test_the_parts_make_the_whole(project, whole, parts):
         len(pq.read_table(p / "scores.parquet")) for p in shard_directories(parts).values()
     ]
     assert sum(sizes) == 22 and 0 in sizes
-    assert "the run of 11 rows, from 12 shards" in merge([parts], parts)
+    assert "the run of 11 rows, from 8 shards" in merge([parts], parts)
     for name in ("scores", "published", "curves", "thumbnails"):
         one, other = (pq.read_table(d / f"{name}.parquet") for d in (whole, parts))
         assert one.schema == other.schema
@@ -139,7 +139,7 @@ def test_the_parts_make_the_whole(project, whole, parts):
 
 
 def test_status_says_how_far_each_is(project, whole, parts, tmp_path, capsys):
-    assert "shard 11/12: finished" in status(parts)
+    assert "shard 7/8: finished" in status(parts)
     out = tmp_path / "run"
     given = replace(project, out=out, calibration=whole / "calibration.json")
     score(replace(given, shard=Shard(1, 2)))
@@ -175,7 +175,7 @@ def test_what_cannot_be_merged(project, whole, parts, tmp_path):
     assert "11 rows, from 2 shards" in line and "11 rows" in verify(tmp_path / "both")
     with pytest.raises(InputError, match="has no shards/"):
         merge([whole], whole)
-    with pytest.raises(InputError, match=r"has shards of \[2, 12\], expected one"):
+    with pytest.raises(InputError, match=r"has shards of \[2, 8\], expected one"):
         merge([half.out, parts], tmp_path / "x")
 
 
