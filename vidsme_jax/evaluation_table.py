@@ -234,8 +234,11 @@ def _sample(table, wanted) -> Sample:
 
 
 def _numeric(table, name) -> bool:
-    kinds = (pa.types.is_floating, pa.types.is_integer)
-    return name in table.column_names and any(k(table[name].type) for k in kinds)
+    place = table.schema.get_field_index(name)  # table.column_names is made anew each time
+    if place < 0:
+        return False
+    kind = table.schema.field(place).type
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
 def _oriented(table) -> Iterator[tuple[str, np.ndarray]]:
