@@ -58,7 +58,7 @@ class Twin:
     vision: dict = field(default_factory=lambda: CLIP)
     extra: dict = field(default_factory=dict)
     layout: str = "5"
-    frames: tuple[int, ...] = (1, 3)
+    frames: tuple[int, ...] = (3,)
 
     @property
     def original(self) -> bool:
