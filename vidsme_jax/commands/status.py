@@ -55,10 +55,11 @@ def _progress(path: Path) -> str:
     frames = len(held["settings"]["frames"])
     total = held.get("own_rows", 0) * frames
     if records.is_finished(path):
-        status = _column(path / "scores.parquet", "status")
+        held = pq.read_table(path / "scores.parquet", columns=["status"])
+        status = held["status"].to_pylist()
         return f"finished, {len(status)} rows ({count_text(status)})"
-    parts = sorted((path / "parts").glob("frames-*-batch-??????.parquet"))
-    status = [s for part in parts for s in _column(part, "status")]
+    parts = sorted((path / "parts").glob("frames-*-batch-??????.arrow"))
+    status = [s for p in parts for s in records.read_part(p)["status"].to_pylist()]
     text = f" ({count_text(status)})" if status else ""
     decoded = path / "prepared"
     clips = f"; decoding: {_store_progress(decoded)}" if decoded.exists() else ""
@@ -76,7 +77,3 @@ def _store_progress(path: Path) -> str:
 
 def _state(path: Path) -> str:
     return "running" if records.is_locked(path) else "stopped"
-
-
-def _column(path: Path, name: str) -> list[str]:
-    return pq.read_table(path, columns=[name])[name].to_pylist()
