@@ -1,14 +1,16 @@
 """Killed at random moments, with two hosts at once, on a full disk: nothing is lost.
 
-    python experiments/checks/kills.py --out checks/kills --clips 200
+    python experiments/checks/kills.py --out checks/kills --clips 60
 
-SIGKILL hits `prepare` 20 times and `score` 20 times, each at a random moment of what an
-undisturbed run takes; then the same with two hosts that score a shard each and are killed
-10 times each; then on a disk (a file size limit of the kernel) that is too full. At the end
-of each the tables are compared, bit by bit, with those of undisturbed runs.
+SIGKILL hits `prepare` 20 times and `score` 20 times at work, each at a random moment of
+what an undisturbed run takes; then two hosts at once that score a shard each; then both run
+on a disk (a file size limit of the kernel) that is too full. A run goes on after each kill.
+Whenever one is whole, its tables are compared, bit by bit, with those of an undisturbed
+run, and it starts anew.
 """
 
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from bench import Bench, arguments, make_bench, run, same_runs
 
 from vidsme_jax.data.store import open_store
 
+KILLS = 20
 _LIMITED = (
     "import resource, signal, sys\n"
     "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -34,23 +37,38 @@ def timed(line: list[str]) -> float:
     return time.monotonic() - start
 
 
-def kill(lines: list[list[str]], times: int, seconds: float, dice: random.Random) -> int:
-    """Start the lines, kill them at a random moment, again and again; then let them end.
+def kill(
+    lines: list[list[str]], seconds: float, dice: random.Random, out: Path, check
+) -> str:
+    """Start the lines and kill them at a random moment, until 20 kills have hit.
+
+    Args:
+        lines: commands that run at once and write to `out`.
+        seconds: that they take undisturbed.
+        dice: for the moments.
+        out: removed when a run is whole, so that the next kill finds work.
+        check: compares what is in `out` with an undisturbed run.
 
     Returns:
-        How many of the kills hit a process that was still at work.
+        What was done, in words.
     """
-    hits = 0
-    for _ in range(times):
+    hits = whole = 0
+    while hits < KILLS:
         processes = [quiet(line) for line in lines]
         time.sleep(dice.uniform(0, seconds))
+        hit = sum(process.poll() is None for process in processes)
         for process in processes:
-            hits += process.poll() is None
             process.kill()
             process.wait()
+        hits += hit
+        if not hit:
+            check()
+            whole += 1
+            shutil.rmtree(out)
     for line in lines:
         run(line)
-    return hits
+    check()
+    return f"killed {hits} times, {whole + 1} times whole"
 
 
 def quiet(line: list[str]) -> subprocess.Popen:
@@ -77,13 +95,14 @@ def on_a_full_disk(line: list[str]) -> str:
 
 def main() -> None:
     """Run the check and print what came out."""
-    given, dice = arguments(__doc__, clips=200), random.Random(0)
+    given, dice = arguments(__doc__, clips=60), random.Random(0)
     out = given.out
     bench = make_bench(out, given.clips)
     seconds = timed(bench.prepare(out / "store"))
-    hits = kill([bench.prepare(out / "store-killed", "--workers", "2")], 20, seconds, dice)
-    count = same_stores(out / "store", out / "store-killed")
-    print(f"prepare, killed {hits} times of 20 tries: {count} clips, bit-equal")
+    killed = out / "store-killed"
+    lines = [bench.prepare(killed, "--workers", "2")]
+    done = kill(lines, seconds, dice, killed, lambda: same_stores(out / "store", killed))
+    print(f"prepare: {done}, {given.clips} clips bit-equal")
     print(on_a_full_disk(bench.prepare(out / "store-full")).replace(f"{out}/", "…/"))
     run(bench.prepare(out / "store-full"))
     print(f"with room again: {same_stores(out / 'store', out / 'store-full')} clips")
@@ -97,22 +116,30 @@ def score_checks(bench: Bench, dice: random.Random) -> None:
     def score(name: str, *more: str) -> list[str]:
         return bench.score(out / "store", out / name, *words, *more)
 
-    seconds = timed(score("run"))
-    hits = kill([score("run-killed")], 20, seconds, dice)
-    names = same_runs(out / "run", out / "run-killed")
-    print(f"score, killed {hits} times of 20 tries: {', '.join(names)} bit-equal")
+    def same(one: str, other: str) -> list[str]:
+        return same_runs(out / one, out / other)
+
+    def joined(name: str) -> None:
+        for command in ("merge", "verify"):
+            run([sys.executable, "-m", "vidsme_jax", command, str(out / name)])
+
+    def compare_shards() -> None:
+        joined("shards-killed")
+        same("shards", "shards-killed")
+
+    seconds, killed = timed(score("run")), out / "run-killed"
+    line = score("run-killed")
+    done = kill([line], seconds, dice, killed, lambda: same("run", "run-killed"))
+    print(f"score: {done}, {', '.join(same('run', 'run-killed'))} bit-equal")
     for k in range(2):
-        run(score("parts", "--shards", f"{k}/2"))
-    hosts = [score("parts-killed", "--shards", f"{k}/2") for k in range(2)]
-    hits = kill(hosts, 10, seconds, dice)
-    for name in ("parts", "parts-killed"):
-        run([sys.executable, "-m", "vidsme_jax", "merge", str(out / name)])
-        run([sys.executable, "-m", "vidsme_jax", "verify", str(out / name)])
-    same_runs(out / "parts", out / "parts-killed")
-    print(f"two hosts, killed {hits} times of 20: merged, verified, bit-equal")
+        run(score("shards", "--shards", f"{k}/2"))
+    joined("shards")
+    hosts = [score("shards-killed", "--shards", f"{k}/2") for k in range(2)]
+    done = kill(hosts, seconds, dice, out / "shards-killed", compare_shards)
+    print(f"two hosts: {done}, merged, verified, bit-equal")
     print(on_a_full_disk(score("run-full")).replace(f"{out}/", "…/"))
     run(score("run-full"))
-    same_runs(out / "run", out / "run-full")
+    same("run", "run-full")
     print("with room again: bit-equal")
 
 
