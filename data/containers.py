@@ -8,20 +8,31 @@ from pathlib import Path
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _TS_SYNC = 0x47  # the first byte of every packet of a transport stream
+_PACKETS = 5  # in a row, to be sure
+_IMAGES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
 
 
 def container_of(path: Path) -> str:
-    """Return mp4, matroska, avi, mpegts, or other."""
+    """Return mp4, matroska, avi, mpegts, text, image, or other.
+
+    FFmpeg makes a video of a text or of a still image, too.
+    """
     with path.open("rb") as file:
-        head = file.read(3 * 192 + 8)
-    # Plain packets, or packets behind a 4-byte timecode (.m2ts).
-    if any(_is_transport(head, size, skip) for size, skip in ((188, 0), (192, 4))):
-        return "mpegts"
+        head = file.read((_PACKETS + 1) * 204)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
         return "mp4"
     if head.startswith(_EBML):
         return "matroska"
-    return "avi" if head[:4] == b"RIFF" and head[8:12] == b"AVI " else "other"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    if head.startswith(_IMAGES):
+        return "image"
+    if not any(byte < 32 and byte not in b"\t\n\f\r\x1b" for byte in head):
+        return "text"
+    # Plain packets, behind a time code (.m2ts), or before check bytes; from anywhere on.
+    return (
+        "mpegts" if any(_is_transport(head, size) for size in (188, 192, 204)) else "other"
+    )
 
 
 def announced_size(path: Path, container: str) -> int:
@@ -30,9 +41,12 @@ def announced_size(path: Path, container: str) -> int:
     return sizes[container](path) if container in sizes else 0
 
 
-def _is_transport(head: bytes, size: int, skip: int) -> bool:
-    places = [skip + n * size for n in range(3)]
-    return len(head) > places[-1] and all(head[n] == _TS_SYNC for n in places)
+def _is_transport(head: bytes, size: int) -> bool:
+    packets = min(_PACKETS, len(head) // size)
+    return packets > 0 and any(
+        all(head[start + n * size] == _TS_SYNC for n in range(packets))
+        for start in range(min(size, len(head) - (packets - 1) * size))
+    )
 
 
 def _mp4_size(path: Path) -> int:

@@ -15,11 +15,16 @@ except (ImportError, OSError):
     av = None  # type: ignore[assignment]
 
 
-def read(path: Path, counts: Sequence[int]) -> Clip:
+def read(path: Path, counts: Sequence[int], announced: int = 0) -> Clip:
     """Decode the frames that the counts need, turned upright.
 
+    Args:
+        path: of the clip.
+        counts: the frame counts.
+        announced: frames according to the header; 0 where it does not say.
+
     Raises:
-        Damaged: the file ends in the middle of its data.
+        Damaged: the file ends in the middle of its data, or lacks most of its frames.
         DecodeError: it could not read it.
     """
     try:
@@ -27,12 +32,14 @@ def read(path: Path, counts: Sequence[int]) -> Clip:
         frames, indices, total = read_in_order(lambda: _frames(path), counts, guess)
     except av.FFmpegError as error:
         raise DecodeError(error.strerror or type(error).__name__) from error
+    if total < announced / 2:  # an edit list may hide some, a stream's damage hides more
+        raise Damaged(f"it finds {total} frames where the header has {announced}")
     return Clip(frames, indices, total, fps, "pyav")
 
 
 def _survey(path: Path) -> tuple[int, float]:
     """Return how many frames the packets hold, most likely, and the frame rate."""
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="ignore") as container:
         stream = _video(container)
         # Those before the start of an edit list are marked, and come out of no decoder.
         packets = sum(p.size > 0 and not p.is_discard for p in container.demux(stream))
@@ -47,7 +54,7 @@ def _video(container: Any) -> Any:
 
 def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
     """Yield, for each frame, what converts it to RGB."""
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="ignore") as container:
         stream, count = _video(container), 0
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
         decoded = container.decode(stream)

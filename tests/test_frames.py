@@ -20,7 +20,13 @@ READ = {
     "vp9.webm": ("decord", "", ALL),
     "av1.mp4": ("pyav", "decord: ", ALL),
     "b-frames.avi": ("pyav", "decord: its timestamps do not rise", ALL),
+    "latin1.avi": ("pyav", "decord: its timestamps do not rise", ALL),
+    "b-frames.mp4": ("decord", "", ALL),
     "plain.avi": ("decord", "", ALL),
+    "open.mp4": ("decord", "", ALL),
+    "open.mkv": ("decord", "", ALL),
+    "keys.wmv": ("decord", "", ALL),
+    "inside.ts": ("pyav", "decord: it may hang on a transport stream", ALL),
     "stream.ts": ("pyav", "decord: it may hang on a transport stream", ALL),
     "variable.mp4": ("decord", "", ALL),
     "odd.mp4": ("decord", "", ALL),
@@ -38,7 +44,8 @@ REFUSED = {
     "short-h264.mkv": r"cut short: it has \d+ of the \d+ bytes it announces",
     "short-vp9.webm": r"cut short: it has \d+ of the \d+ bytes it announces",
     "short-plain.avi": r"cut short: it has \d+ of the \d+ bytes it announces",
-    "text.mp4": "opencv: it finds no frames",
+    "text.mp4": "it is no video: text",
+    "image.mp4": "it is no video: image",
     "zeros.mp4": "opencv: it finds no frames",
     "empty.mp4": "the file is empty",
     "folder.mp4": "it is no regular file",
@@ -107,6 +114,27 @@ def test_reference_keeps_the_wrong_frames_and_says_so(zoo):
     assert clip.fallback == "kept, though its timestamps do not rise"
     assert numbers(clip, "b-frames.avi", 8) != picked(ALL, 8)
     assert read_clip(zoo / "h264.mp4", [8], "reference").fallback == ""
+    clip = read_clip(zoo / "inside.ts", [8], "reference")
+    assert clip.fallback == "kept, though it is a transport stream"
+
+
+@pytest.mark.parametrize("name", ["b-frames.mp4", "open.mp4", "open.mkv"])
+def test_reference_seeks_and_says_where_that_finds_other_frames(zoo, name):
+    """Its timestamps give nothing away; only reading in order does."""
+    clip = read_clip(zoo / name, [16], "reference")
+    right = read_clip(zoo / name, [16])
+    assert right.reader == "decord" and right.fallback == ""
+    assert clip.fallback.startswith("kept, though it seeks to other frames in ")
+    assert numbers(right, name, 16) == picked(ALL, 16) != numbers(clip, name, 16)
+
+
+def test_most_of_a_stream_lost_is_not_a_shorter_clip(zoo, tmp_path):
+    """Matroska goes on behind damage as if nothing were missing."""
+    content = bytearray((zoo / "h264.mkv").read_bytes())
+    content[len(content) // 5 : -200] = bytes(len(content) - len(content) // 5 - 200)
+    (tmp_path / "a.mkv").write_bytes(content)
+    with pytest.raises(DecodeError, match="of 60|header has 6|damaged|no frames"):
+        read_clip(tmp_path / "a.mkv", [4])
 
 
 def test_readers_agree_to_the_pixel(zoo):
@@ -201,9 +229,12 @@ def test_containers(tmp_path, zoo):
     sizes = {name: (zoo / name).stat().st_size for name in READ}
     for name, size in sizes.items():
         kind = container_of(zoo / name)
-        assert announced_size(zoo / name, kind) in ((0,) if kind == "mpegts" else (size,))
-    (tmp_path / "a").write_bytes(b"\x47")
-    assert container_of(tmp_path / "a") == "other"
+        assert announced_size(zoo / name, kind) in (
+            (0,) if kind in ("mpegts", "other") else (size,)
+        )
+    for content, kind in ((b"\x47", "text"), (b"\x47\0" * 900, "other"), (b"", "text")):
+        (tmp_path / "a").write_bytes(content)
+        assert container_of(tmp_path / "a") == kind
     live = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"\0" * 20
     (tmp_path / "b").write_bytes(live)
     assert container_of(tmp_path / "b") == "matroska"

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from PIL import Image
 
 BITS = 10
 COUNT = 60
@@ -102,8 +103,16 @@ def write_zoo(folder):
     write(folder / "vp9.webm", frames, "libvpx-vp9", g=30)
     write(folder / "av1.mp4", frames, "libsvtav1", preset=12)
     write(folder / "b-frames.avi", frames, "mpeg4", bf=2, b_strategy=0)
+    content = (folder / "b-frames.avi").read_bytes()
+    (folder / "latin1.avi").write_bytes(content.replace(b"Lavf", b"Lav\xe9"))
+    write(folder / "b-frames.mp4", frames, "mpeg4", bf=2, g=8)
     write(folder / "plain.avi", frames, "mpeg4", bf=0)
+    options = {"x265-params": "keyint=12:min-keyint=12:open-gop=1:log-level=none"}
+    write(folder / "open.mp4", frames, "libx265", **options)
+    write(folder / "open.mkv", frames, "libx265", **options)
+    write(folder / "keys.wmv", frames, "wmv2", g=12)
     write(folder / "stream.ts", frames, "libx264", format="mpegts", g=30)
+    (folder / "inside.ts").write_bytes((folder / "stream.ts").read_bytes()[50:])
     gaps = np.random.default_rng(0).integers(20, 300, len(frames))
     write(folder / "variable.mp4", frames, "libx264", times=np.cumsum(gaps), bf=2)
     write(folder / "odd.mp4", coded(height=97, width=161), "libx264", pix_fmt="yuv444p")
@@ -116,6 +125,7 @@ def write_zoo(folder):
     for name in ("h264.mp4", "fast.mp4", "h264.mkv", "vp9.webm", "plain.avi"):
         cut_short(folder / name, folder / f"short-{name}")
     (folder / "text.mp4").write_text("This is no video.\n" * 100)
+    Image.fromarray(frames[0]).save(folder / "image.mp4", "PNG")
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "zeros.mp4").write_bytes(b"\0" * 4000)
     (folder / "folder.mp4").mkdir()
