@@ -92,6 +92,8 @@ def read_manifests(
             made = _rows(str(path), records, Path("/"), label)
             rows += [replace(r, path=e) for r, e in zip(made, examples, strict=True)]
         else:
+            if root is not None and not root.is_dir():
+                raise InputError(f"root={root} is no folder, expected that of the videos")
             records = _read_records(Path(path))
             rows += _rows(str(path), records, root or Path(path).parent, label)
         named += [bool(_text(record, "id")) for record in records]

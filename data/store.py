@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vidsme_jax import records
 from vidsme_jax.data.manifest import Row, other_columns
@@ -78,7 +77,16 @@ class Store:
         return [once[self.places[row]] for row in rows]
 
     def _clip(self, number: int) -> PreparedClip:
-        held = self._source[number]
+        try:
+            held = self._source[number]
+        except InputError:
+            raise
+        except Exception as error:  # whatever its libraries make of damage
+            line = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+            raise InputError(
+                f"data={self.path} is damaged, clip {number} cannot be read ({line});"
+                " vidsme verify names all"
+            ) from error
         thumbnail = self.table["thumbnail"][number].as_py()
         return PreparedClip(held["frames"], held["indices"], self.facts[number], thumbnail)
 
@@ -100,22 +108,33 @@ def open_store(path: Path) -> Store:
     Raises:
         InputError: it is none, not finished, or damaged.
     """
-    info = records.read_json(path / INFO)
-    if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
-        raise InputError(
-            f"{path / INFO} holds no settings: vidsme prepare did not write it"
-        )
+    info = records.read_info(path / INFO)
     if not (path / CLIPS).exists():
         raise InputError(
             f"data={path} is a store without {CLIPS}: its vidsme prepare has not ended, run"
             " that command again (and vidsme merge, where it was made in shards)"
         )
     try:
-        table = pq.read_table(path / CLIPS)
+        table = records.read_table(path / CLIPS)
         rows, places, numbers = _read_rows(path)
-    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        raise InputError(f"data={path} is damaged: {error}") from error
-    return Store(path, info, rows, places, numbers, table)
+        store = Store(path, info, rows, places, numbers, table)
+        _check(store)
+    except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        kind = "" if type(error) is ValueError else f"{type(error).__name__} "
+        raise InputError(f"data={path} is damaged: {kind}{error}") from error
+    return store
+
+
+def _check(store: Store) -> None:
+    """Refuse files that do not belong together."""
+    if store.info.get("settings_hash") != records.digest(store.info["settings"]):
+        raise ValueError(f"the settings in {INFO} were changed by hand")
+    if max(store.places, default=0) >= max(1, len(store.table)):
+        raise ValueError(f"{ROWS} has more clips than {CLIPS}")
+    counts = {str(count) for count in store.wanted.counts}
+    for facts in store.facts:
+        if facts["status"] == "ok" and not counts <= set(facts):
+            raise ValueError(f"{CLIPS} lacks frame counts that {INFO} names")
 
 
 def number_clips(rows: Sequence[Row]) -> tuple[list[Source], list[int]]:
@@ -147,7 +166,7 @@ def write_rows(
 
 
 def _read_rows(store: Path) -> tuple[list[Row], list[int], list[int]]:
-    table = pq.read_table(store / ROWS)
+    table = records.read_table(store / ROWS)
     others = [name for name in table.column_names if name.startswith(_OTHER)]
     rows = [
         Row(

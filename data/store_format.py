@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vidsme_jax.data.prepared import PreparedClip, Wanted
+from vidsme_jax.errors import InputError
 
 NAME, VERSION, SPLIT = "vidsme_clips", "1.0.0", "clips"
 _FILE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -101,13 +102,23 @@ def file_name(number: int, count: int) -> str:
 
 def open_source(store: Path) -> Any:
     """Return the clips by number; see `features`."""
-    return tfds().builder(NAME, data_dir=str(store)).as_data_source(split=SPLIT)
+    return _builder(store).as_data_source(split=SPLIT)
+
+
+def _builder(store: Path) -> Any:
+    try:
+        return tfds().builder(NAME, data_dir=str(store))
+    except Exception as error:  # it has one of its own for each file that is damaged
+        raise InputError(
+            f"{store / NAME / VERSION} lacks its .json files, or they are damaged:"
+            f" {type(error).__name__}"
+        ) from error
 
 
 def record_files(store: Path) -> list[tuple[Path, int]]:
     """Return the files of a finished store, in order, and how many clips each holds."""
     folder = store / NAME / VERSION
-    lengths = tfds().builder(NAME, data_dir=str(store)).info.splits[SPLIT].shard_lengths
+    lengths = _builder(store).info.splits[SPLIT].shard_lengths
     return [
         (folder / file_name(n, len(lengths)), length) for n, length in enumerate(lengths)
     ]

@@ -67,13 +67,18 @@ def read_examples(
     feature = _frames_feature(given, builder.info.features)
     kinds = {k: v for k, v in builder.info.features.items() if k != feature}
     skipped = {feature: tfds().decode.SkipDecoding()}
-    source = builder.as_data_source(split=split, decoders=skipped)
-    examples = [Example(where, name, split, feature, n) for n in range(len(source))]
-    records = [
-        _record(source[n], kinds) | {"video": f"{name}/{split}#{n}"}
-        for n in range(len(source))
-    ]
-    return records, examples
+    if not builder.info.splits[split].num_examples:
+        raise InputError(f"data={given} has no examples")
+    try:
+        source = builder.as_data_source(split=split, decoders=skipped)
+        records = [
+            _record(source[n], kinds) | {"video": f"{name}/{split}#{n}"}
+            for n in range(len(source))
+        ]
+    except (OSError, RuntimeError, ValueError, IndexError) as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"data={given} is damaged: {line:.200}") from error
+    return records, [Example(where, name, split, feature, n) for n in range(len(records))]
 
 
 def _builder(given: str, folder: str | None, name: str) -> Any:

@@ -87,7 +87,7 @@ def test_evaluating_a_run_of_one_slice(finished, tmp_path, capsys):
         ({"--model": "nowhere"}, "model=nowhere does not exist"),
         ({"--model": "owner/name"}, "pass the directory of a downloaded checkpoint"),
         ({"--calibration": "nowhere.json"}, "nowhere.json does not exist"),
-        ({"--root": "nowhere"}, "none of 6 rows could be scored"),
+        ({"--root": "nowhere"}, "root=nowhere is no folder"),
         ({"--label": "1", "--frames": "2"}, "label=0, but --label 1 was given"),
     ],
 )

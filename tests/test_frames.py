@@ -232,7 +232,7 @@ def test_containers(tmp_path, zoo):
         assert announced_size(zoo / name, kind) in (
             (0,) if kind in ("mpegts", "other") else (size,)
         )
-    for content, kind in ((b"\x47", "text"), (b"\x47\0" * 900, "other"), (b"", "text")):
+    for content, kind in ((b"\x47", "text"), (b"\1\2\3" * 900, "other"), (b"", "text")):
         (tmp_path / "a").write_bytes(content)
         assert container_of(tmp_path / "a") == kind
     live = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"\0" * 20

@@ -75,6 +75,7 @@ def test_reading_a_shard(text, environment, expected):
     [
         ("16/16", {}, "shards=16/16, expected K/N with K from 0 to N-1"),
         ("1", {}, "expected K/N"),
+        ("", {}, "expected K/N"),
         ("-1/4", {}, "expected K/N"),
         ("a/b", {}, "expected K/N"),
         ("auto", {}, "the environment has nothing of a launcher"),
@@ -209,6 +210,36 @@ def test_verify_finds_what_is_wrong(whole, tmp_path, column, change, message):
     changed(copy, column, change)
     with pytest.raises(InputError, match=message):
         verify(copy)
+
+
+def test_verify_finds_a_column_that_is_gone_and_infinite_values(whole, tmp_path):
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    changed(copy, "video.sme.min_0", lambda v: [float("inf"), *v[1:]])
+    with pytest.raises(InputError, match="video.sme.min_0 holds an infinite value"):
+        verify(copy)
+    table = pq.read_table(copy / "scores.parquet").drop_columns(["video.sme.mean"])
+    pq.write_table(table, copy / "scores.parquet")
+    with pytest.raises(
+        InputError, match="1 columns are missing, the first: video.sme.mean"
+    ):
+        verify(copy)
+
+
+def test_damaged_shards_are_one_line(parts, tmp_path):
+    """Each damage by itself, met by `merge` and `status`."""
+    path = Shard(2, 8).directory(tmp_path / "copy")
+    for name, content, commands in (
+        ("run.json", b"{}", (status, lambda run: merge([run], run))),
+        ("scores.parquet", b"PAR1", (status, lambda run: merge([run], run))),
+        ("curves.parquet", b"PAR1", (lambda run: merge([run], run),)),
+    ):
+        shutil.copytree(parts, tmp_path / "copy")
+        (tmp_path / "copy" / "scores.parquet").unlink(missing_ok=True)
+        (path / name).write_bytes(content)
+        for command in commands:
+            with pytest.raises(InputError, match=name):
+                command(tmp_path / "copy")
+        shutil.rmtree(tmp_path / "copy")
 
 
 def test_verify_finds_missing_rows_and_changed_settings(whole, tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tools import make_project
@@ -163,6 +164,7 @@ def test_what_a_store_cannot_give_is_refused(project, store, tmp_path, change, m
 def test_a_model_with_other_pixels_is_refused(project, store, tmp_path):
     info = records.read_json(store.path / "store.json")
     info["settings"]["preprocessing"]["resize"] = 99
+    info["settings_hash"] = records.digest(info["settings"])
     copy = Path(shutil.copytree(store.path, tmp_path / "copy"))
     (copy / "store.json").write_text(json.dumps(info))
     given = replace(run_of(project, tmp_path / "run"), data=(copy,))
@@ -329,4 +331,55 @@ def test_verify_finds_what_is_wrong(project, store, tmp_path, capsys):
     copy = Path(shutil.copytree(store.path, tmp_path / "other"))
     (copy / "store.json").write_text(json.dumps(info))
     assert cli.main(["verify", str(copy)]) == 2
-    assert "settings_hash is not that of the settings" in capsys.readouterr().err
+    assert "the settings in store.json were changed by hand" in capsys.readouterr().err
+
+
+def test_damage_is_one_line(project, store, tmp_path, capsys):
+    """Whatever file of a store is damaged, and whichever command meets it."""
+
+    def cut(path):
+        path.write_bytes(path.read_bytes()[:500])
+
+    def other_rows(path):
+        table = pq.read_table(path)
+        clips = pa.array([99] * len(table), pa.int64())
+        place = table.column_names.index("clip")
+        pq.write_table(table.set_column(place, "clip", clips), path)
+
+    frames = "vidsme_clips/1.0.0/"
+    for pattern, damage in (
+        (frames + "*array_record*", Path.unlink),
+        (frames + "*array_record*", cut),
+        (frames + "features.json", Path.unlink),
+        (frames + "dataset_info.json", lambda path: path.write_text("{")),
+        ("clips.parquet", cut),
+        ("rows.parquet", Path.unlink),
+        ("rows.parquet", other_rows),
+        ("store.json", lambda path: path.write_text("{}")),
+        ("store.json", lambda path: path.write_text('{"settings": {}}')),
+    ):
+        copy = Path(shutil.copytree(store.path, tmp_path / "copy"))
+        damage(next(copy.glob(pattern)))
+        words = ["score", "--model", project.model, "--data", copy, "--frames", 2]
+        words += ["--slices", "video", "--out", tmp_path / "run"]
+        for line in (words, ["verify", copy]):
+            assert cli.main([str(word) for word in line]) == 2, (pattern, line[0])
+            said = capsys.readouterr().err.splitlines()
+            assert said[-1].startswith(f"vidsme {line[0]}: "), (pattern, said)
+        assert cli.main(["status", str(copy)]) in (0, 2)
+        capsys.readouterr()
+        shutil.rmtree(copy)
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+
+def test_a_store_of_nothing_does_not_hold_its_directory(project, tmp_path):
+    """A wrong --root is corrected by the next try, and one that is no folder refused."""
+    manifest = tmp_path / "m.json"
+    manifest.write_text(json.dumps([{"video": "clips/clip-000.mp4"}]))
+    wrong = replace(project, data=(manifest,), root=tmp_path, out=tmp_path / "made")
+    with pytest.raises(InputError, match="none of 1 clips could be read"):
+        prepare(wrong)
+    made = prepare(replace(wrong, root=Path(project.data[0]).parent))
+    assert [facts["status"] for facts in made.facts] == ["ok"]
+    with pytest.raises(InputError, match="root=.*nowhere is no folder"):
+        prepare(replace(wrong, root=tmp_path / "nowhere"))

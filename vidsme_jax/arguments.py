@@ -9,6 +9,7 @@ from vidsme_jax import __version__
 
 _OBJECTIVES = ("text", "text+video")
 _FRAME_ORDERS = ("natural", "shuffled")
+_MOST_FRAMES = 100_000  # of a clip; more is a slip of the hand
 
 
 class _Parser(argparse.ArgumentParser):
@@ -354,6 +355,8 @@ def _rate(text: str) -> float:
 
 def _counts(text: str) -> tuple[int, ...]:
     counts = tuple(_positive(part) for part in text.split(","))
+    if max(counts) > _MOST_FRAMES:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_FRAMES} frames")
     if len(set(counts)) < len(counts):
         raise argparse.ArgumentTypeError(f"{text!r} names a frame count twice")
     return counts

@@ -127,7 +127,7 @@ def _reading(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "reader": given.reader,
         "decoding": decoding,
-        "shard": read_shard(given.shards) if given.shards else None,
+        "shard": None if given.shards is None else read_shard(given.shards),
     }
 
 

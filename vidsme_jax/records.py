@@ -207,13 +207,10 @@ def claim(
     if not path.exists():
         write_json(path, {"settings": settings, "settings_hash": digest(settings), **about})
         return
-    info = read_json(path)
-    if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
-        raise InputError(f"{path} holds no settings: no vidsme command wrote it")
-    held = info["settings"]
+    held = read_info(path)["settings"]
     if held != json.loads(json.dumps(settings)):
         raise InputError(
-            f"out={run} holds a run with other settings: {differences(held, settings)};"
+            f"out={run} was made with other settings: {differences(held, settings)};"
             " give another --out, or remove it"
         )
 
@@ -232,6 +229,18 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} does not exist, expected a JSON file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable JSON: {error}") from error
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Read the file that says what decided a run, or a store.
+
+    Raises:
+        InputError: it is missing, damaged, or no vidsme command wrote it.
+    """
+    info = read_json(path)
+    if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
+        raise InputError(f"{path} holds no settings: no vidsme command wrote it")
+    return info
 
 
 def part_path(run: Path, frames: int, batch: int) -> Path:
@@ -341,22 +350,32 @@ def read_run(run: Path) -> Run:
             " run that command again"
         )
     table, curves, thumbnails = (
-        _read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
+        read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
     )
-    info = read_json(run / "run.json")
-    if not isinstance(info, dict) or "settings" not in info:
-        raise InputError(f"{run}/run.json holds no settings: vidsme score did not write it")
+    info = read_info(run / "run.json")
     held = {n: path for n in _OTHERS if (path := run / f"{n}.parquet").exists()}
-    others = {n: _read_table(path) for n, path in held.items()}
+    others = {n: read_table(path) for n, path in held.items()}
     return Run(run, info, table, curves, thumbnails, others)
 
 
-def _read_table(path: Path) -> pa.Table:
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a table of a run or a store, or some of its columns.
+
+    Raises:
+        InputError: it is missing, damaged, or lacks one of the columns.
+    """
+    again = "run the command that wrote it again, into a new directory"
     if not path.exists():
-        raise InputError(f"{path} is missing; score the clips again, into a new directory")
+        raise InputError(f"{path} is missing; {again}")
     try:
-        return pq.read_table(path)
+        table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{path} is damaged ({error}); score the clips again, into a new directory"
-        ) from error
+        raise InputError(f"{path} is damaged ({_one_line(error)}); {again}") from error
+    absent = set(columns or ()) - set(table.column_names)
+    if absent:
+        raise InputError(f"{path} has no {', '.join(sorted(absent))}; {again}")
+    return table
+
+
+def _one_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

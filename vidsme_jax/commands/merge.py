@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vidsme_jax import records
 from vidsme_jax.commands.calibration import calibrate_counts, write_calibrations
@@ -30,7 +29,7 @@ def merge(parts: Sequence[Path], out: Path) -> str:
     """
     shards = _collect(parts)
     kind = stores.INFO if stores.is_store(shards[0]) else "run.json"
-    infos = [records.read_json(path / kind) for path in shards]
+    infos = [records.read_info(path / kind) for path in shards]
     settings = _common_settings(shards, infos)
     about = {k: v for k, v in infos[0].items() if k not in ("settings", "settings_hash")}
     about["own_rows"] = about.get("rows")
@@ -91,7 +90,7 @@ def _common_settings(shards: list[Path], infos: list[dict[str, Any]]) -> dict[st
 def _join_runs(out: Path, shards: list[Path]) -> None:
     names = {path.stem for path in shards[0].glob("*.parquet")}
     scores = pa.concat_tables(
-        [pq.read_table(path / "scores.parquet") for path in shards],
+        [records.read_table(path / "scores.parquet") for path in shards],
         promote_options="permissive",
     )
     frames = records.read_json(shards[0] / "run.json")["settings"]["frames"]
@@ -101,7 +100,7 @@ def _join_runs(out: Path, shards: list[Path]) -> None:
     scores = scores.take(order)
     rank = {key: n for n, key in enumerate(records.row_keys(scores))}
     for name in sorted(names - {"scores"}):
-        tables = [pq.read_table(path / f"{name}.parquet") for path in shards]
+        tables = [records.read_table(path / f"{name}.parquet") for path in shards]
         records.write_table(out / f"{name}.parquet", _in_order(tables, rank))
     for path in shards:  # one without a clip has none
         if (path / "calibration.json").exists():
@@ -114,7 +113,14 @@ def _join_runs(out: Path, shards: list[Path]) -> None:
 def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Table:
     """Join tables with a row, or several, per id and frame count."""
     table = pa.concat_tables(tables, promote_options="permissive")
-    ranks = [rank[key] for key in records.row_keys(table)]
+    keys = records.row_keys(table)
+    if set(keys) != set(rank):
+        other = min(set(keys) ^ set(rank))
+        raise InputError(
+            f"row {other} stands in only one of the tables of a shard: one was changed by"
+            " hand; remove that shard and score it again"
+        )
+    ranks = [rank[key] for key in keys]
     return table.take(sorted(range(len(ranks)), key=ranks.__getitem__))
 
 

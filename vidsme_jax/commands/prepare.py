@@ -3,6 +3,7 @@
 STORE/shards/0003-of-0016/   the store of one shard, until `vidsme merge` joins them
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,21 @@ from vidsme_jax.data.clips import Decoding
 from vidsme_jax.data.frames import check_policy
 from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.data.prepared import Wanted
-from vidsme_jax.data.store import CLIPS, INFO, Store, number_clips, open_store, write_rows
+from vidsme_jax.data.store import (
+    CLIPS,
+    INFO,
+    ROWS,
+    Store,
+    number_clips,
+    open_store,
+    write_rows,
+)
+from vidsme_jax.data.store_format import NAME
 from vidsme_jax.data.store_writer import Making, fill
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.hub import find_checkpoint
+from vidsme_jax.progress import say
 from vidsme_jax.shards import Shard
 
 
@@ -65,12 +76,25 @@ def prepare(settings: PrepareSettings) -> Store:
     out = shard.directory(settings.out) if shard else settings.out
     asked = {"model": str(settings.model), "data": [str(p) for p in settings.data]}
     with records.locked(out, INFO):
+        _forget_a_store_of_nothing(out)
+        if (out / CLIPS).exists():
+            say(f"{out} is complete: what could not be read is not tried again")
         fill_store(out, rows, wanted, settings.decoding, shard, {"asked": asked})
         store = open_store(out)
         write_calibrations(out, calibrate_counts(store.facts, wanted.counts))
-    if not shard:  # of which a part may hold bad clips only
-        _refuse_if_nothing_was_read(store)
+        if not shard:  # of which a part may hold bad clips only
+            _refuse_if_nothing_was_read(store)
     return store
+
+
+def _forget_a_store_of_nothing(out: Path) -> None:
+    """Make room where an earlier try could not read one clip, and so decided nothing."""
+    if (out / CLIPS).exists():
+        status = [facts["status"] for facts in open_store(out).facts]
+        if "ok" not in status:
+            for name in (CLIPS, ROWS, INFO, "calibration.json"):
+                (out / name).unlink(missing_ok=True)
+            shutil.rmtree(out / NAME, ignore_errors=True)
 
 
 def _refuse_if_nothing_was_read(store: Store) -> None:

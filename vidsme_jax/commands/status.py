@@ -49,13 +49,13 @@ def _progress(path: Path) -> str:
     info = _info_path(path)
     if info is None:
         return "nothing decided yet"
-    held = records.read_json(info)
+    held = records.read_info(info)
     if info.name == INFO:
         return _store_progress(path)
     frames = len(held["settings"]["frames"])
     total = held.get("own_rows", 0) * frames
     if records.is_finished(path):
-        held = pq.read_table(path / "scores.parquet", columns=["status"])
+        held = records.read_table(path / "scores.parquet", ["status"])
         status = held["status"].to_pylist()
         return f"finished, {len(status)} rows ({count_text(status)})"
     parts = sorted((path / "parts").glob("frames-*-batch-??????.arrow"))
@@ -68,7 +68,7 @@ def _progress(path: Path) -> str:
 
 def _store_progress(path: Path) -> str:
     if (path / CLIPS).exists():
-        return f"finished, {pq.read_metadata(path / CLIPS).num_rows} clips"
+        return f"finished, {len(records.read_table(path / CLIPS, ['video']))} clips"
     parts = (path / "parts").glob("piece-*.parquet")
     written = sum(pq.read_metadata(part).num_rows for part in parts)
     kept = len(list((path / "journal").glob("clip-*.npz")))

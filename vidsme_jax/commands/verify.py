@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from vidsme_jax import records
+from vidsme_jax import records, scores
 from vidsme_jax.commands.status import count_text
 from vidsme_jax.data import store as stores
 from vidsme_jax.data.store_format import open_source
@@ -45,7 +44,7 @@ def _check_run(path: Path) -> tuple[list[str], str]:
     faults += _check_scores(table, settings["slices"])
     keys = set(records.row_keys(table))
     for other in sorted(path.glob("*.parquet")):
-        if set(records.row_keys(pq.read_table(other, columns=["id", "frames"]))) != keys:
+        if set(records.row_keys(records.read_table(other, ["id", "frames"]))) != keys:
             faults.append(f"{other.name} has other rows than scores.parquet")
     counts = count_text(table["status"].to_pylist())
     return faults, f"{table.num_rows} rows ({counts}), each once, no score missing"
@@ -76,11 +75,19 @@ def _check_rows(part: pa.Table, frames: int, expected: int, whole: bool) -> list
 def _check_scores(table: pa.Table, slices: list[str]) -> list[str]:
     """Check that a good row has every score of a slice, or none where it is empty."""
     good = table.filter(pa.compute.equal(table["status"], "ok"))
-    faults = []
+    known = set(table.column_names)
+    faults: list[str] = []
     for name in slices:
-        columns = [c for c in table.column_names if c.startswith(f"{name}.")]
-        values = np.stack([good[c].to_numpy() for c in columns], axis=1)
-        missing = np.isnan(values.astype(float))
+        columns = scores.columns((name,))
+        absent = [c for c in columns if c not in known]
+        if absent:
+            faults.append(f"{len(absent)} columns are missing, the first: {absent[0]}")
+            continue
+        values = np.stack([good[c].to_numpy() for c in columns], axis=1).astype(float)
+        infinite = np.isinf(values).any(axis=0)
+        if infinite.any():
+            faults.append(f"{columns[int(np.argmax(infinite))]} holds an infinite value")
+        missing = np.isnan(values)
         allowed = missing.all(axis=1) & (name != "video")
         for n in np.flatnonzero(missing.any(axis=1) & ~allowed)[:3]:
             column = columns[int(np.argmax(missing[n]))]
@@ -89,8 +96,7 @@ def _check_scores(table: pa.Table, slices: list[str]) -> list[str]:
 
 
 def _check_store(path: Path) -> tuple[list[str], str]:
-    store = stores.open_store(path)
-    faults = _check_hash(store.info)
+    store, faults = stores.open_store(path), list[str]()
     if len(store.rows) != store.info.get("own_rows"):
         faults.append(f"{len(store.rows)} rows, expected {store.info.get('own_rows')}")
     source = open_source(path)
