@@ -216,7 +216,7 @@ def _add_decoding(command: argparse.ArgumentParser) -> None:
         choices=("auto", "decord", "pyav", "opencv", "reference"),
         default="auto",
         help="auto: decord where its frames can be trusted, else PyAV, else OpenCV;"
-        " reference: decord's frames whatever they are, as the published code (auto)",
+        " reference: where decord seeks, whatever it finds, as the published code (auto)",
     )
     add("--workers", type=_positive, help="decoding processes (one per core)")
     add(
