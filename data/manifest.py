@@ -103,6 +103,8 @@ def read_manifests(
 def _read_records(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "does not exist"
+        if (path / "shards").is_dir():
+            what = "is in shards, vidsme merge makes a store of them"
         raise InputError(f"data={path} {what}, expected a manifest file ({_READS})")
     readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     if path.suffix.lower() not in readers:

@@ -80,6 +80,7 @@ def test_reading_a_shard(text, environment, expected):
         ("a/b", {}, "expected K/N"),
         ("auto", {}, "the environment has nothing of a launcher"),
         ("auto", {"JOB_COMPLETION_INDEX": "5"}, "number 5, not of how many"),
+        ("auto", {"TPU_WORKER_ID": "0"}, "number 0, not of how many"),
         ("auto/x", {"JOB_COMPLETION_INDEX": "5"}, "expected K/N"),
         ("auto/4", {"JOB_COMPLETION_INDEX": "5"}, "number 5 of 4"),
     ],

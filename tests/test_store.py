@@ -301,6 +301,8 @@ def test_shards_of_two_hosts_at_once_become_one_store(
     assert cli.main(["status", str(out)]) == 0
     said = capsys.readouterr().out
     assert "shard 1/2: finished" in said and "not merged yet" in said
+    with pytest.raises(InputError, match="is in shards, vidsme merge makes a store"):
+        score(replace(run_of(project, tmp_path / "run"), data=(out,)))
     assert cli.main(["merge", str(out)]) == 0 == cli.main(["verify", str(out)])
     assert "the store of 14 rows, from 2 shards" in capsys.readouterr().out
     whole = open_store(out)

@@ -77,7 +77,8 @@ def _from_environment(text: str, count: str, environment: Mapping[str, str]) -> 
             index, found = _number(environment, rank), _number(environment, size)
     if index is None and "TPU_WORKER_ID" in environment:
         index = _number(environment, "TPU_WORKER_ID")
-        found = len(environment.get("TPU_WORKER_HOSTNAMES", "").split(","))
+        hosts = environment.get("TPU_WORKER_HOSTNAMES")
+        found = len(hosts.split(",")) if hosts else None
     total = int(count) if count.isdecimal() else found
     if index is None or total is None or (count and not count.isdecimal()):
         held = (
