@@ -82,10 +82,9 @@ class Store:
         except InputError:
             raise
         except Exception as error:  # whatever its libraries make of damage
-            line = next(iter(str(error).splitlines()), type(error).__name__)[:200]
             raise InputError(
-                f"data={self.path} is damaged, clip {number} cannot be read ({line});"
-                " vidsme verify names all"
+                f"data={self.path} is damaged, clip {number} cannot be read"
+                f" ({records.one_line(error)}); vidsme verify names all"
             ) from error
         thumbnail = self.table["thumbnail"][number].as_py()
         return PreparedClip(held["frames"], held["indices"], self.facts[number], thumbnail)

@@ -370,12 +370,13 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is damaged ({_one_line(error)}); {again}") from error
+        raise InputError(f"{path} is damaged ({one_line(error)}); {again}") from error
     absent = set(columns or ()) - set(table.column_names)
     if absent:
         raise InputError(f"{path} has no {', '.join(sorted(absent))}; {again}")
     return table
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return the first line of what a library says of a fault, cut where it is long."""
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
