@@ -107,9 +107,7 @@ def _read(
     if reader_decord.decord is None:
         raise DecodeError("it is not installed")
     trusting = name == "reference"
-    if container != "mpegts":
-        return reader_decord.read(path, counts, header.frames, trusting)
-    if not trusting:
+    doubt = "it is a transport stream" * (container == "mpegts")
+    if doubt and not trusting:
         raise DecodeError("it may hang on a transport stream")
-    clip = reader_decord.read(path, counts, header.frames, trusting)
-    return replace(clip, fallback="kept, though it is a transport stream")
+    return reader_decord.read(path, counts, header.frames, trusting, doubt)

@@ -20,7 +20,9 @@ else:
     decord.logging.set_level(decord.logging.QUIET)  # a bad clip becomes a row, not noise
 
 
-def read(path: Path, counts: Sequence[int], announced: int, trusting: bool) -> Clip:
+def read(
+    path: Path, counts: Sequence[int], announced: int, trusting: bool, doubt: str = ""
+) -> Clip:
     """Decode the frames that the counts need.
 
     Args:
@@ -29,6 +31,7 @@ def read(path: Path, counts: Sequence[int], announced: int, trusting: bool) -> C
         announced: frames according to the header; 0 where it does not say.
         trusting: seek, as the published code does, and keep what comes; the clip's
             `fallback` tells whether reading in order gives other frames.
+        doubt: why its frames are not to be trusted, where that is known before.
 
     Raises:
         Doubt: decord read the file, but its frames may be the wrong ones.
@@ -37,11 +40,11 @@ def read(path: Path, counts: Sequence[int], announced: int, trusting: bool) -> C
     # The reader is local to this call: left open, its decoder thread runs ahead and
     # fills memory with frames.
     try:
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+        reader = _open(path)
         total = len(reader)
         if total == 0:
             raise DecodeError("it finds no frames")
-        doubt = _doubt(reader.get_frame_timestamp(range(total))[:, 0], announced)
+        doubt = doubt or _doubt(reader.get_frame_timestamp(range(total))[:, 0], announced)
         if doubt and not trusting:
             raise Doubt(doubt)
         indices, fps = union_indices(total, counts), fps_or_zero(reader.get_avg_fps())
@@ -59,6 +62,10 @@ def read(path: Path, counts: Sequence[int], announced: int, trusting: bool) -> C
     )
 
 
+def _open(path: Path):
+    return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+
+
 def _in_order(reader, indices: np.ndarray) -> np.ndarray:
     wanted, kept = set(indices.tolist()), []
     for n in range(int(indices[-1]) + 1):
@@ -70,7 +77,7 @@ def _in_order(reader, indices: np.ndarray) -> np.ndarray:
 
 def _compare(path: Path, frames: np.ndarray, indices: np.ndarray) -> str:
     """Return where decord's seeking gives other frames than its reading in order."""
-    right = _in_order(decord.VideoReader(str(path), ctx=decord.cpu(0)), indices)
+    right = _in_order(_open(path), indices)
     other = int(np.sum(np.any(frames != right, axis=(1, 2, 3))))
     return f"it seeks to other frames in {other} of {len(frames)} places" * bool(other)
 
