@@ -55,6 +55,30 @@ _LONGEST = (
 ).split()
 
 
+# What these files check does not hang on how well a program is compiled, and compiling is
+# most of their time: they ask for the least. All others test programs as users run them.
+_LEAST_COMPILED = (
+    "test_bidirectional.py test_cli.py test_loading.py test_packaging.py"
+    " test_score_ports.py test_shards.py test_sweep.py"
+).split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def least_compiled(request):
+    """Let such a file, and the commands that it runs, compile without optimisation."""
+    if request.path.name not in _LEAST_COMPILED:
+        yield
+        return
+    name = "jax_disable_most_optimizations"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name.upper(), "1")
+        jax.config.update(name, True)
+        jax.clear_caches()
+        yield
+        jax.config.update(name, False)
+        jax.clear_caches()
+
+
 def pytest_collection_modifyitems(items):
     """Order the files; within a file the order stays."""
     places = {name: n for n, name in enumerate(_LONGEST)}
