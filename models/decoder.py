@@ -14,6 +14,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
+from vidsme_jax.models.attention import Sight, attend
 from vidsme_jax.rules import Rule
 
 
@@ -79,12 +80,11 @@ class Decoder(nnx.Module):
                 decoder with a window.
         """
         angles = rope_angles(x.shape[1], self.config)
-        mask = None if together is None else attention_mask(together)
         graph, weights = nnx.split(self.layers)
 
         @jax.checkpoint  # gradients keep one layer's activations, not all layers'
         def step(carry, layer):
-            return nnx.merge(graph, layer)(carry, angles, mask), None
+            return nnx.merge(graph, layer)(carry, angles, together), None
 
         x, _ = jax.lax.scan(step, x, weights)
         return self.norm(x).astype(x.dtype)
@@ -108,10 +108,10 @@ class Block(nnx.Module):
         self,
         x: Float[Array, "batch time width"],
         angles: Float[Array, "time half"],
-        mask: Bool[Array, "batch 1 time time"] | None = None,
+        together: Bool[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
         """Return the residual stream after this layer."""
-        x = x + self.attention(self.attention_norm(x).astype(x.dtype), angles, mask)
+        x = x + self.attention(self.attention_norm(x).astype(x.dtype), angles, together)
         return x + self.mlp(self.mlp_norm(x).astype(x.dtype))
 
 
@@ -130,18 +130,15 @@ class Attention(nnx.Module):
         self,
         x: Float[Array, "batch time width"],
         angles: Float[Array, "time half"],
-        mask: Bool[Array, "batch 1 time time"] | None = None,
+        together: Bool[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
-        """Return what each position reads from those up to it, or from those of `mask`."""
+        """Return what each position reads from those before it or `together` with it."""
         q, k, v = (
             einops.rearrange(project(x), "b t (n d) -> b t n d", d=self.head_dim)
             for project in (self.q, self.k, self.v)
         )
         q, k = rotate(q, angles), rotate(k, angles)
-        behind = None if self.window is None else (self.window - 1, 0)
-        out = jax.nn.dot_product_attention(
-            q, k, v, mask=mask, is_causal=mask is None, local_window_size=behind
-        )
+        out = attend(q, k, v, Sight(window=self.window), together)
         return self.o(einops.rearrange(out, "b t n d -> b t (n d)"))
 
 
@@ -159,14 +156,6 @@ class GatedMLP(nnx.Module):
     ) -> Float[Array, "batch time width"]:
         """Return the update of each position by itself."""
         return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
-
-
-def attention_mask(
-    together: Bool[Array, "batch time"],
-) -> Bool[Array, "batch 1 time time"]:
-    """Return which position (third axis) sees which: those before, and those together."""
-    before = jnp.tri(together.shape[1], dtype=bool)[None, None]
-    return before | (together[:, None, :, None] & together[:, None, None, :])
 
 
 def rope_angles(time: int, config: DecoderConfig) -> Float[Array, "time half"]:

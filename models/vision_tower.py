@@ -15,6 +15,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
+from vidsme_jax.models.attention import Sight, attend
 from vidsme_jax.rules import Rule
 
 _ACTIVATIONS = {
@@ -125,7 +126,7 @@ class VisionBlock(nnx.Module):
             einops.rearrange(project(y), "b t (n d) -> b t n d", n=self.heads)
             for project in (self.q, self.k, self.v)
         )
-        y = jax.nn.dot_product_attention(q, k, v)
+        y = attend(q, k, v, Sight(causal=False))
         x = x + self.o(einops.rearrange(y, "b t n d -> b t (n d)"))
         y = self.up(self.mlp_norm(x).astype(x.dtype))
         return x + self.down(_ACTIVATIONS[self.activation](y))

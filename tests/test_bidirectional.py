@@ -19,12 +19,12 @@ from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.commands.train import TrainRequest, train
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.errors import InputError
-from vidsme_jax.models import open_port
+from vidsme_jax.models import decoder, open_port
+from vidsme_jax.models.attention import Sight
 from vidsme_jax.models.decoder import (
     Attention,
     Decoder,
     DecoderConfig,
-    attention_mask,
     rope_angles,
 )
 from vidsme_jax.models.video_llm import make_forward
@@ -106,13 +106,13 @@ def test_a_window_and_a_video_seen_both_ways_are_refused(case):
 
 def test_each_position_depends_on_exactly_those_it_sees():
     """The Jacobian through all layers: two sequences, their videos in different places."""
-    decoder = drawn(Decoder, 0)
+    model = drawn(Decoder, 0)
     x = np.random.default_rng(1).normal(size=(2, 8, 8)).astype(np.float32)
     together = np.zeros((2, 8), bool)
     together[0, 2:5], together[1, 0:4] = True, True
 
     def depends(*marked):
-        total = jax.jit(jax.jacfwd(lambda x: decoder(x, *marked).sum((0, 2))))
+        total = jax.jit(jax.jacfwd(lambda x: model(x, *marked).sum((0, 2))))
         return np.abs(total(x)).max(-1) > 0  # position, sequence, position
 
     causal = np.tri(8, dtype=bool)
@@ -126,8 +126,8 @@ def test_attention_is_that_of_a_plain_transcription(rng):
     x = rng.normal(size=(2, 7, 8))
     together = np.zeros((2, 7), bool)
     together[0, 1:5], together[1, 3:7] = True, True
-    angles, mask = rope_angles(7, TINY), attention_mask(jnp.asarray(together))
-    got = jax.jit(attention)(jnp.asarray(x, jnp.float32), angles, mask)
+    angles = rope_angles(7, TINY)
+    got = jax.jit(attention)(jnp.asarray(x, jnp.float32), angles, jnp.asarray(together))
     angles = np.asarray(angles, np.float64)
     turn = np.exp(1j * angles)
 
@@ -196,19 +196,19 @@ def test_a_video_of_one_position_is_the_causal_one(project, case, tmp_path):
 
 def test_a_causal_model_is_given_no_mask(case, monkeypatch):
     port, params, _, batch = case
-    attend, seen = jax.nn.dot_product_attention, []
+    attend, seen = decoder.attend, []
 
-    def watched(*given, **more):
-        if more:  # the decoder's; the tower's has no options
-            seen.append((more["mask"] is None, more["is_causal"]))
-        return attend(*given, **more)
+    def watched(q, k, v, sight, together):
+        assert sight == Sight()
+        seen.append(together is None)
+        return attend(q, k, v, sight, together)
 
-    monkeypatch.setattr(jax.nn, "dot_product_attention", watched)
+    monkeypatch.setattr(decoder, "attend", watched)
     for both in (False, True):
         forward = make_forward(replace(port.config, bidirectional=both))
         jax.eval_shape(lambda p, b, f=forward: f(p, b)[0], params, batch)
-    assert set(seen[: len(seen) // 2]) == {(True, True)}
-    assert set(seen[len(seen) // 2 :]) == {(False, False)}
+    assert set(seen[: len(seen) // 2]) == {True}
+    assert set(seen[len(seen) // 2 :]) == {False}
 
 
 def test_every_placement_gives_the_same_hidden_states(case):

@@ -80,7 +80,11 @@ def partitioned(
     def place(spec: P, shape: tuple[int, ...]) -> NamedSharding:
         return NamedSharding(mesh, _fitting(spec, shape, model))
 
-    run = jax.jit(_of_tuple(function), out_shardings=split)
+    def meshed(params, batch):  # attention looks for the mesh: its kernels run per device
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(params, *batch)
+
+    run = jax.jit(meshed, out_shardings=split)
     return Program(run, place, lambda batch: jax.device_put(batch, split), jax.device_get)
 
 

@@ -1,0 +1,250 @@
+"""Attention whose memory does not grow with the square of the sequence, on any platform.
+
+    tpu    splash attention, a Pallas kernel that skips the blocks nobody may see
+    cuda   flash attention of cuDNN, for the 16-bit types that it takes
+    else   blocks of query rows one after the other, against the keys that they can see
+
+All of them take the same arguments and give the same numbers up to rounding. Which one runs
+is decided here alone, when the program is lowered for its devices.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import einops
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float, Int
+
+# Of float32 scores alive at a time on a CPU or on an accelerator without a kernel.
+_BLOCK_BYTES = 16 * 2**20
+# Parts of a causal sequence with keys cut behind their end: 1/4 more work than needed.
+_PARTS = 4
+_LANES = 128  # of a TPU's vector registers; shorter sequences gain nothing from a kernel
+_SPLASH_BLOCK = 512
+
+Heads = Float[Array, "batch time _ head_dim"]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which positions one sees.
+
+    Attributes:
+        causal: only itself and those before it, not all.
+        window: of these the last ones only, itself included; None for all.
+    """
+
+    causal: bool = True
+    window: int | None = None
+
+
+def attend(
+    q: Float[Array, "batch time heads head_dim"],
+    k: Float[Array, "batch time kv_heads head_dim"],
+    v: Float[Array, "batch time kv_heads head_dim"],
+    sight: Sight,
+    together: Bool[Array, "batch time"] | None = None,
+) -> Float[Array, "batch time heads head_dim"]:
+    """Return what each position reads: softmax(q k^T / sqrt(head_dim)) v.
+
+    Under a mesh with automatic axes, each device attends with its own sequences ("data")
+    and heads ("model"); nothing is communicated.
+
+    Args:
+        q: queries.
+        k: keys; each head of them serves a group of query heads that lie side by side.
+        v: values.
+        sight: who sees whom.
+        together: positions that see each other, later ones too.
+    """
+    local = _kernel(q, sight) if together is None else partial(_blockwise, sight)
+    return _per_device(local, q, k, v, together)
+
+
+def _kernel(q: Array, sight: Sight) -> Callable[..., Array]:
+    """Return what attends on a device, by its platform."""
+    plain = partial(_blockwise, sight)
+    if q.shape[1] < _LANES:
+        return plain
+    kernels: dict[str, Any] = {"tpu": partial(_splash, sight)}
+    if q.dtype.itemsize == 2 and _has_cudnn():
+        kernels["cuda"] = partial(_cudnn, sight)
+    return lambda *qkv: jax.lax.platform_dependent(*qkv, default=plain, **kernels)
+
+
+def _per_device(local: Callable[..., Array], q, k, v, together) -> Array:
+    """Run `local` on each device's own sequences and heads."""
+    given = (q, k, v) if together is None else (q, k, v, together)
+    mesh = jax.sharding.get_abstract_mesh()
+    names = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    if names.get("model") != AxisType.Auto:
+        return local(*given)
+    size = mesh.shape["model"]
+    if q.shape[2] % size:
+        size, heads = 1, P("data")
+    else:
+        heads = P("data", None, "model")
+    if k.shape[2] % size:  # too few key heads for the devices: each query head gets its own
+        given = (
+            q,
+            *(jnp.repeat(x, q.shape[2] // x.shape[2], 2) for x in (k, v)),
+            *given[3:],
+        )
+    specs = (heads, heads, heads, P("data"))[: len(given)]
+    return jax.shard_map(
+        local, mesh=mesh, in_specs=specs, out_specs=heads, check_vma=False
+    )(*given)
+
+
+def _has_cudnn() -> bool:
+    return jax.default_backend() == "gpu" and jax.devices()[0].client.platform == "cuda"
+
+
+def _cudnn(sight: Sight, q: Heads, k: Heads, v: Heads) -> Heads:
+    behind = None if sight.window is None else (sight.window - 1, 0)
+    return jax.nn.dot_product_attention(
+        q,
+        k,
+        v,
+        is_causal=sight.causal,
+        local_window_size=behind,
+        implementation="cudnn",
+    )
+
+
+def _splash(
+    sight: Sight, q: Heads, k: Heads, v: Heads, *, interpret: bool = False
+) -> Heads:
+    """Attend with JAX's splash kernel, padded to whole blocks; see `splash_blocks`."""
+    from jax.experimental.pallas.ops.tpu.splash_attention import (
+        splash_attention_kernel as kernel,
+    )
+
+    time, heads = q.shape[1:3]
+    size, padded = splash_blocks(time)
+    blocks = kernel.BlockSizes(*[size] * 8)  # for gradients too
+    mask = _splash_mask(sight, padded, heads)
+    run = kernel.make_splash_mha(
+        mask, block_sizes=blocks, head_shards=1, q_seq_shards=1, interpret=interpret
+    )
+    scaled = (q.astype(jnp.float32) * q.shape[3] ** -0.5).astype(q.dtype)
+    behind = ((0, 0), (0, padded - time), (0, 0), (0, 0))
+    arrays = (jnp.pad(x, behind).swapaxes(1, 2) for x in (scaled, k, v))
+    # A causal position sees no padding, which comes last; any other must not.
+    kind = (jnp.arange(padded) >= time).astype(jnp.int32)
+    ids = None if sight.causal else kernel.SegmentIds(kind, kind)
+    out = jax.vmap(lambda q, k, v: run(q, k, v, segment_ids=ids))(*arrays)
+    return out.swapaxes(1, 2)[:, :time]
+
+
+def _splash_mask(sight: Sight, time: int, heads: int) -> Any:
+    from jax.experimental.pallas.ops.tpu.splash_attention import (
+        splash_attention_mask as masks,
+    )
+
+    shape = (time, time)
+    if not sight.causal:
+        one = masks.FullMask(shape)
+    elif sight.window is None:
+        one = masks.CausalMask(shape)
+    else:
+        one = masks.LocalMask(shape, (sight.window - 1, 0), 0)
+    return masks.MultiHeadMask([one] * heads)
+
+
+def splash_blocks(time: int) -> tuple[int, int]:
+    """Return the side of the splash kernel's blocks, and the padded sequence."""
+    size = min(_SPLASH_BLOCK, -(-time // _LANES) * _LANES)
+    return size, -(-time // size) * size
+
+
+def _blockwise(
+    sight: Sight, q: Heads, k: Heads, v: Heads, together: Array | None = None
+) -> Heads:
+    """Attend in blocks, one after the other, whose scores stay within `_BLOCK_BYTES`."""
+    batch, time, heads, _ = q.shape
+    rows = max(1, _BLOCK_BYTES // (4 * heads * time))
+    given = (q, k, v, together)
+    if rows >= batch * time:
+        return jax.vmap(lambda one: _attend_rows(sight, *one))(given)
+    if rows >= time:
+        one = jax.checkpoint(lambda one: _attend_rows(sight, *one))
+        return jax.lax.map(one, given, batch_size=rows // time)
+    return jax.lax.map(lambda one: _in_parts(sight, rows, *one), given)
+
+
+def _in_parts(sight: Sight, rows: int, q, k, v, together) -> Array:
+    """Attend with one sequence: parts of it, each in blocks of rows, see no key in vain."""
+    time = q.shape[0]
+    blocks = -(-time // rows)
+    each = -(-blocks // _PARTS)
+    rows = -(-time // (each * -(-blocks // each)))
+    out: list[Array] = []
+    for first in range(0, time, each * rows):
+        part = q[first : first + each * rows]
+        if out:  # else all parts could be at work, and in memory, at once
+            part, out[-1] = jax.lax.optimization_barrier((part, out[-1]))
+        out.append(_in_blocks(sight, rows, first, part, k, v, together))
+    return jnp.concatenate(out)
+
+
+def _in_blocks(sight: Sight, rows: int, first: int, part, k, v, together) -> Array:
+    """Attend with the queries that stand at `first` and behind, `rows` at a time."""
+    time, count = len(part), -(-len(part) // rows)
+    cut = sight.causal and together is None
+    start = max(0, first - sight.window + 1) if cut and sight.window else 0
+    keys = slice(start, first + time if cut else None)
+    padded = jnp.pad(part, ((0, count * rows - time), (0, 0), (0, 0)))
+    blocks = einops.rearrange(padded, "(block row) n d -> block row n d", row=rows)
+    places = first + rows * jnp.arange(count, dtype=jnp.int32)
+
+    @jax.checkpoint  # gradients compute the scores again, and keep none
+    def attend_block(given):
+        block, place = given
+        return _attend_rows(sight, block, k[keys], v[keys], together, place, start)
+
+    out = jax.lax.map(attend_block, (blocks, places))
+    return einops.rearrange(out, "block row n d -> (block row) n d")[:time]
+
+
+def _attend_rows(
+    sight: Sight,
+    q: Float[Array, "row heads head_dim"],
+    k: Float[Array, "key kv_heads head_dim"],
+    v: Float[Array, "key kv_heads head_dim"],
+    together: Bool[Array, "time"] | None = None,
+    row: int | Int[Array, ""] = 0,
+    key: int = 0,
+) -> Float[Array, "row heads head_dim"]:
+    """Attend with some queries and keys of a sequence, that start at `row` and `key`."""
+    grouped = einops.rearrange(q, "q (n g) d -> q n g d", n=k.shape[1])
+    scores = jnp.einsum(
+        "qngd,knd->ngqk", grouped, k, preferred_element_type=jnp.float32
+    ) / math.sqrt(q.shape[2])
+    rows = row + jnp.arange(q.shape[0], dtype=jnp.int32)[:, None]
+    keys = key + jnp.arange(k.shape[0], dtype=jnp.int32)[None]
+    if (seen := _seen(sight, rows, keys, together)) is not None:
+        # Not -inf: rows of padding may see nothing.
+        scores = jnp.where(seen, scores, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    out = jnp.einsum("ngqk,knd->qngd", weights, v)
+    return einops.rearrange(out, "q n g d -> q (n g) d")
+
+
+def _seen(sight: Sight, rows, keys, together) -> Bool[Array, "row key"] | None:
+    """Tell which row sees which key; None where all see all."""
+    if not sight.causal:
+        return None
+    seen = keys <= rows
+    if sight.window is not None:
+        seen &= rows - keys < sight.window
+    if together is not None:
+        inside = together.at[rows].get(mode="fill", fill_value=False)
+        seen |= inside & together[keys]
+    return seen
