@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from vidsme_jax.models.attention import Sight, attend
 from vidsme_jax.rules import Rule
@@ -88,6 +88,13 @@ class Decoder(nnx.Module):
 
         x, _ = jax.lax.scan(step, x, weights)
         return self.norm(x).astype(x.dtype)
+
+    def embed_tokens(
+        self, tokens: Int[Array, "batch time"]
+    ) -> Float[Array, "batch time width"]:
+        """Return the embeddings of token ids, in the type of the weights."""
+        # Called as a module, Embed gives the type it was built with, float32.
+        return jnp.take(self.embed.embedding[...], tokens, axis=0)
 
     def logits(self, x: Float[Array, "... width"]) -> Float[Array, "... vocab"]:
         """Return next-token logits of normalised hidden states, float32."""

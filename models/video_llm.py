@@ -114,7 +114,7 @@ class VideoLLM(nnx.Module):
         start: Int[Array, "sequence"],
     ) -> Float[Array, "sequence time features"]:
         """Return the embeddings of the text with the video's in place at `start`."""
-        text = self.decoder.embed(tokens)
+        text = self.decoder.embed_tokens(tokens)
         place = jax.vmap(
             lambda into, part, at: jax.lax.dynamic_update_slice(into, part, (at, 0 * at))
         )

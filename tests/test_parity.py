@@ -9,8 +9,10 @@ import json
 from functools import lru_cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from tools import here
 from twins import GOLDENS, TWINS, Twin, config_of, inputs_of, spelled, write_twin
 
@@ -223,6 +225,34 @@ def test_the_reversed_clip_is_the_same_frames_in_other_order(name, open_twin):
     np.testing.assert_array_equal(reordered, reversed_input)
     natural = embeddings(batch.pixels, False)
     assert max(twin.frames) == 1 or not np.array_equal(natural, reordered)
+
+
+@pytest.mark.parametrize("name", ["longva", "onevision-tied", "video-llava-4"])
+def test_half_precision_weights_meet_no_float32(name, open_twin):
+    """Wherever a matrix product has weights of 16 bits, the activations have 16 as well."""
+    twin = next(twin for twin in TWINS if twin.name == name)
+    port = open_twin(twin)
+    batch = batch_of(port, twin, max(twin.frames))
+
+    def run(params, batch):
+        hidden, head = port.forward(params, batch)
+        return head(hidden)
+
+    half = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), port.abstract
+    )
+    seen = list(products(jax.make_jaxpr(run)(half, batch).jaxpr))
+    mixed = [types for types in seen if len(set(types)) > 1]
+    assert not mixed and seen.count((jnp.bfloat16, jnp.bfloat16)) >= 15
+
+
+def products(jaxpr):
+    """Yield the types of both sides of each matrix product, inner programs included."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield tuple(x.aval.dtype for x in equation.invars)
+        for inner in jaxprs_in_params(equation.params):
+            yield from products(inner)
 
 
 def test_the_record_is_of_these_cases(recorded):
