@@ -72,6 +72,17 @@ def test_splash_agrees_with_the_definition(rng, sight):
     np.testing.assert_allclose(got, plain(q, k, v, sight), atol=2e-6)
 
 
+@pytest.mark.parametrize(
+    ("platform", "time", "kernel"),
+    [("tpu", 150, True), ("tpu", 100, False), ("cuda", 150, False), ("cpu", 150, False)],
+)
+def test_the_kernel_is_that_of_the_platform(platform, time, kernel):
+    given = [jax.ShapeDtypeStruct((1, time, 2, 64), jnp.bfloat16)] * 3
+    traced = jax.jit(partial(attend, sight=Sight())).trace(*given)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("tpu_custom_call" in text) == kernel
+
+
 def test_gradients_are_those_of_one_block(rng, monkeypatch):
     given = draw(rng, time=40)
 

@@ -5,6 +5,7 @@ import pytest
 import reference
 
 from vidsme_jax import renyi, sharma_mittal
+from vidsme_jax.entropy import total
 
 QS = (0.5, 0.9, 0.91, 0.999, 1 - 1e-4, 1.0, 1 + 1e-4, 1.01, 1.0999, 1.1, 1.5, 2.0)
 RS = (0.7, 1.0, 1 + 1e-4, 1.05, 1.1, 2.0)
@@ -130,3 +131,11 @@ def test_works_under_vmap(rng):
     q = jnp.linspace(1, 2, 6)
     got = jax.vmap(sharma_mittal, in_axes=(0, 0, None))(z, q, 1.05)
     np.testing.assert_allclose(got, sharma_mittal(z, q, 1.05), rtol=1e-6)
+
+
+def test_sums_are_plain_for_accelerators_and_in_blocks_on_a_cpu():
+    """Blocks would keep a TPU from fusing the sum with what makes its terms."""
+    traced = jax.jit(total).trace(jax.ShapeDtypeStruct((4, 5000), jnp.float32))
+    for platform, folded in (("cpu", True), ("tpu", False), ("cuda", False)):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert ("stablehlo.pad" in text) == ("tensor<4x5x1024xf32>" in text) == folded

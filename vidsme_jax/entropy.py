@@ -18,6 +18,7 @@ whose two terms are both positive. At q = 1 the second is -sum_j p_j d_j. Where 
 -1, 1 + u comes as (1 + sum_{j != i} exp(q d_j)) / (1 + s). All arithmetic is float32.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 _AT_ONE = 1e-6  # nearer than that to q = 1, the series in q - 1 is exact
-# Long sums are folded over blocks of this many terms: summed one after the other,
+# On a CPU long sums are folded over blocks of this many terms: summed one after the other,
 # 152,064 float32 terms lose more than the 1e-5 that is promised.
 _BLOCK = 1024
 
@@ -167,8 +168,18 @@ def log_rest_of_top(row: Peaked) -> Float[Array, "..."]:
     return jnp.log(rest) + safe[..., 0] - row.log_norm
 
 
+@jax.jit  # outside of jit, a choice by platform would be compiled on every call
 def total(values: Float[Array, "... vocab"]) -> Float[Array, "..."]:
-    """Sum the last axis in blocks, which keeps float32 rounding near 1e-7."""
+    """Sum the last axis with float32 rounding near 1e-7.
+
+    Accelerators sum in as many places at once as their registers have, and there whatever
+    makes the terms is fused into the plain sum; blocks would be written out to memory.
+    """
+    plain = partial(jnp.sum, axis=-1)
+    return jax.lax.platform_dependent(values, cpu=_blocked_sum, default=plain)
+
+
+def _blocked_sum(values: Float[Array, "... vocab"]) -> Float[Array, "..."]:
     size = values.shape[-1]
     blocks = -(-size // _BLOCK)
     pad = [(0, 0)] * (values.ndim - 1) + [(0, blocks * _BLOCK - size)]
