@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.arguments import make_parser
+from vidsme_jax.compiled import keep_compiled
 
 INTERRUPTED = 75
 
 
 def entry() -> None:
     """Run the command as a process of its own."""
+    keep_compiled()
     code = main()
     if code == INTERRUPTED:
         # Threads may be inside XLA or a decoder, where tearing down under them crashes.
