@@ -128,7 +128,8 @@ def _splash(
 
     time, heads = q.shape[1:3]
     size, padded = splash_blocks(time)
-    blocks = kernel.BlockSizes(*[size] * 8)  # for gradients too
+    sides = (size,) * 8  # of queries and keys, forwards and in gradients
+    blocks = kernel.BlockSizes(*sides)  # type: ignore[arg-type]  # further fields
     mask = _splash_mask(sight, padded, heads)
     run = kernel.make_splash_mha(
         mask, block_sizes=blocks, head_shards=1, q_seq_shards=1, interpret=interpret
@@ -149,11 +150,10 @@ def _splash_mask(sight: Sight, time: int, heads: int) -> Any:
     )
 
     shape = (time, time)
-    if not sight.causal:
-        one = masks.FullMask(shape)
-    elif sight.window is None:
+    one: Any = masks.FullMask(shape)
+    if sight.causal:
         one = masks.CausalMask(shape)
-    else:
+    if sight.window is not None:
         one = masks.LocalMask(shape, (sight.window - 1, 0), 0)
     return masks.MultiHeadMask([one] * heads)
 
