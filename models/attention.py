@@ -103,7 +103,7 @@ def _per_device(local: Callable[..., Array], q, k, v, together) -> Array:
 
 
 def _has_cudnn() -> bool:
-    return jax.default_backend() == "gpu" and jax.devices()[0].client.platform == "cuda"
+    return "cuda" in jax.devices()[0].client.platform_version
 
 
 def _cudnn(sight: Sight, q: Heads, k: Heads, v: Heads) -> Heads:
