@@ -6,8 +6,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from jax.extend.core import jaxprs_in_params
-from tools import make_project
+from tools import make_project, matrix_products
 
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.models import open_port
@@ -23,20 +22,13 @@ def port(tmp_path_factory):
     return open_port(make_project(tmp_path_factory.mktemp("flops"), count=3)[2])
 
 
-def products(jaxpr, times=1):
-    """Return two operations for each multiplication of a matrix product, loops unrolled."""
+def operations(jaxpr):
+    """Return two for each multiplication of the matrix products, loops unrolled."""
     found = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            ((left, _), _), a = (
-                equation.params["dimension_numbers"],
-                equation.invars[0].aval,
-            )
-            inner = math.prod(a.shape[axis] for axis in left)
-            found += 2 * times * inner * math.prod(equation.outvars[0].aval.shape)
-        again = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-        for one in jaxprs_in_params(equation.params):
-            found += products(one, times * again)
+    for equation, times in matrix_products(jaxpr):
+        ((left, _), _), a = equation.params["dimension_numbers"], equation.invars[0].aval
+        inner = math.prod(a.shape[axis] for axis in left)
+        found += 2 * times * inner * math.prod(equation.outvars[0].aval.shape)
     return found
 
 
@@ -62,7 +54,7 @@ def test_the_program_has_these_products(port, name):
         hidden, head = make_forward(config)(params, batch)
         return head(hidden[:, :, :7])
 
-    found = products(jax.make_jaxpr(run)(graph_of(config)[1], batch).jaxpr)
+    found = operations(jax.make_jaxpr(run)(graph_of(config)[1], batch).jaxpr)
     needed = necessary_flops(config, FRAMES, layout.time, rows=7)
     # So short a sequence is one block, of which causal attention uses the lower half.
     decoder = config.decoder

@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend.core import jaxprs_in_params
-from tools import here
+from tools import here, matrix_products
 from twins import GOLDENS, TWINS, Twin, config_of, inputs_of, spelled, write_twin
 
 from vidsme_jax.data.batches import make_batch, make_layout
@@ -241,18 +240,10 @@ def test_half_precision_weights_meet_no_float32(name, open_twin):
     half = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), port.abstract
     )
-    seen = list(products(jax.make_jaxpr(run)(half, batch).jaxpr))
+    found = matrix_products(jax.make_jaxpr(run)(half, batch).jaxpr)
+    seen = [tuple(x.aval.dtype for x in equation.invars) for equation, _ in found]
     mixed = [types for types in seen if len(set(types)) > 1]
     assert not mixed and seen.count((jnp.bfloat16, jnp.bfloat16)) >= 15
-
-
-def products(jaxpr):
-    """Yield the types of both sides of each matrix product, inner programs included."""
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            yield tuple(x.aval.dtype for x in equation.invars)
-        for inner in jaxprs_in_params(equation.params):
-            yield from products(inner)
 
 
 def test_the_record_is_of_these_cases(recorded):

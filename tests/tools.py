@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import jax
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 from vidsme_jax.data.synthetic import draw_clip, write_clips
 from vidsme_jax.models.toy import write_toy
@@ -79,6 +80,16 @@ def python(folder, *words):
     """Run Python in a folder that is not the checkout, whose models/ would be found."""
     line = [sys.executable, *map(str, words)]
     return subprocess.run(line, capture_output=True, text=True, cwd=folder)
+
+
+def matrix_products(jaxpr, times=1):
+    """Yield each matrix product of a program, loops included, and how often it runs."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation, times
+        again = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        for inner in jaxprs_in_params(equation.params):
+            yield from matrix_products(inner, times * again)
 
 
 def here(*_):
