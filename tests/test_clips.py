@@ -1,6 +1,7 @@
 """Clips prepared by processes of their own: the same, in order, whatever happens to one."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -157,6 +158,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     wait_until(lambda: serving() > before)
     process.wait()
     wait_until(lambda: serving() == before)
+    assert process.returncode == -signal.SIGKILL
 
 
 def children():

@@ -52,7 +52,7 @@ def column(table, name):
     return np.array(table[name].to_pylist(), float)
 
 
-def equal(a, b):
+def assert_equal(a, b):
     """Bit-equal tables, NaN included."""
     assert a.schema == b.schema
     for name in a.column_names:
@@ -117,7 +117,7 @@ def test_a_finished_run_is_only_its_results(project, whole):
 
 def test_running_again_changes_nothing(project, whole, capsys):
     before = (project.out / "scores.parquet").stat().st_mtime_ns
-    equal(score(project), whole)
+    assert_equal(score(project), whole)
     assert (project.out / "scores.parquet").stat().st_mtime_ns == before
     assert "is complete" in capsys.readouterr().err
 
@@ -146,7 +146,7 @@ def test_killed_at_any_write_and_resumed(
     with pytest.raises(Killed):
         score(settings)
     monkeypatch.setattr(os, "replace", rename)
-    equal(score(settings), whole)
+    assert_equal(score(settings), whole)
 
 
 def test_sigkill_and_sigterm(project, video_only, tmp_path):
@@ -177,7 +177,7 @@ def test_sigkill_and_sigterm(project, video_only, tmp_path):
         process.communicate()
     last = start()
     assert last.wait() == 0, last.stderr.read()
-    equal(pq.read_table(out / "scores.parquet"), video_only)
+    assert_equal(pq.read_table(out / "scores.parquet"), video_only)
     last.communicate()
 
 
@@ -218,14 +218,14 @@ def test_several_frame_counts_and_all_curves(project, whole, tmp_path):
     ],
 )
 def test_other_batches_and_placements_agree(project, whole, tmp_path, changes, atol):
-    agree(score(replace(project, out=tmp_path / "run", **changes)), whole, atol)
+    assert_agree(score(replace(project, out=tmp_path / "run", **changes)), whole, atol)
 
 
 def test_a_slice_alone_agrees(whole, video_only):
-    agree(video_only, whole, 1e-5)
+    assert_agree(video_only, whole, 1e-5)
 
 
-def agree(table, whole, atol):
+def assert_agree(table, whole, atol):
     ok = np.array(whole["status"].to_pylist()) == "ok"
     shared = [c for c in table.column_names if scores.is_score(c)]
     assert len(shared) >= 300
@@ -237,7 +237,7 @@ def agree(table, whole, atol):
 def test_another_run_s_directory_is_not_touched(project, whole, tmp_path):
     with pytest.raises(InputError, match="other settings: .*beta1 1.0 there, 0.5 here"):
         score(replace(project, beta1=0.5))
-    equal(records.read_run(project.out).table, whole)
+    assert_equal(records.read_run(project.out).table, whole)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds other files \(notes.txt\)"):
         score(replace(project, out=tmp_path))
@@ -308,7 +308,7 @@ def test_a_run_of_nothing_does_not_hold_its_directory(project, whole, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(InputError, match="none of 1 rows"):
         score(replace(project, data=(manifest,), out=out))
-    equal(score(replace(project, out=out)), whole)
+    assert_equal(score(replace(project, out=out)), whole)
 
 
 def test_device_memory_that_runs_out_is_one_line(project, tmp_path, monkeypatch):

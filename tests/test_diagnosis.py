@@ -98,14 +98,14 @@ def test_more_than_half_is_a_strong_warning(count, strong):
 
 @pytest.mark.parametrize(("size", "kind"), [(0.02, "flat"), (0.0201, "none")])
 def test_the_threshold_is_one_percent_of_the_entropy(size, kind):
-    only(make_table(**flat(3, size)), kind)
+    assert only(make_table(**flat(3, size)), kind)["kind"] == kind
 
 
 def test_one_position_that_differs_is_not_flat():
     """The mean may well be zero: it is the largest difference that counts."""
     given = flat(3)
     given["video__sme__max_0"] = np.full(N, 0.03)
-    only(make_table(**given), "none")
+    assert only(make_table(**given), "none")["kind"] == "none"
 
 
 def test_clips_without_motion_column_are_flat_all_the_same():
@@ -153,20 +153,20 @@ def test_members_with_lower_entropy_reversed_are_inverted():
 
 @pytest.mark.parametrize("value", [-0.2, 0.0])
 def test_members_at_or_below_zero_are_not(value):
-    only(members_at(value), "none")
+    assert only(members_at(value), "none")["kind"] == "none"
 
 
 def test_a_mean_above_zero_by_chance_is_not():
     """Its interval contains 0: members alternate between 0.5 and -0.45."""
     values = np.where(np.arange(N) // 2 % 2, 0.5, -0.45) + 1.0 * (LABEL == 0)
     assert np.mean(values[LABEL == 1]) > 0
-    only(make_table(video__sme__mean=values), "none")
+    assert only(make_table(video__sme__mean=values), "none")["kind"] == "none"
 
 
 def test_only_members_decide():
     """Non-members far above zero are how it should be."""
     values = np.where(LABEL == 1, -0.2, 5.0) + 0.1 * np.sin(np.arange(N))
-    only(make_table(video__sme__mean=values), "none")
+    assert only(make_table(video__sme__mean=values), "none")["kind"] == "none"
 
 
 def test_the_mean_and_its_interval_resample_groups():
@@ -240,12 +240,12 @@ def test_both_scores_may_succeed():
 
 @pytest.mark.parametrize("effect", [0.0, -3.0])
 def test_where_no_other_score_succeeds_it_is_not_said(effect):
-    only(still(effect=effect), "none")
+    assert only(still(effect=effect), "none")["kind"] == "none"
 
 
 def test_where_the_reversal_succeeds_too_it_is_not_said():
     separating = make_table()["video.sme.mean"]
-    only(still(video__sme__mean=separating), "none")
+    assert only(still(video__sme__mean=separating), "none")["kind"] == "none"
 
 
 def by_chance(sign, every=9):
@@ -264,13 +264,13 @@ def test_an_auc_above_one_half_by_chance_is_no_success():
     chance = still(video__logp__min_10=by_chance(1))
     held = evaluate_table(chance, SMALL)[0]["scores"]["video.logp.min_10"]
     assert held["auc"] > 0.5 > held["auc_interval"][0]
-    only(chance, "none")
+    assert only(chance, "none")["kind"] == "none"
 
 
 def test_an_auc_below_one_half_by_chance_is_not_the_wrong_direction():
     table = make_table(video__sme__mean=by_chance(1) - 9)
     assert evaluate_table(table, SMALL)[0]["scores"]["video.sme.mean"]["auc"] < 0.5
-    only(table, "none")
+    assert only(table, "none")["kind"] == "none"
 
 
 def test_a_control_above_one_half_by_chance_is_no_shift():
@@ -389,5 +389,5 @@ def test_missing_columns_are_named():
 
 
 def test_a_clip_or_two_that_do_not_move_are_no_failure():
-    only(make_table(**flat(1)), "none")
+    assert only(make_table(**flat(1)), "none")["kind"] == "none"
     assert only(make_table(**flat(2)), "flat")["flat"] == 2  # 5 %

@@ -67,7 +67,7 @@ def from_files(project, tmp_path_factory):
     return out
 
 
-def equal(one: Path, other: Path):
+def assert_equal(one: Path, other: Path):
     """All tables and calibrations of two runs are the same, bit for bit."""
     names = {path.name for path in one.glob("*.parquet")}
     assert names == {path.name for path in other.glob("*.parquet")} >= {"scores.parquet"}
@@ -134,7 +134,7 @@ def test_scores_are_those_straight_from_the_files(
     monkeypatch.setattr(clips_module, "Workers", never)
     given = run_of(project, tmp_path / "run", definitions=("exact", "published"), batch=3)
     score(replace(given, data=(store.path,)))
-    equal(from_files, tmp_path / "run")
+    assert_equal(from_files, tmp_path / "run")
     assert "time: " in capsys.readouterr().err
 
 
@@ -142,7 +142,7 @@ def test_a_second_frame_count_and_a_part_of_the_slices(project, store, tmp_path)
     some = {"frames": (4,), "slices": ("video",)}
     score(replace(run_of(project, tmp_path / "a"), **some))
     score(replace(run_of(project, tmp_path / "b"), data=(store.path,), **some))
-    equal(tmp_path / "a", tmp_path / "b")
+    assert_equal(tmp_path / "a", tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_files_are_few(clips, files):
     assert [n for piece in made.pieces for n in piece] == list(range(clips))
 
 
-def same_clips(one, other):
+def assert_same_clips(one, other):
     assert one.table.equals(other.table) and one.places == other.places
     assert one.rows == other.rows and one.info["settings"] == other.info["settings"]
     for a, b in zip(one.clips(range(14)), other.clips(range(14)), strict=True):
@@ -243,7 +243,7 @@ def test_killed_at_any_moment_and_run_again(project, store, tmp_path):
         time.sleep(dice.uniform(2, 5))
         process.kill()
         process.wait()
-    same_clips(prepare(replace(project, out=out)), store)
+    assert_same_clips(prepare(replace(project, out=out)), store)
     assert not list(out.rglob("*.tmp")) and not (out / "journal").exists()
 
 
@@ -268,7 +268,7 @@ def test_a_full_disk_loses_nothing(project, store, tmp_path):
     (line,) = done.stderr.strip().splitlines()
     assert "could not be written: File too large" in line and "same command again" in line
     assert not list(out.rglob("*.tmp"))
-    same_clips(prepare(replace(project, out=out)), store)
+    assert_same_clips(prepare(replace(project, out=out)), store)
 
 
 def test_sigterm_ends_with_75_and_it_goes_on(project, store, tmp_path):
@@ -282,7 +282,7 @@ def test_sigterm_ends_with_75_and_it_goes_on(project, store, tmp_path):
     _, noise = process.communicate(timeout=60)
     assert process.returncode == 75, noise
     assert b"interrupted, run it again" in noise and b"Traceback" not in noise
-    same_clips(prepare(replace(project, out=out)), store)
+    assert_same_clips(prepare(replace(project, out=out)), store)
 
 
 def test_shards_of_two_hosts_at_once_become_one_store(
@@ -305,7 +305,7 @@ def test_shards_of_two_hosts_at_once_become_one_store(
     assert whole.rows == store.rows and len(whole.table) >= 12
     again = replace(run_of(project, tmp_path / "run"), data=(out,), batch=3)
     score(replace(again, definitions=("exact", "published")))
-    equal(from_files, tmp_path / "run")
+    assert_equal(from_files, tmp_path / "run")
     assert cli.main(["status", str(out)]) == 0
     assert "whole: finished" in capsys.readouterr().out
 
