@@ -159,8 +159,7 @@ def _empty_average(hidden, head) -> Float[Array, "clip way vocab"]:
 
 def _summed(row: Peaked, averaged) -> Float[Array, "clip way vocab"]:
     """Sum the distributions of the rows that the sequence score averages."""
-    is_top = positions(row.gaps) == row.top[..., None]
-    p = jnp.exp(jnp.where(is_top, 0, row.gaps)) / (1 + row.others[..., None])
+    p = jnp.exp(row.logits - row.peak[..., None]) / (1 + row.others[..., None])
     return jnp.sum(jnp.where(averaged[..., None], p, 0), axis=2)
 
 

@@ -12,53 +12,83 @@ subtracts two nearly equal numbers; for a flat one, logarithms of about 12 leave
 few digits. So the largest entry is split off: with i the argmax, d_j = z_j - z_i,
 s = sum_{j != i} exp(d_j) and l = log1p(s), log p_i = -l and log p_j = d_j - l, and
 
-    H_q = l + log1p(u) / (1 - q),   u = sum_{j != i} p_j expm1((q - 1) d_j)
+    H_q = l - log1p(u) / (q - 1),   u = sum_{j != i} p_j expm1((q - 1) d_j)
 
-whose two terms are both positive. At q = 1 the second is -sum_j p_j d_j. Where u is near
+whose two terms are both positive; at q = 1 the second is -sum_j p_j d_j. Where u is near
 -1, 1 + u comes as (1 + sum_{j != i} exp(q d_j)) / (1 + s). All arithmetic is float32.
 """
 
-from functools import partial
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-_AT_ONE = 1e-6  # nearer than that to q = 1, the series in q - 1 is exact
-# On a CPU long sums are folded over blocks of this many terms: summed one after the other,
-# 152,064 float32 terms lose more than the 1e-5 that is promised.
-_BLOCK = 1024
+# A CPU takes this many entries at a time and keeps as many partial sums: so it works on
+# vectors, and 152,064 float32 terms keep the 1e-5 that is promised.
+_BLOCK = 2048
+_LEAST = -1e18  # for gaps of -inf: its exponential is 0, its square is finite
+_SMALL = 1e-3  # x below which expm1(x) / x and log1p(x) / x come from their series
 
 
 class Peaked(NamedTuple):
     """A row of logits with its largest entry split off.
 
     Attributes:
-        top: index of the largest logit.
-        gaps: d_j = z_j - z_top; -inf at the top itself and at masked entries.
+        logits: the row, float32.
+        top: index of the largest logit, the first of equal ones.
+        peak: the largest logit.
+        second: gap d of the second largest; -inf where there is none.
         others: s, so that p_top = 1 / (1 + s) and p_j = exp(d_j) / (1 + s).
+        log_others: log s, exact where s rounds to 0.
         log_norm: l, so that log p_top = -l and log p_j = d_j - l. Nats.
+        mean: of d under p, so that Shannon's entropy is l less this. Nats.
     """
 
+    logits: Float[Array, "... vocab"]
     top: Int[Array, "..."]
-    gaps: Float[Array, "... vocab"]
+    peak: Float[Array, "..."]
+    second: Float[Array, "..."]
     others: Float[Array, "..."]
+    log_others: Float[Array, "..."]
     log_norm: Float[Array, "..."]
+    mean: Float[Array, "..."]
 
 
+@jax.jit  # outside of jit, a sum over the vocabulary would be compiled on every call
 def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
     """Split the largest entry off each row; -inf marks masked entries."""
     z = logits.astype(jnp.float32)
     top = jnp.argmax(z, axis=-1)
-    peak = jnp.take_along_axis(z, top[..., None], axis=-1)
-    gaps = jnp.where(positions(z) == top[..., None], -jnp.inf, z - peak)
-    others = _power_sum(gaps, jnp.ones_like(top, z.dtype))
-    # A NaN or +inf among the logits, or nothing but -inf, is no distribution: say so.
-    others = jnp.where(jnp.isfinite(peak[..., 0]), others, jnp.nan)
-    return Peaked(top, gaps, others, jnp.log1p(others))
+    peak = jnp.take_along_axis(z, top[..., None], axis=-1)[..., 0]
+    # A NaN or +inf among the logits, or nothing but -inf, is no distribution: whatever
+    # is computed of such a row is NaN.
+    peak = jnp.where(jnp.isfinite(peak), peak, jnp.nan)
+    lower = jnp.where(positions(z) == top[..., None], -jnp.inf, z)
+    second = jnp.max(lower, axis=-1) - peak
+    shift = jnp.where(jnp.isneginf(second), 0, second)
+
+    def terms(gaps, places):
+        power = jnp.exp(gaps - shift[..., None])
+        return power, power * gaps
+
+    power, weighted = _over_vocabulary(terms, z, top, peak)
+    scale = jnp.exp(shift)
+    others = power * scale
+    return Peaked(
+        z,
+        top,
+        peak,
+        second,
+        others,
+        log_others=jnp.log(power) + shift,
+        log_norm=jnp.log1p(others),
+        mean=weighted * scale / (1 + others),
+    )
 
 
+@jax.jit
 def renyi(
     logits: Float[Array, "... vocab"], q: Float[Array, "..."] | float
 ) -> Float[Array, "..."]:
@@ -73,6 +103,7 @@ def renyi(
     return renyi_of(split_top(logits), q)
 
 
+@jax.jit
 def sharma_mittal(
     logits: Float[Array, "... vocab"],
     q: Float[Array, "..."] | float,
@@ -96,104 +127,110 @@ def squash(
     """Map a Rényi entropy H to Sharma-Mittal of degree r: expm1((1 - r) H) / (1 - r)."""
     x = (1 - jnp.asarray(r, entropy.dtype)) * entropy
     # expm1(x) / x, by its series near 0, so that r = 1 has the right value and slope.
-    is_small = jnp.abs(x) < 1e-3
+    is_small = jnp.abs(x) < _SMALL
     safe = jnp.where(is_small, 1, x)
     return entropy * jnp.where(is_small, 1 + x / 2 + x**2 / 6, jnp.expm1(safe) / safe)
 
 
 def renyi_of(row: Peaked, q: Float[Array, "..."] | float) -> Float[Array, "..."]:
     """Return the Rényi entropy of order q of a split row; see `renyi`."""
-    q = jnp.broadcast_to(jnp.asarray(q, row.gaps.dtype), row.log_norm.shape)
-    is_inf, is_one = jnp.isinf(q), jnp.abs(q - 1) < _AT_ONE
-    # Each branch gets orders it can digest, so that no branch makes a NaN for another.
-    order = jnp.where(is_inf | is_one, 2, q)
-    far = log_ratio(row, order) / (1 - order)
-    above = jnp.where(is_one, _near_shannon(row, jnp.where(is_one, q, 1)), far)
-    return row.log_norm + jnp.where(is_inf, 0, above)
+    q = jnp.broadcast_to(jnp.asarray(q, row.log_norm.dtype), row.log_norm.shape)
+    is_inf = jnp.isinf(q)
+    below = _mean_power(row, jnp.where(is_inf, 2, q) - 1)
+    return row.log_norm - jnp.where(is_inf, 0, below)
 
 
-def log_ratio(row: Peaked, q: Float[Array, "..."]) -> Float[Array, "..."]:
+def log_ratio(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return log(sum_j exp(q d_j) / sum_j exp(d_j)) over all entries, d_top = 0.
 
     So log(sum_j p_j^q) is this plus (1 - q) l.
     """
-    kept = jnp.isfinite(row.gaps)
-    gaps = jnp.where(kept, row.gaps, 0)
-    bend = (q[..., None] - 1) * gaps
-    is_far = jnp.abs(bend) > 1  # expm1 could overflow, and nothing cancels
-    powers = jnp.where(kept, jnp.exp(q[..., None] * gaps), 0)
-    near = jnp.exp(gaps) * jnp.expm1(jnp.where(is_far, 0, bend))
-    terms = jnp.where(is_far, powers - jnp.exp(gaps), near)
-    u = total(jnp.where(kept, terms, 0)) / (1 + row.others)
-    is_small = u < -0.5
-    ratio = (1 + total(powers)) / (1 + row.others)
-    return jnp.where(
-        is_small,
-        jnp.log(jnp.where(is_small, ratio, 1)),
-        jnp.log1p(jnp.where(is_small, 0, u)),
-    )
+    return q_less_one * _mean_power(row, q_less_one)
 
 
-def _near_shannon(row: Peaked, q: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return what Rényi of order q = 1, or so near, has above l: two terms in q - 1."""
-    mean, variance = gap_moments(row)
-    # The slope at 1 is minus half the variance of log p: right for gradients in q.
-    return -mean - (q - 1) * variance / 2
+def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return log1p(u) / (q - 1), the mean of d where q is 1; right in slope there too."""
+    slope = jnp.where(q_less_one == 0, 1, q_less_one)
 
+    def terms(gaps, places):
+        bent, power = q_less_one[..., None] * gaps, jnp.exp(gaps)
+        bent_power = jnp.where(gaps > _LEAST, jnp.exp(gaps + bent), 0)  # 0 at q = 0 too
+        is_small, is_far = jnp.abs(bent) < _SMALL, jnp.abs(bent) > 1
+        small = jnp.where(is_small, bent, 0)
+        series = jnp.where(is_small, gaps, 0) * (1 + small / 2 + small**2 / 6)
+        grown = jnp.expm1(jnp.where(is_small | is_far, 0, bent)) / slope[..., None]
+        # Far off expm1 could overflow, and nothing cancels.
+        far = (bent_power - power) / slope[..., None]
+        near = power * jnp.where(is_small, series, grown)
+        return jnp.where(is_far, far, near), bent_power
 
-def gap_moments(row: Peaked) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Return mean and variance of d, under p; the variance of log p is the same."""
-    _, p = log_probabilities(row)
-    gaps = jnp.where(p > 0, row.gaps, 0)
-    mean = total(p * gaps)
-    deviation = jnp.where(p > 0, gaps - mean[..., None], 0)
-    return mean, total(p * deviation**2) + mean**2 / (1 + row.others)
-
-
-def log_probabilities(
-    row: Peaked,
-) -> tuple[Float[Array, "... vocab"], Float[Array, "... vocab"]]:
-    """Return log p and p of all entries but the top; both 0 where p is 0 or top."""
-    kept = jnp.isfinite(row.gaps)
-    gaps = jnp.where(kept, row.gaps, 0)
-    p = jnp.exp(gaps) / (1 + row.others[..., None])
-    return jnp.where(kept, gaps - row.log_norm[..., None], 0), jnp.where(kept, p, 0)
+    v, powers = (total / (1 + row.others) for total in over_vocabulary(terms, row))
+    u = q_less_one * v  # v itself is finite at q = 1
+    is_low, is_small = u < -0.5, jnp.abs(u) < _SMALL
+    ratio = jnp.where(is_low, powers + 1 / (1 + row.others), 1)
+    safe = jnp.where(is_low | is_small, 1, u)
+    series = v * (1 - u / 2 + u**2 / 3)
+    middle = jnp.where(is_small, series, jnp.log1p(safe) / slope)
+    return jnp.where(is_low, jnp.log(ratio) / slope, middle)
 
 
 def log_rest_of_top(row: Peaked) -> Float[Array, "..."]:
     """Return log(1 - p_top) from the other entries, exact where p_top rounds to 1."""
-    peak = jnp.max(row.gaps, axis=-1, keepdims=True)
-    safe = jnp.where(jnp.isfinite(peak), peak, 0)
-    rest = total(jnp.where(jnp.isfinite(row.gaps), jnp.exp(row.gaps - safe), 0))
-    return jnp.log(rest) + safe[..., 0] - row.log_norm
+    return row.log_others - row.log_norm
 
 
-@jax.jit  # outside of jit, a choice by platform would be compiled on every call
-def total(values: Float[Array, "... vocab"]) -> Float[Array, "..."]:
-    """Sum the last axis with float32 rounding near 1e-7.
+def gap_of(row: Peaked, token: Int[Array, "..."]) -> Float[Array, "..."]:
+    """Return d of one token of each row; 0 for the top, -inf for a masked entry."""
+    z = jnp.take_along_axis(row.logits, token[..., None], axis=-1)[..., 0]
+    return z - row.peak
 
-    Accelerators sum in as many places at once as their registers have, and there whatever
-    makes the terms is fused into the plain sum; blocks would be written out to memory.
+
+Terms = Callable[[Float[Array, "... n"], Int[Array, "... n"]], tuple[Array, ...]]
+
+
+def over_vocabulary(terms: Terms, row: Peaked) -> tuple[Float[Array, "..."], ...]:
+    """Sum several functions of the entries of each row but its top, in one pass.
+
+    Args:
+        terms: terms(gaps, places) -> arrays [… n] to be summed; gaps d [… n], `_LEAST`
+            at the top and at masked entries, and their indices, -1 where there is no
+            entry.
+        row: of the logits.
     """
-    plain = partial(jnp.sum, axis=-1)
-    return jax.lax.platform_dependent(values, cpu=_blocked_sum, default=plain)
+    return _over_vocabulary(terms, row.logits, row.top, row.peak)
 
 
-def _blocked_sum(values: Float[Array, "... vocab"]) -> Float[Array, "..."]:
-    size = values.shape[-1]
-    blocks = -(-size // _BLOCK)
-    pad = [(0, 0)] * (values.ndim - 1) + [(0, blocks * _BLOCK - size)]
-    folded = jnp.pad(values, pad).reshape(*values.shape[:-1], blocks, _BLOCK)
-    return jnp.sum(jnp.sum(folded, axis=-1), axis=-1)
+def _over_vocabulary(terms: Terms, z, top, peak) -> tuple[Float[Array, "..."], ...]:
+    vocab = z.shape[-1]
 
+    def evaluate(z, places):
+        gaps = jnp.maximum(z - peak[..., None], _LEAST)
+        is_other = (places >= 0) & (places != top[..., None])
+        return terms(jnp.where(is_other, gaps, _LEAST), places)
 
-def _power_sum(
-    gaps: Float[Array, "... vocab"], a: Float[Array, "..."]
-) -> Float[Array, "..."]:
-    """Return s_a, the sum of exp(a d_j) over the finite gaps."""
-    kept = jnp.isfinite(gaps)
-    powers = jnp.exp(a[..., None] * jnp.where(kept, gaps, 0))
-    return total(jnp.where(kept, powers, 0))
+    def whole(z):
+        return tuple(jnp.sum(term, axis=-1) for term in evaluate(z, positions(z)))
+
+    def in_blocks(z):
+        def add(n, sums):
+            # The last block begins early, so that it is whole, and skips what was taken.
+            start = jnp.minimum(n * _BLOCK, vocab - _BLOCK)
+            block = jax.lax.dynamic_slice_in_dim(z, start, _BLOCK, axis=-1)
+            places = start + positions(block)
+            found = evaluate(block, jnp.where(places < n * _BLOCK, -1, places))
+            return tuple(a + b for a, b in zip(sums, found, strict=True))
+
+        block = jax.ShapeDtypeStruct((*z.shape[:-1], _BLOCK), jnp.float32)
+        count = len(jax.eval_shape(lambda block: evaluate(block, positions(block)), block))
+        zeros = (jnp.zeros(block.shape, block.dtype),) * count
+        sums = jax.lax.fori_loop(0, -(-vocab // _BLOCK), add, zeros)
+        return tuple(jnp.sum(partial, axis=-1) for partial in sums)
+
+    if vocab <= _BLOCK:
+        return whole(z)
+    # Accelerators sum in as many places at once as their registers have, and fuse whatever
+    # makes the terms into the sum.
+    return jax.lax.platform_dependent(z, cpu=in_blocks, default=whole)
 
 
 def positions(values: Float[Array, "... vocab"]) -> Int[Array, "... vocab"]:

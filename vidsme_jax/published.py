@@ -21,13 +21,10 @@ from jaxtyping import Array, Bool, Float
 from vidsme_jax.aggregate import AGGREGATES, PERCENTS, aggregates
 from vidsme_jax.entropy import (
     Peaked,
-    log_probabilities,
     log_ratio,
     log_rest_of_top,
-    positions,
-    renyi_of,
+    over_vocabulary,
     split_top,
-    total,
 )
 
 EPSILON = 1e-10
@@ -102,11 +99,15 @@ def power_sums(row: Peaked, q_less_one: Float[Array, "..."]) -> Powers:
         row: of the whole head.
         q_less_one: q - 1, so that float32 tells orders near 1 apart.
     """
-    q, p = (1 + q_less_one)[..., None], _probabilities(row)
-    is_low = _others(row) & (p < EPSILON)
-    lifted = total(jnp.where(is_low, EPSILON**q - p**q, 0))
+    q = (1 + q_less_one)[..., None]
+
+    def terms(gaps, places):
+        p, others = _probabilities(row, gaps, places)
+        return (jnp.where(others & (p < EPSILON), EPSILON**q - p**q, 0),)
+
+    (lifted,) = over_vocabulary(terms, row)
     lowered = q[..., 0] * jnp.maximum(EPSILON - _rest(row), 0)  # at the top, near 1
-    above = log_ratio(row, q[..., 0])
+    above = log_ratio(row, q_less_one)
     a = jnp.exp(above - q_less_one * row.log_norm)
     return Powers(row.others, above + jnp.log1p((lifted - lowered) / a))
 
@@ -164,28 +165,27 @@ def row_values(
         The families behind `COLUMNS`, and what `Powers` holds: `others`, and `above`
         with the orders' axis in front.
     """
-    p, rest, one = _probabilities(row), _rest(row), jnp.ones_like(row.log_norm)
-    floored = jnp.where(_others(row), jnp.maximum(p, EPSILON), 0)
+    rest, one = _rest(row), jnp.ones_like(row.log_norm)
     clipped = jnp.maximum(rest, EPSILON)  # 1 - p_y after clipping
     log_y = jnp.log1p(-jnp.minimum(clipped, 0.5))
     log_y = jnp.where(clipped < 0.5, log_y, -row.log_norm)
     # Orders 1/2 and 2 go with the others: one loop compiles faster than three copies.
     every = jnp.concatenate([jnp.stack([-0.5 * one, one]), q_less_one])
     above = jax.lax.map(lambda q: power_sums(row, q).above, every)
+    entropy, half, two = _row_sums(row)
     # Of the code's two terms at the target only what clipping moved p_y by is left.
     at_target = -jnp.maximum(EPSILON - rest, 0) * jnp.log(clipped)
     out = {
         "logp": -row.log_norm,
         "gap": _distinct_gap(row),
         "renyi_half": 2 * Powers(row.others, above[0]).log(-0.5 * one),
-        "renyi_one": renyi_of(row, 1.0),
+        "renyi_one": row.log_norm - row.mean,
         "renyi_two": -Powers(row.others, above[1]).log(one),
         "renyi_inf": row.log_norm,
-        "mod_entropy": at_target - clipped * log_y - total(p * jnp.log1p(-floored)),
+        "mod_entropy": at_target - clipped * log_y - entropy,
     }
-    for name, beta in (("mod_renyi_half", 0.5), ("mod_renyi_two", 1.0)):
-        others = total(floored * jnp.expm1(beta * jnp.log1p(-floored)))
-        out[name] = -(clipped * jnp.expm1(beta * log_y) + others) / beta
+    for name, beta, total in (("mod_renyi_half", 0.5, half), ("mod_renyi_two", 1.0, two)):
+        out[name] = -(clipped * jnp.expm1(beta * log_y) + total) / beta
     return out | {"above": above[2:], "others": row.others}
 
 
@@ -225,14 +225,26 @@ def split_average(summed: Float[Array, "... vocab"]) -> Peaked:
     return split_top(jnp.log(summed))
 
 
-def _others(row: Peaked) -> Bool[Array, "... vocab"]:
-    """Tell all entries from the top; those of probability 0 count, clipping lifts them."""
-    return positions(row.gaps) != row.top[..., None]
+def _row_sums(row: Peaked) -> tuple[Float[Array, "..."], ...]:
+    """Return what all entries but the top add to each of the modified entropies."""
+
+    def terms(gaps, places):
+        p, others = _probabilities(row, gaps, places)
+        floored = jnp.where(others, jnp.maximum(p, EPSILON), 0)
+        log_rest = jnp.log1p(-floored)
+        half = floored * jnp.expm1(log_rest / 2)
+        return p * log_rest, half, -floored * floored
+
+    return over_vocabulary(terms, row)
 
 
-def _probabilities(row: Peaked) -> Float[Array, "... vocab"]:
-    """Return p of all entries but the top, 0 there."""
-    return log_probabilities(row)[1]
+def _probabilities(row: Peaked, gaps, places):
+    """Return p of entries, 0 at the top, and which are not the top.
+
+    Those of probability 0 are among them: clipping lifts them.
+    """
+    p = jnp.exp(gaps) / (1 + row.others[..., None])
+    return p, (places >= 0) & (places != row.top[..., None])
 
 
 def _rest(row: Peaked) -> Float[Array, "..."]:
@@ -242,6 +254,6 @@ def _rest(row: Peaked) -> Float[Array, "..."]:
 
 def _distinct_gap(row: Peaked) -> Float[Array, "..."]:
     """Return log p_top minus the log of the next distinct value; 0 where all are equal."""
-    lower = jnp.where(row.gaps < 0, row.gaps, -jnp.inf)
-    second = jnp.max(lower, axis=-1)
+    gaps = row.logits - row.peak[..., None]
+    second = jnp.max(jnp.where(gaps < 0, gaps, -jnp.inf), axis=-1)
     return jnp.where(jnp.isfinite(second), -second, 0)
