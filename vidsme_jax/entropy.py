@@ -150,7 +150,8 @@ def log_ratio(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, "...
 
 def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return log1p(u) / (q - 1), the mean of d where q is 1; right in slope there too."""
-    slope = jnp.where(q_less_one == 0, 1, q_less_one)
+    # Multiplied with, not divided by: how the compiler divides depends on what is around.
+    inverse = 1 / jnp.where(q_less_one == 0, 1, q_less_one)
 
     def terms(gaps, places):
         bent, power = q_less_one[..., None] * gaps, jnp.exp(gaps)
@@ -158,9 +159,9 @@ def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, ".
         is_small, is_far = jnp.abs(bent) < _SMALL, jnp.abs(bent) > 1
         small = jnp.where(is_small, bent, 0)
         series = jnp.where(is_small, gaps, 0) * (1 + small / 2 + small**2 / 6)
-        grown = jnp.expm1(jnp.where(is_small | is_far, 0, bent)) / slope[..., None]
+        grown = jnp.expm1(jnp.where(is_small | is_far, 0, bent)) * inverse[..., None]
         # Far off expm1 could overflow, and nothing cancels.
-        far = (bent_power - power) / slope[..., None]
+        far = (bent_power - power) * inverse[..., None]
         near = power * jnp.where(is_small, series, grown)
         return jnp.where(is_far, far, near), bent_power
 
@@ -170,8 +171,8 @@ def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, ".
     ratio = jnp.where(is_low, powers + 1 / (1 + row.others), 1)
     safe = jnp.where(is_low | is_small, 1, u)
     series = v * (1 - u / 2 + u**2 / 3)
-    middle = jnp.where(is_small, series, jnp.log1p(safe) / slope)
-    return jnp.where(is_low, jnp.log(ratio) / slope, middle)
+    middle = jnp.where(is_small, series, jnp.log1p(safe) * inverse)
+    return jnp.where(is_low, jnp.log(ratio) * inverse, middle)
 
 
 def log_rest_of_top(row: Peaked) -> Float[Array, "..."]:

@@ -243,7 +243,8 @@ def _probabilities(row: Peaked, gaps, places):
 
     Those of probability 0 are among them: clipping lifts them.
     """
-    p = jnp.exp(gaps) / (1 + row.others[..., None])
+    scale = 1 / (1 + row.others)
+    p = jnp.exp(gaps) * scale[..., None]
     return p, (places >= 0) & (places != row.top[..., None])
 
 
