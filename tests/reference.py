@@ -27,7 +27,11 @@ def renyi(z, q):
 
 
 def sharma_mittal(z, q, r):
-    h = renyi(z, q)
+    return squash(renyi(z, q), r)
+
+
+def squash(h, r):
+    """Sharma-Mittal of degree r, from Rényi's entropy."""
     return h if r == 1 else np.expm1((1 - r) * h) / (1 - r)
 
 

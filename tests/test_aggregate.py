@@ -3,8 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidsme_jax import aggregates, masked_mean, max_k, min_k
+import vidsme_jax
 from vidsme_jax.aggregate import AGGREGATES, PERCENTS
+
+# Compiled as a whole: their operations one by one take ten times as long.
+aggregates, masked_mean = jax.jit(vidsme_jax.aggregates), jax.jit(vidsme_jax.masked_mean)
+min_k, max_k = (
+    jax.jit(f, static_argnames="percent") for f in (vidsme_jax.min_k, vidsme_jax.max_k)
+)
 
 
 def plain(values, percent, largest=False):
@@ -13,9 +19,9 @@ def plain(values, percent, largest=False):
     return np.sort(values)[::-1][:k].mean() if largest else np.sort(values)[:k].mean()
 
 
-@pytest.mark.parametrize("percent", [0, 1, 5, 10, 30, 60, 90, 99, 100])
+@pytest.mark.parametrize("percent", [0, 1, 30, 99, 100])
 def test_masked_equals_filtered(rng, percent):
-    for n in (1, 2, 7, 100):
+    for n in (1, 7, 100):
         values = rng.normal(size=(3, n)).astype(np.float32)
         mask = rng.random((3, n)) < 0.6
         mask[:, 0] = True
@@ -31,11 +37,15 @@ def test_masked_equals_filtered(rng, percent):
 def test_all_aggregates_from_one_sort(rng):
     values = jnp.asarray(rng.normal(size=(2, 3, 50)), jnp.float32)
     mask = jnp.asarray(rng.random((2, 3, 50)) < 0.5)
-    out = jax.jit(aggregates)(values, mask)
+    out = aggregates(values, mask)
     assert out.shape == (2, 3, len(AGGREGATES))
-    want = [masked_mean(values, mask)]
-    want += [min_k(values, mask, k) for k in PERCENTS]
-    want += [max_k(values, mask, k) for k in PERCENTS]
+
+    @jax.jit
+    def each(*given):
+        low, high = ([f(*given, k) for k in PERCENTS] for f in (min_k, max_k))
+        return [masked_mean(*given), *low, *high]
+
+    want = each(values, mask)
     np.testing.assert_allclose(out, np.stack(want, axis=-1), rtol=1e-5)
 
 

@@ -37,9 +37,7 @@ def logits(kind, rows, vocab, rng):
         return rng.normal(0, 0.01, shape).astype(np.float32)
     if kind == "zipf":
         steep = rng.uniform(0.9, 1.1, (2, rows, 1))
-        return rng.permuted(
-            (-steep * np.log(np.arange(1, vocab + 1))).astype(np.float32), axis=-1
-        )
+        return (-steep * np.log(1 + rng.permutation(vocab))).astype(np.float32)
     z = rng.normal(0, 1, shape).astype(np.float32)
     tops = rng.integers(vocab, size=(2, rows, 1))
     height = z.max(axis=-1, keepdims=True) + rng.uniform(1, 40, (2, rows, 1))

@@ -103,7 +103,8 @@ def power_sums(row: Peaked, q_less_one: Float[Array, "..."]) -> Powers:
 
     def terms(gaps, places):
         p, others = _probabilities(row, gaps, places)
-        return (jnp.where(others & (p < EPSILON), EPSILON**q - p**q, 0),)
+        power = jnp.exp(q * (gaps - row.log_norm[..., None]))
+        return (jnp.where(others & (p < EPSILON), EPSILON**q - power, 0),)
 
     (lifted,) = over_vocabulary(terms, row)
     lowered = q[..., 0] * jnp.maximum(EPSILON - _rest(row), 0)  # at the top, near 1
