@@ -61,8 +61,9 @@ _LONGEST = (
 # What these files check does not hang on how well a program is compiled, and compiling is
 # most of their time: they ask for the least. All others test programs as users run them.
 _LEAST_COMPILED = (
-    "test_bidirectional.py test_cli.py test_loading.py test_packaging.py"
-    " test_score_ports.py test_shards.py test_store.py test_sweep.py test_tfds.py"
+    "test_bidirectional.py test_cli.py test_command_definitions.py test_command_score.py"
+    " test_loading.py test_packaging.py test_parity.py test_score_ports.py test_shards.py"
+    " test_store.py test_sweep.py test_tfds.py"
 ).split()
 
 
@@ -80,6 +81,15 @@ def least_compiled(request):
         yield
         jax.config.update(name, False)
         jax.clear_caches()
+
+
+def pytest_configure(config):
+    """Let the commands that tests run do without PyTorch, as most users' do.
+
+    Its import is half of what a command takes; the tests' own processes need it.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        os.environ["PYTHONPATH"] = str(ROOT / "tests" / "without_torch")
 
 
 def pytest_collection_modifyitems(items):
