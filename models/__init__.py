@@ -1,6 +1,7 @@
 """Ports of video LLMs: a checkpoint directory in, a `Port` out."""
 
 from pathlib import Path
+from typing import Any
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import (
@@ -11,9 +12,10 @@ from vidsme_jax.models import (
     video_llava,
 )
 from vidsme_jax.models.config import read_config
-from vidsme_jax.models.port import Port
+from vidsme_jax.models.port import Graph, Port
 
-# Each module has NAME, CHECKPOINTS, ARCHITECTURE, matches(config), open_checkpoint(dir).
+# Each module has NAME, CHECKPOINTS, ARCHITECTURE, matches(config), read_graph(path of its
+# config.json) and open_checkpoint(graph).
 PORTS = (longva, llava_video, llava_next_video, llava_onevision, video_llava)
 
 
@@ -25,15 +27,30 @@ def open_port(directory: Path) -> Port:
     """
     if not directory.is_dir():
         raise InputError(f"model={directory} is no directory, expected a checkpoint")
-    config = read_config(directory / "config.json")
+    path = directory / "config.json"
+    port = _port_of(path)
+    return port.open_checkpoint(port.read_graph(path))
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a config.json alone, with the port of its architecture.
+
+    Raises:
+        InputError: not a config, or one of an architecture without a port.
+    """
+    return _port_of(path).read_graph(path)
+
+
+def _port_of(path: Path) -> Any:
+    config = read_config(path)
     named = config.get("architectures") or [config.get("model_type")]
     if not isinstance(named, list):
-        raise InputError(f"{directory}/config.json: architectures={named!r} is no list")
+        raise InputError(f"{path}: architectures={named!r} is no list")
     for port in PORTS:
         if port.matches(config):
-            return port.open_checkpoint(directory)
+            return port
     known = dict.fromkeys(port.ARCHITECTURE for port in PORTS)
     raise InputError(
-        f"model={directory} has architecture {', '.join(map(str, named))};"
+        f"model={path.parent} has architecture {', '.join(map(str, named))};"
         f" there are ports for {', '.join(known)}"
     )

@@ -21,8 +21,8 @@ from vidsme_jax.models.config import (
 )
 from vidsme_jax.models.connector import Connector, projector_rules
 from vidsme_jax.models.decoder import DecoderConfig, decoder_copies, decoder_rules
-from vidsme_jax.models.port import Port
-from vidsme_jax.models.processor import find_processor
+from vidsme_jax.models.port import Graph, Port, join
+from vidsme_jax.models.processor import CLIP_MEAN, CLIP_STD, find_processor
 from vidsme_jax.models.template import Slot, Template
 from vidsme_jax.models.text import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
@@ -42,6 +42,8 @@ _IGNORED = frozenset(
     " vision_aspect_ratio".split()
 )
 _IGNORED_TEXT = frozenset("max_window_layers type".split())  # a stray "type" is on the hub
+# Transformers 5 has either name; the second one counts.
+_VIDEO_TOKEN = ("video_token_id", "video_token_index")
 _IGNORED_VISION = frozenset("vocab_size".split())
 
 # Prompts of the families, for checkpoints without a chat template that shows a video.
@@ -65,24 +67,18 @@ class Parts:
     """What all these configs hold.
 
     Attributes:
-        directory: the checkpoint.
+        path: of the config.json.
         fields: of the config around the parts, not yet finished.
-        text: model_type of the language model.
-        decoder: its sizes.
+        decoder: sizes of the language model.
         vision: the tower, stopped where the features are taken.
         drops_first: whether the first feature of each frame is left out.
-        tokenizer: the checkpoint's.
-        video_token: placeholder of a video in text.
     """
 
-    directory: Path
+    path: Path
     fields: Fields
-    text: str
     decoder: DecoderConfig
     vision: VisionConfig
     drops_first: bool
-    tokenizer: Tokenizer
-    video_token: str
 
 
 def has_architecture(config: dict[str, Any], architecture: str, model_type: str) -> bool:
@@ -91,27 +87,22 @@ def has_architecture(config: dict[str, Any], architecture: str, model_type: str)
     return architecture in named if named else config.get("model_type") == model_type
 
 
-def read_parts(
-    directory: Path, towers: tuple[str, ...], layer: int, select: str, token: int
-) -> Parts:
+def read_parts(path: Path, towers: tuple[str, ...], layer: int, select: str) -> Parts:
     """Read what the configs have in common.
 
     Args:
-        directory: the checkpoint.
+        path: of the config.json.
         towers: model_types of vision towers; the first is the class's default.
         layer: the class's default of vision_feature_layer.
         select: likewise of vision_feature_select_strategy.
-        token: likewise of video_token_index.
     """
-    path = directory / "config.json"
-    values = read_config(path)
-    fields = Fields(values, str(path), _IGNORED)
+    fields = Fields(read_config(path), str(path), _IGNORED)
     fields.expect("projector_hidden_act", ("gelu",), "gelu")
     fields.expect("multimodal_projector_bias", (True,), True)
     layer = fields.get("vision_feature_layer", int, layer)
     drops = fields.expect("vision_feature_select_strategy", ("default", "full"), select)
-    token = fields.get("video_token_id", int, token)  # transformers 5 has either name
-    token = fields.get("video_token_index", int, token)
+    for name in _VIDEO_TOKEN:
+        fields.get(name, int, 0)
     text, inner = _part(fields, "text_config", tuple(DECODERS), DECODERS, _IGNORED_TEXT)
     tied = fields.get("tie_word_embeddings", bool, False)
     decoder = read_decoder(inner, text, tied)
@@ -120,17 +111,7 @@ def read_parts(
     vision = stop_early(
         read_vision(inner, kind), layer, f"{fields.where}: vision_feature_layer"
     )
-    tokenizer = Tokenizer(directory)
-    return Parts(
-        directory=directory,
-        fields=fields,
-        text=text,
-        decoder=decoder,
-        vision=vision,
-        drops_first=drops == "default",
-        tokenizer=tokenizer,
-        video_token=_token(fields, tokenizer, token),
-    )
+    return Parts(path, fields, decoder, vision, drops == "default")
 
 
 def _part(
@@ -151,35 +132,18 @@ def _part(
     return kind, Fields(values, where, ignored, defaults[kind])
 
 
-def _token(fields: Fields, tokenizer: Tokenizer, number: int) -> str:
-    """Return the text of the placeholder."""
-    found = tokenizer.token(number)
-    if found is None or not tokenizer.is_added(number):
-        raise InputError(
-            f"{fields.where}: video_token_index={number}, expected the id of an added token"
-            f" of the tokenizer, which has {len(tokenizer)} ids"
-        )
-    return found
-
-
-def make_port(
-    parts: Parts, name: str, connector: Connector, template: Template, tower: str
-) -> Port:
-    """Put a port together.
+def make_graph(parts: Parts, name: str, connector: Connector, tower: str) -> Graph:
+    """Put the graph together; refuses the fields that nobody read.
 
     Args:
-        parts: of its config; refuses the fields that nobody read.
+        parts: of its config.
         name: the port's name.
         connector: between tower and decoder.
-        template: for checkpoints without a chat template of their own.
         tower: the attribute that holds the tower, such as "vision_tower".
     """
     parts.fields.finish()
-    processor = find_processor(parts.directory)
-    keep = min(len(parts.tokenizer), parts.decoder.vocab)
-    config = VideoLLMConfig(
-        parts.vision, parts.decoder, connector, keep, processor.mean, processor.std
-    )
+    vision, decoder, pixels = parts.vision, parts.decoder, (CLIP_MEAN, CLIP_STD)
+    config = VideoLLMConfig(vision, decoder, connector, decoder.vocab, *pixels)
     prefix, has_newline = f"{tower}.", connector.newline != "none"
     first, second = (f"multi_modal_projector.linear_{n}" for n in (1, 2))
     rules = (
@@ -193,23 +157,39 @@ def make_port(
         *(r"image_tower\..*", r".*inv_freq"),
         *(() if has_newline else ("image_newline",)),
     )
-    return Port(
-        parts.directory,
-        name,
-        config,
-        processor,
-        rules,
-        Names(_RENAMES, unused, decoder_copies(config.decoder, "language_model.")),
-        _own_template(parts) or template,
-        parts.tokenizer,
-        parts.video_token,
-    )
+    names = Names(_RENAMES, unused, decoder_copies(config.decoder, "language_model."))
+    return Graph(name, parts.path, config, rules, names)
 
 
-def _own_template(parts: Parts) -> Template | None:
-    found = parts.tokenizer.chat_template("<video>")
+def make_port(graph: Graph, template: Template, tokenizer: Tokenizer, token: int) -> Port:
+    """Add what the files beside the config say.
+
+    Args:
+        graph: from the config.
+        template: for checkpoints without a chat template of their own.
+        tokenizer: the checkpoint's.
+        token: the class's default of video_token_index.
+    """
+    values = read_config(graph.path)
+    for name in _VIDEO_TOKEN:
+        token = values.get(name, token)
+    found = tokenizer.chat_template("<video>")
     # Templates write "<video>", and processors put the token's own text there.
-    return found and replace(found, end=found.end or "</s>")
+    own = found and replace(found, end=found.end or "</s>")
+    processor = find_processor(graph.path.parent)
+    video = _token(str(graph.path), tokenizer, token)
+    return join(graph, processor, own or template, tokenizer, video_token=video)
+
+
+def _token(where: str, tokenizer: Tokenizer, number: int) -> str:
+    """Return the text of the placeholder."""
+    found = tokenizer.token(number)
+    if found is None or not tokenizer.is_added(number):
+        raise InputError(
+            f"{where}: video_token_index={number}, expected the id of an added token"
+            f" of the tokenizer, which has {len(tokenizer)} ids"
+        )
+    return found
 
 
 def check_selection(parts: Parts) -> None:

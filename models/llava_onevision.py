@@ -8,8 +8,9 @@ from typing import Any
 
 from vidsme_jax.models import hugging_face as hf
 from vidsme_jax.models.connector import Connector
-from vidsme_jax.models.port import Port
+from vidsme_jax.models.port import Graph, Port
 from vidsme_jax.models.template import Slot, Template
+from vidsme_jax.models.text import Tokenizer
 
 NAME = "llava_onevision"
 CHECKPOINTS = "llava-onevision-qwen2-0.5b, -7b, -72b, -ov and -ov-chat (llava-hf)"
@@ -28,14 +29,19 @@ def matches(config: dict[str, Any]) -> bool:
     return hf.has_architecture(config, ARCHITECTURE, "llava_onevision")
 
 
-def open_checkpoint(directory: Path) -> Port:
-    """Read a checkpoint's config, processor and tokenizer; weights come later.
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
     towers = ("siglip_vision_model", "clip_vision_model")
-    parts = hf.read_parts(directory, towers, -1, "full", 151647)
+    parts = hf.read_parts(path, towers, -1, "full")
     hf.check_selection(parts)
     connector = Connector("bilinear", 2, newline="end")
-    return hf.make_port(parts, NAME, connector, _TEMPLATE, "vision_tower")
+    return hf.make_graph(parts, NAME, connector, "vision_tower")
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    return hf.make_port(graph, _TEMPLATE, Tokenizer(graph.path.parent), 151647)

@@ -20,8 +20,14 @@ from vidsme_jax.models.config import (
 )
 from vidsme_jax.models.connector import Connector, projector_rules
 from vidsme_jax.models.decoder import DecoderConfig, decoder_copies, decoder_rules
-from vidsme_jax.models.port import Port
-from vidsme_jax.models.processor import HALF, Processor, read_processor
+from vidsme_jax.models.port import Graph, Port, join
+from vidsme_jax.models.processor import (
+    CLIP_MEAN,
+    CLIP_STD,
+    HALF,
+    Processor,
+    read_processor,
+)
 from vidsme_jax.models.template import Template
 from vidsme_jax.models.text import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
@@ -65,9 +71,8 @@ def merges_spatially(config: dict[str, Any]) -> bool:
     return str(config.get("mm_patch_merge_type", "flat")).startswith("spatial")
 
 
-def read_fields(directory: Path) -> Fields:
+def read_fields(path: Path) -> Fields:
     """Open the config."""
-    path = directory / "config.json"
     values = read_config(path)
     beacons = frozenset(name for name in values if name.startswith("beacon_"))
     return Fields(values, str(path), _IGNORED | beacons)
@@ -80,7 +85,7 @@ def read_language_model(fields: Fields) -> DecoderConfig:
     return read_decoder(fields, "qwen2")
 
 
-def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor]:
+def read_tower(directory: Path, fields: Fields) -> VisionConfig:
     """Return the tower, from its well-known name or from a folder of the checkpoint."""
     name = fields.get("mm_vision_tower", str)
     fields.expect("mm_projector_type", ("mlp2x_gelu",))
@@ -89,9 +94,8 @@ def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor
     folder, known = tower_folder(directory, name), KNOWN_TOWERS.get(Path(name).name)
     if folder:
         vision = _read_folder(folder / "config.json")
-        processor = read_processor(folder / "preprocessor_config.json")
     elif known:
-        vision, processor = known
+        vision, _ = known
     else:
         raise InputError(
             f"{fields.where}: mm_vision_tower={name!r}, expected one of"
@@ -102,7 +106,7 @@ def read_tower(directory: Path, fields: Fields) -> tuple[VisionConfig, Processor
         kept = vision.layers_total - 1
         vision = VisionConfig(**(vars(vision) | {"layers_total": kept}))
         layer = -1
-    return stop_early(vision, layer, f"{fields.where}: mm_vision_select_layer"), processor
+    return stop_early(vision, layer, f"{fields.where}: mm_vision_select_layer")
 
 
 def tower_folder(directory: Path, name: str) -> Path | None:
@@ -124,34 +128,36 @@ def _read_folder(path: Path) -> VisionConfig:
     return read_vision(Fields(values, str(path), defaults=TOWERS[kind]), kind)
 
 
-def make_port(
-    directory: Path,
+def make_graph(
+    path: Path,
     name: str,
     fields: Fields,
-    parts: tuple[VisionConfig, DecoderConfig, Connector],
-    processor: Processor,
-    template: Template,
+    connector: Connector,
     bidirectional: bool = False,
-) -> Port:
-    """Put a port together; refuses the fields that nobody read."""
-    limit = fields.get("tokenizer_model_max_length", int | None)
-    tower = tower_folder(directory, fields.values["mm_vision_tower"])
+) -> Graph:
+    """Put the graph together; refuses the fields that nobody read."""
+    vision = read_tower(path.parent, fields)
+    decoder = read_language_model(fields)
+    fields.get("tokenizer_model_max_length", int | None)
     fields.finish()
-    tokenizer = Tokenizer(directory)
-    keep = min(len(tokenizer), parts[1].vocab)
-    config = VideoLLMConfig(*parts, keep, processor.mean, processor.std, bidirectional)
-    return Port(
-        directory,
-        name,
-        config,
-        processor,
-        original_rules(config),
-        original_names(config),
-        template,
-        tokenizer,
-        limit=limit,
-        tower=tower,
+    pixels = (CLIP_MEAN, CLIP_STD)
+    config = VideoLLMConfig(
+        vision, decoder, connector, decoder.vocab, *pixels, bidirectional
     )
+    return Graph(name, path, config, original_rules(config), original_names(config))
+
+
+def make_port(graph: Graph, template: Template) -> Port:
+    """Add what the files beside the config say: processor and tokenizer."""
+    directory, values = graph.path.parent, read_config(graph.path)
+    tower = tower_folder(directory, values["mm_vision_tower"])
+    if tower:
+        processor = read_processor(tower / "preprocessor_config.json")
+    else:
+        _, processor = KNOWN_TOWERS[Path(values["mm_vision_tower"]).name]
+    tokenizer = Tokenizer(directory)
+    limit = values.get("tokenizer_model_max_length")
+    return join(graph, processor, template, tokenizer, limit=limit, tower=tower)
 
 
 def original_rules(config: VideoLLMConfig) -> tuple[Rule, ...]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.models import llava_original as original
-from vidsme_jax.models.config import Fields
+from vidsme_jax.models.config import Fields, read_config
 from vidsme_jax.models.connector import Connector
-from vidsme_jax.models.port import Port
+from vidsme_jax.models.port import Graph, Port
 from vidsme_jax.models.template import CHATML, Slot, Template
 
 NAME = "llava_video"
@@ -37,21 +37,22 @@ def matches(config: dict[str, Any]) -> bool:
     return original.is_llava_qwen(config) and original.merges_spatially(config)
 
 
-def open_checkpoint(directory: Path) -> Port:
-    """Read a checkpoint's config, processor and tokenizer; weights come later.
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
-    fields = original.read_fields(directory)
-    vision, processor = original.read_tower(directory, fields)
-    decoder = original.read_language_model(fields)
+    fields = original.read_fields(path)
     connector = _read_connector(fields)
-    timed = bool(fields.expect("add_time_instruction", (True, False, None)))
-    parts = (vision, decoder, connector)
-    return original.make_port(
-        directory, NAME, fields, parts, processor, _TIMED if timed else CHATML
-    )
+    fields.expect("add_time_instruction", (True, False, None))
+    return original.make_graph(path, NAME, fields, connector)
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    timed = read_config(graph.path).get("add_time_instruction")
+    return original.make_port(graph, _TIMED if timed else CHATML)
 
 
 def _read_connector(fields: Fields) -> Connector:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vidsme_jax.models import llava_original as original
 from vidsme_jax.models.connector import Connector
-from vidsme_jax.models.port import Port
+from vidsme_jax.models.port import Graph, Port
 from vidsme_jax.models.template import CHATML
 
 NAME = "longva"
@@ -26,22 +26,22 @@ def matches(config: dict[str, Any]) -> bool:
     return original.is_llava_qwen(config) and not original.merges_spatially(config)
 
 
-def open_checkpoint(directory: Path) -> Port:
-    """Read a checkpoint's config, processor and tokenizer; weights come later.
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what LongVA does not do.
     """
-    fields = original.read_fields(directory)
-    vision, processor = original.read_tower(directory, fields)
-    decoder = original.read_language_model(fields)
+    fields = original.read_fields(path)
     fields.expect("mm_patch_merge_type", _MERGE, "flat")
     fields.expect("mm_newline_position", (None, "no_token", "one_token", "grid", "frame"))
     fields.expect("add_faster_video", (False, None))
     pool = fields.expect("mm_spatial_pool_mode", ("average",), "average")
     connector = Connector(pool, fields.size("mm_spatial_pool_stride", 2))
-    parts = (vision, decoder, connector)
     both_ways = fields.expect("video_attention", _ATTENTION, "causal") == "bidirectional"
-    return original.make_port(
-        directory, NAME, fields, parts, processor, CHATML, bidirectional=both_ways
-    )
+    return original.make_graph(path, NAME, fields, connector, both_ways)
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    return original.make_port(graph, CHATML)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,31 @@ class Times:
 
     duration: float
     frames: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a config.json alone decides.
+
+    Attributes:
+        name: the port's.
+        path: of the config.json.
+        config: of the graph, with the whole head and CLIP's pixels until a tokenizer and a
+            processor say more.
+        rules: where the checkpoint's tensors go.
+        names: which names of tensors a layout uses, and which are not needed.
+    """
+
+    name: str
+    path: Path
+    config: VideoLLMConfig
+    rules: tuple[Rule, ...]
+    names: Names
+
+    @property
+    def abstract(self) -> dict[str, Any]:
+        """Shapes of the parameters, nested dicts."""
+        return graph_of(self.config)[1]
 
 
 @dataclass(frozen=True)
@@ -167,6 +192,41 @@ class Port:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             out.update(f"{path.relative_to(self.directory)} {content}\n".encode())
         return out.hexdigest()[:16]
+
+
+def join(
+    graph: Graph,
+    processor: Processor,
+    template: Template,
+    tokenizer: Tokenizer,
+    **further: Any,
+) -> Port:
+    """Return a port: its graph, and what the files beside the config say.
+
+    Args:
+        graph: from the config.
+        processor: of the frames; its mean and deviation become the graph's.
+        template: the prompt.
+        tokenizer: its tokens alone take part in the softmax.
+        further: other fields of `Port`.
+    """
+    config = replace(
+        graph.config,
+        vocab_keep=min(len(tokenizer), graph.config.decoder.vocab),
+        mean=processor.mean,
+        std=processor.std,
+    )
+    return Port(
+        graph.path.parent,
+        graph.name,
+        config,
+        processor,
+        graph.rules,
+        graph.names,
+        template,
+        tokenizer,
+        **further,
+    )
 
 
 def _say_times(times: Times | None) -> str:

@@ -134,7 +134,7 @@ def _template_words() -> list[str]:
 
 def _write_weights(directory: Path, seed: int) -> None:
     """Save random weights, with the tower's last layer and norm that LongVA never runs."""
-    config = longva.open_checkpoint(directory).config
+    config = longva.read_graph(directory / "config.json").config
     whole = vars(config.vision) | {"layers": config.vision.layers_total}
     full = VideoLLMConfig(**(vars(config) | {"vision": type(config.vision)(**whole)}))
     params = random_params(full, seed)

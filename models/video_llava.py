@@ -9,7 +9,8 @@ from typing import Any
 
 from vidsme_jax.models import hugging_face as hf
 from vidsme_jax.models.connector import Connector
-from vidsme_jax.models.port import Port
+from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.text import Tokenizer
 
 NAME = "video_llava"
 CHECKPOINTS = "Video-LLaVA-7B (LanguageBind's -hf files)"
@@ -21,12 +22,17 @@ def matches(config: dict[str, Any]) -> bool:
     return hf.has_architecture(config, ARCHITECTURE, "video_llava")
 
 
-def open_checkpoint(directory: Path) -> Port:
-    """Read a checkpoint's config, processor and tokenizer; weights come later.
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
-    parts = hf.read_parts(directory, ("clip_vision_model",), -2, "default", 32001)
+    parts = hf.read_parts(path, ("clip_vision_model",), -2, "default")
     connector = Connector(class_token=True)
-    return hf.make_port(parts, NAME, connector, hf.VICUNA, "video_tower")
+    return hf.make_graph(parts, NAME, connector, "video_tower")
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    return hf.make_port(graph, hf.VICUNA, Tokenizer(graph.path.parent), 32001)
