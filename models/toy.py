@@ -11,12 +11,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from flax import nnx
 
-from vidsme_jax.loading import flatten, save_params, unflatten
+from vidsme_jax.loading import save_params
 from vidsme_jax.models import llava_original, longva
 from vidsme_jax.models.template import CHATML, Slot
-from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
+from vidsme_jax.models.video_llm import VideoLLM, VideoLLMConfig
 
 CODES = 64
 _SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -137,7 +139,7 @@ def _write_weights(directory: Path, seed: int) -> None:
     config = longva.read_graph(directory / "config.json").config
     whole = vars(config.vision) | {"layers": config.vision.layers_total}
     full = VideoLLMConfig(**(vars(config) | {"vision": type(config.vision)(**whole)}))
-    params = random_params(full, seed)
+    params = jax.jit(lambda: random_params(full, seed))()
     width = config.vision.width
     final = llava_original.TOWER_PREFIX + "post_layernorm."
     norm = {
@@ -149,22 +151,9 @@ def _write_weights(directory: Path, seed: int) -> None:
 
 
 def random_params(config: VideoLLMConfig, seed: int) -> dict[str, Any]:
-    """Return freshly drawn parameters, nested dicts of float32 on the host.
-
-    Kernels and embeddings are normal with variance 1 over the width that they sum over.
-    """
-    generator = np.random.default_rng(seed)
-    shapes = flatten(graph_of(config)[1])
-    return unflatten({k: _draw(generator, k, v.shape) for k, v in shapes.items()})
-
-
-def _draw(generator: np.random.Generator, path: str, shape: tuple[int, ...]) -> np.ndarray:
-    kind = path.rsplit(".", 1)[-1]
-    if kind in ("scale", "bias"):
-        return np.full(shape, float(kind == "scale"), np.float32)
-    widths = {"kernel": shape[-2:][0], "embedding": shape[-1]}
-    deviation = widths[kind] ** -0.5 if kind in widths else 0.02
-    return np.float32(deviation) * generator.standard_normal(shape, np.float32)
+    """Return freshly initialised parameters, nested dicts."""
+    state = nnx.split(VideoLLM(config, rngs=nnx.Rngs(seed)))[1]
+    return nnx.to_pure_dict(state)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -233,7 +233,7 @@ def test_trained_and_scored_from_files(project, tmp_path):
     assert all(np.isfinite(tensor).all() for tensor in trained.values())
     (positions,) = (key for key in old if key.endswith("position_embedding.weight"))
     assert np.all(trained[positions] != old[positions], axis=None)
-    settings = ScoreSettings(new, (manifest,), tmp_path / "run", (FRAMES,))
+    settings = ScoreSettings(new, (manifest,), tmp_path / "run", (FRAMES,), batch=1)
     table = score(replace(settings, slices=("video",)))
     assert set(table["status"].to_pylist()) == {"ok"}
     assert np.isfinite(table["video.sme.mean"].to_pylist()).all()

@@ -53,7 +53,7 @@ def test_train_score_evaluate(project, tmp_path, capsys):
     assert len(record["loss"]) == 10 and record["loss"][-1] < record["loss"][0]
     for name, folder in (("run", model), ("control", project / "model")):
         out = tmp_path / name
-        assert run("score", "--model", folder, *given, "--out", out) == 0
+        assert run("score", "--model", folder, *given, "--batch", 1, "--out", out) == 0
     assert "6 rows (6 ok)" in capsys.readouterr().out
     report = tmp_path / "report"
     assert run("evaluate", tmp_path / "run", "--control", tmp_path / "control",
@@ -68,6 +68,7 @@ def test_train_score_evaluate(project, tmp_path, capsys):
 def finished(project, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     given = ("--model", project / "model", "--data", project / "manifest.json")
+    given += ("--batch", 1)
     assert run("score", *given, "--frames", 2, "--slices", "video", "--out", out) == 0
     return out
 

@@ -111,6 +111,7 @@ def test_times_are_those_of_each_clip(clips, tmp_path):
                 tmp_path / f"run-{word}",
                 (2,),
                 slices=("video", "instruction"),
+                batch=1,
             )
         ).to_pylist()
         for word, change in (("timed", {"add_time_instruction": True}), ("plain", {}))
@@ -131,6 +132,7 @@ def test_a_published_prompt_is_noted_and_used(clips, tmp_path):
         (2,),
         slices=("instruction",),  # that of the prompt
         published_prompt="cinepile",
+        batch=1,
     )
     table = score(asked).to_pylist()
     assert all(row["status"] == "ok" for row in table)

@@ -57,13 +57,13 @@ def store(project):
 
 
 def run_of(project, out, **changes):
-    return ScoreSettings(project.model, project.data, out, FRAMES, **changes)
+    return ScoreSettings(project.model, project.data, out, FRAMES, batch=1, **changes)
 
 
 @pytest.fixture(scope="module")
 def from_files(project, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "files"
-    score(run_of(project, out, definitions=("exact", "published"), batch=3))
+    score(run_of(project, out, definitions=("exact", "published")))
     return out
 
 
@@ -132,7 +132,7 @@ def test_scores_are_those_straight_from_the_files(
         raise AssertionError("a clip was decoded")
 
     monkeypatch.setattr(clips_module, "Workers", never)
-    given = run_of(project, tmp_path / "run", definitions=("exact", "published"), batch=3)
+    given = run_of(project, tmp_path / "run", definitions=("exact", "published"))
     score(replace(given, data=(store.path,)))
     assert_equal(from_files, tmp_path / "run")
     assert "time: " in capsys.readouterr().err
@@ -303,7 +303,7 @@ def test_shards_of_two_hosts_at_once_become_one_store(
     assert "the store of 14 rows, from 2 shards" in capsys.readouterr().out
     whole = open_store(out)
     assert whole.rows == store.rows and len(whole.table) >= 12
-    again = replace(run_of(project, tmp_path / "run"), data=(out,), batch=3)
+    again = replace(run_of(project, tmp_path / "run"), data=(out,))
     score(replace(again, definitions=("exact", "published")))
     assert_equal(from_files, tmp_path / "run")
     assert cli.main(["status", str(out)]) == 0

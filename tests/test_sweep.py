@@ -44,6 +44,7 @@ def grid(tmp_path_factory):
         families=("sme", "logp", "sme_aligned"),
         aggregates=("mean", "min_10"),
         clips=("all", "fast"),
+        shared={"batch": 1},
         evaluation=FEW,
     )
 
@@ -199,7 +200,7 @@ def test_members_alone_are_refused(grid, tmp_path):
 def test_a_failed_sweep_can_be_corrected(grid, tmp_path, wrong, message):
     small = replace(grid, out=tmp_path / "out", frames=(2,), definitions=("exact",))
     with pytest.raises(InputError, match=message):
-        sweep(replace(small, shared=wrong))
+        sweep(replace(small, shared=grid.shared | wrong))
     assert not (small.out / "sweep.parquet").exists()
     for path in small.out.glob("runs/*"):
         assert not (path / "scores.parquet").exists()
@@ -213,13 +214,13 @@ def test_a_calibration_is_known_by_its_content(grid, swept, tmp_path):
     second.write_text(file.read_text())
     small = replace(grid, out=tmp_path / "out", frames=(2,), definitions=("exact",))
     small = replace(small, families=("logp",))
-    table = sweep(replace(small, shared={"calibration": first}))
-    assert sweep(replace(small, shared={"calibration": second})).equals(table)
+    table = sweep(replace(small, shared=grid.shared | {"calibration": first}))
+    assert sweep(replace(small, shared=grid.shared | {"calibration": second})).equals(table)
     ranges = json.loads(file.read_text())
     ranges["2"]["motion_max"] += 1
     first.write_text(json.dumps(ranges))
     with pytest.raises(InputError, match="holds cells of other shared"):
-        sweep(replace(small, shared={"calibration": first}))
+        sweep(replace(small, shared=grid.shared | {"calibration": first}))
 
 
 def test_a_grid_that_nobody_wants(grid):

@@ -99,11 +99,15 @@ def test_it_is_scored_from_the_command_line(project, made, tmp_path, capsys):
 def test_its_scores_are_those_of_the_same_frames_in_files(project, made, tmp_path):
     folder, rows, model, _ = project
     one = score(
-        ScoreSettings(model, (Path(made),), tmp_path / "a", (4,), ("video",), root=folder)
+        ScoreSettings(
+            model, (Path(made),), tmp_path / "a", (4,), ("video",), root=folder, batch=1
+        )
     )
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps(rows))
-    other = score(ScoreSettings(model, (manifest,), tmp_path / "b", (4,), ("video",)))
+    other = score(
+        ScoreSettings(model, (manifest,), tmp_path / "b", (4,), ("video",), batch=1)
+    )
     a, b = (sorted(t["video.sme.mean"].to_pylist()) for t in (one, other))
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     a, b = (sorted(t["frame_hash"].to_pylist()) for t in (one, other))

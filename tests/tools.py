@@ -66,7 +66,7 @@ def make_project(folder, count=12, seed=0, decoder=None):
     return records, manifest, model
 
 
-@lru_cache  # one vocabulary, one set of programs
+@lru_cache  # drawing its weights compiles for seconds; one vocabulary, one set of programs
 def _toy():
     """Write a toy checkpoint, once a process, which removes it when it ends."""
     folder = tempfile.TemporaryDirectory()
