@@ -12,7 +12,7 @@ from vidsme_jax.errors import InputError
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "demo"
-    text = demo(DemoSettings(out, clips=12, steps=40))
+    text = demo(DemoSettings(out, clips=12, steps=30))
     metrics = json.loads((out / "report" / "metrics.json").read_text())
     return out, text, metrics
 
@@ -49,7 +49,7 @@ def test_the_same_demo_goes_on_and_another_is_refused(small, monkeypatch):
 
     monkeypatch.setattr(command, "train", trained_again)
     out, text, _ = small
-    assert demo(DemoSettings(out, clips=12, steps=40)) == text
+    assert demo(DemoSettings(out, clips=12, steps=30)) == text
     with pytest.raises(InputError, match="holds another trial"):
         demo(DemoSettings(out, seed=1))
     assert (out / "target").exists()
