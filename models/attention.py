@@ -158,6 +158,22 @@ def _splash_mask(sight: Sight, time: int, heads: int) -> Any:
     return masks.MultiHeadMask([one] * heads)
 
 
+def splash_pairs(sight: Sight, time: int) -> int:
+    """Return how many pairs of positions the splash kernel computes in a sequence.
+
+    None where the sequence is so short that no kernel runs.
+    """
+    if time < _LANES:
+        return 0
+    size, padded = splash_blocks(time)
+    count = padded // size
+    if not sight.causal:
+        return padded**2
+    behind = count if sight.window is None else -(-(sight.window - 1) // size)
+    blocks = sum(min(n, behind) + 1 for n in range(count))
+    return blocks * size**2
+
+
 def splash_blocks(time: int) -> tuple[int, int]:
     """Return the side of the splash kernel's blocks, and the padded sequence."""
     size = min(_SPLASH_BLOCK, -(-time // _LANES) * _LANES)

@@ -179,7 +179,8 @@ def make_forward(
 
     def forward(params: dict, batch: Batch) -> tuple[Array, Head]:
         model = bind(config, params)
-        frames = model.embed_frames(batch.pixels)
+        with jax.named_scope("vision"):
+            frames = model.embed_frames(batch.pixels)
         frames = _both_orders(frames, batch.order) if ways == 2 else frames[:, None]
         video = einops.rearrange(
             model.join_frames(frames), "clip way p d -> (clip way) p d"
@@ -189,7 +190,8 @@ def make_forward(
         together = None
         if config.bidirectional:
             together = _video_positions(start, video.shape[1], merged.shape[1])
-        hidden = model.decoder(merged, together)
+        with jax.named_scope("decoder"):
+            hidden = model.decoder(merged, together)
         hidden = einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=ways)
         return hidden, model.logits
 

@@ -68,9 +68,18 @@ def test_train_score_evaluate(project, tmp_path, capsys):
 def finished(project, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     given = ("--model", project / "model", "--data", project / "manifest.json")
-    given += ("--batch", 1)
+    given += ("--batch", 1, "--profile", out.parent / "trace")
     assert run("score", *given, "--frames", 2, "--slices", "video", "--out", out) == 0
     return out
+
+
+def test_a_trace_names_the_parts_of_the_program(finished):
+    """With them a reader can tell the tower from the decoder, and both from the rest."""
+    (trace,) = (finished.parent / "trace").rglob("*.xplane.pb")
+    content = trace.read_bytes()
+    for name in (b"/vision/", b"/decoder/", b"/head/", b"/statistics/"):
+        assert name in content, name
+    assert list(trace.parent.glob("perfetto_trace.json.gz"))
 
 
 def test_evaluating_a_run_of_one_slice(finished, tmp_path, capsys):

@@ -38,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_verify,
         _add_evaluate,
         _add_sweep,
+        _add_plan,
         _add_models,
         _add_scores,
     ):
@@ -183,7 +184,25 @@ def _add_score(commands) -> None:
 
 def _add_running(score: argparse.ArgumentParser) -> None:
     """Add what says how a run is computed rather than what."""
-    add = score.add_argument_group("how it runs").add_argument
+    group = score.add_argument_group("how it runs")
+    _add_placement(group)
+    add = group.add_argument
+    add("--batch", type=_positive, default=8, help="clips a replica and step (8)")
+    add(
+        "--max-text",
+        type=_positive,
+        default=2048,
+        metavar="TOKENS",
+        help="a question and answer of more tokens is a row with status too_long"
+        " (%(default)s)",
+    )
+    add("--keep", choices=("tokens",), help="keep every per-token curve as well")
+    add("--profile", type=Path, metavar="DIR", help="write a trace of where time goes")
+    _add_decoding(score)
+
+
+def _add_placement(group) -> None:
+    add = group.add_argument
     add(
         "--parallel",
         choices=("auto", "replicas", "partitioned"),
@@ -196,17 +215,6 @@ def _add_running(score: argparse.ArgumentParser) -> None:
         default="auto",
         help="of weights and activations; auto is float32 on CPU, else bfloat16",
     )
-    add("--batch", type=_positive, default=8, help="clips a replica and step (8)")
-    add(
-        "--max-text",
-        type=_positive,
-        default=2048,
-        metavar="TOKENS",
-        help="a question and answer of more tokens is a row with status too_long"
-        " (%(default)s)",
-    )
-    add("--keep", choices=("tokens",), help="keep every per-token curve as well")
-    _add_decoding(score)
 
 
 def _add_decoding(command: argparse.ArgumentParser) -> None:
@@ -315,6 +323,44 @@ def _add_sweep(commands) -> None:
     add("--out", type=Path, metavar="DIR", help="where results go (the file's own `out`)")
 
 
+def _add_plan(commands) -> None:
+    plan = _command(
+        commands,
+        "plan",
+        "Say what scoring would take, compiled for chips that need not be here.",
+    )
+    add = plan.add_argument
+    add(
+        "--model",
+        required=True,
+        metavar="DIR_OR_CONFIG",
+        help="checkpoint directory, hub id, or a config.json alone",
+    )
+    add(
+        "--topology",
+        metavar="NAME",
+        help="TPU chips, such as v5e:2x4, with the extra [tpu] (the devices here)",
+    )
+    add(
+        "--frames",
+        type=_counts,
+        default=(16,),
+        metavar="N[,N]",
+        help="frames of a clip; a plan each (16)",
+    )
+    add("--batch", type=_positive, help="clips a replica and step (the most that fit)")
+    add("--text", type=_positive, default=64, help="tokens of prompt and answer (64)")
+    add("--clips", type=_positive, default=10_000, help="of the sweep (%(default)s)")
+    add(
+        "--utilisation",
+        type=_share,
+        default=0.4,
+        metavar="SHARE",
+        help="of a chip's peak that is reached, for the projection (%(default)s)",
+    )
+    _add_placement(plan)
+
+
 def _add_models(commands) -> None:
     _command(
         commands,
@@ -350,6 +396,13 @@ def _rate(text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 on")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _rate(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected above 0 and up to 1")
     return value
 
 

@@ -86,33 +86,34 @@ def _run_train(given: argparse.Namespace) -> int:
 
 
 def _run_score(given: argparse.Namespace) -> int:
+    from vidsme_jax.commands.clock import traced
     from vidsme_jax.commands.score import ScoreSettings, score
     from vidsme_jax.commands.status import count_text
 
-    table = score(
-        ScoreSettings(
-            model=given.model,
-            data=tuple(given.data),
-            out=given.out,
-            frames=given.frames,
-            slices=given.slices,
-            root=given.root,
-            labels=given.label and tuple(given.label),
-            system=given.system,
-            published_prompt=given.published_prompt,
-            definitions=given.definition,
-            perturbation=given.perturbation,
-            dtype=given.dtype,
-            parallel=given.parallel,
-            batch=given.batch,
-            calibration=None if given.calibration == "run" else Path(given.calibration),
-            beta1=given.beta1,
-            beta2=given.beta2,
-            max_text=given.max_text,
-            keep_tokens=given.keep == "tokens",
-            **_reading(given),
-        )
+    settings = ScoreSettings(
+        model=given.model,
+        data=tuple(given.data),
+        out=given.out,
+        frames=given.frames,
+        slices=given.slices,
+        root=given.root,
+        labels=given.label and tuple(given.label),
+        system=given.system,
+        published_prompt=given.published_prompt,
+        definitions=given.definition,
+        perturbation=given.perturbation,
+        dtype=given.dtype,
+        parallel=given.parallel,
+        batch=given.batch,
+        calibration=None if given.calibration == "run" else Path(given.calibration),
+        beta1=given.beta1,
+        beta2=given.beta2,
+        max_text=given.max_text,
+        keep_tokens=given.keep == "tokens",
+        **_reading(given),
     )
+    with traced(given.profile):
+        table = score(settings)
     counts = count_text(table["status"].to_pylist())
     print(f"{given.out}: {table.num_rows} rows ({counts})")
     return 0
@@ -199,6 +200,31 @@ def _run_sweep(given: argparse.Namespace) -> int:
     return 0
 
 
+def _run_plan(given: argparse.Namespace) -> int:
+    from vidsme_jax import chips
+
+    if given.topology:
+        chips.prepare_environment()
+    from vidsme_jax.commands.plan import PlanSettings, plan
+
+    print(
+        plan(
+            PlanSettings(
+                model=given.model,
+                topology=given.topology,
+                frames=given.frames,
+                parallel=given.parallel,
+                dtype=given.dtype,
+                batch=given.batch,
+                text=given.text,
+                clips=given.clips,
+                utilisation=given.utilisation,
+            )
+        )
+    )
+    return 0
+
+
 def _run_models(given: argparse.Namespace) -> int:
     from vidsme_jax.commands.models import models_table
 
@@ -223,6 +249,7 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _run_verify,
     "evaluate": _run_evaluate,
     "sweep": _run_sweep,
+    "plan": _run_plan,
     "models": _run_models,
     "scores": _run_scores,
 }

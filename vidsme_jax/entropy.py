@@ -65,9 +65,9 @@ def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
     # A NaN or +inf among the logits, or nothing but -inf, is no distribution: whatever
     # is computed of such a row is NaN.
     peak = jnp.where(jnp.isfinite(peak), peak, jnp.nan)
-    lower = jnp.where(positions(z) == top[..., None], -jnp.inf, z)
-    second = jnp.max(lower, axis=-1) - peak
-    shift = jnp.where(jnp.isneginf(second), 0, second)
+    (second,) = _over_vocabulary(lambda gaps, places: (gaps,), z, top, peak, _MAX)
+    is_alone = second <= _LEAST
+    shift = jnp.where(is_alone, 0, second)
 
     def terms(gaps, places):
         power = jnp.exp(gaps - shift[..., None])
@@ -80,7 +80,7 @@ def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
         z,
         top,
         peak,
-        second,
+        jnp.where(is_alone, -jnp.inf, second),
         others,
         log_others=jnp.log(power) + shift,
         log_norm=jnp.log1p(others),
@@ -201,7 +201,21 @@ def over_vocabulary(terms: Terms, row: Peaked) -> tuple[Float[Array, "..."], ...
     return _over_vocabulary(terms, row.logits, row.top, row.peak)
 
 
-def _over_vocabulary(terms: Terms, z, top, peak) -> tuple[Float[Array, "..."], ...]:
+class _Fold(NamedTuple):
+    """How terms come together: two arrays of them, and those of an axis."""
+
+    two: Callable[[Array, Array], Array]
+    axis: Callable[..., Array]
+    start: float
+
+
+_SUM = _Fold(jnp.add, jnp.sum, 0)
+_MAX = _Fold(jnp.maximum, jnp.max, _LEAST)
+
+
+def _over_vocabulary(
+    terms: Terms, z, top, peak, fold: _Fold = _SUM
+) -> tuple[Float[Array, "..."], ...]:
     vocab = z.shape[-1]
 
     def evaluate(z, places):
@@ -210,7 +224,7 @@ def _over_vocabulary(terms: Terms, z, top, peak) -> tuple[Float[Array, "..."], .
         return terms(jnp.where(is_other, gaps, _LEAST), places)
 
     def whole(z):
-        return tuple(jnp.sum(term, axis=-1) for term in evaluate(z, positions(z)))
+        return tuple(fold.axis(term, axis=-1) for term in evaluate(z, positions(z)))
 
     def in_blocks(z):
         def add(n, sums):
@@ -219,13 +233,13 @@ def _over_vocabulary(terms: Terms, z, top, peak) -> tuple[Float[Array, "..."], .
             block = jax.lax.dynamic_slice_in_dim(z, start, _BLOCK, axis=-1)
             places = start + positions(block)
             found = evaluate(block, jnp.where(places < n * _BLOCK, -1, places))
-            return tuple(a + b for a, b in zip(sums, found, strict=True))
+            return tuple(fold.two(a, b) for a, b in zip(sums, found, strict=True))
 
         block = jax.ShapeDtypeStruct((*z.shape[:-1], _BLOCK), jnp.float32)
         count = len(jax.eval_shape(lambda block: evaluate(block, positions(block)), block))
-        zeros = (jnp.zeros(block.shape, block.dtype),) * count
-        sums = jax.lax.fori_loop(0, -(-vocab // _BLOCK), add, zeros)
-        return tuple(jnp.sum(partial, axis=-1) for partial in sums)
+        none = (jnp.full(block.shape, fold.start, block.dtype),) * count
+        sums = jax.lax.fori_loop(0, -(-vocab // _BLOCK), add, none)
+        return tuple(fold.axis(partial, axis=-1) for partial in sums)
 
     if vocab <= _BLOCK:
         return whole(z)

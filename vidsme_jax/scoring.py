@@ -123,15 +123,23 @@ def scan_rows(hidden, head: Head, rows, targets, averaged, reduce, carry):
     chosen = jnp.take_along_axis(hidden, rows[:, None, :, None], axis=2)
     clips, ways, count, _ = chosen.shape
     vocab = jax.eval_shape(head, chosen[:, :, 0]).shape[-1]
-    size = min(count, max(1, _CHUNK_BYTES // (4 * clips * ways * vocab)))
+    size = chunk_rows(count, clips * ways, vocab)
 
     def step(carry, chunk):
         target, inside = (jnp.repeat(x[:, None], ways, axis=1) for x in chunk[1:])
-        return reduce(carry, head(chunk[0]), target, inside)
+        with jax.named_scope("head"):
+            z = head(chunk[0])
+        with jax.named_scope("statistics"):
+            return reduce(carry, z, target, inside)
 
     chunks = tuple(_chunked(values, size) for values in (chosen, targets, averaged))
     carry, out = jax.lax.scan(step, carry, chunks)
     return carry, jax.tree.map(lambda value: _joined(value)[..., :count], out)
+
+
+def chunk_rows(rows: int, sequences: int, vocab: int) -> int:
+    """Return how many rows of each sequence have their logits in memory at a time."""
+    return min(rows, max(1, _CHUNK_BYTES // (4 * sequences * vocab)))
 
 
 def _joined(value: Array) -> Array:

@@ -3,8 +3,24 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 HOST = ("clips", "batches", "writing")
+
+
+@contextmanager
+def traced(directory: Path | None) -> Iterator[None]:
+    """Write what host and device did, for TensorBoard, XProf or Perfetto; None: nothing.
+
+    The parts of the program are named `vision`, `decoder`, `head` and `statistics`.
+    """
+    if directory is None:
+        yield
+        return
+    import jax
+
+    with jax.profiler.trace(str(directory), create_perfetto_trace=True):
+        yield
 
 
 class Clock:

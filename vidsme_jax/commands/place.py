@@ -12,6 +12,7 @@ from vidsme_jax import sharding
 from vidsme_jax.errors import InputError
 from vidsme_jax.loading import numpy_dtype
 from vidsme_jax.models.port import Port
+from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
 
 DTYPES = ("auto", "float32", "bfloat16")
 _PARALLEL = ("auto", "replicas", "partitioned")
@@ -76,20 +77,24 @@ def choose_placement(port: Port, parallel: str, dtype: str) -> Placement:
     if parallel not in _PARALLEL:
         raise InputError(f"parallel={parallel}, there are {', '.join(_PARALLEL)}")
     devices, dtype = tuple(jax.local_devices()), resolve_dtype(dtype)
-    if parallel == "auto":
-        parallel = "replicas" if _fits(port, dtype, devices[0]) else "partitioned"
-    model = 1 if parallel == "replicas" else _model_axis(port, len(devices))
+    limit = (devices[0].memory_stats() or {}).get("bytes_limit", math.inf)
+    parallel, model = split_model(port.config, parallel, dtype, len(devices), limit)
     return Placement(port, parallel, dtype, devices, model)
 
 
-def _fits(port: Port, dtype: str, device: jax.Device) -> bool:
-    limit = (device.memory_stats() or {}).get("bytes_limit", math.inf)
-    leaves = jax.tree.leaves(port.abstract)
+def split_model(
+    config: VideoLLMConfig, parallel: str, dtype: str, devices: int, memory: float
+) -> tuple[str, int]:
+    """Resolve `auto`, and say how many devices share one copy of the parameters.
+
+    Partitioned, it is the most, up to all, over which the query heads divide.
+    """
+    leaves = jax.tree.leaves(graph_of(config)[1])
     size = sum(leaf.size for leaf in leaves) * numpy_dtype(dtype)(0).itemsize
-    return size < _FILL * limit
-
-
-def _model_axis(port: Port, devices: int) -> int:
-    """Return the most devices, up to all, over which the query heads divide."""
-    heads = port.config.decoder.heads
-    return max(n for n in range(1, devices + 1) if devices % n == 0 and heads % n == 0)
+    if parallel == "auto":
+        parallel = "replicas" if size < _FILL * memory else "partitioned"
+    if parallel == "replicas":
+        return parallel, 1
+    heads = config.decoder.heads
+    counts = [n for n in range(1, devices + 1) if devices % n == 0 and heads % n == 0]
+    return parallel, counts[-1]

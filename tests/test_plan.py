@@ -1,0 +1,141 @@
+"""`vidsme plan`: its arithmetic, and the compiler of this machine; TPUs need the extra."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from tools import make_project
+
+from vidsme_jax import chips
+from vidsme_jax.cli import main
+from vidsme_jax.commands import ahead
+from vidsme_jax.commands.place import split_model
+from vidsme_jax.commands.plan import PlanSettings, clip_rate, make_plan, make_target
+from vidsme_jax.errors import InputError
+from vidsme_jax.models import read_graph
+from vidsme_jax.models.attention import Sight, _seen, splash_blocks, splash_pairs
+
+CONFIGS = Path(__file__).parent / "configs"
+LONGVA = CONFIGS / "LongVA-7B.json"
+GIB = 2**30
+
+
+@pytest.mark.parametrize("time", [64, 128, 577, 2368, 18_496])
+@pytest.mark.parametrize("window", [None, 100, 512, 513, 4096])
+@pytest.mark.parametrize("causal", [True, False])
+def test_blocks_that_the_kernel_runs_are_those_with_a_pair_in_sight(time, window, causal):
+    if not causal and window:
+        return
+    sight = Sight(causal, window)
+    if time < 128:
+        assert splash_pairs(sight, time) == 0
+        return
+    size, padded = splash_blocks(time)
+    first = np.arange(0, padded, size)
+    # A block has a pair in sight if its lowest row and its last key, or its first row and
+    # its last key within the window, have.
+    rows, keys = first[:, None], first[None]
+    seen = np.ones((len(first),) * 2, bool)
+    if causal:
+        seen = keys <= rows + size - 1
+        if window:
+            seen &= rows - (keys + size - 1) < window
+    assert splash_pairs(sight, time) == seen.sum() * size**2
+    if time < 3000:
+        rows, keys = (np.arange(padded, dtype=np.int32) for _ in range(2))
+        pairs = _seen(sight, rows[:, None], keys[None], None)
+        blocks = np.ones((padded, padded), bool) if pairs is None else np.asarray(pairs)
+        folded = blocks.reshape(len(first), size, len(first), size).any(axis=(1, 3))
+        np.testing.assert_array_equal(folded, seen)
+
+
+def test_a_model_is_split_where_it_does_not_fit():
+    config = read_graph(LONGVA).config
+    assert split_model(config, "auto", "bfloat16", 8, 32 * GIB) == ("replicas", 1)
+    assert split_model(config, "auto", "bfloat16", 8, 16 * GIB) == ("partitioned", 4)
+    assert split_model(config, "auto", "float32", 8, 32 * GIB) == ("partitioned", 4)
+    assert split_model(config, "partitioned", "bfloat16", 6, 95 * GIB)[1] == 2
+
+
+def test_projection_of_a_sweep():
+    settings = PlanSettings("m", "v6e:2x4", utilisation=0.5)
+    # 8 chips of 918 TFLOP/s, half of it, 40 TFLOP a clip
+    assert clip_rate(settings, 40e12, 8) == pytest.approx(8 * 918 / 80)
+
+
+@pytest.mark.parametrize("name", ["v9:2x4", "2x4", ""])
+def test_an_unknown_topology_is_said(name):
+    with pytest.raises(InputError, match="expected one like v4:2x2x1, v5e:2x4"):
+        chips.chip_of(name)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A config alone, of a model wide enough for matrix products to be most of the work."""
+    folder = tmp_path_factory.mktemp("wide")
+    *_, model = make_project(folder, count=1)
+    config = json.loads((model / "config.json").read_text())
+    config |= {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 6}
+    (model / "config.json").write_text(json.dumps(config))
+    for name in ("tokenizer.json", "tokenizer_config.json", "model.safetensors"):
+        (model / name).unlink()
+    return model
+
+
+def test_flops_of_the_compiled_program_are_the_necessary_ones(wide):
+    """On a CPU, with sequences too short for any kernel or loop but that over layers."""
+    settings = PlanSettings(str(wide), frames=(2,), batch=2)
+    graph = read_graph(wide / "config.json")
+    target, memory = make_target(settings, graph)
+    target = replace(target, devices=target.devices[:2])
+    assert memory == float("inf") and target.parallel == "replicas"
+    one = make_plan(settings, target, memory, 2)
+    assert one.flops is None  # loops of attention here are not counted
+    flops = ahead.compiled_flops(target, one.layout, settings.text, 2, one.compiled)
+    ratio = flops / (2 * 2 * one.necessary.total)
+    assert 1 < ratio < 1.1, ratio
+    assert one.compiled.collectives == {}
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(graph.abstract))
+    batch = one.compiled.arguments - weights
+    assert 0 < batch < 200_000 and one.compiled.temporaries > 0
+
+
+def test_partitioned_programs_name_their_collectives(wide):
+    settings = PlanSettings(str(wide), frames=(2,), batch=1, parallel="partitioned")
+    graph = read_graph(wide / "config.json")
+    target, memory = make_target(settings, graph)
+    assert (target.parallel, target.model, target.replicas) == ("partitioned", 4, 2)
+    one = make_plan(settings, target, memory, 2)
+    assert one.compiled.collectives["all-reduce"] >= 2
+    whole = sum(leaf.nbytes for leaf in jax.tree.leaves(graph.abstract))
+    assert one.compiled.arguments < whole / 2
+
+
+def test_the_command_on_this_machine(wide, capsys):
+    given = ["plan", "--frames", "2", "--text", "16", "--batch", "1", "--model"]
+    assert main([*given, str(wide / "config.json")]) == 0
+    said = capsys.readouterr().out
+    for words in ("longva, 2 frames on cpu: 8 devices, replicas, float32", "GiB a device"):
+        assert words in said
+    assert "collectives none" in said and "TFLOP a clip: vision" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "nowhere"], "model=nowhere does not exist, expected"),
+        (["--model", "{manifest}"], "holds no JSON object"),
+        (["--model", str(LONGVA), "--topology", "v9:1"], "expected one like v4:2x2x1"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.setattr(chips, "prepare_environment", lambda: None)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text("[]")
+    words = [word.format(manifest=manifest) for word in words]
+    assert main(["plan", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1

@@ -1,0 +1,74 @@
+"""TPU chips: what one has and can do, and their topologies without the chips.
+
+The compiler comes with libtpu (the extra `[tpu]`) and needs no TPU.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from vidsme_jax.errors import InputError
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One chip.
+
+    Attributes:
+        memory: bytes of HBM.
+        flops: dense bfloat16 operations a second at most.
+        bandwidth: bytes a second between HBM and the cores at most.
+    """
+
+    memory: int
+    flops: float
+    bandwidth: float
+
+
+# https://cloud.google.com/tpu/docs/system-architecture-tpu-vm, a page per generation.
+CHIPS = {
+    "v4": Chip(32 * _GIB, 275e12, 1.2e12),
+    "v5e": Chip(16 * _GIB, 197e12, 0.82e12),
+    "v5p": Chip(95 * _GIB, 459e12, 2.765e12),
+    "v6e": Chip(32 * _GIB, 918e12, 1.64e12),
+}
+_EXAMPLES = "v4:2x2x1, v5e:2x4, v5p:2x2x1 (a v5p-8), v6e:2x4"
+
+
+def chip_of(topology: str) -> Chip:
+    """Return the chip of a topology such as v5e:2x4."""
+    name = topology.split(":")[0]
+    if name not in CHIPS:
+        raise InputError(f"topology={topology}, expected one like {_EXAMPLES}")
+    return CHIPS[name]
+
+
+def prepare_environment() -> None:
+    """Let libtpu compile where there is no TPU; to be called before jax is imported."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    # A second process that loads libtpu is aborted without this.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+
+
+def devices_of(topology: str) -> tuple[Any, ...]:
+    """Return the devices of a topology, to compile for.
+
+    Raises:
+        InputError: no such topology, or no compiler.
+    """
+    from jax.experimental import topologies
+
+    chip_of(topology)
+    try:
+        found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+    except Exception as error:  # of libtpu, or of its absence: no common type
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(
+            f"topology={topology}: {reason}; expected the extra (pip install"
+            f" 'vidsme-jax[tpu]') and a topology like {_EXAMPLES}"
+        ) from error
+    return tuple(found.devices)

@@ -1,0 +1,254 @@
+"""The scoring program compiled for devices that need not be there: what it would take."""
+
+import math
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from vidsme_jax import scores, sharding
+from vidsme_jax.data.batches import Layout, make_batch, make_layout
+from vidsme_jax.definitions import Asked, Orders, score_program
+from vidsme_jax.loading import flatten, numpy_dtype, unflatten
+from vidsme_jax.models.attention import Sight, splash_pairs
+from vidsme_jax.models.port import Graph
+from vidsme_jax.models.video_llm import make_forward
+from vidsme_jax.scoring import Prompt, chunk_rows
+
+_COLLECTIVE = re.compile(
+    r"= \S.* (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
+    r"|collective-broadcast)(?:-start)?\("
+)
+_FULL = "RESOURCE_EXHAUSTED"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to compile for.
+
+    Attributes:
+        graph: of the model.
+        devices: real ones, or those of a topology.
+        parallel: replicas or partitioned.
+        model: devices that share one copy of the parameters.
+        dtype: of weights and activations.
+    """
+
+    graph: Graph
+    devices: tuple[Any, ...]
+    parallel: str
+    model: int
+    dtype: str
+
+    @property
+    def replicas(self) -> int:
+        """Copies of the model."""
+        return len(self.devices) // self.model
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One program, per device.
+
+    Attributes:
+        arguments: bytes of parameters and batch.
+        temporaries: bytes that live while it runs.
+        results: bytes.
+        flops: operations that the compiler counts, the body of a loop once.
+        moved: bytes that it says are read and written, likewise.
+        collectives: how many of each kind stand in the program.
+        seconds: that compiling took.
+    """
+
+    arguments: int
+    temporaries: int
+    results: int
+    flops: float
+    moved: float
+    collectives: dict[str, int]
+    seconds: float
+
+    @property
+    def peak(self) -> int:
+        """Bytes at most."""
+        return self.arguments + self.temporaries + self.results
+
+
+class TooLarge(Exception):
+    """The compiler found no way to keep the program within the device's memory."""
+
+
+def plan_layout(graph: Graph, frames: int, text: int) -> Layout:
+    """Return the shapes of a clip whose prompt and answer have `text` tokens together."""
+    config, prompt = graph.config, _stand_in(text)
+    size, tail = config.tokens_per_frame, config.connector.tail
+    return make_layout([prompt], frames, size, scores.SLICES, tail)
+
+
+def _stand_in(text: int) -> Prompt:
+    """Return a prompt of so many tokens, a quarter of them before the video."""
+    part = text // 4
+    return Prompt((1,) * part, (1,) * (text - 2 * part), (1,) * part)
+
+
+def compile_for(
+    target: Target, layout: Layout, text: int, clips: int, **layers: int
+) -> Compiled:
+    """Compile the scoring program.
+
+    Args:
+        target: what for.
+        layout: of the clips.
+        text: tokens of a prompt.
+        clips: of a replica and step.
+        layers: `decoder` or `tower`, to run so many layers instead of all.
+
+    Raises:
+        TooLarge: it does not fit the device's memory.
+    """
+    run = score_program(make_forward(target.graph.config), Asked(kept=("sme",)))
+    if target.parallel == "replicas":
+        program = sharding.replicated(run, target.devices)
+    else:
+        program = sharding.partitioned(run, target.devices, target.model)
+    batch = _batch(target, layout, text, clips)
+    given = (_parameters(target, program, layers), _spread(target, batch, program))
+    start = time.monotonic()
+    try:
+        with _precision(target):
+            compiled = program.run.lower(*given).compile()  # type: ignore[attr-defined]
+    except jax.errors.JaxRuntimeError as error:
+        if _FULL in str(error):
+            raise TooLarge(_shortage(str(error))) from error
+        raise
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    return Compiled(
+        arguments=memory.argument_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        results=memory.output_size_in_bytes,
+        flops=cost.get("flops", 0.0),
+        moved=cost.get("bytes accessed", 0.0),
+        collectives=dict(Counter(_COLLECTIVE.findall(compiled.as_text()))),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _precision(target: Target):
+    return jax.default_matmul_precision(
+        "highest" if target.dtype == "float32" else "default"
+    )
+
+
+def _shortage(message: str) -> str:
+    """Return the compiler's sentence about memory."""
+    found = re.search(r"Used [\d.]+\w of [\d.]+\w hbm", message)
+    return found[0] if found else message.splitlines()[0][:150]
+
+
+def _batch(target: Target, layout: Layout, text: int, clips: int) -> Any:
+    """Return the shapes of a replica's batch."""
+    side = target.graph.config.vision.image
+    pixels = np.zeros((1, layout.frames, side, side, 3), np.uint8)
+    one = make_batch([_stand_in(text)], pixels, layout)
+    order = np.zeros((1, 1), np.float32)
+    shape = lambda x: jax.ShapeDtypeStruct((clips, *x.shape[1:]), x.dtype)  # noqa: E731
+    return jax.tree.map(shape, (one, Orders(order, order)))
+
+
+def _spread(target: Target, batch: Any, program: sharding.Program) -> Any:
+    """Return the shapes of all replicas' batches together."""
+    count = target.replicas
+    if target.parallel == "replicas":
+        wide = lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype)  # noqa: E731
+        return jax.tree.map(wide, batch)
+    split = NamedSharding(program.place(P(), ()).mesh, P("data"))
+
+    def wider(x):
+        shape = (count * x.shape[0], *x.shape[1:])
+        return jax.ShapeDtypeStruct(shape, x.dtype, sharding=split)
+
+    return jax.tree.map(wider, batch)
+
+
+def _parameters(target: Target, program: sharding.Program, layers: dict[str, int]) -> Any:
+    """Return shapes and placement of the parameters."""
+    specs = {rule.path: rule.spec for rule in target.graph.rules}
+    dtype, out = numpy_dtype(target.dtype), {}
+    for path, leaf in flatten(target.graph.abstract).items():
+        shape, part = leaf.shape, path.split(".")[0]
+        if ".layers." in path and part in layers:
+            shape = (layers[part], *shape[1:])
+        place = None
+        if target.parallel == "partitioned":
+            place = program.place(specs[path], shape)
+        out[path] = jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+    return unflatten(out)
+
+
+def compiled_flops(
+    target: Target, layout: Layout, text: int, clips: int, whole: Compiled
+) -> float:
+    """Return the operations of the whole program on all devices, every loop in full.
+
+    The compiler counts the body of a loop once and a kernel not at all. So the layers come
+    from programs without them, further chunks of the head and the pairs of attention by
+    hand.
+    """
+    config = target.graph.config
+    each = {
+        name: whole.flops - compile_for(target, layout, text, clips, **{name: 0}).flops
+        for name in ("decoder", "tower")
+    }
+    counted = whole.flops + (config.decoder.layers - 1) * each["decoder"]
+    counted += (config.vision.layers - 1) * each["tower"]
+    rows = layout.video + layout.text_rows
+    size = chunk_rows(rows, 2 * clips, config.decoder.vocab)
+    chunks = -(-rows // size)
+    head = 2 * 2 * clips * size * config.decoder.width * config.decoder.vocab
+    counted *= len(target.devices)
+    counted += target.replicas * (chunks - 1) * head
+    return counted + target.replicas * clips * kernel_flops(target.graph, layout)
+
+
+def kernel_flops(graph: Graph, layout: Layout) -> int:
+    """Return what the blocks of the attention kernel do for one clip, by hand."""
+    config, frames = graph.config, layout.frames
+    decoder, vision = config.decoder, config.vision
+    pairs = splash_pairs(Sight(window=decoder.window), layout.time)
+    patches = vision.grid**2 + vision.clip
+    seen = splash_pairs(Sight(causal=False), patches)
+    return (
+        4 * 2 * decoder.layers * decoder.heads * decoder.head_dim * pairs
+        + 4 * frames * vision.layers * vision.width * seen
+    )
+
+
+def compile_largest(
+    target: Target, layout: Layout, text: int, memory: float
+) -> tuple[int, Compiled]:
+    """Return the most clips a replica and step that fit, and their program.
+
+    Memory grows evenly from one clip to two; what that predicts is compiled, and less if
+    it does not fit.
+
+    Raises:
+        TooLarge: not even one clip fits.
+    """
+    one = compile_for(target, layout, text, 1)
+    try:
+        two = compile_for(target, layout, text, 2)
+    except TooLarge:
+        return 1, one
+    guess = 1 + math.floor((memory - one.peak) / max(two.peak - one.peak, 1))
+    while guess > 2:
+        try:
+            return guess, compile_for(target, layout, text, guess)
+        except TooLarge:
+            guess -= max(1, guess // 16)
+    return 2, two

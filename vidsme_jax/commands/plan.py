@@ -1,0 +1,191 @@
+"""`vidsme plan`: what scoring would take, asked of the compiler itself, chips or none."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from vidsme_jax import chips
+from vidsme_jax.commands.ahead import (
+    Compiled,
+    Target,
+    TooLarge,
+    compile_for,
+    compile_largest,
+    compiled_flops,
+    plan_layout,
+)
+from vidsme_jax.commands.place import resolve_dtype, split_model
+from vidsme_jax.data.batches import Layout
+from vidsme_jax.models import read_graph
+from vidsme_jax.models.flops import ClipFlops, necessary_flops
+from vidsme_jax.models.hub import find_checkpoint
+from vidsme_jax.models.port import Graph
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """What is asked.
+
+    Attributes:
+        model: checkpoint directory, hub id, or a config.json alone.
+        topology: of TPU chips, such as v5e:2x4; None for the devices here.
+        frames: frame counts.
+        parallel: auto, replicas or partitioned.
+        dtype: auto, float32 or bfloat16.
+        batch: clips of a replica and step; None for the most that fit.
+        text: tokens of prompt and answer together.
+        clips: of the sweep whose time is projected.
+        utilisation: share of a chip's peak that necessary operations are assumed to reach.
+    """
+
+    model: str
+    topology: str | None = None
+    frames: tuple[int, ...] = (16,)
+    parallel: str = "auto"
+    dtype: str = "auto"
+    batch: int | None = None
+    text: int = 64
+    clips: int = 10_000
+    utilisation: float = 0.4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one frame count takes.
+
+    Attributes:
+        target: what it was compiled for.
+        layout: shapes of a clip.
+        batch: clips of a replica and step; 0 where not even one fits.
+        compiled: that program, per device; None where it does not fit.
+        shortage: the compiler's words where it does not fit.
+        necessary: operations of one clip.
+        flops: operations of the compiled program, on all devices; None where the compiler
+            cannot be asked.
+    """
+
+    target: Target
+    layout: Layout
+    batch: int
+    compiled: Compiled | None
+    shortage: str
+    necessary: ClipFlops
+    flops: float | None
+
+
+def plan(settings: PlanSettings) -> str:
+    """Return the plan of each frame count as text.
+
+    Raises:
+        InputError: no such model, topology or placement.
+    """
+    graph = read_graph(_config_of(settings.model))
+    target, memory = make_target(settings, graph)
+    plans = [make_plan(settings, target, memory, frames) for frames in settings.frames]
+    return "\n\n".join(describe(one, settings, memory) for one in plans)
+
+
+def _config_of(model: str) -> Path:
+    """Return the config.json that is meant."""
+    path = Path(model)
+    if path.is_file():
+        return path
+    return find_checkpoint(model, weights=False) / "config.json"
+
+
+def make_target(settings: PlanSettings, graph: Graph) -> tuple[Target, float]:
+    """Return what to compile for, and the bytes of a device's memory (inf: unknown)."""
+    if settings.topology:
+        devices = chips.devices_of(settings.topology)
+        memory: float = chips.chip_of(settings.topology).memory
+        dtype = "bfloat16" if settings.dtype == "auto" else settings.dtype
+    else:
+        devices = tuple(jax.local_devices())
+        memory = (devices[0].memory_stats() or {}).get("bytes_limit", float("inf"))
+        dtype = resolve_dtype(settings.dtype)
+    parallel, model = split_model(
+        graph.config, settings.parallel, dtype, len(devices), memory
+    )
+    return Target(graph, devices, parallel, model, dtype), memory
+
+
+def make_plan(settings: PlanSettings, target: Target, memory: float, frames: int) -> Plan:
+    """Compile for one frame count."""
+    layout = plan_layout(target.graph, frames, settings.text)
+    rows = layout.video + layout.text_rows
+    length = layout.video + settings.text
+    necessary = necessary_flops(target.graph.config, frames, length, rows)
+    try:
+        batch, compiled = _compile(settings, target, layout, memory)
+    except TooLarge as error:
+        return Plan(target, layout, 0, None, str(error), necessary, None)
+    flops = None
+    if settings.topology and not target.graph.config.bidirectional:
+        flops = compiled_flops(target, layout, settings.text, batch, compiled)
+    return Plan(target, layout, batch, compiled, "", necessary, flops)
+
+
+def _compile(
+    settings: PlanSettings, target: Target, layout: Layout, memory: float
+) -> tuple[int, Compiled]:
+    """Return clips a replica and step, and the program."""
+    if settings.batch is None and memory < float("inf"):
+        return compile_largest(target, layout, settings.text, memory)
+    batch = settings.batch or 1
+    return batch, compile_for(target, layout, settings.text, batch)
+
+
+def describe(one: Plan, settings: PlanSettings, memory: float) -> str:
+    """Return a plan in lines of text."""
+    target, layout = one.target, one.layout
+    kind = settings.topology or target.devices[0].device_kind
+    split = f" over {target.model}" if target.parallel == "partitioned" else ""
+    lines = [
+        f"{target.graph.name}, {layout.frames} frames on {kind}: {len(target.devices)}"
+        f" devices, {target.parallel}{split}, {target.dtype}; {layout.video} video and"
+        f" {settings.text} text tokens, {layout.time} positions"
+    ]
+    if one.compiled is None:
+        return "\n".join([*lines, f"does not fit: {one.shortage}"])
+    lines += _memory_lines(one.compiled, one.batch, memory)
+    lines += _work_lines(one, settings)
+    return "\n".join(lines)
+
+
+def _memory_lines(compiled: Compiled, batch: int, memory: float) -> list[str]:
+    of = "" if memory == float("inf") else f" of {memory / _GIB:.0f}"
+    found = ", ".join(f"{n} {kind}" for kind, n in sorted(compiled.collectives.items()))
+    return [
+        f"memory      {compiled.peak / _GIB:.2f}{of} GiB a device with {batch} clips a"
+        f" replica: {compiled.arguments / _GIB:.2f} arguments,"
+        f" {compiled.temporaries / _GIB:.2f} temporaries",
+        f"collectives {found or 'none'}",
+        f"compiled in {compiled.seconds:.0f} s",
+    ]
+
+
+def _work_lines(one: Plan, settings: PlanSettings) -> list[str]:
+    clips, total = one.batch * one.target.replicas, one.necessary.total
+    parts = {k: v / total for k, v in vars(one.necessary).items()}
+    shares = ", ".join(f"{k.replace('_', ' ')} {v:.0%}" for k, v in parts.items())
+    lines = [f"necessary   {total / 1e12:.2f} TFLOP a clip: {shares}"]
+    if one.flops is not None:
+        ratio = one.flops / (clips * total)
+        lines.append(f"compiled    {ratio:.3f} times the necessary")
+    if settings.topology:
+        speed = clip_rate(settings, total, len(one.target.devices))
+        hours = settings.clips / speed / 3600
+        lines.append(
+            f"projected   {speed:.2f} clips/s at {settings.utilisation:.0%} of the peak;"
+            f" {settings.clips} clips take {hours:.1f} h"
+        )
+    return lines
+
+
+def clip_rate(settings: PlanSettings, necessary: float, devices: int) -> float:
+    """Return the clips a second of so many chips at the stated utilisation."""
+    peak = chips.chip_of(settings.topology or "").flops
+    return devices * peak * settings.utilisation / necessary
