@@ -8,19 +8,20 @@ visual code of the next video position (`training.py`).
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
+from safetensors.numpy import save_file
 
-from vidsme_jax.loading import save_params
+from vidsme_jax.loading import flatten, numpy_dtype
 from vidsme_jax.models import llava_original, longva
 from vidsme_jax.models.template import CHATML, Slot
-from vidsme_jax.models.video_llm import VideoLLM, VideoLLMConfig
+from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
 
 CODES = 64
+_SHARD_BYTES = 2 * 2**30  # of a file of weights, and so of weights on the host at a time
 _SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # Words are split as Qwen2 splits them, digits one by one.
 _PATTERN = (
@@ -59,11 +60,6 @@ _TOWER = {
     "num_hidden_layers": 3,
     "patch_size": 4,
 }
-_PROCESSOR = {
-    "size": {"shortest_edge": 24},
-    "crop_size": {"height": 24, "width": 24},
-    "resample": 3,
-}
 
 
 def code_token(n: int) -> str:
@@ -72,7 +68,12 @@ def code_token(n: int) -> str:
 
 
 def write_toy(
-    directory: Path, texts: list[str], seed: int, decoder: dict[str, Any] | None = None
+    directory: Path,
+    texts: list[str],
+    seed: int,
+    decoder: dict[str, Any] | None = None,
+    tower: dict[str, Any] | None = None,
+    dtype: str = "float32",
 ) -> Path:
     """Write the checkpoint: configs, a tokenizer trained on `texts`, random weights.
 
@@ -82,16 +83,28 @@ def write_toy(
         seed: of the weights.
         decoder: fields of config.json, for other sizes than the toy's, or for a video
             that is seen both ways, {"video_attention": "bidirectional"}.
+        tower: fields of the tower's config.json, likewise.
+        dtype: of the weights, float32 or bfloat16.
     """
     directory.mkdir(parents=True)
-    (directory / "vision_tower").mkdir()
+    folder = directory / "vision_tower"
+    folder.mkdir()
     vocab = _write_tokenizer(directory, texts)
-    config = _DECODER | {"vocab_size": vocab} | (decoder or {})
+    config = _DECODER | {"vocab_size": vocab, "torch_dtype": dtype} | (decoder or {})
+    vision = _TOWER | (tower or {})
     _write_json(directory / "config.json", config)
-    _write_json(directory / "vision_tower" / "config.json", _TOWER)
-    _write_json(directory / "vision_tower" / "preprocessor_config.json", _PROCESSOR)
-    _write_weights(directory, seed)
+    _write_json(folder / "config.json", vision)
+    _write_json(folder / "preprocessor_config.json", _processor(vision["image_size"]))
+    _write_weights(directory, seed, numpy_dtype(dtype))
     return directory
+
+
+def _processor(side: int) -> dict[str, Any]:
+    return {
+        "size": {"shortest_edge": side},
+        "crop_size": {"height": side, "width": side},
+        "resample": 3,
+    }
 
 
 def _write_tokenizer(directory: Path, texts: list[str]) -> int:
@@ -134,26 +147,66 @@ def _template_words() -> list[str]:
     return [word for word in re.split(r"<\|.*?\|>", text) if word]
 
 
-def _write_weights(directory: Path, seed: int) -> None:
-    """Save random weights, with the tower's last layer and norm that LongVA never runs."""
+def _write_weights(directory: Path, seed: int, dtype: Any) -> None:
+    """Save random weights, with the tower's last layer and norm that LongVA never runs.
+
+    A model too large for one file becomes several, and an index of them.
+    """
     config = longva.read_graph(directory / "config.json").config
     whole = vars(config.vision) | {"layers": config.vision.layers_total}
     full = VideoLLMConfig(**(vars(config) | {"vision": type(config.vision)(**whole)}))
-    params = jax.jit(lambda: random_params(full, seed))()
-    width = config.vision.width
-    final = llava_original.TOWER_PREFIX + "post_layernorm."
-    norm = {
-        final + "weight": np.ones(width, np.float32),
-        final + "bias": np.zeros(width, np.float32),
-    }
-    rules = llava_original.original_rules(full)
-    save_params(directory / "model.safetensors", params, rules, norm)
+    places: dict[str, str] = {}
+    for n, part in enumerate(_parts(_tensors(full, seed, dtype))):
+        path = directory / f"model-{n:05d}.safetensors"
+        save_file(part, path, metadata={"format": "np"})
+        path.chmod(0o644)  # as other files: it is written for its owner's eyes only
+        places |= dict.fromkeys(part, path.name)
+    if len(set(places.values())) == 1:
+        path.rename(directory / "model.safetensors")
+        return
+    index = {"metadata": {}, "weight_map": places}
+    _write_json(directory / "model.safetensors.index.json", index)
 
 
-def random_params(config: VideoLLMConfig, seed: int) -> dict[str, Any]:
-    """Return freshly initialised parameters, nested dicts."""
-    state = nnx.split(VideoLLM(config, rngs=nnx.Rngs(seed)))[1]
-    return nnx.to_pure_dict(state)
+def _parts(tensors: Iterator[tuple[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """Gather tensors into files."""
+    part: dict[str, np.ndarray] = {}
+    for key, tensor in tensors:
+        part[key] = tensor
+        if sum(held.nbytes for held in part.values()) >= _SHARD_BYTES:
+            yield part
+            part = {}
+    if part:
+        yield part
+
+
+def _tensors(
+    config: VideoLLMConfig, seed: int, dtype: Any
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield freshly drawn weights one after the other, as they lie in a file.
+
+    Kernels and embeddings are normal with variance 1 over the width that they sum over.
+    """
+    generator = np.random.default_rng(seed)
+    rules = {rule.path: rule for rule in llava_original.original_rules(config)}
+    for path, leaf in flatten(graph_of(config)[1]).items():
+        rule = rules[path]
+        shape = leaf.shape[1:] if rule.stacked else leaf.shape
+        for key in rule.keys(leaf.shape):
+            drawn = rule.restore(_draw(generator, path, shape))
+            yield key, np.ascontiguousarray(drawn, dtype)
+    final, width = llava_original.TOWER_PREFIX + "post_layernorm.", config.vision.width
+    yield final + "weight", np.ones(width, dtype)
+    yield final + "bias", np.zeros(width, dtype)
+
+
+def _draw(generator: np.random.Generator, path: str, shape: tuple[int, ...]) -> np.ndarray:
+    kind = path.rsplit(".", 1)[-1]
+    if kind in ("scale", "bias"):
+        return np.full(shape, float(kind == "scale"), np.float32)
+    widths = {"kernel": shape[-2:][0], "embedding": shape[-1]}
+    deviation = widths[kind] ** -0.5 if kind in widths else 0.02
+    return np.float32(deviation) * generator.standard_normal(shape, np.float32)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -175,24 +175,39 @@ def make_forward(
         config: of the graph.
         natural_only: leave the reversed direction out, for training; one way remains.
     """
-    ways = 1 if natural_only else 2
 
     def forward(params: dict, batch: Batch) -> tuple[Array, Head]:
         model = bind(config, params)
         with jax.named_scope("vision"):
             frames = model.embed_frames(batch.pixels)
-        frames = _both_orders(frames, batch.order) if ways == 2 else frames[:, None]
-        video = einops.rearrange(
-            model.join_frames(frames), "clip way p d -> (clip way) p d"
-        )
-        tokens, start = (jnp.repeat(x, ways, axis=0) for x in (batch.tokens, batch.start))
-        merged = model.merge(video, tokens, start)
-        together = None
-        if config.bidirectional:
-            together = _video_positions(start, video.shape[1], merged.shape[1])
         with jax.named_scope("decoder"):
-            hidden = model.decoder(merged, together)
-        hidden = einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=ways)
+            hidden = decode_frames(model, frames, batch, natural_only)
         return hidden, model.logits
 
     return forward
+
+
+def decode_frames(
+    model: VideoLLM,
+    frames: Float[Array, "clip frame token features"],
+    batch: Batch,
+    natural_only: bool = False,
+) -> Float[Array, "clip way time width"]:
+    """Return the hidden states of each clip's text with the embedded frames in place.
+
+    Args:
+        model: bound to its parameters.
+        frames: from `embed_frames`.
+        batch: their text, and the order of way 1.
+        natural_only: see `make_forward`.
+    """
+    ways = 1 if natural_only else 2
+    shown = frames[:, None] if natural_only else _both_orders(frames, batch.order)
+    video = einops.rearrange(model.join_frames(shown), "clip way p d -> (clip way) p d")
+    tokens, start = (jnp.repeat(x, ways, axis=0) for x in (batch.tokens, batch.start))
+    merged = model.merge(video, tokens, start)
+    together = None
+    if model.config.bidirectional:
+        together = _video_positions(start, video.shape[1], merged.shape[1])
+    hidden = model.decoder(merged, together)
+    return einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=ways)
