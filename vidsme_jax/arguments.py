@@ -39,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_evaluate,
         _add_sweep,
         _add_plan,
+        _add_bench,
         _add_models,
         _add_scores,
     ):
@@ -359,6 +360,37 @@ def _add_plan(commands) -> None:
         help="of a chip's peak that is reached, for the projection (%(default)s)",
     )
     _add_placement(plan)
+
+
+def _add_bench(commands) -> None:
+    bench = _command(
+        commands,
+        "bench",
+        "Measure scoring beside PyTorch on the same random weights and clips.",
+    )
+    add = bench.add_argument
+    add(
+        "--size",
+        required=True,
+        choices=("toy", "medium", "7b"),
+        help="of the model: 1, 130 or 7,900 million parameters",
+    )
+    add("--frames", type=_positive, default=16, help="of a clip (%(default)s)")
+    add("--clips", type=_positive, default=2, help="a round (%(default)s)")
+    add("--batch", type=_positive, default=2, help="of them at once (%(default)s)")
+    add("--rounds", type=_positive, default=5, help="everybody runs once in each (5)")
+    add(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of weights and activations; auto is float32 on CPU, else bfloat16",
+    )
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep checkpoint, clips and bench.json there (nothing is kept)",
+    )
 
 
 def _add_models(commands) -> None:

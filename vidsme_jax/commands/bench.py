@@ -1,0 +1,269 @@
+"""`vidsme bench`: ours and PyTorch on the same weights and clips, in alternation."""
+
+import json
+import math
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+from vidsme_jax.commands import bench_ours
+from vidsme_jax.commands.bench_agreement import differences
+from vidsme_jax.commands.bench_inputs import Inputs, make_inputs
+from vidsme_jax.commands.bench_ours import Ours, Scorer
+from vidsme_jax.commands.bench_table import describe
+from vidsme_jax.commands.place import resolve_dtype
+from vidsme_jax.errors import InputError
+from vidsme_jax.models.flops import necessary_flops
+from vidsme_jax.progress import say
+
+TOLERANCE = 1e-3  # by which any float32 value may differ from PyTorch's
+_GENERATED = 16  # tokens, of the published algorithm's answer
+_STATISTICS_ROWS, _LOOPED_ROWS = 256, 8
+_ORDERS = (1.5, 1.05)  # q and r of the statistics alone
+_LEAST_SECONDS = 0.1  # that a timing of the bare product lasts
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What is asked.
+
+    Attributes:
+        size: one of `bench_inputs.SIZES`.
+        frames: of a clip.
+        clips: that a round scores.
+        batch: of them in a batch; a divisor of `clips`.
+        rounds: in each of which every contestant runs once.
+        dtype: auto, float32 or bfloat16.
+        out: directory for checkpoint, clips and bench.json; None keeps nothing.
+    """
+
+    size: str
+    frames: int = 16
+    clips: int = 2
+    batch: int = 2
+    rounds: int = 5
+    dtype: str = "auto"
+    out: Path | None = None
+
+
+def bench(settings: BenchSettings) -> str:
+    """Measure, write bench.json, and return the table.
+
+    Raises:
+        InputError: no PyTorch, or it sees other devices; clips that make no whole batches;
+            `out` holds something.
+    """
+    if settings.clips % settings.batch:
+        raise InputError(
+            f"clips={settings.clips} with batch={settings.batch}, expected a multiple of it"
+        )
+    peer = _import_torch()
+    with _folder(settings.out) as folder:
+        facts = _measure(settings, peer, folder)
+        (folder / "bench.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return describe(facts)
+
+
+def _import_torch() -> ModuleType:
+    try:
+        from vidsme_jax import bench_torch
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise InputError(
+            "bench compares with PyTorch, which is not installed:"
+            " pip install 'vidsme-jax[bench]'"
+        ) from error
+    ours = jax.local_devices()[0].platform
+    theirs = {"cuda": "gpu"}.get(bench_torch.device_name(), "cpu")
+    if ours != theirs:
+        raise InputError(
+            f"JAX runs on {ours} and PyTorch on {theirs}, expected one kind of device for"
+            " both; JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES= compares them on the CPU"
+        )
+    return bench_torch
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    """Give a new directory: the one that is asked for, or one that goes afterwards."""
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="vidsme-bench-") as name:
+            yield Path(name)
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"out={out} holds other files; remove it, or give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    yield out
+
+
+def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[str, Any]:
+    """Run everything and return all that is known of it, ready for JSON."""
+    s, dtype = settings, resolve_dtype(settings.dtype)
+    say(f"write a checkpoint of size {s.size} and {s.clips} clips")
+    inputs = make_inputs(folder, s.size, s.frames, s.clips, s.batch)
+    say("load it twice, compile")
+    ours = bench_ours.load_ours(inputs, dtype)
+    config = ours.config
+    parts = peer.load_parts(inputs.port.directory, dtype, config.mean, config.std)
+    scorers = {
+        "ours": bench_ours.make_scorer(ours, bench_ours.both_ways(ours), inputs),
+        "ours_one": bench_ours.make_scorer(ours, bench_ours.one_way(ours), inputs),
+    }
+    best = _choose(peer, parts, inputs)
+    calls = _contestants(peer, parts, inputs, scorers, best)
+    results, seconds = _run_rounds(calls, s)
+    facts = _surroundings(settings, dtype, ours, peer, inputs)
+    return facts | {
+        "at_best": best,
+        "differences": differences(inputs, results),
+        "tolerance": TOLERANCE if dtype == "float32" else None,
+        "seconds_a_clip": seconds,
+        "necessary_flops": _necessary(ours, inputs),
+        "product": _products(peer, ours, inputs, s.rounds),
+        "statistics": _statistics(peer, ours),
+        "compile_seconds": {name: one.compile for name, one in scorers.items()},
+        "parts_seconds_a_clip": bench_ours.time_parts(ours, inputs, folder),
+        "generate_seconds": _generate(peer, parts, inputs),
+        "generated_tokens": _GENERATED,
+        "peak_bytes": {
+            "compiled": scorers["ours"].bytes,
+            "ours": bench_ours.peak_bytes(ours.device),
+            "torch": peer.peak_bytes(),
+        },
+    }
+
+
+def _choose(peer: ModuleType, parts: Any, inputs: Inputs) -> dict[str, int]:
+    """Return how PyTorch is at its best here: rows of a chunk, clips at once."""
+    batch, orders = inputs.batches[0]
+    clips, rows = len(batch.pixels), batch.rows.shape[1]
+    chunk = peer.best_chunk(parts, rows)
+    if clips == 1:
+        return {"chunk": chunk, "clips": 1}
+    say("choose PyTorch's batch")
+
+    def taken(at_once: int) -> float:
+        call = lambda: peer.at_best(parts, batch, orders, at_once, chunk)  # noqa: E731
+        call()
+        return peer.seconds(call)
+
+    return {"chunk": chunk, "clips": min((1, clips), key=taken)}
+
+
+def _contestants(
+    peer: ModuleType,
+    parts: Any,
+    inputs: Inputs,
+    scorers: dict[str, Scorer],
+    best: dict[str, int],
+) -> dict[str, Callable[[], Any]]:
+    """Return what runs in turn, each over all clips but the published one: its first."""
+    first = [jax.tree.map(lambda x: x[:1], one) for one in inputs.batches[:1]]
+
+    def at_best(ways: int) -> list[Any]:
+        how = (best["clips"], best["chunk"], ways)
+        return [peer.at_best(parts, *one, *how) for one in inputs.batches]
+
+    return {
+        "ours": lambda: scorers["ours"](inputs),
+        "as_called": lambda: [peer.as_called(parts, *one) for one in inputs.batches],
+        "at_best": lambda: at_best(2),
+        "published": lambda: [peer.published(parts, *one) for one in first],
+        "ours_one": lambda: scorers["ours_one"](inputs),
+        "at_best_one": lambda: at_best(1),
+    }
+
+
+def _run_rounds(calls: dict[str, Callable[[], Any]], settings: BenchSettings):
+    """Return everybody's results, and the seconds a clip of each in every round."""
+    results = {}
+    for name, call in calls.items():
+        say(f"warm up: {name}")
+        results[name] = call()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for n in range(settings.rounds):
+        say(f"round {n + 1} of {settings.rounds}")
+        for name, call in calls.items():
+            clips = 1 if name == "published" else settings.clips
+            start = time.perf_counter()
+            call()
+            seconds[name].append((time.perf_counter() - start) / clips)
+    return results, seconds
+
+
+def _surroundings(
+    settings: BenchSettings, dtype: str, ours: Ours, peer: ModuleType, inputs: Inputs
+) -> dict[str, Any]:
+    """Return what the numbers hang on."""
+    layout = inputs.layout
+    return {
+        "settings": asdict(settings) | {"dtype": dtype, "out": None},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("jax", "flax", "torch", "transformers")},
+        },
+        "device": ours.device.device_kind,
+        "platform": ours.device.platform,
+        "cores": len(os.sched_getaffinity(0)),
+        "torch_threads": peer.threads(),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(ours.params)),
+        "vocab": ours.config.decoder.vocab,
+        "video_tokens": layout.video,
+        "positions": layout.time,
+        "rows": layout.video + layout.text_rows,
+    }
+
+
+def _necessary(ours: Ours, inputs: Inputs) -> dict[str, int]:
+    """Return the operations that a clip needs, in both directions and in one."""
+    layout = inputs.layout
+    shape = (layout.frames, layout.time, layout.video + layout.text_rows)
+    both, one = (necessary_flops(ours.config, *shape, ways=n).total for n in (2, 1))
+    return {"both": both, "one": one}
+
+
+def _products(peer: ModuleType, ours: Ours, inputs: Inputs, rounds: int) -> dict[str, Any]:
+    """Time the product of the decoder's MLP, bare, in both frameworks by turns."""
+    decoder, clips = ours.config.decoder, len(inputs.batches[0][0].pixels)
+    shape = (2 * clips * inputs.layout.time, decoder.width, decoder.mlp_width)
+    calls = {
+        "ours": bench_ours.product(ours, *shape),
+        "torch": peer.product(*shape, ours.dtype),
+    }
+    repeats = {}
+    for name, call in calls.items():
+        call()
+        repeats[name] = math.ceil(_LEAST_SECONDS / peer.seconds(call))
+    rates: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(2 * rounds + 1):
+        for name, call in calls.items():
+            many = range(repeats[name])
+            taken = peer.seconds(lambda call=call, many=many: [call() for _ in many])
+            rates[name].append(2 * math.prod(shape) * len(many) / taken)
+    return {"shape": shape, "flops_a_second": rates}
+
+
+def _statistics(peer: ModuleType, ours: Ours) -> dict[str, float]:
+    """Return seconds a row of the statistics alone."""
+    shape = (_STATISTICS_ROWS, ours.config.decoder.vocab)
+    logits = 2 * np.random.default_rng(0).standard_normal(shape, np.float32)
+    at_once, loop = peer.time_statistics(logits, *_ORDERS, _LOOPED_ROWS)
+    mine = bench_ours.time_statistics(ours, logits, *_ORDERS)
+    return {"ours": mine, "torch": at_once, "published": loop}
+
+
+def _generate(peer: ModuleType, parts: Any, inputs: Inputs) -> float:
+    """Return the seconds of the answer that the published code has written."""
+    return peer.seconds(lambda: peer.generate(parts, *inputs.batches[0], _GENERATED))
