@@ -127,7 +127,7 @@ def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[st
     facts = _surroundings(settings, dtype, ours, peer, inputs)
     return facts | {
         "at_best": best,
-        "differences": differences(inputs, results),
+        "differences": differences([b.masks for b, _ in inputs.batches], results),
         "tolerance": TOLERANCE if dtype == "float32" else None,
         "seconds_a_clip": seconds,
         "necessary_flops": _necessary(ours, inputs),
@@ -154,12 +154,13 @@ def _choose(peer: ModuleType, parts: Any, inputs: Inputs) -> dict[str, int]:
         return {"chunk": chunk, "clips": 1}
     say("choose PyTorch's batch")
 
-    def taken(at_once: int) -> float:
-        call = lambda: peer.at_best(parts, batch, orders, at_once, chunk)  # noqa: E731
-        call()
-        return peer.seconds(call)
+    def score(count: int, at_once: int) -> Any:
+        first = jax.tree.map(lambda x: x[:count], (batch, orders))
+        return peer.at_best(parts, *first, at_once, chunk)
 
-    return {"chunk": chunk, "clips": min((1, clips), key=taken)}
+    score(1, 1)
+    taken = {n: peer.seconds(lambda n=n: score(clips, n)) for n in (1, clips)}
+    return {"chunk": chunk, "clips": min(taken, key=taken.__getitem__)}
 
 
 def _contestants(

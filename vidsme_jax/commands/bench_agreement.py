@@ -4,45 +4,46 @@ from typing import Any
 
 import numpy as np
 
-from vidsme_jax.commands.bench_inputs import Inputs
 from vidsme_jax.statistics import FAMILIES
 
 Curves = dict[str, np.ndarray]  # of one clip: values of its scored rows, video rows first
 
 
-def differences(inputs: Inputs, results: dict[str, Any]) -> dict[str, dict[str, float]]:
+def differences(
+    masks: list[np.ndarray], results: dict[str, Any]
+) -> dict[str, dict[str, float]]:
     """Return how far values are from our own at most, by contestant and family.
 
     Args:
-        inputs: what was scored.
+        masks: of each batch, [clip slice row].
         results: by contestant, what it returned for each batch; `ours` among them.
     """
-    mine = _of_ours(inputs, results["ours"])
+    mine = _of_ours(masks, results["ours"])
     others = {
         name: _of_torch(found) for name, found in results.items() if "ours" not in name
     }
-    others["ours_one"] = _of_one(inputs, results["ours_one"])
+    others["ours_one"] = _of_one(masks, results["ours_one"])
     return {name: _largest(mine, theirs) for name, theirs in others.items()}
 
 
-def _of_ours(inputs: Inputs, results: list[Any]) -> list[Curves]:
-    return _cut(inputs, [found.curves for found in results])
+def _of_ours(masks: list[np.ndarray], results: list[Any]) -> list[Curves]:
+    return _cut(masks, [found.curves for found in results])
 
 
-def _of_one(inputs: Inputs, results: list[Any]) -> list[Curves]:
+def _of_one(masks: list[np.ndarray], results: list[Any]) -> list[Curves]:
     """Return the statistics of one direction under the names of curves."""
     named = [{_CURVE.get(k, k): v[:, 0] for k, v in found.items()} for found in results]
-    return _cut(inputs, named)
+    return _cut(masks, named)
 
 
 _CURVE = {"sme": "sme_nat"}
 
 
-def _cut(inputs: Inputs, results: list[Curves]) -> list[Curves]:
+def _cut(masks: list[np.ndarray], results: list[Curves]) -> list[Curves]:
     """Return arrays [clip row] clip by clip, without the rows that are padding."""
     out = []
-    for (batch, _), found in zip(inputs.batches, results, strict=True):
-        for n, scored in enumerate(np.any(batch.masks, axis=1)):
+    for mask, found in zip(masks, results, strict=True):
+        for n, scored in enumerate(np.any(mask, axis=1)):
             out.append({name: values[n][scored] for name, values in found.items()})
     return out
 
