@@ -373,7 +373,7 @@ def _add_bench(commands) -> None:
         "--size",
         required=True,
         choices=("toy", "medium", "7b"),
-        help="of the model: 1, 130 or 7,900 million parameters",
+        help="of the model: 1, 145 or 7,900 million parameters",
     )
     add("--frames", type=_positive, default=16, help="of a clip (%(default)s)")
     add("--clips", type=_positive, default=2, help="a round (%(default)s)")

@@ -242,7 +242,8 @@ def at_best(
         hidden = _hidden(parts, group, ways)
         for n, clip in enumerate(group):
             each = hidden[n * ways : (n + 1) * ways]
-            out.append([_score_rows(parts, h[clip.rows], clip, chunk) for h in each])
+            given = (clip.targets, (clip.q, clip.r), chunk)
+            out.append([_score_rows(parts, h[clip.rows], *given) for h in each])
     return out
 
 
@@ -259,10 +260,12 @@ def _hidden(parts: Parts, group: list[_Clip], ways: int):
     return parts.lm.model(inputs_embeds=x, use_cache=False).last_hidden_state
 
 
-def _score_rows(parts: Parts, hidden, clip: _Clip, chunk: int) -> dict[str, np.ndarray]:
+def _score_rows(
+    parts: Parts, hidden, targets, orders: tuple[float, float], chunk: int
+) -> dict[str, np.ndarray]:
     pieces = [
-        statistics(parts.lm.lm_head(h).float(), y, clip.q, clip.r)
-        for h, y in zip(hidden.split(chunk), clip.targets.split(chunk), strict=True)
+        statistics(parts.lm.lm_head(h).float(), y, *orders)
+        for h, y in zip(hidden.split(chunk), targets.split(chunk), strict=True)
     ]
     return _on_host({name: torch.cat([p[name] for p in pieces]) for name in pieces[0]})
 
@@ -278,10 +281,9 @@ def best_chunk(parts: Parts, rows: int) -> int:
     hidden = torch.randn(min(rows, 2 * CHUNKS[-1]), width, device=parts.device)
     hidden = hidden.to(parts.projector[0].dtype)
     targets = torch.full((len(hidden),), -1, device=parts.device)
-    clip = _Clip(*(np.zeros(1),) * 3, 0, None, targets, 0, 1.5, 1.05)  # type: ignore[arg-type]
 
     def once(chunk: int) -> float:
-        return seconds(lambda: _score_rows(parts, hidden, clip, chunk))
+        return seconds(lambda: _score_rows(parts, hidden, targets, (1.5, 1.05), chunk))
 
     for chunk in CHUNKS:
         once(chunk)
@@ -310,13 +312,13 @@ def generate(parts: Parts, batch: Batch, orders: Orders, tokens: int) -> list[in
     frames = _embed_frames(parts, clip.pixels, whole=True)
     x = _splice(parts, frames, clip.tokens, clip.start)[None]
     out, said = parts.lm(inputs_embeds=x, use_cache=True, logits_to_keep=1), []
-    for _ in range(tokens):
+    while True:
         likeliest = out.logits[:, -1].argmax(dim=-1, keepdim=True)
         said.append(int(likeliest))
-        out = parts.lm(
-            input_ids=likeliest, past_key_values=out.past_key_values, use_cache=True
-        )
-    return said
+        if len(said) == tokens:
+            return said
+        past = out.past_key_values
+        out = parts.lm(input_ids=likeliest, past_key_values=past, use_cache=True)
 
 
 @torch.inference_mode()

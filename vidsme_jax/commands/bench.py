@@ -108,8 +108,45 @@ def _folder(out: Path | None) -> Iterator[Path]:
     yield out
 
 
+@dataclass(frozen=True)
+class _Setup:
+    """What there is to run.
+
+    Attributes:
+        inputs: what is scored.
+        ours: the checkpoint in JAX.
+        scorers: our compiled programs, by contestant.
+        peer: the module that knows PyTorch.
+        parts: the checkpoint in PyTorch.
+    """
+
+    inputs: Inputs
+    ours: Ours
+    scorers: dict[str, Scorer]
+    peer: ModuleType
+    parts: Any
+
+
 def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[str, Any]:
     """Run everything and return all that is known of it, ready for JSON."""
+    setup = _set_up(settings, peer, folder)
+    best = _choose(setup)
+    results, seconds = _run_rounds(_contestants(setup, best), settings)
+    masks = [batch.masks for batch, _ in setup.inputs.batches]
+    scored = {
+        "at_best": best,
+        "differences": differences(masks, results),
+        "tolerance": TOLERANCE if setup.ours.dtype == "float32" else None,
+        "seconds_a_clip": seconds,
+    }
+    apart = _apart(setup, settings.rounds)
+    parts = bench_ours.time_parts(setup.ours, setup.inputs, folder)
+    split = {"parts_seconds_a_clip": parts}
+    return _surroundings(settings, setup) | scored | apart | split
+
+
+def _set_up(settings: BenchSettings, peer: ModuleType, folder: Path) -> _Setup:
+    """Write the inputs, load the checkpoint into both frameworks, compile."""
     s, dtype = settings, resolve_dtype(settings.dtype)
     say(f"write a checkpoint of size {s.size} and {s.clips} clips")
     inputs = make_inputs(folder, s.size, s.frames, s.clips, s.batch)
@@ -121,33 +158,12 @@ def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[st
         "ours": bench_ours.make_scorer(ours, bench_ours.both_ways(ours), inputs),
         "ours_one": bench_ours.make_scorer(ours, bench_ours.one_way(ours), inputs),
     }
-    best = _choose(peer, parts, inputs)
-    calls = _contestants(peer, parts, inputs, scorers, best)
-    results, seconds = _run_rounds(calls, s)
-    facts = _surroundings(settings, dtype, ours, peer, inputs)
-    return facts | {
-        "at_best": best,
-        "differences": differences([b.masks for b, _ in inputs.batches], results),
-        "tolerance": TOLERANCE if dtype == "float32" else None,
-        "seconds_a_clip": seconds,
-        "necessary_flops": _necessary(ours, inputs),
-        "product": _products(peer, ours, inputs, s.rounds),
-        "statistics": _statistics(peer, ours),
-        "compile_seconds": {name: one.compile for name, one in scorers.items()},
-        "parts_seconds_a_clip": bench_ours.time_parts(ours, inputs, folder),
-        "generate_seconds": _generate(peer, parts, inputs),
-        "generated_tokens": _GENERATED,
-        "peak_bytes": {
-            "compiled": scorers["ours"].bytes,
-            "ours": bench_ours.peak_bytes(ours.device),
-            "torch": peer.peak_bytes(),
-        },
-    }
+    return _Setup(inputs, ours, scorers, peer, parts)
 
 
-def _choose(peer: ModuleType, parts: Any, inputs: Inputs) -> dict[str, int]:
+def _choose(setup: _Setup) -> dict[str, int]:
     """Return how PyTorch is at its best here: rows of a chunk, clips at once."""
-    batch, orders = inputs.batches[0]
+    peer, parts, (batch, orders) = setup.peer, setup.parts, setup.inputs.batches[0]
     clips, rows = len(batch.pixels), batch.rows.shape[1]
     chunk = peer.best_chunk(parts, rows)
     if clips == 1:
@@ -163,14 +179,9 @@ def _choose(peer: ModuleType, parts: Any, inputs: Inputs) -> dict[str, int]:
     return {"chunk": chunk, "clips": min(taken, key=taken.__getitem__)}
 
 
-def _contestants(
-    peer: ModuleType,
-    parts: Any,
-    inputs: Inputs,
-    scorers: dict[str, Scorer],
-    best: dict[str, int],
-) -> dict[str, Callable[[], Any]]:
+def _contestants(setup: _Setup, best: dict[str, int]) -> dict[str, Callable[[], Any]]:
     """Return what runs in turn, each over all clips but the published one: its first."""
+    peer, parts, inputs = setup.peer, setup.parts, setup.inputs
     first = [jax.tree.map(lambda x: x[:1], one) for one in inputs.batches[:1]]
 
     def at_best(ways: int) -> list[Any]:
@@ -178,11 +189,11 @@ def _contestants(
         return [peer.at_best(parts, *one, *how) for one in inputs.batches]
 
     return {
-        "ours": lambda: scorers["ours"](inputs),
+        "ours": lambda: setup.scorers["ours"](inputs),
         "as_called": lambda: [peer.as_called(parts, *one) for one in inputs.batches],
         "at_best": lambda: at_best(2),
         "published": lambda: [peer.published(parts, *one) for one in first],
-        "ours_one": lambda: scorers["ours_one"](inputs),
+        "ours_one": lambda: setup.scorers["ours_one"](inputs),
         "at_best_one": lambda: at_best(1),
     }
 
@@ -204,26 +215,41 @@ def _run_rounds(calls: dict[str, Callable[[], Any]], settings: BenchSettings):
     return results, seconds
 
 
-def _surroundings(
-    settings: BenchSettings, dtype: str, ours: Ours, peer: ModuleType, inputs: Inputs
-) -> dict[str, Any]:
+def _surroundings(settings: BenchSettings, setup: _Setup) -> dict[str, Any]:
     """Return what the numbers hang on."""
-    layout = inputs.layout
+    layout, ours = setup.inputs.layout, setup.ours
+    names = ("jax", "flax", "torch", "transformers")
     return {
-        "settings": asdict(settings) | {"dtype": dtype, "out": None},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("jax", "flax", "torch", "transformers")},
-        },
+        "settings": asdict(settings) | {"dtype": ours.dtype, "out": None},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in names},
         "device": ours.device.device_kind,
         "platform": ours.device.platform,
         "cores": len(os.sched_getaffinity(0)),
-        "torch_threads": peer.threads(),
+        "torch_threads": setup.peer.threads(),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(ours.params)),
         "vocab": ours.config.decoder.vocab,
         "video_tokens": layout.video,
         "positions": layout.time,
         "rows": layout.video + layout.text_rows,
+    }
+
+
+def _apart(setup: _Setup, rounds: int) -> dict[str, Any]:
+    """Return what is measured beside the rounds."""
+    ours, peer, scorers = setup.ours, setup.peer, setup.scorers
+    return {
+        "necessary_flops": _necessary(ours, setup.inputs),
+        "product": _products(peer, ours, setup.inputs, rounds),
+        "statistics": _statistics(peer, ours),
+        "compile_seconds": {name: one.compile for name, one in scorers.items()},
+        "generate_seconds": _generate(setup),
+        "generated_tokens": _GENERATED,
+        "peak_bytes": {
+            "compiled": scorers["ours"].bytes,
+            "ours": bench_ours.peak_bytes(ours.device),
+            "torch": peer.peak_bytes(),
+        },
     }
 
 
@@ -265,6 +291,7 @@ def _statistics(peer: ModuleType, ours: Ours) -> dict[str, float]:
     return {"ours": mine, "torch": at_once, "published": loop}
 
 
-def _generate(peer: ModuleType, parts: Any, inputs: Inputs) -> float:
+def _generate(setup: _Setup) -> float:
     """Return the seconds of the answer that the published code has written."""
-    return peer.seconds(lambda: peer.generate(parts, *inputs.batches[0], _GENERATED))
+    peer, first = setup.peer, setup.inputs.batches[0]
+    return peer.seconds(lambda: peer.generate(setup.parts, *first, _GENERATED))
