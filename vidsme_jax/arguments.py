@@ -1,15 +1,22 @@
 """The words of the `vidsme` command: what it takes, checked; nothing heavy imported."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import NoReturn
 
 from vidsme_jax import __version__
+from vidsme_jax.argument_values import (
+    definition_names,
+    frame_counts,
+    natural,
+    positive,
+    rate,
+    share,
+    slice_names,
+)
 
 _OBJECTIVES = ("text", "text+video")
 _FRAME_ORDERS = ("natural", "shuffled")
-_MOST_FRAMES = 100_000  # of a clip; more is a slip of the hand
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,7 +66,7 @@ def _add_demo(commands) -> None:
     )
     add = demo.add_argument
     add("--out", type=Path, default=Path("vidsme-demo"), help="default: %(default)s")
-    add("--seed", type=_natural, default=0, help="of clips, split and weights (0)")
+    add("--seed", type=natural, default=0, help="of clips, split and weights (0)")
     add(
         "--objective",
         choices=_OBJECTIVES,
@@ -107,7 +114,7 @@ def _add_train(commands) -> None:
     _add_model(train)
     _add_data(train)
     add = train.add_argument
-    add("--frames", type=_positive, default=16, help="frames of a clip (%(default)s)")
+    add("--frames", type=positive, default=16, help="frames of a clip (%(default)s)")
     add(
         "--objective",
         choices=_OBJECTIVES,
@@ -122,10 +129,10 @@ def _add_train(commands) -> None:
         help="shuffled: each time a clip is drawn, its frames come in a new random order,"
         " which the seed decides (%(default)s)",
     )
-    add("--steps", type=_positive, default=240, help="optimiser steps (%(default)s)")
-    add("--batch", type=_positive, default=8, help="clips a step (%(default)s)")
-    add("--learning-rate", type=_rate, default=1e-5, help="its peak (%(default)s)")
-    add("--seed", type=_natural, default=0, help="of the order of the clips (0)")
+    add("--steps", type=positive, default=240, help="optimiser steps (%(default)s)")
+    add("--batch", type=positive, default=8, help="clips a step (%(default)s)")
+    add("--learning-rate", type=rate, default=1e-5, help="its peak (%(default)s)")
+    add("--seed", type=natural, default=0, help="of the order of the clips (0)")
 
 
 def _add_score(commands) -> None:
@@ -135,14 +142,14 @@ def _add_score(commands) -> None:
     add = score.add_argument
     add(
         "--frames",
-        type=_counts,
+        type=frame_counts,
         default=(16,),
         metavar="N[,N]",
         help="frames of a clip; several give a row each (16)",
     )
     add(
         "--slices",
-        type=_slices,
+        type=slice_names,
         default=("video", "instruction", "response"),
         metavar="NAME[,NAME]",
         help="of video, instruction, response (all)",
@@ -158,7 +165,7 @@ def _add_score(commands) -> None:
     )
     add(
         "--definition",
-        type=_definitions,
+        type=definition_names,
         default=("exact",),
         metavar="NAME[,NAME]",
         help="besides exact, from the same pass, each in a table of its own: published"
@@ -178,8 +185,8 @@ def _add_score(commands) -> None:
         metavar="run|FILE",
         help="q and r from this run's clips, or from an earlier calibration.json (run)",
     )
-    add("--beta1", type=_rate, default=1.0, help="width of the range of q (1)")
-    add("--beta2", type=_rate, default=0.1, help="width of the range of r (0.1)")
+    add("--beta1", type=rate, default=1.0, help="width of the range of q (1)")
+    add("--beta2", type=rate, default=0.1, help="width of the range of r (0.1)")
     _add_running(score)
 
 
@@ -188,10 +195,10 @@ def _add_running(score: argparse.ArgumentParser) -> None:
     group = score.add_argument_group("how it runs")
     _add_placement(group)
     add = group.add_argument
-    add("--batch", type=_positive, default=8, help="clips a replica and step (8)")
+    add("--batch", type=positive, default=8, help="clips a replica and step (8)")
     add(
         "--max-text",
-        type=_positive,
+        type=positive,
         default=2048,
         metavar="TOKENS",
         help="a question and answer of more tokens is a row with status too_long"
@@ -227,10 +234,10 @@ def _add_decoding(command: argparse.ArgumentParser) -> None:
         help="auto: decord where its frames can be trusted, else PyAV, else OpenCV;"
         " reference: where decord seeks, whatever it finds, as the published code (auto)",
     )
-    add("--workers", type=_positive, help="decoding processes (one per core)")
+    add("--workers", type=positive, help="decoding processes (one per core)")
     add(
         "--clip-timeout",
-        type=_positive,
+        type=positive,
         default=300,
         metavar="SECONDS",
         help="a clip that takes longer is a row with status timeout (%(default)s)",
@@ -260,7 +267,7 @@ def _add_prepare(commands) -> None:
     _add_folders(prepare)
     prepare.add_argument(
         "--frames",
-        type=_counts,
+        type=frame_counts,
         default=(2, 4, 8, 16, 32),
         metavar="N[,N]",
         help="frame counts that it can be scored with (2,4,8,16,32)",
@@ -304,7 +311,7 @@ def _add_evaluate(commands) -> None:
         help="the same clips under a model that saw none of them",
     )
     add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
-    add("--seed", type=_natural, default=0, help="of resampling and permutation (0)")
+    add("--seed", type=natural, default=0, help="of resampling and permutation (0)")
     add(
         "--metrics",
         choices=("ours", "ours+published"),
@@ -344,17 +351,17 @@ def _add_plan(commands) -> None:
     )
     add(
         "--frames",
-        type=_counts,
+        type=frame_counts,
         default=(16,),
         metavar="N[,N]",
         help="frames of a clip; a plan each (16)",
     )
-    add("--batch", type=_positive, help="clips a replica and step (the most that fit)")
-    add("--text", type=_positive, default=64, help="tokens of prompt and answer (64)")
-    add("--clips", type=_positive, default=10_000, help="of the sweep (%(default)s)")
+    add("--batch", type=positive, help="clips a replica and step (the most that fit)")
+    add("--text", type=positive, default=64, help="tokens of prompt and answer (64)")
+    add("--clips", type=positive, default=10_000, help="of the sweep (%(default)s)")
     add(
         "--utilisation",
-        type=_share,
+        type=share,
         default=0.4,
         metavar="SHARE",
         help="of a chip's peak that is reached, for the projection (%(default)s)",
@@ -375,10 +382,10 @@ def _add_bench(commands) -> None:
         choices=("toy", "medium", "7b"),
         help="of the model: 1, 145 or 7,900 million parameters",
     )
-    add("--frames", type=_positive, default=16, help="of a clip (%(default)s)")
-    add("--clips", type=_positive, default=2, help="a round (%(default)s)")
-    add("--batch", type=_positive, default=2, help="of them at once (%(default)s)")
-    add("--rounds", type=_positive, default=5, help="everybody runs once in each (5)")
+    add("--frames", type=positive, default=16, help="of a clip (%(default)s)")
+    add("--clips", type=positive, default=2, help="a round (%(default)s)")
+    add("--batch", type=positive, default=2, help="of them at once (%(default)s)")
+    add("--rounds", type=positive, default=5, help="everybody runs once in each (5)")
     add(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
@@ -407,59 +414,3 @@ def _add_scores(commands) -> None:
         "scores",
         "List the scores: formula, slices, side of the members, source.",
     )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 on")
-    return value
-
-
-def _share(text: str) -> float:
-    value = _rate(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected above 0 and up to 1")
-    return value
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    counts = tuple(_positive(part) for part in text.split(","))
-    if max(counts) > _MOST_FRAMES:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_FRAMES} frames")
-    if len(set(counts)) < len(counts):
-        raise argparse.ArgumentTypeError(f"{text!r} names a frame count twice")
-    return counts
-
-
-def _slices(text: str) -> tuple[str, ...]:
-    from vidsme_jax.scores import SLICES
-
-    asked = text.split(",")
-    if not set(asked) <= set(SLICES):
-        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(SLICES)}")
-    return tuple(name for name in SLICES if name in asked)
-
-
-def _definitions(text: str) -> tuple[str, ...]:
-    from vidsme_jax.scores import DEFINITIONS
-
-    asked = text.split(",")
-    if not set(asked) <= set(DEFINITIONS):
-        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(DEFINITIONS)}")
-    return tuple(name for name in DEFINITIONS if name in ("exact", *asked))
