@@ -30,7 +30,6 @@ from vidsme_jax.bench_statistics import row_loop, statistics
 from vidsme_jax.definitions import Orders
 from vidsme_jax.scoring import Batch
 
-VERSION = torch.__version__
 CHUNKS = (16, 64, 256)  # rows of logits at a time that `at_best` may choose among
 _TOWER = "model.vision_tower.vision_tower.vision_model."
 _PROJECTOR = "model.mm_projector."
