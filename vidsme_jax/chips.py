@@ -52,6 +52,8 @@ def prepare_environment() -> None:
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     # A second process that loads libtpu is aborted without this.
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    # Without a device, JAX writes programs that it cannot read back.
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 
 def devices_of(topology: str) -> tuple[Any, ...]:
