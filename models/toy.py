@@ -91,7 +91,7 @@ def write_toy(
     folder.mkdir()
     vocab = _write_tokenizer(directory, texts)
     config = _DECODER | {"vocab_size": vocab, "torch_dtype": dtype} | (decoder or {})
-    vision = _TOWER | (tower or {})
+    vision: dict[str, Any] = _TOWER | (tower or {})
     _write_json(directory / "config.json", config)
     _write_json(folder / "config.json", vision)
     _write_json(folder / "preprocessor_config.json", _processor(vision["image_size"]))

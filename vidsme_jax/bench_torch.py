@@ -129,7 +129,8 @@ def _make_tower(fields: dict[str, Any], layers: int, weights: dict[str, Any]):
 def _make_decoder(fields: dict[str, Any], weights: dict[str, Any]):
     given = {name: fields[name] for name in _COPIED}
     rope = {"rope_type": "default", "rope_theta": fields["rope_theta"]}
-    config = Qwen2Config(**given, rope_parameters=rope, attn_implementation="sdpa")
+    given |= {"rope_parameters": rope, "attn_implementation": "sdpa"}
+    config = Qwen2Config(**given)
     with torch.device("meta"):
         model = Qwen2ForCausalLM(config).eval()
     model.load_state_dict({k: weights[k] for k in model.state_dict()}, assign=True)
@@ -168,9 +169,9 @@ def _splice(parts: Parts, frames, tokens: np.ndarray, start: int):
 class _Clip:
     """One clip of a batch, without its padding."""
 
-    pixels: np.ndarray
-    order: np.ndarray
-    tokens: np.ndarray
+    pixels: Any
+    order: Any
+    tokens: Any
     start: int
     rows: Any
     targets: Any

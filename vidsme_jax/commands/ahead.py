@@ -156,7 +156,7 @@ def _batch(target: Target, layout: Layout, text: int, clips: int) -> Any:
     side = target.graph.config.vision.image
     pixels = np.zeros((1, layout.frames, side, side, 3), np.uint8)
     one = make_batch([_stand_in(text)], pixels, layout)
-    order = np.zeros((1, 1), np.float32)
+    order: Any = np.zeros((1, 1), np.float32)
     shape = lambda x: jax.ShapeDtypeStruct((clips, *x.shape[1:]), x.dtype)  # noqa: E731
     return jax.tree.map(shape, (one, Orders(order, order)))
 

@@ -132,7 +132,7 @@ def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[st
     setup = _set_up(settings, peer, folder)
     best = _choose(setup)
     results, seconds = _run_rounds(_contestants(setup, best), settings)
-    masks = [batch.masks for batch, _ in setup.inputs.batches]
+    masks: list[Any] = [batch.masks for batch, _ in setup.inputs.batches]
     scored = {
         "at_best": best,
         "differences": differences(masks, results),

@@ -1,6 +1,5 @@
 """What `vidsme bench` runs on: a checkpoint of random weights, clips, and their batches."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,15 @@ from jaxtyping import UInt8
 
 from vidsme_jax import scores
 from vidsme_jax.data.batches import Layout, make_batch, make_layout
-from vidsme_jax.data.frames import read_clip
-from vidsme_jax.data.preprocess import preprocess
 from vidsme_jax.data.synthetic import FPS, draw_clip, write_mp4
+from vidsme_jax.data.workers import Workers
 from vidsme_jax.definitions import Orders
 from vidsme_jax.models import open_port
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.toy import write_toy
-from vidsme_jax.motion import flow_variance, illumination
 from vidsme_jax.scoring import Batch
 
+_READER, _SECONDS = "vidsme_jax.data.timed_clip:prepare_timed", 600.0
 _QUESTION = "What moves in this video?"
 _ENLARGED = 5  # the synthetic clips' 64 x 80 pixels, so that reading them is some work
 _MEDIUM = {
@@ -98,7 +96,7 @@ def make_inputs(folder: Path, size: str, frames: int, clips: int, batch: int) ->
     decoder, tower, dtype = SIZES[size]
     port = open_port(write_toy(folder / "model", texts, 0, decoder, tower, dtype))
     paths = [_write_clip(folder, n, shown) for n, (shown, _) in enumerate(drawn)]
-    read = [_read(path, port, frames) for path in paths]
+    read = _read(paths, port, frames)
     prompts = [port.prompt(_QUESTION, caption) for caption in captions]
     config = port.config
     layout = make_layout(
@@ -118,20 +116,18 @@ def _write_clip(folder: Path, n: int, frames: UInt8[np.ndarray, "frame h w 3"]) 
     return path
 
 
-def _read(path: Path, port: Port, frames: int) -> tuple[np.ndarray, float, float]:
-    """Return the pixels of a clip, and the seconds of the two steps that make them."""
-    start = time.perf_counter()
-    clip = read_clip(path, (frames,))
-    pixels = preprocess(clip.frames, port.processor.resize, port.processor.crop)
-    pixels = pixels[clip.places(frames)]
-    decoded = time.perf_counter()
-    shown = clip.sample(frames)
-    flow_variance(shown)
-    illumination(shown)
-    return pixels, decoded - start, time.perf_counter() - decoded
+def _read(paths: list[Path], port: Port, frames: int) -> list[Any]:
+    """Return what `timed_clip.prepare_timed` gives of each clip."""
+    workers, processor = Workers(_READER, 1, _SECONDS), port.processor
+    try:
+        how = (frames, processor.resize, processor.crop)
+        return [workers.submit(path, *how).result() for path in paths]
+    finally:
+        workers.close()
 
 
 def _orders(clips: int, part: slice) -> Orders:
     """Return orders spread over the ranges that Vid-SME gives them."""
-    q, r = np.linspace(0.3, 0.9, clips), np.linspace(0.02, 0.08, clips)
-    return Orders(*(x[part, None].astype(np.float32) for x in (q, r)))
+    q: Any = np.linspace(0.3, 0.9, clips, dtype=np.float32)
+    r: Any = np.linspace(0.02, 0.08, clips, dtype=np.float32)
+    return Orders(q[part, None], r[part, None])
