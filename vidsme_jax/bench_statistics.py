@@ -25,7 +25,8 @@ def statistics(z, target, q: float, r: float) -> dict[str, Any]:
     p, two = log_p.exp(), log_p.topk(2, dim=-1)
     y = target.where(target >= 0, two.indices[:, 0])
     log_y = log_p.gather(1, y[:, None])[:, 0]
-    mean, square, second = _dot(p, log_p), _dot(p, p), _dot(p * log_p, log_p)
+    mean, square = _dot(p, log_p), _dot(p, p)
+    away = log_p - mean[:, None]  # in two steps: float32 has no digits left for one
     entropy = (q * log_p).logsumexp(dim=-1) / (1 - q)
     return {
         "sme": ((1 - r) * entropy).expm1() / (1 - r),
@@ -35,7 +36,7 @@ def statistics(z, target, q: float, r: float) -> dict[str, Any]:
         "renyi_one": -mean,
         "renyi_two": -square.log(),
         "renyi_inf": -two.values[:, 0],
-        "minkpp": (log_y - mean) / (second - mean**2).clamp(min=1e-12).sqrt(),
+        "minkpp": (log_y - mean) / _dot(p * away, away).clamp(min=1e-12).sqrt(),
     } | _modified(p, log_y, square)
 
 
