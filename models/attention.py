@@ -161,7 +161,7 @@ def _splash_mask(sight: Sight, time: int, heads: int) -> Any:
 def splash_pairs(sight: Sight, time: int) -> int:
     """Return how many pairs of positions the splash kernel computes in a sequence.
 
-    None where the sequence is so short that no kernel runs.
+    0 where the sequence is so short that no kernel runs.
     """
     if time < _LANES:
         return 0

@@ -217,7 +217,11 @@ def _add_placement(group) -> None:
         default="auto",
         help="a whole model on each device, or one over several (%(default)s)",
     )
-    add(
+    _add_dtype(group)
+
+
+def _add_dtype(group) -> None:
+    group.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
@@ -386,12 +390,7 @@ def _add_bench(commands) -> None:
     add("--clips", type=positive, default=2, help="a round (%(default)s)")
     add("--batch", type=positive, default=2, help="of them at once (%(default)s)")
     add("--rounds", type=positive, default=5, help="everybody runs once in each (5)")
-    add(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="of weights and activations; auto is float32 on CPU, else bfloat16",
-    )
+    _add_dtype(bench)
     add(
         "--out",
         type=Path,

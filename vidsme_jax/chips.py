@@ -19,20 +19,18 @@ class Chip:
     Attributes:
         memory: bytes of HBM.
         flops: dense bfloat16 operations a second at most.
-        bandwidth: bytes a second between HBM and the cores at most.
     """
 
     memory: int
     flops: float
-    bandwidth: float
 
 
 # https://cloud.google.com/tpu/docs/system-architecture-tpu-vm, a page per generation.
 CHIPS = {
-    "v4": Chip(32 * _GIB, 275e12, 1.2e12),
-    "v5e": Chip(16 * _GIB, 197e12, 0.82e12),
-    "v5p": Chip(95 * _GIB, 459e12, 2.765e12),
-    "v6e": Chip(32 * _GIB, 918e12, 1.64e12),
+    "v4": Chip(32 * _GIB, 275e12),
+    "v5e": Chip(16 * _GIB, 197e12),
+    "v5p": Chip(95 * _GIB, 459e12),
+    "v6e": Chip(32 * _GIB, 918e12),
 }
 _EXAMPLES = "v4:2x2x1, v5e:2x4, v5p:2x2x1 (a v5p-8), v6e:2x4"
 

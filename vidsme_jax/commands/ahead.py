@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vidsme_jax import scores, sharding
+from vidsme_jax.commands.place import precision
 from vidsme_jax.data.batches import Layout, make_batch, make_layout
 from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.loading import flatten, numpy_dtype, unflatten
@@ -61,7 +62,6 @@ class Compiled:
         temporaries: bytes that live while it runs.
         results: bytes.
         flops: operations that the compiler counts, the body of a loop once.
-        moved: bytes that it says are read and written, likewise.
         collectives: how many of each kind stand in the program.
         seconds: that compiling took.
     """
@@ -70,7 +70,6 @@ class Compiled:
     temporaries: int
     results: int
     flops: float
-    moved: float
     collectives: dict[str, int]
     seconds: float
 
@@ -121,7 +120,7 @@ def compile_for(
     given = (_parameters(target, program, layers), _spread(target, batch, program))
     start = time.monotonic()
     try:
-        with _precision(target):
+        with precision(target.dtype):
             compiled = program.run.lower(*given).compile()  # type: ignore[attr-defined]
     except jax.errors.JaxRuntimeError as error:
         if _FULL in str(error):
@@ -133,15 +132,8 @@ def compile_for(
         temporaries=memory.temp_size_in_bytes,
         results=memory.output_size_in_bytes,
         flops=cost.get("flops", 0.0),
-        moved=cost.get("bytes accessed", 0.0),
         collectives=dict(Counter(_COLLECTIVE.findall(compiled.as_text()))),
         seconds=time.monotonic() - start,
-    )
-
-
-def _precision(target: Target):
-    return jax.default_matmul_precision(
-        "highest" if target.dtype == "float32" else "default"
     )
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from vidsme_jax import records, scores, sharding
 from vidsme_jax.commands.bench_inputs import Inputs
+from vidsme_jax.commands.place import precision
 from vidsme_jax.definitions import Asked, Orders, Results, score_program
 from vidsme_jax.loading import numpy_dtype
 from vidsme_jax.models.video_llm import (
@@ -46,11 +47,6 @@ class Ours:
     def place(self, function: Callable[..., Any]) -> sharding.Program:
         """Place run(params, *batch) as a run places its program."""
         return sharding.replicated(function, (self.device,))
-
-    def precision(self):
-        """Make float32 mean float32 on accelerators too."""
-        name = "highest" if self.dtype == "float32" else "default"
-        return jax.default_matmul_precision(name)
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ def make_scorer(ours: Ours, function: Callable[..., Any], inputs: Inputs) -> Sco
     program = ours.place(function)
     arrays = program.put_batch(inputs.batches[0])
     start = time.perf_counter()
-    with ours.precision():
+    with precision(ours.dtype):
         lowered = program.run.lower(ours.params, arrays)  # type: ignore[attr-defined]
         compiled = lowered.compile()
     taken, memory = time.perf_counter() - start, compiled.memory_analysis()
@@ -136,7 +132,7 @@ def time_parts(ours: Ours, inputs: Inputs, folder: Path) -> dict[str, float]:
     """
     arrays, clips = inputs.batches[0], len(inputs.batches[0][0].pixels)
     programs = [ours.place(part) for part in _parts(ours.config)]
-    with ours.precision():
+    with precision(ours.dtype):
         transfer, put = _timed(lambda: programs[0].put_batch(arrays))
         batch, orders = put
         vision, frames = _timed(lambda: programs[0].run(ours.params, (batch.pixels,)))
@@ -202,7 +198,7 @@ def product(ours: Ours, rows: int, inner: int, outer: int) -> Callable[[], Any]:
         jax.device_put(rng.standard_normal(shape, np.float32).astype(kind), ours.device)
         for shape in ((rows, inner), (inner, outer))
     )
-    with ours.precision():
+    with precision(ours.dtype):
         run = jax.jit(jnp.matmul).lower(a, b).compile()
     return lambda: jax.block_until_ready(run(a, b))
 

@@ -58,9 +58,13 @@ class Placement:
         return f"{len(self.devices)} x {kind}: {self.parallel}, {self.dtype}"
 
     def precision(self) -> AbstractContextManager[Any]:
-        """Make float32 mean float32: accelerators shorten its products by default."""
-        name = "highest" if self.dtype == "float32" else "default"
-        return jax.default_matmul_precision(name)
+        """Return `precision` of its type."""
+        return precision(self.dtype)
+
+
+def precision(dtype: str) -> AbstractContextManager[Any]:
+    """Make float32 mean float32: accelerators shorten its products by default."""
+    return jax.default_matmul_precision("highest" if dtype == "float32" else "default")
 
 
 def resolve_dtype(dtype: str) -> str:
