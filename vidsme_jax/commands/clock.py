@@ -19,7 +19,11 @@ def traced(directory: Path | None) -> Iterator[None]:
         return
     import jax
 
-    with jax.profiler.trace(str(directory), create_perfetto_trace=True):
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # every Python call of a compilation would drown it
+    with jax.profiler.trace(
+        str(directory), create_perfetto_trace=True, profiler_options=options
+    ):
         yield
 
 
