@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Int
 _BLOCK = 2048
 _LEAST = -1e18  # for gaps of -inf: its exponential is 0, its square is finite
 _SMALL = 1e-3  # x below which expm1(x) / x and log1p(x) / x come from their series
+_NEAR = 0.25  # x below which exp(x) - 1 loses digits
 
 
 class Peaked(NamedTuple):
@@ -156,14 +157,11 @@ def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, ".
     def terms(gaps, places):
         bent, power = q_less_one[..., None] * gaps, jnp.exp(gaps)
         bent_power = jnp.where(gaps > _LEAST, jnp.exp(gaps + bent), 0)  # 0 at q = 0 too
-        is_small, is_far = jnp.abs(bent) < _SMALL, jnp.abs(bent) > 1
-        small = jnp.where(is_small, bent, 0)
-        series = jnp.where(is_small, gaps, 0) * (1 + small / 2 + small**2 / 6)
-        grown = jnp.expm1(jnp.where(is_small | is_far, 0, bent)) * inverse[..., None]
-        # Far off expm1 could overflow, and nothing cancels.
+        is_near = jnp.abs(bent) < _NEAR
+        near = power * gaps * _growth(jnp.where(is_near, bent, 0))
+        # Far off nothing cancels.
         far = (bent_power - power) * inverse[..., None]
-        near = power * jnp.where(is_small, series, grown)
-        return jnp.where(is_far, far, near), bent_power
+        return jnp.where(is_near, near, far), bent_power
 
     v, powers = (total / (1 + row.others) for total in over_vocabulary(terms, row))
     u = q_less_one * v  # v itself is finite at q = 1
@@ -173,6 +171,11 @@ def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, ".
     series = v * (1 - u / 2 + u**2 / 3)
     middle = jnp.where(is_small, series, jnp.log1p(safe) * inverse)
     return jnp.where(is_low, jnp.log(ratio) * inverse, middle)
+
+
+def _growth(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return expm1(x) / x for |x| < `_NEAR`, to 5e-8, in fewer steps than expm1."""
+    return 1 + x / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6))))
 
 
 def log_rest_of_top(row: Peaked) -> Float[Array, "..."]:
@@ -186,19 +189,27 @@ def gap_of(row: Peaked, token: Int[Array, "..."]) -> Float[Array, "..."]:
     return z - row.peak
 
 
-Terms = Callable[[Float[Array, "... n"], Int[Array, "... n"]], tuple[Array, ...]]
+Terms = Callable[..., tuple[Array, ...]]
 
 
-def over_vocabulary(terms: Terms, row: Peaked) -> tuple[Float[Array, "..."], ...]:
+def _nothing(gaps: Float[Array, "... n"]) -> tuple[Array, ...]:
+    return ()
+
+
+def over_vocabulary(
+    terms: Terms, row: Peaked, shared: Callable[..., tuple[Array, ...]] = _nothing
+) -> tuple[Float[Array, "..."], ...]:
     """Sum several functions of the entries of each row but its top, in one pass.
 
     Args:
-        terms: terms(gaps, places) -> arrays [… n] to be summed; gaps d [… n], `_LEAST`
-            at the top and at masked entries, and their indices, -1 where there is no
-            entry.
+        terms: terms(gaps, places, *shared) -> arrays [… n] to be summed; gaps d [… n],
+            `_LEAST` at the top and at masked entries, and their indices, -1 where there
+            is no entry.
         row: of the logits.
+        shared: shared(gaps) -> arrays [… n] that several terms are made of, and that
+            cost more than to store and load them.
     """
-    return _over_vocabulary(terms, row.logits, row.top, row.peak)
+    return _over_vocabulary(terms, row.logits, row.top, row.peak, _SUM, shared)
 
 
 class _Fold(NamedTuple):
@@ -214,14 +225,15 @@ _MAX = _Fold(jnp.maximum, jnp.max, _LEAST)
 
 
 def _over_vocabulary(
-    terms: Terms, z, top, peak, fold: _Fold = _SUM
+    terms: Terms, z, top, peak, fold: _Fold = _SUM, shared=_nothing
 ) -> tuple[Float[Array, "..."], ...]:
     vocab = z.shape[-1]
 
-    def evaluate(z, places):
+    def evaluate(z, places, kept=lambda x: x):
         gaps = jnp.maximum(z - peak[..., None], _LEAST)
         is_other = (places >= 0) & (places != top[..., None])
-        return terms(jnp.where(is_other, gaps, _LEAST), places)
+        gaps = jnp.where(is_other, gaps, _LEAST)
+        return terms(gaps, places, *kept(shared(gaps)))
 
     def whole(z):
         return tuple(fold.axis(term, axis=-1) for term in evaluate(z, positions(z)))
@@ -232,7 +244,9 @@ def _over_vocabulary(
             start = jnp.minimum(n * _BLOCK, vocab - _BLOCK)
             block = jax.lax.dynamic_slice_in_dim(z, start, _BLOCK, axis=-1)
             places = start + positions(block)
-            found = evaluate(block, jnp.where(places < n * _BLOCK, -1, places))
+            places = jnp.where(places < n * _BLOCK, -1, places)
+            # Each sum is a loop of its own here, and would compute again what they share.
+            found = evaluate(block, places, jax.lax.optimization_barrier)
             return tuple(fold.two(a, b) for a, b in zip(sums, found, strict=True))
 
         block = jax.ShapeDtypeStruct((*z.shape[:-1], _BLOCK), jnp.float32)
