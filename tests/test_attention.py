@@ -18,6 +18,12 @@ SPLASH = partial(attention._splash, interpret=True)
 BOUNDS = (2**30, 4 * 6 * 150 * 150, 4 * 6 * 150 * 11)
 
 
+def limit(monkeypatch, bound):
+    """Let so many bytes of scores be alive at a time."""
+    for name in ("_BLOCK_BYTES", "_CACHED_BYTES"):
+        monkeypatch.setattr(attention, name, bound)
+
+
 def draw(rng, time=150, heads=6, kv_heads=2, head_dim=24, batch=2):
     shapes = [(batch, time, n, head_dim) for n in (heads, kv_heads, kv_heads)]
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
@@ -48,7 +54,7 @@ def plain(q, k, v, sight, together=None):
     ids=str,
 )
 def test_blocks_agree_with_the_definition(rng, monkeypatch, sight, bound):
-    monkeypatch.setattr(attention, "_BLOCK_BYTES", bound)
+    limit(monkeypatch, bound)
     q, k, v = draw(rng)
     got = jax.jit(partial(attend, sight=sight))(q, k, v)
     np.testing.assert_allclose(got, plain(q, k, v, sight), atol=2e-6)
@@ -56,7 +62,7 @@ def test_blocks_agree_with_the_definition(rng, monkeypatch, sight, bound):
 
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_positions_that_see_each_other(rng, monkeypatch, bound):
-    monkeypatch.setattr(attention, "_BLOCK_BYTES", bound)
+    limit(monkeypatch, bound)
     q, k, v = draw(rng)
     together = np.zeros((2, 150), bool)
     together[0, 3:90], together[1, 140:] = True, True
@@ -93,7 +99,7 @@ def test_gradients_are_those_of_one_block(rng, monkeypatch):
         return jax.jit(jax.grad(total))(given)
 
     want = gradient()
-    monkeypatch.setattr(attention, "_BLOCK_BYTES", 4 * 6 * 40 * 11)
+    limit(monkeypatch, 4 * 6 * 40 * 11)
     for ours, other in zip(gradient(), want, strict=True):
         np.testing.assert_allclose(ours, other, atol=1e-5)
 
