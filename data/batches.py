@@ -87,11 +87,16 @@ def fit(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
     """
     shown = [cut(p, layout.slices, layout.behind) for p in prompts]
     longest = max((len(p.after) + len(p.answer) for p in shown), default=0)
-    room = max(_SHORT, 1 << max(0, longest - 1).bit_length())
+    room = text_room(longest)
     if room >= layout.text_rows:
         return layout
     time = layout.time - (layout.text_rows - room)
     return replace(layout, text_rows=room, time=-(-time // _ROUND) * _ROUND)
+
+
+def text_room(tokens: int) -> int:
+    """Return for how many text tokens the shape has room that so many of them take."""
+    return max(_SHORT, 1 << max(0, tokens - 1).bit_length())
 
 
 def frame_order(perturbation: str, frames: int, clip: str) -> Int[np.ndarray, "frame"]:

@@ -64,7 +64,7 @@ _LEAST_COMPILED = (
     "test_attention.py test_bench.py test_bidirectional.py test_cli.py"
     " test_command_definitions.py test_command_score.py test_loading.py"
     " test_packaging.py test_parity.py test_plan.py test_score_ports.py test_scoring.py"
-    " test_shards.py test_store.py test_sweep.py test_tfds.py"
+    " test_shards.py test_store.py test_sweep.py test_tfds.py test_together.py"
 ).split()
 
 

@@ -16,11 +16,12 @@ import pytest
 from tools import make_project, numbered
 
 from vidsme_jax import records, scores
-from vidsme_jax.commands.job import make_job
+from vidsme_jax.commands.job import about, make_job
 from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.data.batches import fit, make_layout
 from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.errors import InputError
+from vidsme_jax.motion import OrderRule
 
 
 @pytest.fixture(scope="module")
@@ -339,23 +340,66 @@ def test_published_lists_get_their_label_from_the_command_line(project, tmp_path
     assert score(replace(settings, slices=("video",)))["label"].to_pylist() == [1, 0]
 
 
-def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path, capsys):
-    """One long question does not make all others long; their scores stay."""
-    rows = json.loads(project.data[0].read_text())[:4]
-    rows[3] |= {"question": "What happens in this clip, and why? " * 20}
+def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path):
+    """A long question makes no other long, and comes in a later batch; scores stay."""
+    rows = json.loads(project.data[0].read_text())[:9]
+    rows[0] |= {"question": "What happens in this clip, and why? " * 20}
     manifest = project.data[0].with_name("long.json")
     manifest.write_text(json.dumps(rows))
     given = replace(project, data=(manifest,), batch=1)
     job = make_job(replace(given, out=tmp_path / "job"))
+    assert job.batches == [[(n,) for n in range(1, 9)], [(0,)]]
     whole = make_layout(job.prompts.longest[4], 4, 9, scores.SLICES)
     shapes = [fit(whole, [prompt]) for prompt in job.prompts.longest[4]]
-    assert shapes[0] == shapes[1] == shapes[2] != shapes[3] == whole
-    assert shapes[0].text_rows == 64 and shapes[0].time < whole.time - 60
-    table = score(replace(given, out=tmp_path / "run"))
-    manifest.write_text(json.dumps(rows[:3]))
+    assert shapes[0] == whole != shapes[1]
+    assert shapes[1:] == [shapes[1]] * 8
+    assert shapes[1].text_rows == 64 and shapes[1].time < whole.time - 60
+    rule = OrderRule(q=2.0, r=1.0)
+    table = score(replace(given, out=tmp_path / "run", variants=(rule,)))
+    assert table["row"].to_pylist() == [*range(9)]
+    swept = pq.read_table(tmp_path / "run" / "exact-orders.parquet")
+    assert swept["id"].to_pylist() == [i for i in table["id"].to_pylist() for _ in "12"]
+    own = column(swept, "video.sme.mean")[::2]
+    np.testing.assert_array_equal(own, column(table, "video.sme.mean"))
+    manifest.write_text(json.dumps(rows[1:]))
     ranges = tmp_path / "run" / "calibration.json"
     alone = score(replace(given, out=tmp_path / "alone", calibration=ranges))
     for name in ("video.sme.mean", "instruction.logp.mean", "response.logp.mean"):
         np.testing.assert_allclose(
-            column(table, name)[:3], column(alone, name), rtol=1e-5, atol=1e-5
+            column(table, name)[1:], column(alone, name), rtol=1e-5, atol=1e-5
         )
+
+
+def test_rows_that_score_alike_are_scored_once(project, whole, video_only, tmp_path):
+    """Three questions about a clip are one row of the model's work, but three rows."""
+    entries = json.loads(project.data[0].read_text())
+    clips = [0, 17, 2, 16]  # the second is missing
+    rows = [
+        {**entries[n], "question": f"Question {k}?", "label": k % 2}
+        for k in range(3)
+        for n in clips
+    ]
+    manifest = project.data[0].with_name("asked.json")
+    manifest.write_text(json.dumps(rows))
+    ranges = project.out / "calibration.json"
+    given = replace(project, data=(manifest,), out=tmp_path / "run", calibration=ranges)
+    given = replace(given, slices=("video",))
+    job = make_job(given)
+    assert job.batches == [[(n, n + 4, n + 8) for n in range(4)]]
+    assert about(job)["own_rows"] == 12
+    apart = [[(n,) for n in range(8)], [(n,) for n in range(8, 12)]]
+    for other in ({"slices": ("video", "response")}, {"perturbation": "shuffle"}):
+        assert make_job(replace(given, **other)).batches == apart
+    table = score(given)
+    assert table["row"].to_pylist() == [*range(12)]
+    assert table["label"].to_pylist() == [row["label"] for row in rows]
+    assert table["status"].to_pylist() == ["ok", "missing_file", "ok", "ok"] * 3
+    for name in scores.columns(("video",)):
+        found = column(table, name)
+        np.testing.assert_array_equal(found, np.tile(found[:4], 3))
+        want = column(video_only, name)[clips]
+        np.testing.assert_allclose(found[:4], want, rtol=1e-5, atol=1e-5)
+    curves = pq.read_table(given.out / "curves.parquet")
+    assert curves["id"].to_pylist() == table["id"].to_pylist()
+    shown = curves["video.sme"].to_pylist()
+    assert shown == shown[:4] * 3 and shown[0]

@@ -213,9 +213,10 @@ def _add_placement(group) -> None:
     add = group.add_argument
     add(
         "--parallel",
-        choices=("auto", "replicas", "partitioned"),
+        choices=("auto", "replicas", "partitioned", "global"),
         default="auto",
-        help="a whole model on each device, or one over several (%(default)s)",
+        help="a whole model on each device, one over several, or one over those of all"
+        " processes (%(default)s)",
     )
     _add_dtype(group)
 

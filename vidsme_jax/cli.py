@@ -115,6 +115,8 @@ def _run_score(given: argparse.Namespace) -> int:
     )
     with traced(given.profile):
         table = score(settings)
+    if table is None:
+        return 0  # one of several processes: the first one reports
     counts = count_text(table["status"].to_pylist())
     print(f"{given.out}: {table.num_rows} rows ({counts})")
     return 0

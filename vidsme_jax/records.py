@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -293,11 +294,16 @@ def read_part(path: Path) -> pa.Table:
 
 
 def finish(run: Path, parts: list[Path], others: tuple[str, ...] = ()) -> pa.Table:
-    """Join the parts, in order, into the tables of the run; then drop what fed them."""
-    for name in others:
-        held = [read_part(_other_part(part, name)) for part in parts]
-        write_table(run / f"{name}.parquet", pa.concat_tables(held))
+    """Join the parts into the tables of the run; then drop what fed them.
+
+    Frame counts stay in the order of the parts, rows come in that of the manifests.
+    """
     whole = pa.concat_tables([read_part(p) for p in parts], promote_options="permissive")
+    places = _places(whole)
+    for name in others:
+        held = pa.concat_tables([read_part(_other_part(part, name)) for part in parts])
+        write_table(run / f"{name}.parquet", _reorder(held, places))
+    whole = _reorder(whole, places)
     keys = ["id", "frames"]
     curves = [c for c in whole.column_names if c.startswith(_CURVE)]
     table = whole.drop_columns([*curves, _THUMBNAIL])
@@ -312,6 +318,23 @@ def finish(run: Path, parts: list[Path], others: tuple[str, ...] = ()) -> pa.Tab
         write_table(run / f"{name}.parquet", content)
     clean(run)
     return table
+
+
+def _places(parts: pa.Table) -> np.ndarray:
+    """Return where each row of a run's table stands in its joined parts."""
+    counts = parts["frames"].to_numpy()
+    first = {count: n for n, count in reversed([*enumerate(counts.tolist())])}
+    asked = np.array([first[count] for count in counts.tolist()], np.int64)
+    return np.lexsort((parts["row"].to_numpy(), asked))
+
+
+def _reorder(table: pa.Table, places: np.ndarray) -> pa.Table:
+    """Put a table with some rows, always as many, for each of `places` in their order."""
+    each = len(table) // max(1, len(places))
+    rows = (each * places[:, None] + np.arange(each)).ravel()
+    if np.all(rows == np.arange(len(rows))):  # nothing is copied
+        return table
+    return table.take(rows)
 
 
 def clean(run: Path) -> None:

@@ -64,7 +64,8 @@ def partitioned(
 
     Args:
         function: run(params, *batch).
-        devices: as many as a multiple of `model`.
+        devices: as many as a multiple of `model`; of all processes, or of this one where
+            it is the only one.
         model: devices that share one copy of the parameters.
     """
     if len(devices) % model:
@@ -76,6 +77,18 @@ def partitioned(
         devices=list(devices),
     )
     split = NamedSharding(mesh, P("data"))
+    # With devices of other processes, each puts its own part, and gets all results.
+    alone = jax.process_count() == 1
+    out = split if alone else NamedSharding(mesh, P())
+
+    def put_batch(batch):
+        if alone:
+            return jax.device_put(batch, split)
+        with jax.transfer_guard_host_to_device("allow"):  # it is asked for here
+            return jax.tree.map(own_part, batch)
+
+    def own_part(x):
+        return jax.make_array_from_callback(x.shape, split, x.__getitem__)
 
     def place(spec: P, shape: tuple[int, ...]) -> NamedSharding:
         return NamedSharding(mesh, _fitting(spec, shape, model))
@@ -84,8 +97,8 @@ def partitioned(
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return function(params, *batch)
 
-    run = jax.jit(meshed, out_shardings=split)
-    return Program(run, place, lambda batch: jax.device_put(batch, split), jax.device_get)
+    run = jax.jit(meshed, out_shardings=out)
+    return Program(run, place, put_batch, jax.device_get)
 
 
 def _of_tuple(function):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 import pyarrow as pa
 
@@ -51,14 +52,27 @@ class Engine:
 
 @dataclass(frozen=True)
 class Started:
-    """A batch that the device is working on."""
+    """A batch that the device is working on.
+
+    Attributes:
+        batch: its number.
+        frames: of each clip.
+        rows: of the manifests, group by group.
+        places: of each row's group in the batch.
+        base: the rows' part of the table without scores.
+        prompts: of each row.
+        thumbnails: of each row.
+        results: on the device; None where no clip of the batch is worth its time.
+    """
 
     batch: int
     frames: int
+    rows: list[int]
+    places: list[int]
     base: pa.Table
     prompts: list[Prompt]
     thumbnails: list[bytes]
-    results: Any  # None where no clip of the batch is worth the device's time
+    results: Any
 
 
 def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
@@ -70,9 +84,8 @@ def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
     rules = [own or OrderRule(), *settings.variants]
     forward, asked = _asked(job, rules)
     program = job.placement.program(score_program(forward, asked))
-    behind = int("published" in asked.definitions)
     layouts = {
-        n: make_layout(job.prompts.longest[n], n, size, settings.slices, tail, behind)
+        n: make_layout(job.prompts.longest[n], n, size, settings.slices, tail, job.behind)
         for n in settings.frames
     }
     params = job.placement.load(program)
@@ -118,24 +131,46 @@ def start(
 
 def _make(engine: Engine, n: int, frames: int, clips: list[PreparedClip]):
     """Return the batch without results, and its arrays, put; None where no clip is good."""
-    job, rows = engine.job, engine.job.batches[n]
-    calibration = engine.calibrations.get(frames)
-    known = [job.facts(i, clip.facts) for i, clip in zip(rows, clips, strict=True)]
-    base = base_table(job.rows, rows, known, frames, calibration)
-    thumbnails = [clip.thumbnail for clip in clips]
-    prompts = [
-        job.prompts.of_clip(i, frames, clip) for i, clip in zip(rows, known, strict=True)
-    ]
-    if not any(clip["status"] == "ok" for clip in known):
-        return Started(n, frames, base, prompts, thumbnails, None), None
-    shown = [frame_order(job.settings.perturbation, frames, job.rows[i].id) for i in rows]
+    started = _open_batch(engine, n, frames, clips)
+    job, rows = engine.job, started.rows
+    if "ok" not in started.base["status"].to_pylist():
+        return started, None
+    firsts = [started.places.index(place) for place in range(len(clips))]
+    heads = [rows[i] for i in firsts]
+    shown = [frame_order(job.settings.perturbation, frames, job.rows[i].id) for i in heads]
     pixels = np.stack([clip.sample(frames) for clip in clips])
-    longest = [job.prompts.longest[frames][i] for i in rows]
+    longest = [job.prompts.longest[frames][i] for i in heads]
+    prompts = [started.prompts[i] for i in firsts]
     batch = make_batch(prompts, pixels, fit(engine.layouts[frames], longest), shown)
-    arrays = (batch, _orders(engine, base, frames))
+    arrays = (batch, _orders(engine, started.base.take(firsts), frames))
     arrays = pad_clips(arrays, job.settings.batch * job.placement.replicas)
-    started = Started(n, frames, base, prompts, thumbnails, None)
     return started, engine.program.put_batch(arrays)
+
+
+def _open_batch(engine: Engine, n: int, frames: int, clips: list[PreparedClip]) -> Started:
+    """Return all that is known of a batch before the device has it."""
+    job, groups = engine.job, engine.job.batches[n]
+    rows = [row for group in groups for row in group]
+    places = [place for place, group in enumerate(groups) for _ in group]
+    clip_of = dict(zip(rows, (clips[place] for place in places), strict=True))
+    known = {row: job.facts(row, clip.facts) for row, clip in clip_of.items()}
+    calibration = engine.calibrations.get(frames)
+    return Started(
+        n,
+        frames,
+        rows,
+        places,
+        base_table(job.rows, rows, list(known.values()), frames, calibration),
+        [job.prompts.of_clip(row, frames, facts) for row, facts in known.items()],
+        [clip.thumbnail for clip in clip_of.values()],
+        None,
+    )
+
+
+def wait(engine: Engine, started: Started, clock: Clock) -> None:
+    """Let the device finish a batch whose results another process keeps."""
+    with clock.on("device"):
+        jax.block_until_ready(started.results)
 
 
 def write(engine: Engine, started: Started, clock: Clock) -> None:
@@ -144,23 +179,23 @@ def write(engine: Engine, started: Started, clock: Clock) -> None:
     if started.results is not None:
         with clock.on("device"):
             results = engine.program.fetch(started.results)
+            results = jax.tree.map(lambda x: x[started.places], results)
     with clock.on("writing"):
         _write(engine, started, results)
 
 
 def _write(engine: Engine, started: Started, results: Results | None) -> None:
-    job, rows = engine.job, engine.job.batches[started.batch]
+    job, rows = engine.job, started.rows
     slices, base = job.settings.slices, started.base
     if results is None:
         results = _no_results(engine, len(rows))
     else:
-        broken = np.any(np.isnan(results.curves["sme"][: len(rows)]), axis=1)
+        broken = np.any(np.isnan(results.curves["sme"]), axis=1)
         base = mark_not_finite(base, broken)
     names = scores.columns(slices)
     part = part_table(base, engine.other, rows, names, results.tables["exact"])
     layout = engine.layouts[started.frames]
-    curves = {name: values[: len(rows)] for name, values in results.curves.items()}
-    shown = _named_curves(curves, layout, base, started.prompts)
+    shown = _named_curves(results.curves, layout, base, started.prompts)
     others = _other_tables(engine, started.frames, base, results)
     path = job.part_path(started.frames, started.batch)
     records.write_part(path, part, shown, started.thumbnails, others)

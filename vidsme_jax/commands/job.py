@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax import records, scores
+from vidsme_jax.commands.packing import Group, make_batches
 from vidsme_jax.commands.place import Placement, choose_placement
 from vidsme_jax.commands.prompts import Prompts, make_prompts
 from vidsme_jax.data.clips import Decoding
@@ -46,7 +47,7 @@ class ScoreSettings:
         variants: further ways to choose q and r, scored in the same pass.
         perturbation: what way 1 shows, of `batches.PERTURBATIONS`.
         dtype: float32, bfloat16, or auto: float32 on CPU, else bfloat16.
-        parallel: auto, replicas or partitioned.
+        parallel: auto, replicas, partitioned, or global: over all processes' devices.
         batch: clips per replica of the model and step.
         calibration: a calibration.json; None calibrates over this run.
         beta1: width of the range of q.
@@ -92,7 +93,7 @@ class Job:
         port: the checkpoint.
         rows: of all manifests, in order.
         prompts: of each row.
-        batches: the rows of each batch; of all rows, or of those of the shard.
+        batches: of all rows, or of those of the shard; rows of a group score alike.
         placement: devices, dtype and kind of parallelism.
         store: where the clips are ready; None where they must be decoded.
     """
@@ -101,7 +102,7 @@ class Job:
     port: Port
     rows: list[Row]
     prompts: Prompts
-    batches: list[list[int]]
+    batches: list[list[Group]]
     placement: Placement
     store: Store | None
 
@@ -116,6 +117,11 @@ class Job:
         """The definitions asked for, exact first."""
         others = [d for d in scores.DEFINITIONS if d in self.settings.definitions]
         return ("exact", *(d for d in others if d != "exact"))
+
+    @property
+    def behind(self) -> int:
+        """Text tokens behind the video that are scored whatever the slices."""
+        return int("published" in self.definitions)
 
     @property
     def wanted(self) -> Wanted:
@@ -147,6 +153,11 @@ def make_job(settings: ScoreSettings) -> Job:
             f"shards={settings.shard} with calibration=run: part of the clips does not"
             " know the motion of all; expected --calibration FILE, or --data STORE"
         )
+    if settings.parallel == "global" and (settings.shard or not store):
+        raise InputError(
+            "parallel=global has all processes score all rows together, expected --data"
+            " STORE of vidsme prepare, which each of them can read, and no --shards"
+        )
     port = open_port(find_checkpoint(str(settings.model)))
     port.check_weights()
     prompts = make_prompts(
@@ -164,11 +175,13 @@ def make_job(settings: ScoreSettings) -> Job:
     return replace(job, batches=_batches(job))
 
 
-def _batches(job: Job) -> list[list[int]]:
-    """Return the rows in manifest order; one empty batch where a shard has none."""
-    shard, size = job.settings.shard, job.settings.batch * job.placement.replicas
-    mine = [n for n, row in enumerate(job.rows) if not shard or shard.has(row.id)]
-    return [mine[n : n + size] for n in range(0, max(len(mine), 1), size)]
+def _batches(job: Job) -> list[list[Group]]:
+    s, size = job.settings, job.settings.batch * job.placement.replicas
+    mine = [n for n, row in enumerate(job.rows) if not s.shard or s.shard.has(row.id)]
+    clips: list[Any] = job.store.places if job.store else [row.path for row in job.rows]
+    if s.perturbation == "shuffle":  # it hangs on the id
+        clips = [*range(len(job.rows))]
+    return make_batches(mine, clips, job.prompts, s.slices, job.behind, size)
 
 
 def read_data(
@@ -270,6 +283,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "parallel": job.placement.parallel,
         "devices": f"{len(devices)} {devices[0].device_kind}",
         "batch": s.batch,
+        "batches": records.digest(job.batches),
         "calibration": "run" if ranges is None else records.digest(ranges),
         "beta1": s.beta1,
         "beta2": s.beta2,
@@ -294,7 +308,7 @@ def about(job: Job) -> dict[str, Any]:
     return {
         "asked": {"model": str(asked.model), "data": [str(p) for p in asked.data]},
         "rows": len(job.rows),
-        "own_rows": sum(map(len, job.batches)),
+        "own_rows": sum(len(group) for batch in job.batches for group in batch),
         "platform": platform.platform(),
         "python": platform.python_version(),
     }

@@ -15,20 +15,20 @@ from vidsme_jax.models.port import Port
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
 
 DTYPES = ("auto", "float32", "bfloat16")
-_PARALLEL = ("auto", "replicas", "partitioned")
+_PARALLEL = ("auto", "replicas", "partitioned", "global")
 # A replica needs room for activations beside its parameters.
 _FILL = 0.7
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A checkpoint on the devices of this process.
+    """A checkpoint on devices.
 
     Attributes:
         port: the checkpoint.
-        parallel: replicas or partitioned.
+        parallel: replicas, partitioned or global.
         dtype: float32 or bfloat16.
-        devices: all local ones.
+        devices: all of this process; for global, of all processes.
         model: devices that share one copy of the parameters.
     """
 
@@ -80,8 +80,9 @@ def choose_placement(port: Port, parallel: str, dtype: str) -> Placement:
     """Resolve `auto`: replicas where a whole model fits on one device, else partitioned."""
     if parallel not in _PARALLEL:
         raise InputError(f"parallel={parallel}, there are {', '.join(_PARALLEL)}")
-    devices, dtype = tuple(jax.local_devices()), resolve_dtype(dtype)
-    limit = (devices[0].memory_stats() or {}).get("bytes_limit", math.inf)
+    dtype, local = resolve_dtype(dtype), jax.local_devices()
+    devices = tuple(jax.devices() if parallel == "global" else local)
+    limit = (local[0].memory_stats() or {}).get("bytes_limit", math.inf)
     parallel, model = split_model(port.config, parallel, dtype, len(devices), limit)
     return Placement(port, parallel, dtype, devices, model)
 

@@ -9,20 +9,22 @@ With a calibration file, decoding runs ahead of the model and nothing is kept.
 import shutil
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import jax
+import numpy as np
 import pyarrow as pa
 
 from vidsme_jax import records
+from vidsme_jax.commands import together
 from vidsme_jax.commands.calibration import (
     calibrate_counts,
     read_calibrations,
     write_calibrations,
 )
 from vidsme_jax.commands.clock import Clock
-from vidsme_jax.commands.engine import Engine, make_engine, start, write
+from vidsme_jax.commands.engine import Engine, make_engine, start, wait, write
 from vidsme_jax.commands.job import Job, ScoreSettings, about, identity, make_job
 from vidsme_jax.commands.prepare import fill_store
 from vidsme_jax.data.clips import prepare_clips
@@ -35,22 +37,29 @@ from vidsme_jax.progress import Stopped, progress, say
 __all__ = ["ScoreSettings", "score"]
 
 
-def score(settings: ScoreSettings) -> pa.Table:
+def score(settings: ScoreSettings) -> pa.Table | None:
     """Score every row of the manifests; return the table of RUN/scores.parquet.
+
+    Of several processes that share a model the first returns it, the others None.
 
     Raises:
         InputError: wrong input, or not one clip that could be read (the table is written).
     """
     clock = Clock()
+    if settings.parallel == "global":
+        together.join()
     given = None
     if settings.calibration:
         given = read_calibrations(settings.calibration, settings.frames)
     job = make_job(settings)
-    with records.locked(job.out):
-        if not settings.shard:
-            _forget_a_run_of_nothing(job.out)
-        records.claim(job.out, identity(job, given), about(job))
-        if records.is_finished(job.out):
+    if not together.leads():
+        _follow(job, given, clock)
+        return None
+    with ExitStack() as stack:
+        with together.telling():
+            stack.enter_context(records.locked(job.out))
+            _claim(job, given)
+        if not together.told(not records.is_finished(job.out)):
             say(f"{job.out} is complete: nothing left to do")
             records.clean(job.out)
         else:
@@ -66,6 +75,20 @@ def score(settings: ScoreSettings) -> pa.Table:
     if not settings.shard:  # of which a part may hold bad clips only
         _refuse_if_nothing_was_read(table, job.out)
     return table
+
+
+def _claim(job: Job, given: dict[int, Calibration] | None) -> None:
+    if not job.settings.shard:
+        _forget_a_run_of_nothing(job.out)
+    records.claim(job.out, identity(job, given), about(job))
+
+
+def _follow(job: Job, given: dict[int, Calibration] | None, clock: Clock) -> None:
+    """Do this process's part of what the first one does, and keep nothing."""
+    if together.told(False):
+        assert job.store is not None
+        calibrations = _calibrate_all(job, job.store) if given is None else given
+        _score_all(job, calibrations, job.store, clock)
 
 
 def _forget_a_run_of_nothing(out: Path) -> None:
@@ -155,38 +178,42 @@ def _score_all(
     job: Job, calibrations: dict[int, Calibration], store: Store | None, clock: Clock
 ) -> None:
     """Score what has no part yet, the device always one batch ahead of writing."""
-    numbers = range(len(job.batches))
-    todo = [n for n in numbers if _missing(job, n)]
+    missing = _missing(job)
+    todo = [*missing]
     if not todo:
         return
     engine = make_engine(job, calibrations)
-    done = len(numbers) - len(todo)
+    count = len(job.batches)
     with (
         closing(_read_ahead(job, todo, store)) as clips,
         jax.transfer_guard("disallow"),
         job.placement.precision(),
     ):
-        steps = progress(clock.each(clips, "clips"), len(numbers), "score, batches", done)
-        _score_batches(engine, zip(todo, steps, strict=True), clock)
+        waited = clock.each(clips, "clips")
+        steps = progress(waited, count, "score, batches", count - len(todo))
+        _score_batches(engine, zip(missing.items(), steps, strict=True), clock)
 
 
 def _score_batches(
-    engine: Engine, steps: Iterator[tuple[int, list[PreparedClip]]], clock: Clock
+    engine: Engine,
+    steps: Iterator[tuple[tuple[int, list[int]], list[PreparedClip]]],
+    clock: Clock,
 ) -> None:
     waiting = None
+    keep = write if together.leads() else wait
     try:
-        for n, clips in steps:
-            for frames in _missing(engine.job, n):
+        for (n, counts), clips in steps:
+            for frames in counts:
                 started = start(engine, n, frames, clips, clock)
                 if waiting:
-                    write(engine, waiting, clock)
+                    keep(engine, waiting, clock)
                 waiting = started
     except Stopped:
         if waiting:
-            write(engine, waiting, clock)
+            keep(engine, waiting, clock)
         raise
     if waiting:
-        write(engine, waiting, clock)
+        keep(engine, waiting, clock)
 
 
 def _read_ahead(
@@ -194,13 +221,13 @@ def _read_ahead(
 ) -> Generator[list[PreparedClip], None, None]:
     """Yield the clips of each batch, read or decoded while the device works."""
     if store is None:
-        files = ([job.rows[i].path for i in job.batches[n]] for n in todo)
+        files = ([job.rows[i].path for i in _firsts(job, n)] for n in todo)
         yield from prepare_clips(files, job.wanted, job.settings.decoding)
         return
     with ThreadPoolExecutor(1) as reader:  # one batch ahead of the one in use
         pending = None
         for n in todo:
-            coming = reader.submit(store.clips, job.batches[n])
+            coming = reader.submit(store.clips, _firsts(job, n))
             if pending:
                 yield pending.result()
             pending = coming
@@ -208,9 +235,23 @@ def _read_ahead(
             yield pending.result()
 
 
-def _missing(job: Job, batch: int) -> list[int]:
-    """Return the frame counts of a batch that are not on disk."""
-    return [n for n in job.settings.frames if not job.part_path(n, batch).exists()]
+def _firsts(job: Job, batch: int) -> list[int]:
+    """Return the first row of each group of a batch."""
+    return [group[0] for group in job.batches[batch]]
+
+
+def _missing(job: Job) -> dict[int, list[int]]:
+    """Return the frame counts that are not on disk, of each batch that lacks some.
+
+    Of several processes the first one's disk counts.
+    """
+    counts, numbers = job.settings.frames, range(len(job.batches))
+    absent = [[not job.part_path(c, n).exists() for c in counts] for n in numbers]
+    found = {
+        n: [c for c, is_absent in zip(counts, row, strict=True) if is_absent]
+        for n, row in enumerate(together.agreed(np.array(absent)))
+    }
+    return {n: row for n, row in found.items() if row}
 
 
 def _refuse_if_nothing_was_read(table: pa.Table, out: Path) -> None:
