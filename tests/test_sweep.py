@@ -325,6 +325,7 @@ def test_a_grid_file(tmp_path):
         ({"models": {"../x": "a"}}, "models has the name '../x', expected a word"),
         ({"labels": [2]}, "labels=.2., expected 0 and 1, one a manifest"),
         ({"batch": "many"}, "batch has 'many', expected whole numbers above 0"),
+        ({"parallel": "global"}, "parallel=global, but a sweep runs in one process"),
         ({"aggregates": []}, "aggregates is empty, expected at least one value"),
     ],
 )

@@ -193,7 +193,7 @@ def _add_score(commands) -> None:
 def _add_running(score: argparse.ArgumentParser) -> None:
     """Add what says how a run is computed rather than what."""
     group = score.add_argument_group("how it runs")
-    _add_placement(group)
+    _add_placement(group, "global")
     add = group.add_argument
     add("--batch", type=positive, default=8, help="clips a replica and step (8)")
     add(
@@ -209,14 +209,15 @@ def _add_running(score: argparse.ArgumentParser) -> None:
     _add_decoding(score)
 
 
-def _add_placement(group) -> None:
+def _add_placement(group, *others: str) -> None:
     add = group.add_argument
     add(
         "--parallel",
-        choices=("auto", "replicas", "partitioned", "global"),
+        choices=("auto", "replicas", "partitioned", *others),
         default="auto",
-        help="a whole model on each device, one over several, or one over those of all"
-        " processes (%(default)s)",
+        help="a whole model on each device, or one over several"
+        + "; global: over those of all processes" * bool(others)
+        + " (%(default)s)",
     )
     _add_dtype(group)
 

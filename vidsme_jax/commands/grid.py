@@ -278,6 +278,8 @@ def _rule(path: Path, value: Any) -> OrderRule:
 
 def _shared(path: Path, key: str, value: Any) -> Any:
     kind = _SHARED[key]
+    if (key, value) == ("parallel", "global"):
+        raise InputError(f"{path}: parallel=global, but a sweep runs in one process")
     if kind is Path:
         return path.parent / _text(path, key, value)
     if kind is int:
