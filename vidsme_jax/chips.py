@@ -19,15 +19,17 @@ class Chip:
     Attributes:
         memory: bytes of HBM.
         flops: dense bfloat16 operations a second at most.
+        options: with which the compiler takes its cores for one device, as JAX does.
     """
 
     memory: int
     flops: float
+    options: tuple[tuple[str, str], ...] = ()
 
 
 # https://cloud.google.com/tpu/docs/system-architecture-tpu-vm, a page per generation.
 CHIPS = {
-    "v4": Chip(32 * _GIB, 275e12),
+    "v4": Chip(32 * _GIB, 275e12, (("chip_config_name", "megacore"),)),
     "v5e": Chip(16 * _GIB, 197e12),
     "v5p": Chip(95 * _GIB, 459e12),
     "v6e": Chip(32 * _GIB, 918e12),
@@ -62,9 +64,9 @@ def devices_of(topology: str) -> tuple[Any, ...]:
     """
     from jax.experimental import topologies
 
-    chip_of(topology)
+    options = dict(chip_of(topology).options)
     try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+        found = topologies.get_topology_desc(topology, "tpu", **options)
     except Exception as error:  # of libtpu, or of its absence: no common type
         reason = " ".join(str(error).split())[:150]
         raise InputError(
