@@ -12,9 +12,10 @@ import pytest
 from tools import make_project
 
 from vidsme_jax import scores
-from vidsme_jax.commands import together
+from vidsme_jax.commands import job
 from vidsme_jax.commands.prepare import PrepareSettings, prepare
 from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.commands.together import ALONE
 from vidsme_jax.errors import InputError
 from vidsme_jax.shards import Shard
 
@@ -105,7 +106,7 @@ def test_unknown_processes_are_one_line(project, tmp_path, variables, message):
 
 
 def test_clips_must_be_the_same_for_all(project, tmp_path, monkeypatch):
-    monkeypatch.setattr(together, "join", lambda: None)
+    monkeypatch.setattr(job, "join", lambda: ALONE)
     data = (project / "manifest.json",)
     given = ScoreSettings(project / "model", data, tmp_path / "run", parallel="global")
     with pytest.raises(InputError, match="expected --data STORE"):

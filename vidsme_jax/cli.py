@@ -90,6 +90,7 @@ def _run_score(given: argparse.Namespace) -> int:
     from vidsme_jax.commands.clock import traced
     from vidsme_jax.commands.score import ScoreSettings, score
     from vidsme_jax.commands.status import count_text
+    from vidsme_jax.commands.together import join
 
     settings = ScoreSettings(
         model=given.model,
@@ -113,6 +114,8 @@ def _run_score(given: argparse.Namespace) -> int:
         keep_tokens=given.keep == "tokens",
         **_reading(given),
     )
+    if given.parallel == "global":
+        join()  # before a trace asks for the devices
     with traced(given.profile):
         table = score(settings)
     if table is None:

@@ -78,7 +78,7 @@ def partitioned(
     )
     split = NamedSharding(mesh, P("data"))
     # With devices of other processes, each puts its own part, and gets all results.
-    alone = jax.process_count() == 1
+    alone = jax.process_count() == 1 or set(devices) <= set(jax.local_devices())
     out = split if alone else NamedSharding(mesh, P())
 
     def put_batch(batch):

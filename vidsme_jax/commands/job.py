@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax import records, scores
-from vidsme_jax.commands.packing import Group, make_batches
+from vidsme_jax.commands.packing import RULE, Group, make_batches
 from vidsme_jax.commands.place import Placement, choose_placement
 from vidsme_jax.commands.prompts import Prompts, make_prompts
+from vidsme_jax.commands.together import ALONE, Team, join
 from vidsme_jax.data.clips import Decoding
 from vidsme_jax.data.frames import check_policy
 from vidsme_jax.data.manifest import Row, read_manifests
@@ -96,6 +97,7 @@ class Job:
         batches: of all rows, or of those of the shard; rows of a group score alike.
         placement: devices, dtype and kind of parallelism.
         store: where the clips are ready; None where they must be decoded.
+        team: the processes that score as one; mostly this one alone.
     """
 
     settings: ScoreSettings
@@ -105,6 +107,7 @@ class Job:
     batches: list[list[Group]]
     placement: Placement
     store: Store | None
+    team: Team
 
     @property
     def out(self) -> Path:
@@ -146,6 +149,7 @@ def make_job(settings: ScoreSettings) -> Job:
         InputError: anything wrong with them, found before anything is decoded.
     """
     _check_definitions(settings)
+    team = join() if settings.parallel == "global" else ALONE
     rows, store = read_data(settings.data, settings.root, settings.labels)
     settings = _with_reader(settings, store)
     if settings.shard and not (settings.calibration or store):
@@ -169,7 +173,7 @@ def make_job(settings: ScoreSettings) -> Job:
         settings.max_text,
     )
     placement = choose_placement(port, settings.parallel, settings.dtype)
-    job = Job(settings, port, rows, prompts, [], placement, store)
+    job = Job(settings, port, rows, prompts, [], placement, store, team)
     if store:
         _check_fits(job, store)
     return replace(job, batches=_batches(job))
@@ -283,7 +287,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "parallel": job.placement.parallel,
         "devices": f"{len(devices)} {devices[0].device_kind}",
         "batch": s.batch,
-        "batches": records.digest(job.batches),
+        "batches": RULE,
         "calibration": "run" if ranges is None else records.digest(ranges),
         "beta1": s.beta1,
         "beta2": s.beta2,

@@ -10,6 +10,7 @@ from vidsme_jax.commands.prompts import Prompts
 from vidsme_jax.data.batches import cut, text_room
 
 Group = tuple[int, ...]  # rows that score alike
+RULE = "alike once, short texts first"  # a run does not go on with batches made otherwise
 
 
 def make_batches(

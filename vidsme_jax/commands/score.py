@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from vidsme_jax import records
-from vidsme_jax.commands import together
 from vidsme_jax.commands.calibration import (
     calibrate_counts,
     read_calibrations,
@@ -46,20 +45,18 @@ def score(settings: ScoreSettings) -> pa.Table | None:
         InputError: wrong input, or not one clip that could be read (the table is written).
     """
     clock = Clock()
-    if settings.parallel == "global":
-        together.join()
     given = None
     if settings.calibration:
         given = read_calibrations(settings.calibration, settings.frames)
     job = make_job(settings)
-    if not together.leads():
+    if not job.team.leads:
         _follow(job, given, clock)
         return None
     with ExitStack() as stack:
-        with together.telling():
+        with job.team.telling():
             stack.enter_context(records.locked(job.out))
             _claim(job, given)
-        if not together.told(not records.is_finished(job.out)):
+        if not job.team.told(not records.is_finished(job.out)):
             say(f"{job.out} is complete: nothing left to do")
             records.clean(job.out)
         else:
@@ -85,7 +82,7 @@ def _claim(job: Job, given: dict[int, Calibration] | None) -> None:
 
 def _follow(job: Job, given: dict[int, Calibration] | None, clock: Clock) -> None:
     """Do this process's part of what the first one does, and keep nothing."""
-    if together.told(False):
+    if job.team.told(False):
         assert job.store is not None
         calibrations = _calibrate_all(job, job.store) if given is None else given
         _score_all(job, calibrations, job.store, clock)
@@ -200,7 +197,7 @@ def _score_batches(
     clock: Clock,
 ) -> None:
     waiting = None
-    keep = write if together.leads() else wait
+    keep = write if engine.job.team.leads else wait
     try:
         for (n, counts), clips in steps:
             for frames in counts:
@@ -249,7 +246,7 @@ def _missing(job: Job) -> dict[int, list[int]]:
     absent = [[not job.part_path(c, n).exists() for c in counts] for n in numbers]
     found = {
         n: [c for c, is_absent in zip(counts, row, strict=True) if is_absent]
-        for n, row in enumerate(together.agreed(np.array(absent)))
+        for n, row in enumerate(job.team.agreed(np.array(absent)))
     }
     return {n: row for n, row in found.items() if row}
 
