@@ -119,7 +119,7 @@ def open_store(path: Path) -> Store:
         store = Store(path, info, rows, places, numbers, table)
         _check(store)
     except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        kind = "" if type(error) is ValueError else f"{type(error).__name__} "
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
         raise InputError(f"data={path} is damaged: {kind}{error}") from error
     return store
 

@@ -226,6 +226,16 @@ def test_verify_finds_a_column_that_is_gone_and_infinite_values(whole, tmp_path)
         verify(copy)
 
 
+@pytest.mark.parametrize("content", [None, b'{"4": {"moti'])
+def test_verify_reads_the_calibration(whole, tmp_path, content):
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    (copy / "calibration.json").unlink()
+    if content:
+        (copy / "calibration.json").write_bytes(content)
+    with pytest.raises(InputError, match="1 faults: .*calibration.json"):
+        verify(copy)
+
+
 def test_damaged_shards_are_one_line(parts, tmp_path):
     """Each damage by itself, met by `merge` and `status`."""
     path = Shard(2, 8).directory(tmp_path / "copy")

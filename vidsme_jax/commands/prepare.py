@@ -77,9 +77,10 @@ def prepare(settings: PrepareSettings) -> Store:
     asked = {"model": str(settings.model), "data": [str(p) for p in settings.data]}
     with records.locked(out, INFO):
         _forget_a_store_of_nothing(out)
-        if (out / CLIPS).exists():
-            say(f"{out} is complete: what could not be read is not tried again")
+        is_complete = (out / CLIPS).exists()
         fill_store(out, rows, wanted, settings.decoding, shard, {"asked": asked})
+        if is_complete:
+            say(f"{out} is complete: what could not be read is not tried again")
         store = open_store(out)
         write_calibrations(out, calibrate_counts(store.facts, wanted.counts))
         if not shard:  # of which a part may hold bad clips only

@@ -1,6 +1,7 @@
 """`vidsme verify`: is a run, or a store, whole? Its faults, or a line that it has none."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidsme_jax import records, scores
+from vidsme_jax.commands.calibration import read_calibrations
 from vidsme_jax.commands.status import count_text
 from vidsme_jax.data import store as stores
 from vidsme_jax.data.store_format import open_source
@@ -46,8 +48,19 @@ def _check_run(path: Path) -> tuple[list[str], str]:
     for other in sorted(path.glob("*.parquet")):
         if set(records.row_keys(records.read_table(other, ["id", "frames"]))) != keys:
             faults.append(f"{other.name} has other rows than scores.parquet")
-    counts = count_text(table["status"].to_pylist())
+    status = table["status"].to_pylist()
+    if "ok" in status:  # else there was nothing to calibrate
+        faults += _check_calibration(path, settings["frames"])
+    counts = count_text(status)
     return faults, f"{table.num_rows} rows ({counts}), each once, no score missing"
+
+
+def _check_calibration(path: Path, counts: Sequence[int]) -> list[str]:
+    try:
+        read_calibrations(path / "calibration.json", counts)
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def _check_hash(info: dict[str, Any]) -> list[str]:
@@ -110,7 +123,10 @@ def _check_store(path: Path) -> tuple[list[str], str]:
             for n, facts in enumerate(store.facts)
             if (fault := _check_clip(source, n, facts))
         ]
-    counts = count_text([facts["status"] for facts in store.facts])
+    status = [facts["status"] for facts in store.facts]
+    if "ok" in status:
+        faults += _check_calibration(path, store.wanted.counts)
+    counts = count_text(status)
     return (
         faults,
         f"{len(store.table)} clips ({counts}) of {len(store.rows)} rows, each readable",
