@@ -37,18 +37,27 @@ def main() -> None:
 
 def line(config: Path, topology: str, frames: int, batch: int | None) -> str:
     """Return one plan as a line of the table."""
-    from vidsme_jax.commands.plan import PlanSettings, clip_rate, make_plan, make_target
+    from vidsme_jax.commands.plan import (
+        PlanSettings,
+        clip_rate,
+        make_placement,
+        make_plan,
+        make_task,
+    )
     from vidsme_jax.models import read_graph
 
+    graph = read_graph(config)
     settings = PlanSettings(str(config), topology, (frames,), batch=batch)
-    target, memory = make_target(settings, read_graph(config))
-    one = make_plan(settings, target, memory, frames)
-    split = "replicas" if target.parallel == "replicas" else f"over {target.model}"
+    placement, memory = make_placement(settings, graph)
+    one = make_plan(settings, make_task(settings, graph, placement, frames), memory)
+    split = placement.parallel
+    if split == "partitioned":
+        split = f"over {placement.model}"
     start = f"| {config.stem} | {topology} | {split} | {frames} |"
     if one.compiled is None:
         return f"{start} does not fit: {one.shortage} |" + " |" * 7
-    found, clips = one.compiled, one.batch * target.replicas
-    speed = clip_rate(settings, one.necessary.total, len(target.devices))
+    found, clips = one.compiled, one.batch * placement.replicas
+    speed = clip_rate(settings, one.necessary.total, len(placement.devices))
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(found.collectives.items()))
     ratio = "" if one.flops is None else f"{one.flops / clips / one.necessary.total:.3f}"
     return (

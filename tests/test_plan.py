@@ -12,8 +12,14 @@ from tools import make_project
 from vidsme_jax import chips
 from vidsme_jax.cli import main
 from vidsme_jax.commands import ahead
-from vidsme_jax.commands.place import split_model
-from vidsme_jax.commands.plan import PlanSettings, clip_rate, make_plan, make_target
+from vidsme_jax.commands.place import place_model
+from vidsme_jax.commands.plan import (
+    PlanSettings,
+    clip_rate,
+    make_placement,
+    make_plan,
+    make_task,
+)
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import read_graph
 from vidsme_jax.models.attention import Sight, splash_blocks, splash_pairs
@@ -44,11 +50,16 @@ def test_blocks_that_the_kernel_runs_are_those_with_a_pair_in_sight(time, window
 
 
 def test_a_model_is_split_where_it_does_not_fit():
-    config = read_graph(LONGVA).config
-    assert split_model(config, "auto", "bfloat16", 8, 32 * GIB) == ("replicas", 1)
-    assert split_model(config, "auto", "bfloat16", 8, 16 * GIB) == ("partitioned", 4)
-    assert split_model(config, "auto", "float32", 8, 32 * GIB) == ("partitioned", 4)
-    assert split_model(config, "partitioned", "bfloat16", 6, 95 * GIB)[1] == 2
+    config, devices = read_graph(LONGVA).config, tuple(jax.devices())
+
+    def placed(parallel, dtype, count, memory):
+        one = place_model(config, parallel, dtype, devices[:count], memory * GIB)
+        return one.parallel, one.model, one.replicas
+
+    assert placed("auto", "bfloat16", 8, 32) == ("replicas", 1, 8)
+    assert placed("auto", "bfloat16", 8, 16) == ("partitioned", 4, 2)
+    assert placed("auto", "float32", 8, 32) == ("partitioned", 4, 2)
+    assert placed("partitioned", "bfloat16", 6, 95) == ("partitioned", 2, 3)
 
 
 def test_projection_of_a_sweep():
@@ -80,12 +91,13 @@ def test_flops_of_the_compiled_program_are_the_necessary_ones(wide):
     """On a CPU, with sequences too short for any kernel or loop but that over layers."""
     settings = PlanSettings(str(wide), frames=(2,), batch=2, text=62)  # no padding
     graph = read_graph(wide / "config.json")
-    target, memory = make_target(settings, graph)
-    target = replace(target, devices=target.devices[:2])
-    assert memory == float("inf") and target.parallel == "replicas"
-    one = make_plan(settings, target, memory, 2)
+    placement, memory = make_placement(settings, graph)
+    placement = replace(placement, devices=placement.devices[:2])
+    assert memory == float("inf") and placement.parallel == "replicas"
+    task = make_task(settings, graph, placement, 2)
+    one = make_plan(settings, task, memory)
     assert one.flops is None  # loops of attention here are not counted
-    flops = ahead.compiled_flops(target, one.layout, settings.text, 2, one.compiled)
+    flops = ahead.compiled_flops(task, 2, one.compiled)
     ratio = flops / (2 * 2 * one.necessary.total)
     assert 1 < ratio < 1.1, ratio
     assert one.compiled.collectives == {}
@@ -97,9 +109,9 @@ def test_flops_of_the_compiled_program_are_the_necessary_ones(wide):
 def test_partitioned_programs_name_their_collectives(wide):
     settings = PlanSettings(str(wide), frames=(2,), batch=1, parallel="partitioned")
     graph = read_graph(wide / "config.json")
-    target, memory = make_target(settings, graph)
-    assert (target.parallel, target.model, target.replicas) == ("partitioned", 4, 2)
-    one = make_plan(settings, target, memory, 2)
+    placed, memory = make_placement(settings, graph)
+    assert (placed.parallel, placed.model, placed.replicas) == ("partitioned", 4, 2)
+    one = make_plan(settings, make_task(settings, graph, placed, 2), memory)
     assert one.compiled.collectives["all-reduce"] >= 2
     whole = 4 * sum(leaf.size for leaf in jax.tree.leaves(graph.abstract))
     assert one.compiled.arguments < whole / 2

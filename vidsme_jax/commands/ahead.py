@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vidsme_jax import scores, sharding
-from vidsme_jax.commands.place import precision
+from vidsme_jax.commands.place import Placement
 from vidsme_jax.data.batches import Layout, make_batch, make_layout
 from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.loading import flatten, numpy_dtype, unflatten
@@ -27,30 +27,6 @@ _COLLECTIVE = re.compile(
     r"|collective-broadcast)(?:-start)?\("
 )
 _FULL = "RESOURCE_EXHAUSTED"
-
-
-@dataclass(frozen=True)
-class Target:
-    """What to compile for.
-
-    Attributes:
-        graph: of the model.
-        devices: real ones, or those of a topology.
-        parallel: replicas or partitioned.
-        model: devices that share one copy of the parameters.
-        dtype: of weights and activations.
-    """
-
-    graph: Graph
-    devices: tuple[Any, ...]
-    parallel: str
-    model: int
-    dtype: str
-
-    @property
-    def replicas(self) -> int:
-        """Copies of the model."""
-        return len(self.devices) // self.model
 
 
 @dataclass(frozen=True)
@@ -96,32 +72,43 @@ def _stand_in(text: int) -> Prompt:
     return Prompt((1,) * part, (1,) * (text - 2 * part), (1,) * part)
 
 
-def compile_for(
-    target: Target, layout: Layout, text: int, clips: int, **layers: int
-) -> Compiled:
+@dataclass(frozen=True)
+class Task:
+    """What to compile, but for the number of clips.
+
+    Attributes:
+        graph: of the model.
+        placement: of the model on devices, real ones or those of a topology.
+        layout: of the clips.
+        text: tokens of a prompt.
+    """
+
+    graph: Graph
+    placement: Placement
+    layout: Layout
+    text: int
+
+
+def compile_for(task: Task, clips: int, **layers: int) -> Compiled:
     """Compile the scoring program.
 
     Args:
-        target: what for.
-        layout: of the clips.
-        text: tokens of a prompt.
+        task: what to compile.
         clips: of a replica and step.
         layers: `decoder` or `tower`, to run so many layers instead of all.
 
     Raises:
         TooLarge: it does not fit the device's memory.
     """
-    run = score_program(make_forward(target.graph.config), Asked(kept=("sme",)))
-    if target.parallel == "replicas":
-        program = sharding.replicated(run, target.devices)
-    else:
-        program = sharding.partitioned(run, target.devices, target.model)
-    batch = _batch(target, layout, text, clips)
-    given = (_parameters(target, program, layers), _spread(target, batch, program))
+    place = task.placement
+    run = score_program(make_forward(task.graph.config), Asked(kept=("sme",)))
+    program = place.program(run)
+    batch = _spread(place, _batch(task, clips), program)
+    params = _parameters(task, program, layers)
     start = time.monotonic()
     try:
-        with precision(target.dtype):
-            compiled = program.run.lower(*given).compile()  # type: ignore[attr-defined]
+        with place.precision():
+            compiled = program.run.lower(params, batch).compile()  # type: ignore[attr-defined]
     except jax.errors.JaxRuntimeError as error:
         if _FULL in str(error):
             raise TooLarge(_shortage(str(error))) from error
@@ -143,20 +130,20 @@ def _shortage(message: str) -> str:
     return found[0] if found else message.splitlines()[0][:150]
 
 
-def _batch(target: Target, layout: Layout, text: int, clips: int) -> Any:
+def _batch(task: Task, clips: int) -> Any:
     """Return the shapes of a replica's batch."""
-    side = target.graph.config.vision.image
-    pixels = np.zeros((1, layout.frames, side, side, 3), np.uint8)
-    one = make_batch([_stand_in(text)], pixels, layout)
+    side = task.graph.config.vision.image
+    pixels = np.zeros((1, task.layout.frames, side, side, 3), np.uint8)
+    one = make_batch([_stand_in(task.text)], pixels, task.layout)
     order: Any = np.zeros((1, 1), np.float32)
     shape = lambda x: jax.ShapeDtypeStruct((clips, *x.shape[1:]), x.dtype)  # noqa: E731
     return jax.tree.map(shape, (one, Orders(order, order)))
 
 
-def _spread(target: Target, batch: Any, program: sharding.Program) -> Any:
+def _spread(placement: Placement, batch: Any, program: sharding.Program) -> Any:
     """Return the shapes of all replicas' batches together."""
-    count = target.replicas
-    if target.parallel == "replicas":
+    count = placement.replicas
+    if placement.parallel == "replicas":
         wide = lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype)  # noqa: E731
         return jax.tree.map(wide, batch)
     split = NamedSharding(program.place(P(), ()).mesh, P("data"))
@@ -168,33 +155,31 @@ def _spread(target: Target, batch: Any, program: sharding.Program) -> Any:
     return jax.tree.map(wider, batch)
 
 
-def _parameters(target: Target, program: sharding.Program, layers: dict[str, int]) -> Any:
+def _parameters(task: Task, program: sharding.Program, layers: dict[str, int]) -> Any:
     """Return shapes and placement of the parameters."""
-    specs = {rule.path: rule.spec for rule in target.graph.rules}
-    dtype, out = numpy_dtype(target.dtype), {}
-    for path, leaf in flatten(target.graph.abstract).items():
+    specs = {rule.path: rule.spec for rule in task.graph.rules}
+    dtype, out = numpy_dtype(task.placement.dtype), {}
+    for path, leaf in flatten(task.graph.abstract).items():
         shape, part = leaf.shape, path.split(".")[0]
         if ".layers." in path and part in layers:
             shape = (layers[part], *shape[1:])
         place = None
-        if target.parallel == "partitioned":
+        if task.placement.parallel == "partitioned":
             place = program.place(specs[path], shape)
         out[path] = jax.ShapeDtypeStruct(shape, dtype, sharding=place)
     return unflatten(out)
 
 
-def compiled_flops(
-    target: Target, layout: Layout, text: int, clips: int, whole: Compiled
-) -> float:
+def compiled_flops(task: Task, clips: int, whole: Compiled) -> float:
     """Return the operations of the whole program on all devices, every loop in full.
 
     The compiler counts the body of a loop once and a kernel not at all. So the layers come
     from programs without them, further chunks of the head and the pairs of attention by
     hand.
     """
-    config = target.graph.config
+    config, layout, place = task.graph.config, task.layout, task.placement
     each = {
-        name: whole.flops - compile_for(target, layout, text, clips, **{name: 0}).flops
+        name: whole.flops - compile_for(task, clips, **{name: 0}).flops
         for name in ("decoder", "tower")
     }
     counted = whole.flops + (config.decoder.layers - 1) * each["decoder"]
@@ -203,9 +188,9 @@ def compiled_flops(
     size = chunk_rows(rows, 2 * clips, config.decoder.vocab)
     chunks = -(-rows // size)
     head = 2 * 2 * clips * size * config.decoder.width * config.decoder.vocab
-    counted *= len(target.devices)
-    counted += target.replicas * (chunks - 1) * head
-    return counted + target.replicas * clips * kernel_flops(target.graph, layout)
+    counted *= len(place.devices)
+    counted += place.replicas * (chunks - 1) * head
+    return counted + place.replicas * clips * kernel_flops(task.graph, layout)
 
 
 def kernel_flops(graph: Graph, layout: Layout) -> int:
@@ -221,9 +206,7 @@ def kernel_flops(graph: Graph, layout: Layout) -> int:
     )
 
 
-def compile_largest(
-    target: Target, layout: Layout, text: int, memory: float
-) -> tuple[int, Compiled]:
+def compile_largest(task: Task, memory: float) -> tuple[int, Compiled]:
     """Return the most clips a replica and step that fit, and their program.
 
     Memory grows evenly from one clip to two; what that predicts is compiled, and less if
@@ -232,15 +215,15 @@ def compile_largest(
     Raises:
         TooLarge: not even one clip fits.
     """
-    one = compile_for(target, layout, text, 1)
+    one = compile_for(task, 1)
     try:
-        two = compile_for(target, layout, text, 2)
+        two = compile_for(task, 2)
     except TooLarge:
         return 1, one
     guess = 1 + math.floor((memory - one.peak) / max(two.peak - one.peak, 1))
     while guess > 2:
         try:
-            return guess, compile_for(target, layout, text, guess)
+            return guess, compile_for(task, guess)
         except TooLarge:
             guess -= max(1, guess // 16)
     return 2, two

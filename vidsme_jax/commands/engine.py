@@ -88,7 +88,7 @@ def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
         n: make_layout(job.prompts.longest[n], n, size, settings.slices, tail, job.behind)
         for n in settings.frames
     }
-    params = job.placement.load(program)
+    params = job.placement.load(job.port, program)
     further = other_columns(job.rows)
     other = dict(zip(other_names(further), further.values(), strict=True))
     return Engine(job, program, params, asked, rules, layouts, calibrations, other)

@@ -172,7 +172,7 @@ def make_job(settings: ScoreSettings) -> Job:
         settings.published_prompt,
         settings.max_text,
     )
-    placement = choose_placement(port, settings.parallel, settings.dtype)
+    placement = choose_placement(port.config, settings.parallel, settings.dtype)
     job = Job(settings, port, rows, prompts, [], placement, store, team)
     if store:
         _check_fits(job, store)

@@ -22,17 +22,15 @@ _FILL = 0.7
 
 @dataclass(frozen=True)
 class Placement:
-    """A checkpoint on devices.
+    """A model on devices.
 
     Attributes:
-        port: the checkpoint.
         parallel: replicas, partitioned or global.
-        dtype: float32 or bfloat16.
-        devices: all of this process; for global, of all processes.
+        dtype: of weights and activations, float32 or bfloat16.
+        devices: all of this process; for global, of all processes; or those of a topology.
         model: devices that share one copy of the parameters.
     """
 
-    port: Port
     parallel: str
     dtype: str
     devices: tuple[jax.Device, ...]
@@ -49,9 +47,9 @@ class Placement:
             return sharding.replicated(function, self.devices)
         return sharding.partitioned(function, self.devices, self.model)
 
-    def load(self, program: sharding.Program) -> dict[str, Any]:
-        """Put the checkpoint's parameters where a program expects them."""
-        return self.port.load(numpy_dtype(self.dtype), program.place)
+    def load(self, port: Port, program: sharding.Program) -> dict[str, Any]:
+        """Put a checkpoint's parameters where a program expects them."""
+        return port.load(numpy_dtype(self.dtype), program.place)
 
     def __str__(self) -> str:
         kind = self.devices[0].device_kind
@@ -76,30 +74,33 @@ def resolve_dtype(dtype: str) -> str:
     return "float32" if jax.local_devices()[0].platform == "cpu" else "bfloat16"
 
 
-def choose_placement(port: Port, parallel: str, dtype: str) -> Placement:
-    """Resolve `auto`: replicas where a whole model fits on one device, else partitioned."""
+def choose_placement(config: VideoLLMConfig, parallel: str, dtype: str) -> Placement:
+    """Resolve `auto` for the devices here."""
     if parallel not in _PARALLEL:
         raise InputError(f"parallel={parallel}, there are {', '.join(_PARALLEL)}")
     dtype, local = resolve_dtype(dtype), jax.local_devices()
     devices = tuple(jax.devices() if parallel == "global" else local)
     limit = (local[0].memory_stats() or {}).get("bytes_limit", math.inf)
-    parallel, model = split_model(port.config, parallel, dtype, len(devices), limit)
-    return Placement(port, parallel, dtype, devices, model)
+    return place_model(config, parallel, dtype, devices, limit)
 
 
-def split_model(
-    config: VideoLLMConfig, parallel: str, dtype: str, devices: int, memory: float
-) -> tuple[str, int]:
-    """Resolve `auto`, and say how many devices share one copy of the parameters.
+def place_model(
+    config: VideoLLMConfig,
+    parallel: str,
+    dtype: str,
+    devices: tuple[jax.Device, ...],
+    memory: float,
+) -> Placement:
+    """Resolve `auto`: replicas where a whole model fits one device's memory, in bytes.
 
-    Partitioned, it is the most, up to all, over which the query heads divide.
+    Partitioned, as many devices share a model as the query heads divide over.
     """
     leaves = jax.tree.leaves(graph_of(config)[1])
     size = sum(leaf.size for leaf in leaves) * numpy_dtype(dtype)(0).itemsize
     if parallel == "auto":
         parallel = "replicas" if size < _FILL * memory else "partitioned"
     if parallel == "replicas":
-        return parallel, 1
-    heads = config.decoder.heads
-    counts = [n for n in range(1, devices + 1) if devices % n == 0 and heads % n == 0]
-    return parallel, counts[-1]
+        return Placement(parallel, dtype, devices, 1)
+    heads, count = config.decoder.heads, len(devices)
+    shared = [n for n in range(1, count + 1) if count % n == 0 and heads % n == 0]
+    return Placement(parallel, dtype, devices, shared[-1])

@@ -8,15 +8,14 @@ import jax
 from vidsme_jax import chips
 from vidsme_jax.commands.ahead import (
     Compiled,
-    Target,
+    Task,
     TooLarge,
     compile_for,
     compile_largest,
     compiled_flops,
     plan_layout,
 )
-from vidsme_jax.commands.place import resolve_dtype, split_model
-from vidsme_jax.data.batches import Layout
+from vidsme_jax.commands.place import Placement, place_model, resolve_dtype
 from vidsme_jax.models import read_graph
 from vidsme_jax.models.flops import ClipFlops, necessary_flops
 from vidsme_jax.models.hub import find_checkpoint
@@ -57,8 +56,7 @@ class Plan:
     """What one frame count takes.
 
     Attributes:
-        target: what it was compiled for.
-        layout: shapes of a clip.
+        task: what was compiled.
         batch: clips of a replica and step; 0 where not even one fits.
         compiled: that program, per device; None where it does not fit.
         shortage: the compiler's words where it does not fit.
@@ -67,8 +65,7 @@ class Plan:
             cannot be asked.
     """
 
-    target: Target
-    layout: Layout
+    task: Task
     batch: int
     compiled: Compiled | None
     shortage: str
@@ -83,8 +80,9 @@ def plan(settings: PlanSettings) -> str:
         InputError: no such model, topology or placement.
     """
     graph = read_graph(_config_of(settings.model))
-    target, memory = make_target(settings, graph)
-    plans = [make_plan(settings, target, memory, frames) for frames in settings.frames]
+    placement, memory = make_placement(settings, graph)
+    tasks = [make_task(settings, graph, placement, frames) for frames in settings.frames]
+    plans = [make_plan(settings, task, memory) for task in tasks]
     return "\n\n".join(describe(one, settings, memory) for one in plans)
 
 
@@ -96,8 +94,8 @@ def _config_of(model: str) -> Path:
     return find_checkpoint(model, weights=False) / "config.json"
 
 
-def make_target(settings: PlanSettings, graph: Graph) -> tuple[Target, float]:
-    """Return what to compile for, and the bytes of a device's memory (inf: unknown)."""
+def make_placement(settings: PlanSettings, graph: Graph) -> tuple[Placement, float]:
+    """Return where the model would be, and a device's memory in bytes (inf: unknown)."""
     if settings.topology:
         devices = chips.devices_of(settings.topology)
         memory: float = chips.chip_of(settings.topology).memory
@@ -106,46 +104,50 @@ def make_target(settings: PlanSettings, graph: Graph) -> tuple[Target, float]:
         devices = tuple(jax.local_devices())
         memory = (devices[0].memory_stats() or {}).get("bytes_limit", float("inf"))
         dtype = resolve_dtype(settings.dtype)
-    parallel, model = split_model(
-        graph.config, settings.parallel, dtype, len(devices), memory
-    )
-    return Target(graph, devices, parallel, model, dtype), memory
+    given = (settings.parallel, dtype, devices, memory)
+    return place_model(graph.config, *given), memory
 
 
-def make_plan(settings: PlanSettings, target: Target, memory: float, frames: int) -> Plan:
+def make_task(
+    settings: PlanSettings, graph: Graph, placement: Placement, frames: int
+) -> Task:
+    """Return what to compile for one frame count."""
+    layout = plan_layout(graph, frames, settings.text)
+    return Task(graph, placement, layout, settings.text)
+
+
+def make_plan(settings: PlanSettings, task: Task, memory: float) -> Plan:
     """Compile for one frame count."""
-    layout = plan_layout(target.graph, frames, settings.text)
+    config, layout = task.graph.config, task.layout
     rows = layout.video + layout.text_rows
     length = layout.video + settings.text
-    necessary = necessary_flops(target.graph.config, frames, length, rows)
+    necessary = necessary_flops(config, layout.frames, length, rows)
     try:
-        batch, compiled = _compile(settings, target, layout, memory)
+        batch, compiled = _compile(settings, task, memory)
     except TooLarge as error:
-        return Plan(target, layout, 0, None, str(error), necessary, None)
+        return Plan(task, 0, None, str(error), necessary, None)
     flops = None
-    if settings.topology and not target.graph.config.bidirectional:
-        flops = compiled_flops(target, layout, settings.text, batch, compiled)
-    return Plan(target, layout, batch, compiled, "", necessary, flops)
+    if settings.topology and not config.bidirectional:
+        flops = compiled_flops(task, batch, compiled)
+    return Plan(task, batch, compiled, "", necessary, flops)
 
 
-def _compile(
-    settings: PlanSettings, target: Target, layout: Layout, memory: float
-) -> tuple[int, Compiled]:
+def _compile(settings: PlanSettings, task: Task, memory: float) -> tuple[int, Compiled]:
     """Return clips a replica and step, and the program."""
     if settings.batch is None and memory < float("inf"):
-        return compile_largest(target, layout, settings.text, memory)
+        return compile_largest(task, memory)
     batch = settings.batch or 1
-    return batch, compile_for(target, layout, settings.text, batch)
+    return batch, compile_for(task, batch)
 
 
 def describe(one: Plan, settings: PlanSettings, memory: float) -> str:
     """Return a plan in lines of text."""
-    target, layout = one.target, one.layout
-    kind = settings.topology or target.devices[0].device_kind
-    split = f" over {target.model}" if target.parallel == "partitioned" else ""
+    place, layout = one.task.placement, one.task.layout
+    kind = settings.topology or place.devices[0].device_kind
+    split = f" over {place.model}" if place.parallel == "partitioned" else ""
     lines = [
-        f"{target.graph.name}, {layout.frames} frames on {kind}: {len(target.devices)}"
-        f" devices, {target.parallel}{split}, {target.dtype}; {layout.video} video and"
+        f"{one.task.graph.name}, {layout.frames} frames on {kind}: {len(place.devices)}"
+        f" devices, {place.parallel}{split}, {place.dtype}; {layout.video} video and"
         f" {settings.text} text tokens, {layout.time} positions"
     ]
     if one.compiled is None:
@@ -168,15 +170,15 @@ def _memory_lines(compiled: Compiled, batch: int, memory: float) -> list[str]:
 
 
 def _work_lines(one: Plan, settings: PlanSettings) -> list[str]:
-    clips, total = one.batch * one.target.replicas, one.necessary.total
+    place, total = one.task.placement, one.necessary.total
     parts = {k: v / total for k, v in vars(one.necessary).items()}
     shares = ", ".join(f"{k.replace('_', ' ')} {v:.0%}" for k, v in parts.items())
     lines = [f"necessary   {total / 1e12:.2f} TFLOP a clip: {shares}"]
     if one.flops is not None:
-        ratio = one.flops / (clips * total)
+        ratio = one.flops / (one.batch * place.replicas * total)
         lines.append(f"compiled    {ratio:.3f} times the necessary")
     if settings.topology:
-        speed = clip_rate(settings, total, len(one.target.devices))
+        speed = clip_rate(settings, total, len(place.devices))
         hours = settings.clips / speed / 3600
         lines.append(
             f"projected   {speed:.2f} clips/s at {settings.utilisation:.0%} of the peak;"
