@@ -12,6 +12,7 @@ from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.scoring import (
     Batch,
     Prompt,
+    chunk_rows,
     score_batch,
     score_table,
     token_curves,
@@ -175,6 +176,15 @@ def test_chunks_of_rows_change_nothing(case, monkeypatch):
     for name in whole:
         assert whole[name].shape == parts[name].shape == (3, 2, batch.rows.shape[1])
         np.testing.assert_allclose(whole[name], parts[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 219, 220, 221, 1180, 2368, 18496])
+def test_chunks_are_even(rows):
+    """Two sequences of LongVA's vocabulary: 220 of their rows in 256 MB."""
+    size = chunk_rows(rows, 2, 152_064)
+    chunks = -(-rows // size)
+    assert size <= 220 and chunks == -(-rows // 220)
+    assert chunks * size - rows < chunks
 
 
 def test_memory_does_not_grow_with_rows_times_vocabulary():

@@ -138,8 +138,12 @@ def scan_rows(hidden, head: Head, rows, targets, averaged, reduce, carry):
 
 
 def chunk_rows(rows: int, sequences: int, vocab: int) -> int:
-    """Return how many rows of each sequence have their logits in memory at a time."""
-    return min(rows, max(1, _CHUNK_BYTES // (4 * sequences * vocab)))
+    """Return how many rows of each sequence have their logits in memory at a time.
+
+    Chunks of one size as even as can be: the last one is filled up with rows in vain.
+    """
+    most = max(1, _CHUNK_BYTES // (4 * sequences * vocab))
+    return -(-rows // -(-rows // most))
 
 
 def _joined(value: Array) -> Array:
