@@ -44,6 +44,9 @@ class Sight:
     window: int | None = None
 
 
+_EVERYTHING = Sight(causal=False)
+
+
 def attend(
     q: Float[Array, "batch time heads head_dim"],
     k: Float[Array, "batch time kv_heads head_dim"],
@@ -159,12 +162,7 @@ def _splash_mask(sight: Sight, time: int, heads: int) -> Any:
 
 
 def splash_pairs(sight: Sight, time: int) -> int:
-    """Return how many pairs of positions the splash kernel computes in a sequence.
-
-    0 where the sequence is so short that no kernel runs.
-    """
-    if time < _LANES:
-        return 0
+    """Return how many pairs of positions the splash kernel computes in a sequence."""
     size, padded = splash_blocks(time)
     count = padded // size
     if not sight.causal:
@@ -185,13 +183,51 @@ def _blockwise(
 ) -> Heads:
     """Attend in blocks, one after the other, whose scores stay within `_BLOCK_BYTES`."""
     batch, time, heads, _ = q.shape
-    rows = max(1, _BLOCK_BYTES // (4 * heads * time))
+    rows = _rows_of_a_block(time, heads)
     attend = _attend_rows if rows >= time else partial(_in_parts, rows=rows)
     one = partial(_heads_first, partial(attend, sight))
     given = (q, k, v, together)
-    if 4 * batch * heads * time**2 <= _CACHED_BYTES:
+    if _fit_the_cache(batch, time, heads):
         return jax.vmap(lambda sequence: one(*sequence))(given)
     return jax.lax.map(jax.checkpoint(lambda sequence: one(*sequence)), given)
+
+
+def _rows_of_a_block(time: int, heads: int) -> int:
+    return min(time, max(1, _BLOCK_BYTES // (4 * heads * time)))
+
+
+def _fit_the_cache(batch: int, time: int, heads: int) -> bool:
+    return 4 * batch * heads * time**2 <= _CACHED_BYTES
+
+
+def uncounted_pairs(
+    sight: Sight, sequences: int, time: int, heads: int, *, together: bool, kernel: bool
+) -> int:
+    """Return the pairs of positions, of all sequences, that a compiler does not count.
+
+    It sees nothing of the splash kernel, and counts a step of a loop once.
+
+    Args:
+        sight: who sees whom.
+        sequences: of a device.
+        time: positions of each.
+        heads: of a device.
+        together: whether some positions see later ones too.
+        kernel: whether the splash kernel runs where it can.
+    """
+    if time >= _LANES and kernel and not together:
+        return sequences * splash_pairs(sight, time)
+    if _fit_the_cache(sequences, time, heads):
+        return 0
+    open_to = _EVERYTHING if together else sight
+    size, rows = _part_of(time, _rows_of_a_block(time, heads))
+    whole = once = 0
+    for first in range(0, time, size):
+        end = min(first + size, time)
+        start, stop = _keys_of(open_to, first, end, time)
+        step = rows * (stop - start)
+        whole, once = whole + -(-(end - first) // rows) * step, once + step
+    return sequences * whole - once
 
 
 def _heads_first(attend: Callable[..., Array], q, k, v, together) -> Array:
@@ -207,25 +243,38 @@ def _heads_first(attend: Callable[..., Array], q, k, v, together) -> Array:
 def _in_parts(sight: Sight, q, k, v, together, rows: int) -> Array:
     """Attend with one sequence: parts of it, each in blocks of rows, see no key in vain."""
     time = q.shape[2]
-    blocks = -(-time // rows)
-    each = -(-blocks // _PARTS)
-    rows = -(-time // (each * -(-blocks // each)))
+    size, rows = _part_of(time, rows)
     out: list[Array] = []
-    for first in range(0, time, each * rows):
-        part = q[:, :, first : first + each * rows]
+    for first in range(0, time, size):
+        part = q[:, :, first : first + size]
         if out:  # else all parts could be at work, and in memory, at once
             part, out[-1] = jax.lax.optimization_barrier((part, out[-1]))
         out.append(_in_blocks(sight, rows, first, part, k, v, together))
     return jnp.concatenate(out, axis=2)
 
 
+def _part_of(time: int, rows: int) -> tuple[int, int]:
+    """Return the rows of a part and of its blocks, even ones of at most so many."""
+    blocks = -(-time // rows)
+    each = -(-blocks // _PARTS)
+    rows = -(-time // (each * -(-blocks // each)))
+    return each * rows, rows
+
+
+def _keys_of(sight: Sight, first: int, end: int, time: int) -> tuple[int, int]:
+    """Return where the keys begin and end that rows `first` to `end` may see."""
+    if not sight.causal:
+        return 0, time
+    return max(0, first - sight.window + 1) if sight.window else 0, end
+
+
 def _in_blocks(sight: Sight, rows: int, first: int, part, k, v, together) -> Array:
     """Attend with the queries that stand at `first` and behind, `rows` at a time."""
     time = part.shape[2]
     count = -(-time // rows)
-    cut = sight.causal and together is None
-    start = max(0, first - sight.window + 1) if cut and sight.window else 0
-    keys = slice(start, first + time if cut else None)
+    open_to = sight if together is None else _EVERYTHING
+    start, end = _keys_of(open_to, first, first + time, k.shape[1])
+    keys = slice(start, end)
     padded = jnp.pad(part, ((0, 0), (0, 0), (0, count * rows - time), (0, 0)))
     blocks = einops.rearrange(padded, "n g (block row) d -> block n g row d", row=rows)
     places = first + rows * jnp.arange(count, dtype=jnp.int32)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from tools import operations
 
 from vidsme_jax.models import attention
 from vidsme_jax.models.attention import Sight, attend
@@ -134,3 +135,19 @@ def test_a_partitioned_attention_communicates_nothing_it_need_not(rng, heads):
     np.testing.assert_allclose(run(*put), plain(*given, Sight()), atol=2e-6)
     found = [w for w in ("all-reduce", "all-gather", "all-to-all", "permute") if w in text]
     assert not found
+
+
+@pytest.mark.parametrize("bound", [*BOUNDS, 2**20])
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("sight", SIGHTS, ids=str)
+def test_what_a_compiler_does_not_count(rng, monkeypatch, sight, together, bound):
+    limit(monkeypatch, bound)
+    q, k, v = draw(rng)
+    sequences, time, heads, size = q.shape
+    seen = jnp.ones((sequences, time), bool) if together else None
+    run = partial(attention._blockwise, sight)
+    jaxpr = jax.make_jaxpr(run)(q, k, v, seen).jaxpr
+    given = (sequences, time, heads)
+    found = attention.uncounted_pairs(sight, *given, together=together, kernel=False)
+    beyond = operations(jaxpr) - operations(jaxpr, loops=False)
+    assert found * 4 * heads * size == beyond

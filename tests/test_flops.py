@@ -1,18 +1,20 @@
 """The count of operations against the matrix products that the program really has."""
 
-import math
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from tools import make_project, matrix_products
+from tools import make_project, operations
 
 from vidsme_jax.data.batches import make_batch, make_layout
-from vidsme_jax.models import open_port
+from vidsme_jax.models import attention, open_port, read_graph
 from vidsme_jax.models.flops import necessary_flops
 from vidsme_jax.models.video_llm import graph_of, make_forward
 from vidsme_jax.scores import SLICES
+from vidsme_jax.scoring import Prompt
 
 FRAMES = 3
 
@@ -22,14 +24,17 @@ def port(tmp_path_factory):
     return open_port(make_project(tmp_path_factory.mktemp("flops"), count=3)[2])
 
 
-def operations(jaxpr):
-    """Return two for each multiplication of the matrix products, loops unrolled."""
-    found = 0
-    for equation, times in matrix_products(jaxpr):
-        ((left, _), _), a = equation.params["dimension_numbers"], equation.invars[0].aval
-        inner = math.prod(a.shape[axis] for axis in left)
-        found += 2 * times * inner * math.prod(equation.outvars[0].aval.shape)
-    return found
+def traced(config, prompts, layout, rows):
+    """Return the program that scores the first rows of one clip."""
+    side = config.vision.image
+    pixels = np.zeros((1, layout.frames, side, side, 3), np.uint8)
+    batch = make_batch(prompts, pixels, layout)
+
+    def run(params, batch):
+        hidden, head = make_forward(config)(params, batch)
+        return head(hidden[:, :, :rows])
+
+    return jax.make_jaxpr(run)(graph_of(config)[1], batch).jaxpr
 
 
 CHANGES = {
@@ -47,14 +52,7 @@ def test_the_program_has_these_products(port, name):
     prompts = [port.prompt("What moves?", "a red square")]
     tail = config.connector.tail
     layout = make_layout(prompts, FRAMES, config.tokens_per_frame, SLICES, tail)
-    side = config.vision.image
-    batch = make_batch(prompts, np.zeros((1, FRAMES, side, side, 3), np.uint8), layout)
-
-    def run(params, batch):
-        hidden, head = make_forward(config)(params, batch)
-        return head(hidden[:, :, :7])
-
-    found = operations(jax.make_jaxpr(run)(graph_of(config)[1], batch).jaxpr)
+    found = operations(traced(config, prompts, layout, 7))
     needed = necessary_flops(config, FRAMES, layout.time, rows=7)
     # So short a sequence is one block, of which causal attention uses the lower half.
     decoder = config.decoder
@@ -76,3 +74,20 @@ def test_pairs_are_those_that_see_each_other(port):
     assert counted(windowed) == np.sum((key <= row) & (row - key < 13))
     together = (key <= row) | ((row < video) & (key < video))
     assert counted(replace(config, bidirectional=True)) == np.sum(together)
+
+
+@pytest.mark.parametrize("frames", [16, 32, 128])
+def test_without_a_kernel_little_is_done_in_vain(monkeypatch, frames):
+    """LongVA-7B with attention in blocks: at most a tenth more than is necessary."""
+    monkeypatch.setattr(
+        attention, "_kernel", lambda q, sight: partial(attention._blockwise, sight)
+    )
+    config = read_graph(Path(__file__).parent / "configs" / "LongVA-7B.json").config
+    prompts = [Prompt((1,) * 16, (1,) * 32, (1,) * 16)]
+    layout = make_layout(
+        prompts, frames, config.tokens_per_frame, SLICES, config.connector.tail
+    )
+    rows = layout.video + layout.text_rows
+    found = operations(traced(config, prompts, layout, rows))
+    needed = necessary_flops(config, frames, layout.video + 64, rows).total
+    assert 1 <= found / needed <= 1.1

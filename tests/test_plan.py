@@ -36,9 +36,6 @@ def test_blocks_that_the_kernel_runs_are_those_with_a_pair_in_sight(time, window
     if not causal and window:
         return
     sight = Sight(causal, window)
-    if time < 128:
-        assert splash_pairs(sight, time) == 0
-        return
     size, padded = splash_blocks(time)
     row, key = np.arange(padded)[:, None], np.arange(padded)[None]
     seen = np.ones((padded, padded), bool)

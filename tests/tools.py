@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,17 @@ def matrix_products(jaxpr, times=1):
         again = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
         for inner in jaxprs_in_params(equation.params):
             yield from matrix_products(inner, times * again)
+
+
+def operations(jaxpr, loops=True):
+    """Return two for each multiplication of the matrix products, loops run or once."""
+    found = 0
+    for equation, times in matrix_products(jaxpr):
+        ((left, _), _), a = equation.params["dimension_numbers"], equation.invars[0].aval
+        inner = math.prod(a.shape[axis] for axis in left)
+        each = 2 * inner * math.prod(equation.outvars[0].aval.shape)
+        found += each * (times if loops else 1)
+    return found
 
 
 def here(*_):

@@ -17,7 +17,7 @@ from vidsme_jax.commands.place import Placement
 from vidsme_jax.data.batches import Layout, make_batch, make_layout
 from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.loading import flatten, numpy_dtype, unflatten
-from vidsme_jax.models.attention import Sight, splash_pairs
+from vidsme_jax.models.attention import Sight, uncounted_pairs
 from vidsme_jax.models.port import Graph
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.scoring import Prompt, chunk_rows
@@ -177,32 +177,40 @@ def compiled_flops(task: Task, clips: int, whole: Compiled) -> float:
     from programs without them, further chunks of the head and the pairs of attention by
     hand.
     """
-    config, layout, place = task.graph.config, task.layout, task.placement
+    config, layout = task.graph.config, task.layout
     each = {
         name: whole.flops - compile_for(task, clips, **{name: 0}).flops
         for name in ("decoder", "tower")
     }
     counted = whole.flops + (config.decoder.layers - 1) * each["decoder"]
     counted += (config.vision.layers - 1) * each["tower"]
+    counted += attention_flops(task, clips)
     rows = layout.video + layout.text_rows
     size = chunk_rows(rows, 2 * clips, config.decoder.vocab)
     chunks = -(-rows // size)
     head = 2 * 2 * clips * size * config.decoder.width * config.decoder.vocab
-    counted *= len(place.devices)
-    counted += place.replicas * (chunks - 1) * head
-    return counted + place.replicas * clips * kernel_flops(task.graph, layout)
+    further = task.placement.replicas * (chunks - 1) * head
+    return len(task.placement.devices) * counted + further
 
 
-def kernel_flops(graph: Graph, layout: Layout) -> int:
-    """Return what the blocks of the attention kernel do for one clip, by hand."""
-    config, frames = graph.config, layout.frames
-    decoder, vision = config.decoder, config.vision
-    pairs = splash_pairs(Sight(window=decoder.window), layout.time)
-    patches = vision.grid**2 + vision.clip
-    seen = splash_pairs(Sight(causal=False), patches)
-    return (
-        4 * 2 * decoder.layers * decoder.heads * decoder.head_dim * pairs
-        + 4 * frames * vision.layers * vision.width * seen
+def attention_flops(task: Task, clips: int) -> int:
+    """Return what attention does on a device beyond what the compiler counts."""
+    config, model = task.graph.config, task.placement.model
+    decoder, vision, frames = config.decoder, config.vision, task.layout.frames
+    kernel = task.placement.devices[0].platform == "tpu"
+
+    def flops(layers, heads, head_dim, sequences, time, sight, together=False):
+        own = heads // model if heads % model == 0 else heads
+        pairs = uncounted_pairs(
+            sight, sequences, time, own, together=together, kernel=kernel
+        )
+        return 4 * layers * own * head_dim * pairs
+
+    patches, size = vision.grid**2 + vision.clip, vision.width // vision.heads
+    seen, shown = Sight(causal=False), Sight(window=decoder.window)
+    text = (2 * clips, task.layout.time, shown, config.bidirectional)
+    return flops(vision.layers, vision.heads, size, clips * frames, patches, seen) + flops(
+        decoder.layers, decoder.heads, decoder.head_dim, *text
     )
 
 

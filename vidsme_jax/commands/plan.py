@@ -61,8 +61,7 @@ class Plan:
         compiled: that program, per device; None where it does not fit.
         shortage: the compiler's words where it does not fit.
         necessary: operations of one clip.
-        flops: operations of the compiled program, on all devices; None where the compiler
-            cannot be asked.
+        flops: operations of the compiled program, on all devices; None without a topology.
     """
 
     task: Task
@@ -127,7 +126,7 @@ def make_plan(settings: PlanSettings, task: Task, memory: float) -> Plan:
     except TooLarge as error:
         return Plan(task, 0, None, str(error), necessary, None)
     flops = None
-    if settings.topology and not config.bidirectional:
+    if settings.topology:
         flops = compiled_flops(task, batch, compiled)
     return Plan(task, batch, compiled, "", necessary, flops)
 
