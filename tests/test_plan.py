@@ -71,6 +71,34 @@ def test_an_unknown_topology_is_said(name):
         chips.chip_of(name)
 
 
+@pytest.mark.parametrize("fits", [1, 2, 3, 17, 18])
+def test_the_largest_batch_is_found_in_few_compilations(monkeypatch, fits):
+    """Each clip takes a GiB and a little more than the one before it."""
+    asked, limit = [], 14.5 + 1.01 * fits + 0.001 * fits**2 + 0.5
+
+    def compile_for(task, clips):
+        asked.append(clips)
+        used = 14.5 + 1.01 * clips + 0.001 * clips**2
+        if used > limit:
+            raise ahead.TooLarge(f"XLA: Used {used:.2f}G of {limit:.2f}G hbm. Exceeded")
+        return ahead.Compiled(int(used * GIB), 0, 0, 0.0, {}, 0.0)
+
+    monkeypatch.setattr(ahead, "compile_for", compile_for)
+    graph, devices = read_graph(LONGVA), tuple(jax.devices())
+    memory = (limit + 0.75) * GIB  # a chip keeps some for itself
+    placement = place_model(graph.config, "replicas", "bfloat16", devices, memory)
+    task = ahead.Task(graph, placement, ahead.plan_layout(graph, 16, 64), 64)
+    batch, compiled = ahead.compile_largest(task, memory)
+    assert batch == fits and len(asked) <= 4 and asked.count(fits) == 1
+    assert compiled.peak <= limit * GIB
+
+
+def test_the_compiler_says_how_much_is_missing():
+    error = ahead.TooLarge("RESOURCE_EXHAUSTED: Used 17.25G of 15.75G hbm. More")
+    assert str(error) == "Used 17.25G of 15.75G hbm" and error.excess == 1.5 * GIB
+    assert ahead.TooLarge("RESOURCE_EXHAUSTED: none left").excess == 0
+
+
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """A config alone, of a model wide enough for matrix products to be most of the work."""

@@ -27,6 +27,7 @@ _COLLECTIVE = re.compile(
     r"|collective-broadcast)(?:-start)?\("
 )
 _FULL = "RESOURCE_EXHAUSTED"
+_USED = re.compile(r"Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,25 @@ class Compiled:
 
 
 class TooLarge(Exception):
-    """The compiler found no way to keep the program within the device's memory."""
+    """The compiler found no way to keep the program within the device's memory.
+
+    Attributes:
+        excess: bytes beyond it; 0 where the compiler does not say.
+    """
+
+    def __init__(self, message: str):
+        """Take the sentence about memory out of the compiler's message."""
+        found = _USED.search(message)
+        super().__init__(found[0] if found else message.splitlines()[0][:150])
+        self.excess = 0.0
+        if found:
+            used, limit = _bytes(found[1]), _bytes(found[2])
+            self.excess = used - limit
+
+
+def _bytes(size: str) -> float:
+    """Return the bytes of a size as the compiler writes it, 15.75G."""
+    return float(size[:-1]) * 1024 ** "BKMG".index(size[-1])
 
 
 def plan_layout(graph: Graph, frames: int, text: int) -> Layout:
@@ -111,7 +130,7 @@ def compile_for(task: Task, clips: int, **layers: int) -> Compiled:
             compiled = program.run.lower(params, batch).compile()  # type: ignore[attr-defined]
     except jax.errors.JaxRuntimeError as error:
         if _FULL in str(error):
-            raise TooLarge(_shortage(str(error))) from error
+            raise TooLarge(str(error)) from error
         raise
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
     return Compiled(
@@ -122,12 +141,6 @@ def compile_for(task: Task, clips: int, **layers: int) -> Compiled:
         collectives=dict(Counter(_COLLECTIVE.findall(compiled.as_text()))),
         seconds=time.monotonic() - start,
     )
-
-
-def _shortage(message: str) -> str:
-    """Return the compiler's sentence about memory."""
-    found = re.search(r"Used [\d.]+\w of [\d.]+\w hbm", message)
-    return found[0] if found else message.splitlines()[0][:150]
 
 
 def _batch(task: Task, clips: int) -> Any:
@@ -217,8 +230,8 @@ def attention_flops(task: Task, clips: int) -> int:
 def compile_largest(task: Task, memory: float) -> tuple[int, Compiled]:
     """Return the most clips a replica and step that fit, and their program.
 
-    Memory grows evenly from one clip to two; what that predicts is compiled, and less if
-    it does not fit.
+    Memory grows evenly from one clip to two; what that predicts is compiled, and as much
+    less as the compiler says if it does not fit.
 
     Raises:
         TooLarge: not even one clip fits.
@@ -228,10 +241,11 @@ def compile_largest(task: Task, memory: float) -> tuple[int, Compiled]:
         two = compile_for(task, 2)
     except TooLarge:
         return 1, one
-    guess = 1 + math.floor((memory - one.peak) / max(two.peak - one.peak, 1))
+    each = max(two.peak - one.peak, 1)
+    guess = 1 + math.floor((memory - one.peak) / each)
     while guess > 2:
         try:
             return guess, compile_for(task, guess)
-        except TooLarge:
-            guess -= max(1, guess // 16)
+        except TooLarge as error:
+            guess -= max(1, math.ceil(error.excess / each))
     return 2, two
