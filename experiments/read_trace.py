@@ -25,13 +25,29 @@ def main() -> None:
     folder = parser.parse_args().trace
     files = sorted(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
     if not files:
-        parser.error(f"trace={folder} holds no .xplane.pb, expected what --profile wrote")
-    found = read(files[-1])
-    total = sum(found.values())
-    print("| part | kind of operation | seconds | share |\n| --- | --- | ---: | ---: |")
-    for (part, kind), taken in found.most_common(_SHOWN):
-        print(f"| {part} | {kind} | {taken:.2f} | {taken / total:.1%} |")
-    print(f"| all | | {total:.2f} | 100 % |")
+        exists = "holds no .xplane.pb" if folder.is_dir() else "is no folder"
+        parser.error(f"trace={folder} {exists}, expected what --profile wrote")
+    try:
+        found = read(files[-1])
+    except RuntimeError as error:
+        parser.error(f"{files[-1]} is no trace: {error}")
+    if not found:
+        parser.error(f"{files[-1]} holds no operation of a device")
+    print("\n".join([f"{files[-1]}", "", *table(found)]))
+
+
+def table(found: Counter[tuple[str, str]]) -> list[str]:
+    """Return the rows that took longest, and the others together."""
+    total, shown = sum(found.values()), found.most_common(_SHOWN)
+    rows = [(part or "–", f"`{kind}`", taken) for (part, kind), taken in shown]
+    others = len(found) - len(shown)
+    rows += [("", f"{others} others", total - sum(row[2] for row in rows))]
+    return [
+        "| part | kind of operation | seconds | share |",
+        "| --- | --- | ---: | ---: |",
+        *(f"| {p} | {k} | {taken:.2f} | {taken / total:.1%} |" for p, k, taken in rows),
+        f"| all | | {total:.2f} | 100 % |",
+    ]
 
 
 def read(path: Path) -> Counter[tuple[str, str]]:

@@ -51,6 +51,6 @@ def _port_of(path: Path) -> Any:
             return port
     known = dict.fromkeys(port.ARCHITECTURE for port in PORTS)
     raise InputError(
-        f"model={path.parent} has architecture {', '.join(map(str, named))};"
-        f" there are ports for {', '.join(known)}"
+        f"{path} names the architecture {', '.join(map(str, named))}, expected one of"
+        f" {', '.join(known)}"
     )

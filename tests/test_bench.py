@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from vidsme_jax.bench_statistics import row_loop, statistics
 from vidsme_jax.cli import main
+from vidsme_jax.commands.bench import _make_room
 from vidsme_jax.commands.bench_agreement import differences
 from vidsme_jax.commands.bench_inputs import SIZES
 from vidsme_jax.commands.bench_table import describe
@@ -161,6 +162,8 @@ def test_a_checkpoint_of_several_files_in_bfloat16(tmp_path, monkeypatch):
     [
         (["--clips", "3", "--batch", "2"], "clips=3 with batch=2, expected a multiple"),
         (["--out", "{full}"], "holds other files; remove it, or give another --out"),
+        (["--out", "{full}/note.txt"], "is a file, expected a directory"),
+        (["--out", "{full}/note.txt/a"], "note.txt, which is a file, expected a directory"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, words, message):
@@ -168,6 +171,21 @@ def test_bad_input_is_one_line(tmp_path, capsys, words, message):
     assert main([*GIVEN, *(word.format(full=tmp_path) for word in words)]) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+def test_an_interrupted_bench_makes_room(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "clip-000.mp4").touch()
+    _make_room(tmp_path)
+    assert not tmp_path.exists()
+
+
+def test_rounds_that_differ_are_said(run):
+    facts = copy.deepcopy(run[0])
+    facts["seconds_a_clip"] = {name: [1.0, 1.1] for name in facts["seconds_a_clip"]}
+    assert "busy" not in describe(facts)
+    facts["seconds_a_clip"]["as_called"] = [1.0, 3.0]
+    assert "the rounds of PyTorch as called differ by 3.0 times" in describe(facts)
 
 
 def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):

@@ -82,6 +82,17 @@ def test_a_trace_names_the_parts_of_the_program(finished):
     assert list(trace.parent.glob("perfetto_trace.json.gz"))
 
 
+def test_a_finished_run_has_nothing_to_trace(project, finished, tmp_path, capsys):
+    given = ("--model", project / "model", "--data", project / "manifest.json")
+    given += ("--batch", 1, "--frames", 2, "--slices", "video", "--out", finished)
+    assert run("score", *given, "--profile", tmp_path / "trace") == 0
+    assert "nothing left to do, and no trace to write" in capsys.readouterr().err
+    assert not (tmp_path / "trace").exists()
+    (tmp_path / "file").touch()
+    assert run("score", *given, "--profile", tmp_path / "file" / "trace") == 2
+    assert "file, which is a file, expected a directory" in capsys.readouterr().err
+
+
 def test_evaluating_a_run_of_one_slice(finished, tmp_path, capsys):
     assert run("evaluate", finished, "--out", tmp_path / "report") == 0
     assert "instruction." not in capsys.readouterr().out
@@ -220,7 +231,7 @@ def test_a_signal_that_python_dropped_is_not_forgotten(monkeypatch):
 def test_interrupts_ask_for_another_run(monkeypatch, capsys):
     import vidsme_jax.commands.score as command
 
-    def interrupted(settings):
+    def interrupted(settings, profile):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "score", interrupted)

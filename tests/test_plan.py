@@ -65,6 +65,15 @@ def test_projection_of_a_sweep():
     assert clip_rate(settings, 40e12, 8) == pytest.approx(8 * 918 / 80)
 
 
+@pytest.mark.parametrize(
+    "name", ["v5e", "v5e:", "v5e:8", "v5e:0x4", "v5e:100x100", "v4:2x2", "v6e:2x4x1"]
+)
+def test_a_grid_that_no_chip_is_built_in_is_said(name):
+    """The compiler would abort the process."""
+    with pytest.raises(InputError, match=f"topology={name}, expected v.*numbers of chips"):
+        chips.chip_of(name)
+
+
 @pytest.mark.parametrize("name", ["v9:2x4", "2x4", ""])
 def test_an_unknown_topology_is_said(name):
     with pytest.raises(InputError, match="expected one like v4:2x2x1, v5e:2x4"):
@@ -157,6 +166,7 @@ def test_the_command_on_this_machine(wide, capsys):
         (["--model", "nowhere"], "model=nowhere does not exist, expected"),
         (["--model", "{manifest}"], "holds no JSON object"),
         (["--model", str(LONGVA), "--topology", "v9:1"], "expected one like v4:2x2x1"),
+        (["--model", str(LONGVA), "--topology", ""], "expected one like v4:2x2x1"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, words, message):

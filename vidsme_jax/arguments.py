@@ -390,7 +390,7 @@ def _add_bench(commands) -> None:
     )
     add("--frames", type=positive, default=16, help="of a clip (%(default)s)")
     add("--clips", type=positive, default=2, help="a round (%(default)s)")
-    add("--batch", type=positive, default=2, help="of them at once (%(default)s)")
+    add("--batch", type=positive, help="of them at once (2, or all of fewer)")
     add("--rounds", type=positive, default=5, help="everybody runs once in each (5)")
     _add_dtype(bench)
     add(

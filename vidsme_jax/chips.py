@@ -5,6 +5,7 @@ The compiler comes with libtpu (the extra `[tpu]`) and needs no TPU.
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from vidsme_jax.errors import InputError
@@ -19,29 +20,44 @@ class Chip:
     Attributes:
         memory: bytes of HBM.
         flops: dense bfloat16 operations a second at most.
+        axes: along which chips are connected.
         options: with which the compiler takes its cores for one device, as JAX does.
     """
 
     memory: int
     flops: float
+    axes: int
     options: tuple[tuple[str, str], ...] = ()
 
 
 # https://cloud.google.com/tpu/docs/system-architecture-tpu-vm, a page per generation.
 CHIPS = {
-    "v4": Chip(32 * _GIB, 275e12, (("chip_config_name", "megacore"),)),
-    "v5e": Chip(16 * _GIB, 197e12),
-    "v5p": Chip(95 * _GIB, 459e12),
-    "v6e": Chip(32 * _GIB, 918e12),
+    "v4": Chip(32 * _GIB, 275e12, 3, (("chip_config_name", "megacore"),)),
+    "v5e": Chip(16 * _GIB, 197e12, 2),
+    "v5p": Chip(95 * _GIB, 459e12, 3),
+    "v6e": Chip(32 * _GIB, 918e12, 2),
 }
+_LONGEST = 16
 _EXAMPLES = "v4:2x2x1, v5e:2x4, v5p:2x2x1 (a v5p-8), v6e:2x4"
 
 
 def chip_of(topology: str) -> Chip:
-    """Return the chip of a topology such as v5e:2x4."""
-    name = topology.split(":")[0]
+    """Return the chip of a topology such as v5e:2x4.
+
+    Raises:
+        InputError: no such chip, or more axes or chips along one than it is built with.
+    """
+    name, _, grid = topology.partition(":")
+    sides = [int(side) if side.isdecimal() else 0 for side in grid.split("x")]
     if name not in CHIPS:
         raise InputError(f"topology={topology}, expected one like {_EXAMPLES}")
+    axes = CHIPS[name].axes
+    # Of larger ones the compiler ends the whole process.
+    if len(sides) != axes or not all(1 <= side <= _LONGEST for side in sides):
+        raise InputError(
+            f"topology={topology}, expected {name}: and {axes} numbers of chips from 1 to"
+            f" {_LONGEST} with x between them, as in {_EXAMPLES}"
+        )
     return CHIPS[name]
 
 
@@ -65,12 +81,17 @@ def devices_of(topology: str) -> tuple[Any, ...]:
     from jax.experimental import topologies
 
     options = dict(chip_of(topology).options)
+    if find_spec("libtpu") is None:
+        raise InputError(
+            f"topology={topology} needs the TPU compiler, expected the extra"
+            " (pip install 'vidsme-jax[tpu]')"
+        )
     try:
         found = topologies.get_topology_desc(topology, "tpu", **options)
-    except Exception as error:  # of libtpu, or of its absence: no common type
+    except Exception as error:  # of libtpu: no common type
         reason = " ".join(str(error).split())[:150]
         raise InputError(
-            f"topology={topology}: {reason}; expected the extra (pip install"
-            f" 'vidsme-jax[tpu]') and a topology like {_EXAMPLES}"
+            f"topology={topology} is none that the compiler knows, expected one like"
+            f" {_EXAMPLES} ({reason})"
         ) from error
     return tuple(found.devices)

@@ -87,10 +87,8 @@ def _run_train(given: argparse.Namespace) -> int:
 
 
 def _run_score(given: argparse.Namespace) -> int:
-    from vidsme_jax.commands.clock import traced
     from vidsme_jax.commands.score import ScoreSettings, score
     from vidsme_jax.commands.status import count_text
-    from vidsme_jax.commands.together import join
 
     settings = ScoreSettings(
         model=given.model,
@@ -114,10 +112,7 @@ def _run_score(given: argparse.Namespace) -> int:
         keep_tokens=given.keep == "tokens",
         **_reading(given),
     )
-    if given.parallel == "global":
-        join()  # before a trace asks for the devices
-    with traced(given.profile):
-        table = score(settings)
+    table = score(settings, given.profile)
     if table is None:
         return 0  # one of several processes: the first one reports
     counts = count_text(table["status"].to_pylist())
@@ -209,7 +204,7 @@ def _run_sweep(given: argparse.Namespace) -> int:
 def _run_plan(given: argparse.Namespace) -> int:
     from vidsme_jax import chips
 
-    if given.topology:
+    if given.topology is not None:
         chips.prepare_environment()
     from vidsme_jax.commands.plan import PlanSettings, plan
 
@@ -240,7 +235,7 @@ def _run_bench(given: argparse.Namespace) -> int:
         size=given.size,
         frames=given.frames,
         clips=given.clips,
-        batch=given.batch,
+        batch=given.batch or min(2, given.clips),
         rounds=given.rounds,
         dtype=given.dtype,
         out=given.out,

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from vidsme_jax.commands.bench_inputs import Inputs, make_inputs
 from vidsme_jax.commands.bench_ours import Ours, Scorer
 from vidsme_jax.commands.bench_table import describe
 from vidsme_jax.commands.place import resolve_dtype
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, check_folder
 from vidsme_jax.models.flops import necessary_flops
 from vidsme_jax.progress import say
 
@@ -68,6 +69,8 @@ def bench(settings: BenchSettings) -> str:
         raise InputError(
             f"clips={settings.clips} with batch={settings.batch}, expected a multiple of it"
         )
+    if settings.out is not None:
+        _make_room(settings.out)
     peer = _import_torch()
     with _folder(settings.out) as folder:
         facts = _measure(settings, peer, folder)
@@ -102,10 +105,23 @@ def _folder(out: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="vidsme-bench-") as name:
             yield Path(name)
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"out={out} holds other files; remove it, or give another --out")
     out.mkdir(parents=True, exist_ok=True)
     yield out
+
+
+def _make_room(out: Path) -> None:
+    """Remove what was written for measurements that did not come to an end.
+
+    Raises:
+        InputError: there is anything else, or a file in the way.
+    """
+    check_folder("out", out)
+    held = set(out.iterdir()) if out.exists() else set()
+    if not held:
+        return
+    if not held <= {*out.glob("clip-*.mp4"), out / "model"}:
+        raise InputError(f"out={out} holds other files; remove it, or give another --out")
+    shutil.rmtree(out)
 
 
 @dataclass(frozen=True)
@@ -140,7 +156,7 @@ def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[st
         "seconds_a_clip": seconds,
     }
     apart = _apart(setup, settings.rounds)
-    parts = bench_ours.time_parts(setup.ours, setup.inputs, folder)
+    parts = bench_ours.time_parts(setup.ours, setup.inputs)
     split = {"parts_seconds_a_clip": parts}
     return _surroundings(settings, setup) | scored | apart | split
 
@@ -174,8 +190,10 @@ def _choose(setup: _Setup) -> dict[str, int]:
         first = jax.tree.map(lambda x: x[:count], (batch, orders))
         return peer.at_best(parts, *first, at_once, chunk)
 
-    score(1, 1)
-    taken = {n: peer.seconds(lambda n=n: score(clips, n)) for n in (1, clips)}
+    taken = {}
+    for n in (1, clips):
+        score(clips, n)  # first calls cost more
+        taken[n] = min(peer.seconds(lambda n=n: score(clips, n)) for _ in range(2))
     return {"chunk": chunk, "clips": min(taken, key=taken.__getitem__)}
 
 
@@ -220,7 +238,11 @@ def _surroundings(settings: BenchSettings, setup: _Setup) -> dict[str, Any]:
     layout, ours = setup.inputs.layout, setup.ours
     names = ("jax", "flax", "torch", "transformers")
     return {
-        "settings": asdict(settings) | {"dtype": ours.dtype, "out": None},
+        "settings": asdict(settings)
+        | {
+            "dtype": ours.dtype,
+            "out": None if settings.out is None else str(settings.out),
+        },
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in names},
         "device": ours.device.device_kind,

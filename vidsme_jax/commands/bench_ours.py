@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -125,7 +126,7 @@ def peak_bytes(device: Any) -> int | None:
     return (device.memory_stats() or {}).get("peak_bytes_in_use")
 
 
-def time_parts(ours: Ours, inputs: Inputs, folder: Path) -> dict[str, float]:
+def time_parts(ours: Ours, inputs: Inputs) -> dict[str, float]:
     """Return the seconds a clip of each step, each by itself on the same batch.
 
     Vision, decoder and head are programs of their own here; in a run they are one.
@@ -139,7 +140,9 @@ def time_parts(ours: Ours, inputs: Inputs, folder: Path) -> dict[str, float]:
         decoder, hidden = _timed(lambda: programs[1].run(ours.params, (frames, batch)))
         given = (hidden, batch, orders)
         head, results = _timed(lambda: programs[2].run(ours.params, given))
-    write, _ = _timed(lambda: _write(programs[2].fetch(results), folder / "part"))
+    with TemporaryDirectory(prefix="vidsme-bench-") as folder:
+        part = Path(folder) / "part"
+        write, _ = _timed(lambda: _write(programs[2].fetch(results), part))
     seconds = {
         "transfer": transfer,
         "vision": vision,

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 _GIB = 2**30
+_UNSTEADY = 1.5  # times that the slowest round takes of the fastest
 _NAMES = {
     "ours": "ours",
     "as_called": "PyTorch as called",
@@ -22,8 +23,8 @@ def describe(facts: dict[str, Any]) -> str:
     lines = [*_head(facts), *_agreement(facts, agreed), "", _titles(agreed)]
     for title, names in (("natural and reversed", _BOTH), ("one direction", _ONE)):
         lines += [title, *(_row(facts, name, names[0], agreed) for name in names)]
-    lines += ["", *_how(facts), *_products(facts), *_statistics(facts, agreed)]
-    return "\n".join([*lines, *_ours(facts)])
+    lines += [*_unsteady(facts), "", *_how(facts), *_products(facts)]
+    return "\n".join([*lines, *_statistics(facts, agreed), *_ours(facts)])
 
 
 def agrees(facts: dict[str, Any]) -> bool:
@@ -82,8 +83,22 @@ def _row(facts: dict[str, Any], name: str, base: str, agreed: bool) -> str:
         return line
     ratios = seconds / np.array(facts["seconds_a_clip"][base])
     ratio, product = float(np.median(ratios)), product_ratio(facts)
-    spread = f"{ratio:.2f} ({ratios.min():.2f}..{ratios.max():.2f})"
+    spread = f"{ratio:.2f}"
+    if len(ratios) > 1:
+        spread += f" ({ratios.min():.2f}..{ratios.max():.2f})"
     return line + f"{spread:>27}{ratio / product:15.2f}"
+
+
+def _unsteady(facts: dict[str, Any]) -> list[str]:
+    """Say whose rounds differ too much for ratios to mean anything."""
+    spread = {k: max(v) / min(v) for k, v in facts["seconds_a_clip"].items()}
+    name = max(spread, key=spread.__getitem__)
+    if spread[name] < _UNSTEADY:
+        return []
+    return [
+        f"the rounds of {_NAMES[name]} differ by {spread[name]:.1f} times: the machine was"
+        " busy, or the work is too little to be timed"
+    ]
 
 
 def _utilisation(facts: dict[str, Any], name: str, seconds: float) -> str:

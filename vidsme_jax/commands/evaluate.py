@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from vidsme_jax import diagnosis, findings, records, report
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, check_folder
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
 from vidsme_jax.evaluation_table import evaluate_table, pair, samples, with_published
 from vidsme_jax.progress import say
@@ -40,7 +40,7 @@ def evaluate(
     settings = settings or EvaluationSettings()
     if not runs:
         raise InputError("no run given, expected at least one directory")
-    _check_out(out)
+    check_folder("out", out)
     read = [with_published(records.read_run(path)) for path in runs]
     other = None if control is None else with_published(records.read_run(control))
     for run in read:
@@ -120,14 +120,6 @@ def _aligned(rows: list[list[str]]) -> list[str]:
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _check_out(out: Path) -> None:
-    for path in (out, *out.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise InputError(f"out={out}: {path} is a file, expected a directory")
-            return
 
 
 def _check_labels(run: records.Run) -> None:

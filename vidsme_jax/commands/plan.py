@@ -21,8 +21,6 @@ from vidsme_jax.models.flops import ClipFlops, necessary_flops
 from vidsme_jax.models.hub import find_checkpoint
 from vidsme_jax.models.port import Graph
 
-_GIB = 2**30
-
 
 @dataclass(frozen=True)
 class PlanSettings:
@@ -95,7 +93,7 @@ def _config_of(model: str) -> Path:
 
 def make_placement(settings: PlanSettings, graph: Graph) -> tuple[Placement, float]:
     """Return where the model would be, and a device's memory in bytes (inf: unknown)."""
-    if settings.topology:
+    if settings.topology is not None:
         devices = chips.devices_of(settings.topology)
         memory: float = chips.chip_of(settings.topology).memory
         dtype = "bfloat16" if settings.dtype == "auto" else settings.dtype
@@ -157,12 +155,12 @@ def describe(one: Plan, settings: PlanSettings, memory: float) -> str:
 
 
 def _memory_lines(compiled: Compiled, batch: int, memory: float) -> list[str]:
-    of = "" if memory == float("inf") else f" of {memory / _GIB:.0f}"
+    of = "" if memory == float("inf") else f" of {_size(memory)}"
     found = ", ".join(f"{n} {kind}" for kind, n in sorted(compiled.collectives.items()))
     return [
-        f"memory      {compiled.peak / _GIB:.2f}{of} GiB a device with {batch} clips a"
-        f" replica: {compiled.arguments / _GIB:.2f} arguments,"
-        f" {compiled.temporaries / _GIB:.2f} temporaries",
+        f"memory      {_size(compiled.peak)}{of} a device with {batch} clips a replica:"
+        f" {_size(compiled.arguments)} arguments,"
+        f" {_size(compiled.temporaries)} temporaries",
         f"collectives {found or 'none'}",
         f"compiled in {compiled.seconds:.0f} s",
     ]
@@ -172,18 +170,28 @@ def _work_lines(one: Plan, settings: PlanSettings) -> list[str]:
     place, total = one.task.placement, one.necessary.total
     parts = {k: v / total for k, v in vars(one.necessary).items()}
     shares = ", ".join(f"{k.replace('_', ' ')} {v:.0%}" for k, v in parts.items())
-    lines = [f"necessary   {total / 1e12:.2f} TFLOP a clip: {shares}"]
+    work = f"{total / 1e12:.2f} TFLOP" if total > 1e11 else f"{total / 1e9:.2f} GFLOP"
+    lines = [f"necessary   {work} a clip: {shares}"]
     if one.flops is not None:
         ratio = one.flops / (one.batch * place.replicas * total)
         lines.append(f"compiled    {ratio:.3f} times the necessary")
     if settings.topology:
         speed = clip_rate(settings, total, len(place.devices))
-        hours = settings.clips / speed / 3600
         lines.append(
             f"projected   {speed:.2f} clips/s at {settings.utilisation:.0%} of the peak;"
-            f" {settings.clips} clips take {hours:.1f} h"
+            f" {settings.clips} clips take {_duration(settings.clips / speed)}"
         )
     return lines
+
+
+def _size(count: int | float) -> str:
+    return f"{count / 2**30:.2f} GiB" if count > 2**27 else f"{count / 2**20:.2f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 300:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 18_000 else f"{seconds / 3600:.1f} h"
 
 
 def clip_rate(settings: PlanSettings, necessary: float, devices: int) -> float:

@@ -22,24 +22,28 @@ from vidsme_jax.commands.calibration import (
     read_calibrations,
     write_calibrations,
 )
-from vidsme_jax.commands.clock import Clock
+from vidsme_jax.commands.clock import Clock, traced
 from vidsme_jax.commands.engine import Engine, make_engine, start, wait, write
 from vidsme_jax.commands.job import Job, ScoreSettings, about, identity, make_job
 from vidsme_jax.commands.prepare import fill_store
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.prepared import PreparedClip
 from vidsme_jax.data.store import Store, is_store, open_store
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, check_folder
 from vidsme_jax.motion import Calibration
 from vidsme_jax.progress import Stopped, progress, say
 
 __all__ = ["ScoreSettings", "score"]
 
 
-def score(settings: ScoreSettings) -> pa.Table | None:
+def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | None:
     """Score every row of the manifests; return the table of RUN/scores.parquet.
 
     Of several processes that share a model the first returns it, the others None.
+
+    Args:
+        settings: what to score, and how.
+        profile: folder for a trace of it; None writes none.
 
     Raises:
         InputError: wrong input, or not one clip that could be read (the table is written).
@@ -48,21 +52,25 @@ def score(settings: ScoreSettings) -> pa.Table | None:
     given = None
     if settings.calibration:
         given = read_calibrations(settings.calibration, settings.frames)
+    if profile is not None:
+        check_folder("profile", profile)
     job = make_job(settings)
     if not job.team.leads:
-        _follow(job, given, clock)
+        _follow(job, given, clock, profile)
         return None
     with ExitStack() as stack:
         with job.team.telling():
             stack.enter_context(records.locked(job.out))
             _claim(job, given)
         if not job.team.told(not records.is_finished(job.out)):
-            say(f"{job.out} is complete: nothing left to do")
+            untraced = "" if profile is None else ", and no trace to write"
+            say(f"{job.out} is complete: nothing left to do{untraced}")
             records.clean(job.out)
         else:
             say(str(job.placement))
             try:
-                _run_within_memory(job, given, clock)
+                with traced(profile):
+                    _run_within_memory(job, given, clock)
             except Exception:
                 # Without locks another process may have finished, and cleaned up.
                 if not records.is_finished(job.out):
@@ -80,12 +88,18 @@ def _claim(job: Job, given: dict[int, Calibration] | None) -> None:
     records.claim(job.out, identity(job, given), about(job))
 
 
-def _follow(job: Job, given: dict[int, Calibration] | None, clock: Clock) -> None:
+def _follow(
+    job: Job,
+    given: dict[int, Calibration] | None,
+    clock: Clock,
+    profile: Path | None,
+) -> None:
     """Do this process's part of what the first one does, and keep nothing."""
     if job.team.told(False):
         assert job.store is not None
-        calibrations = _calibrate_all(job, job.store) if given is None else given
-        _score_all(job, calibrations, job.store, clock)
+        with traced(profile):
+            calibrations = _calibrate_all(job, job.store) if given is None else given
+            _score_all(job, calibrations, job.store, clock)
 
 
 def _forget_a_run_of_nothing(out: Path) -> None:
