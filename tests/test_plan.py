@@ -155,9 +155,9 @@ def test_the_command_on_this_machine(wide, capsys):
     given = ["plan", "--frames", "2", "--text", "16", "--batch", "1", "--model"]
     assert main([*given, str(wide / "config.json")]) == 0
     said = capsys.readouterr().out
-    for words in ("longva, 2 frames on cpu: 8 devices, replicas, float32", "GiB a device"):
+    for words in ("longva, 2 frames on cpu: 8 devices, replicas, float32", "MiB a device"):
         assert words in said
-    assert "collectives none" in said and "TFLOP a clip: vision" in said
+    assert "collectives none" in said and "GFLOP a clip: vision" in said
 
 
 @pytest.mark.parametrize(
