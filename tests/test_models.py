@@ -31,7 +31,7 @@ def edit(directory, target, **fields):
     [
         (
             {"architectures": ["GPT2LMHeadModel"]},
-            "GPT2.*ports for LlavaQwenForCausalLM, LlavaNextVideo",
+            "GPT2.*expected one of LlavaQwenForCausalLM, LlavaNextVideo",
         ),
         ({"flux_capacity": 3}, "does not know: flux_capacity"),
         ({"hidden_act": "relu"}, "hidden_act='relu', this port has 'silu'"),
