@@ -32,12 +32,7 @@ from vidsme_jax.data.frames import read_clip
 from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.entropy import renyi, sharma_mittal, split_top
-from vidsme_jax.evaluation import (
-    auc,
-    best_balanced_accuracy,
-    published_metrics,
-    tpr_at_fpr,
-)
+from vidsme_jax.metrics import auc, measure, published_metrics, roc, tpr_at_fpr
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.motion import OrderRule
 
@@ -395,7 +390,7 @@ def on_metrics(run: Scored, settings: Settings) -> list[str]:
     pairs = np.repeat(np.arange(100.0), 2), np.tile([1, 0], 100)
     cases = {n: (-run.published[n], run.label) for n in ("Mean_vetp", "Min_10.0% vetp")}
     for name, case in (cases | {"100 ties of two": pairs}).items():
-        theirs, best = published_metrics(*case), best_balanced_accuracy(*case)[0]
+        theirs, best = published_metrics(*case), float(measure(*case).balanced_accuracy)
         lines.append(
             f"    {name:20}{theirs['tpr_below_5']:8.3f}{theirs['accuracy']:11.3f}"
             f"{tpr_at_fpr(*case, 0.05):8.3f}{best:7.3f}"
@@ -418,7 +413,8 @@ def on_metrics(run: Scored, settings: Settings) -> list[str]:
 def _held_out_accuracy(rng, scores, label) -> float:
     """Choose the threshold on a random half; return balanced accuracy on the other."""
     first = rng.permutation(len(label)) < len(label) // 2
-    said = scores[~first] >= best_balanced_accuracy(scores[first], label[first])[1]
+    fpr, tpr, thresholds = roc(scores[first], label[first])
+    said = scores[~first] >= thresholds[np.argmax(tpr - fpr)]
     rates = [np.mean(said[label[~first] == n] == n) for n in (0, 1)]
     return float(np.mean(rates))
 

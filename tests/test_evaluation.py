@@ -1,154 +1,19 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score
 
 from vidsme_jax import scores
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation import (
-    EvaluationSettings,
-    auc,
-    best_balanced_accuracy,
-    bootstrap_weights,
-    interval,
-    permutation_p,
-    roc,
-    roc_band,
-    tpr_at_fpr,
-    weighted_metrics,
-)
+from vidsme_jax.evaluation import EvaluationSettings, permutation_p, tpr_band
 from vidsme_jax.evaluation_table import evaluate_table, pair, samples
+from vidsme_jax.metrics import auc, tpr_at_fpr
+from vidsme_jax.resampling import bootstrap_weights
 
 SMALL = EvaluationSettings(bootstrap=200, permutations=199)
 NAN = math.nan
-
-
-def test_auc_needs_no_jax():
-    code = "import sys; import vidsme_jax.evaluation;raise SystemExit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-P", "-c", code]).returncode == 0
-
-
-def test_known_curve():
-    values = np.array([4.0, 3.0, 2.0, 2.0, 1.0])
-    labels = np.array([1, 0, 1, 0, 0])
-    fpr, tpr, thresholds = roc(values, labels)
-    np.testing.assert_allclose(fpr, [0, 0, 1 / 3, 2 / 3, 1])
-    np.testing.assert_allclose(tpr, [0, 0.5, 0.5, 1, 1])
-    np.testing.assert_allclose(thresholds, [np.inf, 4, 3, 2, 1])
-    # Pairs: (4 beats all three) + (2 beats 1, ties with 2) = 4.5 of 6.
-    assert auc(values, labels) == pytest.approx(4.5 / 6)
-
-
-@pytest.mark.parametrize(("better", "expected"), [(1, 1.0), (-1, 0.0), (0, 0.5)])
-def test_auc_of_separated_and_constant_scores(better, expected):
-    labels = np.array([1, 1, 0, 0, 0])
-    assert auc(better * labels.astype(float), labels) == expected
-
-
-@pytest.mark.parametrize("levels", [3, 10, 10_000])
-def test_against_sklearn_with_ties(rng, levels):
-    for n in (5, 60, 301):
-        labels = np.append(rng.integers(0, 2, n), [0, 1])
-        values = rng.integers(0, levels, n + 2).astype(float) + labels
-        assert auc(values, labels) == pytest.approx(roc_auc_score(labels, values))
-        expected = roc_curve(labels, values, drop_intermediate=False)
-        for ours, theirs in zip(roc(values, labels), expected, strict=True):
-            np.testing.assert_allclose(ours, theirs)
-
-
-def test_tpr_is_read_off_the_steps():
-    values, labels = np.arange(20.0), np.tile([0, 1], 10)
-    for fpr, expected in [(0.0, 0.1), (0.0999, 0.1), (0.1, 0.2), (0.3, 0.4), (1.0, 1)]:
-        assert tpr_at_fpr(values, labels, fpr) == pytest.approx(expected)
-
-
-def test_tpr_rule_survives_rounding():
-    # 0.29 * 100 is 28.999999999999996 in floats; 29 of 100 false positives are allowed.
-    labels = np.array([0] * 100 + [1] * 30)
-    values = np.append(np.arange(100.0), np.full(30, 70.5))
-    assert tpr_at_fpr(values, labels, 0.29) == 1
-    assert tpr_at_fpr(values, labels, 0.2899) == 0
-
-
-def test_best_balanced_accuracy_is_the_best_threshold(rng):
-    labels = rng.integers(0, 2, 40)
-    values = rng.normal(size=40) + labels
-    best, threshold = best_balanced_accuracy(values, labels)
-
-    def balanced(t):
-        called = values >= t
-        return (called[labels == 1].mean() + (~called[labels == 0]).mean()) / 2
-
-    assert best == pytest.approx(max(balanced(t) for t in values))
-    assert best == pytest.approx(balanced(threshold))
-
-
-def test_weighted_metrics_against_repeated_rows(rng):
-    member = np.arange(30) % 3 == 0
-    values = rng.integers(0, 8, 30) + member * 1.0
-    weights = rng.integers(0, 4, (30, 25)).astype(np.float32)
-    areas, hits = weighted_metrics(values, member, weights, (0.05, 0.3))
-    for k in range(25):
-        count = weights[:, k].astype(int)
-        repeated = np.repeat(values, count), np.repeat(member, count)
-        assert areas[k] == pytest.approx(roc_auc_score(repeated[1], repeated[0]))
-        fpr, tpr, _ = roc_curve(repeated[1], repeated[0], drop_intermediate=False)
-        for j, limit in enumerate((0.05, 0.3)):
-            assert hits[j, k] == pytest.approx(tpr[fpr <= limit + 1e-9].max())
-
-
-def test_weighted_metrics_in_chunks(rng, monkeypatch):
-    member = np.arange(20) % 2 == 0
-    values = rng.normal(size=20)
-    weights = bootstrap_weights(member, np.arange(20), SMALL)
-    whole = weighted_metrics(values, member, weights, (0.1,))
-    monkeypatch.setattr("vidsme_jax.evaluation._CHUNK", 20 * 7)
-    for one, other in zip(
-        whole, weighted_metrics(values, member, weights, (0.1,)), strict=True
-    ):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_resamples_keep_groups_together_and_classes_apart():
-    member = np.array([True] * 7 + [False] * 6)
-    unit = np.array([0, 0, 0, 1, 1, 2, 3, 4, 4, 5, 5, 6, 6])
-    weights = bootstrap_weights(member, unit, SMALL)
-    np.testing.assert_array_equal(weights[:, 0], 1)
-    for k in range(7):
-        rows = weights[unit == k]
-        np.testing.assert_array_equal(rows, np.broadcast_to(rows[0], rows.shape))
-    first = [np.flatnonzero(unit == k)[0] for k in range(7)]
-    np.testing.assert_array_equal(weights[first[:4]].sum(0), 4)
-    np.testing.assert_array_equal(weights[first[4:]].sum(0), 3)
-    assert len(np.unique(weights[:, 1:], axis=1).T) > 10
-
-
-def test_grouped_interval_is_wider_than_that_of_independent_rows(rng):
-    base, member = rng.normal(size=20), np.arange(20) % 2 == 0
-    values, labels = np.repeat(base, 8), np.repeat(member, 8)
-    widths = []
-    for unit in (np.repeat(np.arange(20), 8), np.arange(160)):
-        weights = bootstrap_weights(labels, unit, SMALL)
-        low, high = interval(weighted_metrics(values, labels, weights, ())[0][1:], 0.95)
-        widths.append(high - low)
-    assert widths[0] > 2 * widths[1]
-
-
-def test_interval_covers_the_true_auc(rng):
-    # Normal scores, members shifted by 1: the true AUC is Phi(1 / sqrt 2).
-    truth, covered = 0.7602, 0
-    member = np.arange(80) % 2 == 0
-    for seed in range(100):
-        values = rng.normal(size=80) + member
-        settings = EvaluationSettings(bootstrap=200, seed=seed)
-        weights = bootstrap_weights(member, np.arange(80), settings)
-        low, high = interval(weighted_metrics(values, member, weights, ())[0][1:], 0.95)
-        covered += low <= truth <= high
-    assert 86 <= covered <= 100
 
 
 @pytest.mark.parametrize("size", [1, 5])
@@ -194,32 +59,15 @@ def test_p_value_of_unequal_groups_counts_rows():
     assert permutation_p(values, member, unit, settings) == pytest.approx(reached, abs=0.03)
 
 
-def test_nan_rows_are_left_out_and_infinities_sort():
-    values = np.array([np.inf, 3.0, NAN, 2.0, -np.inf, NAN])
-    labels = np.array([1, 0, 1, 1, 0, 0])
-    assert auc(values, labels) == pytest.approx(3 / 4)
-    assert roc(values, labels)[2].tolist() == [np.inf, np.inf, 3, 2, -np.inf]
-
-
 @pytest.mark.parametrize("labels", [[1, 1], [0, 0]])
-def test_one_class_is_nan(labels):
+def test_one_class_has_no_p_value(labels):
     values, labels = np.array([1.0, 2.0]), np.array(labels)
-    assert math.isnan(auc(values, labels))
-    assert math.isnan(tpr_at_fpr(values, labels, 0.1))
-    assert math.isnan(best_balanced_accuracy(values, labels)[0])
     assert math.isnan(permutation_p(values, labels == 1, np.arange(2), SMALL))
 
 
-def test_no_rows_are_nan():
-    assert math.isnan(auc(np.array([NAN]), np.array([1])))
-
-
-def test_other_labels_are_refused():
-    with pytest.raises(ValueError, match="expected 0 and 1"):
-        auc(np.array([1.0, 2.0]), np.array([1, 2]))
-
-
-@pytest.mark.parametrize("wrong", [{"bootstrap": 0}, {"confidence": 1.0}, {"fprs": (1.5,)}])
+@pytest.mark.parametrize(
+    "wrong", [{"bootstrap": 0}, {"confidence": 1.0}, {"fprs": (1.5,)}, {"rule": "<>"}]
+)
 def test_settings_are_checked(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         EvaluationSettings(**wrong)
@@ -259,17 +107,11 @@ def test_blind_numbers_are_taken_as_they_are(rng):
     assert evaluate_table(table, SMALL)[0]["blind"]["motion"]["auc"] == 0
 
 
-def test_interval_in_the_table_is_that_of_the_columns_alone(rng):
+def test_a_score_is_estimated_alike_whatever_stands_beside_it(rng):
     table = make_table(rng)
-    found = evaluate_table(table, SMALL)[0]["scores"]["video.logp.mean"]
-    (sample,) = samples(table)
-    weights = bootstrap_weights(sample.member, sample.unit, SMALL)
-    values = sample.scores["video.logp.mean"]
-    expected = [
-        roc_auc_score(sample.member, values, sample_weight=weights[:, k])
-        for k in range(1, 201)
-    ]
-    np.testing.assert_allclose(found["auc_interval"], np.quantile(expected, [0.025, 0.975]))
+    alone = evaluate_table(table.drop_columns(["video.sme.mean"]), SMALL)[0]["scores"]
+    both = evaluate_table(table, SMALL)[0]["scores"]
+    assert both["video.logp.mean"] == alone["video.logp.mean"]
 
 
 def test_rows_left_out_are_counted_by_label(rng):
@@ -365,16 +207,16 @@ def test_paired_interval_is_that_of_the_same_resamples(rng):
     control = make_table(rng, **{"video.logp.mean": rng.normal(size=24)})
     found = evaluate_table(table, SMALL, control)[0]["scores"]["video.logp.mean"]
     (target,), (other,) = samples(table), samples(control)
-    weights = bootstrap_weights(target.member, target.unit, SMALL)
+    weights = bootstrap_weights(target.member, target.unit, 200, 0)
     differences = [
         roc_auc_score(target.member, target.scores["video.logp.mean"], sample_weight=w)
         - roc_auc_score(target.member, other.scores["video.logp.mean"], sample_weight=w)
-        for w in weights.T[1:]
+        for w in weights.T
     ]
     np.testing.assert_allclose(
         found["control"]["difference_interval"],
         np.quantile(differences, [0.025, 0.975]),
-        atol=1e-12,
+        atol=1e-6,
     )
 
 
@@ -397,10 +239,10 @@ def test_control_of_other_frames_gives_a_reason(rng):
     assert found["control"]["reason"] == "no member and no non-member has a value"
 
 
-def test_roc_band_holds_the_curve(rng):
+def test_tpr_band_holds_the_curve(rng):
     (sample,) = samples(make_table(rng, n=80))
     values, grid = rng.normal(size=80), (0.05, 0.2, 0.5, 1.0)
-    low, high = roc_band(values, sample.member, sample.unit, grid, SMALL)
+    low, high = tpr_band(values, sample.member, sample.unit, grid, SMALL)
     middle = [tpr_at_fpr(values, sample.member, fpr) for fpr in grid]
-    assert np.all(low <= middle) and np.all(middle <= high)
+    assert np.all(low <= np.add(middle, 1e-6)) and np.all(middle <= high + 1e-6)
     assert low[-1] == high[-1] == 1 and np.all(np.diff(low) >= 0)

@@ -157,7 +157,7 @@ def test_order_of_sections():
     run = make_run()
     page = build(make_result(run), [run], None)
     assert [s.title.split()[0] for s in page.sections] == [
-        "Answer", "Failure", "Scores", "Without", "Figures", "Clips", "What", "All",
+        "Answer", "Failure", "The", "Scores", "Without", "Figures", "Clips", "What", "All",
         "Settings",
     ]  # fmt: skip
 
@@ -168,7 +168,9 @@ def test_answer_separates_and_names_what_limits_it():
     assert "separates members from non-members: AUC 0." in lead
     assert "lies above 0.5; permutation p = 0.005; 19 members, 18 non-members" in lead
     assert "No control run was given" in notes
-    assert "1/18; TPR at 1 % and 5 % is the TPR at zero false positives" in notes
+    assert (
+        "FPR <= t; the finest step of FPR is 1/18; TPR at 0.1 % and 1 % and 5 % is" in notes
+    )
     assert "1 members and 2 non-members with status decode_error" in notes
 
 
@@ -186,7 +188,7 @@ def test_answer_below_one_half():
 
 def test_constant_score_contains_one_half():
     lead, _ = answer(make_run(**{"video.sme.mean": [1.0] * 40}))
-    assert "does not separate" in lead and "0.500 to 0.500, which contains 0.5" in lead
+    assert "does not separate" in lead and "interval 0.332 to 0.668, which contains" in lead
     assert "permutation p = 1;" in lead
 
 
@@ -210,8 +212,23 @@ def test_answer_without_values_gives_the_reason():
 
 
 def test_perfect_separation_is_not_called_certain():
-    _, notes = answer(make_run(effect=100))
-    assert "has no width" in notes
+    """No resample differs; the ranks of 20 against 20 still leave room."""
+    lead, _ = answer(make_run(effect=100))
+    assert "AUC 1.000, 95 % interval 0.899 to 1.000, which lies above 0.5" in lead
+
+
+def test_the_primary_score_in_full():
+    run = make_run(effect=1.5)
+    page = build(make_result(run), [run], None)
+    (section,) = [s for s in page.sections if s.title == "The primary score in full"]
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == [
+        "AUC", "average precision", "balanced accuracy", "advantage, TPR - FPR",
+        "FPR at 95 % TPR", "TPR at 0 % FPR", "TPR at 0.1 % FPR", "TPR at 1 % FPR",
+        "TPR at 5 % FPR", "TPR at 10 % FPR",
+    ]  # fmt: skip
+    assert "FPR <= t; the finest step of FPR is 1/20" in table.caption
+    assert all(" to " in row[2] for row in table.rows if row[2] != "–")
 
 
 @pytest.mark.parametrize(("effect", "shift"), [(0, False), (3, True), (-3, True)])

@@ -14,7 +14,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 from tools import make_project
 
-from vidsme_jax import cli, evaluation, published, scores
+from vidsme_jax import cli, metrics, published, scores
 from vidsme_jax.commands import sweep as command
 from vidsme_jax.commands.grid import Grid, read_grid
 from vidsme_jax.commands.prepare import PrepareSettings, prepare
@@ -89,7 +89,7 @@ def test_a_cell_is_what_the_run_s_tables_say(grid, swept, counted):
     ]
     values = np.array([-r["Min_10.0% vetp"] for r in part])
     marks = np.array([member[r["id"], 4] for r in part])
-    want = evaluation.auc(values, marks)
+    want = metrics.auc(values, marks)
     (cell,) = rows_of(
         swept,
         frames=4,
@@ -114,7 +114,7 @@ def test_fast_clips_are_those_above_the_median(grid, swept):
     middle = np.median([r["motion"] for r in rows])
     fast = [r for r in rows if r["motion"] > middle]
     marks = np.array([r["label"] for r in fast])
-    want = evaluation.auc(np.array([r["video.logp.mean"] for r in fast]), marks)
+    want = metrics.auc(np.array([r["video.logp.mean"] for r in fast]), marks)
     (cell,) = rows_of(
         swept, frames=4, clips="fast", definition="exact", family="logp", aggregate="mean"
     )

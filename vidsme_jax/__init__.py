@@ -40,8 +40,8 @@ _HOME = {
     "OrderRule": "motion",
     "illumination": "motion",
     "flow_variance": "motion",
-    "auc": "evaluation",
-    "published_metrics": "evaluation",
+    "auc": "metrics",
+    "published_metrics": "metrics",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -16,9 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from vidsme_jax import scores
-from vidsme_jax.evaluation import EvaluationSettings, bootstrap_weights, interval
+from vidsme_jax.evaluation import EvaluationSettings
 from vidsme_jax.evaluation_table import Sample, samples
 from vidsme_jax.findings import estimate, percent
+from vidsme_jax.intervals import percentile
+from vidsme_jax.resampling import bootstrap_weights
 
 # Of the clip's mean entropy. bfloat16 keeps 8 significant bits, 0.4 %: two entropies of
 # one distribution can differ by that much, so that 1 % is no more than rounding explains.
@@ -226,16 +228,19 @@ def _members_above_zero(case: _Case) -> list[dict[str, Any]]:
             f" finite {case.score}, expected at least 2."
         )
         return [_unchecked("inverted", text)]
-    weights = bootstrap_weights(sample.member[rows], sample.unit[rows], case.settings)
-    means = values[rows] @ weights / np.sum(weights, axis=0)
-    low, high = interval(means[1:], case.settings.confidence)
+    asked = case.settings
+    given = (sample.member[rows], sample.unit[rows], asked.bootstrap, asked.seed)
+    weights = bootstrap_weights(*given)
+    draws = values[rows] @ weights / np.sum(weights, axis=0)
+    low, high = map(float, percentile(draws, asked.confidence))
+    mean = float(np.mean(values[rows]))
     if not low > 0:
         return []
     around = f"{percent(case.settings.confidence)} interval {low:.3g} to {high:.3g}"
     text = (
         f"Inverted signal: for members the {case.words.clip} clip has the lower entropy."
         f" Over {int(np.sum(rows))} members the mean of {case.score}, natural minus"
-        f" {case.words.clip}, is {means[0]:.3g} ({around}), wholly above 0, where it"
+        f" {case.words.clip}, is {mean:.3g} ({around}), wholly above 0, where it"
         " should lie below. Check how frames are sampled and aligned, for example whether"
         " they were handed over in the wrong order."
     )
@@ -243,7 +248,7 @@ def _members_above_zero(case: _Case) -> list[dict[str, Any]]:
         text += f" The interval rests on {len(units)} groups only and is unreliable."
     numbers = {
         "score": case.score,
-        "mean": float(means[0]),
+        "mean": mean,
         "mean_interval": [low, high],
         "members": int(np.sum(rows)),
         "groups": len(units),

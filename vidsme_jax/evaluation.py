@@ -1,9 +1,8 @@
-"""How well one score separates members from non-members, and how sure that is.
+"""What is measured of scores and how sure it is: settings, estimates, tests.
 
 Higher always means member here: `evaluation_table.py` turns each score round by its
-orientation first. NaN rows are left out; infinite values are values, and sort. Rows of
-one unit (one video) are never counted as independent: bootstrap and permutation move
-whole units. Numpy only.
+orientation first. NaN rows are left out. Rows of one unit (one video) are never counted as
+independent: bootstrap and permutation move whole units.
 """
 
 import math
@@ -11,12 +10,26 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real, Shaped
+from jaxtyping import Bool, Float, Int
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.intervals import (
+    Ends,
+    auc_acceleration,
+    bca,
+    clopper_pearson,
+    percentile,
+    rank_interval,
+)
+from vidsme_jax.metrics import (
+    RULES,
+    Metrics,
+    measure,
+)
+from vidsme_jax.resampling import bootstrap_weights, resampled
 
-PUBLISHED_METRICS = ("auc", "accuracy", "tpr_below_5")
-_CHUNK = 1 << 18  # entries of a temporary array: rows times resamples
+_CHUNK = 1 << 18  # entries of a temporary array: units times permutations
+_FEW = 10  # counts below which a rate's interval comes from counts
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,7 @@ class EvaluationSettings:
 
     Attributes:
         fprs: false positive rates at which the true positive rate is read.
+        rule: whether a rate at `fprs` may be reached (`<=`) or not (`<`, as published).
         bootstrap: resamples behind every interval.
         permutations: label permutations behind the p-value of the primary score.
         confidence: coverage of the intervals.
@@ -32,8 +46,9 @@ class EvaluationSettings:
         published: also give the metrics by the published code's rules.
     """
 
-    fprs: tuple[float, ...] = (0.01, 0.05, 0.10)
-    bootstrap: int = 1000
+    fprs: tuple[float, ...] = (0.0, 0.001, 0.01, 0.05, 0.10)
+    rule: str = "<="
+    bootstrap: int = 2000
     permutations: int = 9999
     confidence: float = 0.95
     seed: int = 0
@@ -47,6 +62,8 @@ class EvaluationSettings:
             raise InputError(f"confidence={self.confidence}, expected between 0 and 1")
         if not all(0 <= fpr <= 1 for fpr in self.fprs):
             raise InputError(f"fprs={self.fprs}, expected numbers from 0 to 1")
+        if self.rule not in RULES:
+            raise InputError(f"rule={self.rule}, there are {', '.join(RULES)}")
 
 
 def settings_dict(settings: EvaluationSettings) -> dict[str, Any]:
@@ -54,161 +71,121 @@ def settings_dict(settings: EvaluationSettings) -> dict[str, Any]:
     return asdict(settings) | {"fprs": list(settings.fprs)}
 
 
-def roc(
-    scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]
-) -> tuple[Float[np.ndarray, "step"], Float[np.ndarray, "step"], Float[np.ndarray, "step"]]:
-    """Return the step ROC: false and true positive rates, and their thresholds.
+def settings_of(held: dict[str, Any]) -> EvaluationSettings:
+    """Return the settings that `settings_dict` made a record of."""
+    return EvaluationSettings(**held | {"fprs": tuple(held["fprs"])})
 
-    One step per distinct score, downwards, after (0, 0) at threshold +inf; rows with
-    score >= threshold are called members. A rate of an empty class is NaN.
 
-    Args:
-        scores: higher = member; NaN rows are left out.
-        labels: 1 or true for members, 0 or false for non-members.
+@dataclass(frozen=True)
+class Estimates:
+    """Metrics of some scores, with intervals, arrays over the scores.
 
-    Raises:
-        ValueError: labels other than 0 and 1.
+    Attributes:
+        metrics: as measured.
+        low: lower ends of their intervals.
+        high: upper ends.
+        members: rows that have a value.
+        others: likewise of the non-members.
     """
-    scores, member = _known(scores, labels)
-    one = np.ones((len(scores), 1), np.float32)
-    tp, fp, thresholds = _cumulative(scores, member, one)
-    rates = [
-        _ratio(np.append(0, count[:, 0]), np.sum(side))
-        for count, side in ((fp, ~member), (tp, member))
-    ]
-    return *rates, np.append(np.inf, thresholds)
+
+    metrics: Metrics
+    low: Metrics
+    high: Metrics
+    members: Int[np.ndarray, "score"]
+    others: Int[np.ndarray, "score"]
 
 
-def auc(scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]) -> float:
-    """Return the area under the ROC curve, ties counted half; higher = member.
-
-    Args:
-        scores: NaN rows are left out.
-        labels: 1 or true for members, 0 or false for non-members.
-
-    Returns:
-        A number from 0 to 1; NaN where a class is empty.
-
-    Raises:
-        ValueError: labels other than 0 and 1.
-    """
-    scores, member = _known(scores, labels)
-    one = np.ones((len(scores), 1), np.float32)
-    return float(weighted_metrics(scores, member, one, ())[0][0])
-
-
-def tpr_at_fpr(
-    scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"], fpr: float
-) -> float:
-    """Return the largest true positive rate with false positive rate <= `fpr`.
-
-    Read off the step ROC, without interpolation; NaN where a class is empty.
-    """
-    scores, member = _known(scores, labels)
-    one = np.ones((len(scores), 1), np.float32)
-    return float(weighted_metrics(scores, member, one, (fpr,))[1][0, 0])
-
-
-def best_balanced_accuracy(
-    scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]
-) -> tuple[float, float]:
-    """Return the best (TPR + 1 - FPR) / 2 over thresholds, and its threshold.
-
-    The threshold is chosen on the data it is measured on, so the number is optimistic:
-    about 0.52 for scores that carry nothing, with 500 rows a class.
-    """
-    fpr, tpr, thresholds = roc(scores, labels)
-    balanced = (tpr + 1 - fpr) / 2
-    if np.isnan(balanced).any():
-        return math.nan, math.nan
-    best = int(np.argmax(balanced))
-    return float(balanced[best]), float(thresholds[best])
-
-
-def published_metrics(
-    scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]
-) -> dict[str, float]:
-    """Return the three metrics as the published code computes them.
-
-    `auc` is never flipped. `accuracy` is the largest 1 - (FPR + 1 - TPR) / 2.
-    `tpr_below_5` is the TPR at the last vertex of the ROC with FPR < 0.05: strictly, not
-    interpolated, and on a ROC from which scikit-learn has dropped the vertices between
-    equal steps, so that it may be far left of 0.05. Infinite scores first become the
-    largest or smallest finite one.
-
-    Args:
-        scores: higher = member; the published scores, where low is member, negated. NaN
-            rows are left out as everywhere here, where the published code would stop.
-        labels: 1 or true for members, 0 or false for non-members.
-
-    Returns:
-        NaN where a class is empty or no score is finite.
-
-    Raises:
-        ValueError: labels other than 0 and 1.
-
-    Source: the evaluation in the Vid-SME code (arXiv 2506.03179), `roc_curve` of
-    scikit-learn with its defaults.
-    """
-    scores, member = _known(scores, labels)
-    finite = scores[np.isfinite(scores)]
-    if len(finite) == 0 or member.all() or not member.any():
-        return dict.fromkeys(PUBLISHED_METRICS, math.nan)
-    fpr, tpr = _thinned_roc(np.clip(scores, finite.min(), finite.max()), member)
-    values = (
-        np.trapezoid(tpr, fpr),
-        np.max(1 - (fpr + 1 - tpr) / 2),
-        tpr[np.flatnonzero(fpr < 0.05)[-1]],
-    )
-    return dict(zip(PUBLISHED_METRICS, map(float, values), strict=True))
-
-
-def bootstrap_weights(
+def estimate(
+    scores: Float[np.ndarray, "score row"],
     member: Bool[np.ndarray, "row"],
     unit: Int[np.ndarray, "row"],
     settings: EvaluationSettings,
-) -> Float[np.ndarray, "row resample"]:
-    """Return how often each row occurs: once in column 0, then in each resample.
+) -> Estimates:
+    """Return the metrics of each score and their intervals.
 
-    Units are drawn with replacement within each class, as many as the class has; the
-    rows of a unit come together.
+    The AUC's is BCa, or, where no resample differs, `intervals.rank_interval`. A true
+    positive rate that rests on fewer than 10 of any kind has Clopper and Pearson's, for
+    the threshold that these very non-members give, with units for rows. All others are
+    percentiles.
     """
-    rng = np.random.default_rng(settings.seed)
-    weights = np.ones((len(member), 1 + settings.bootstrap), np.float32)
-    for side in (member, ~member):
-        if not side.any():
-            continue
-        units, place = np.unique(unit[side], return_inverse=True)
-        even = np.full(len(units), 1 / len(units))
-        counts = rng.multinomial(len(units), even, size=settings.bootstrap)
-        weights[side, 1:] = counts.T[place]
-    return weights
+    found = measure(scores, member, settings.fprs, settings.rule)
+    weights = bootstrap_weights(member, unit, settings.bootstrap, settings.seed)
+    ends: list[tuple[Metrics, Metrics]] = []
+    for part, draws in resampled(scores, member, weights, settings.fprs, settings.rule):
+        ends.append(_ends(scores[part], member, unit, found, part, draws, settings))
+    low, high = (
+        Metrics(*(np.concatenate(values) for values in zip(*side, strict=True)))
+        for side in zip(*ends, strict=True)
+    )
+    known = ~np.isnan(scores)
+    counts = (np.sum(known & side, axis=1) for side in (member, ~member))
+    return Estimates(found, low, high, *counts)
 
 
-def weighted_metrics(
-    scores: Float[np.ndarray, "row"],
-    member: Bool[np.ndarray, "row"],
-    weights: Float[np.ndarray, "row resample"],
-    fprs: tuple[float, ...],
-) -> tuple[Float[np.ndarray, "resample"], Float[np.ndarray, "fpr resample"]]:
-    """Return AUC and TPR at each FPR for every column of weights, from one sort.
+def _ends(scores, member, unit, found, part, draws, settings) -> tuple[Metrics, Metrics]:
+    """Return the ends of the intervals of some scores."""
+    confidence = settings.confidence
+    names = ("average_precision", "balanced_accuracy", "fpr_at_recall")
+    ends = {name: percentile(getattr(draws, name), confidence) for name in names}
+    point = found.auc[part]
+    units = _units(scores, member, unit)
+    ends["auc"] = _auc_ends(scores, member, unit, point, draws.auc, units, confidence)
+    ends["tpr"] = _tpr_ends(scores, member, found.tpr[part], draws.tpr, units, settings)
+    both = ({name: value[n] for name, value in ends.items()} for n in (0, 1))
+    return tuple(Metrics(**side) for side in both)  # type: ignore[return-value]
 
-    Args:
-        scores: higher = member, without NaN.
-        member: labels.
-        weights: whole numbers, how often a row counts.
-        fprs: rule `fpr <= t` on the step ROC, no interpolation.
 
-    Returns:
-        float64; NaN where a resample holds no row of a class.
-    """
-    step = max(1, _CHUNK // max(1, len(scores)))
-    parts = [
-        _metrics_of_chunk(scores, member, weights[:, start : start + step], fprs)
-        for start in range(0, weights.shape[1], step)
+def _units(scores, member, unit) -> list[Int[np.ndarray, "score"]]:
+    """Return how many units of members and of non-members have a value of each score."""
+    known = ~np.isnan(scores)
+    return [
+        np.array([len(np.unique(unit[row & side])) for row in known])
+        for side in (member, ~member)
     ]
-    areas, hits = zip(*parts, strict=True)
-    return np.concatenate(areas), np.concatenate(hits, axis=1)
+
+
+def _auc_ends(scores, member, unit, point, draws, units, confidence) -> Ends:
+    skew = auc_acceleration(scores, member, unit)
+    usual, ranks = (
+        bca(draws, point, skew, confidence),
+        rank_interval(point, *units, confidence),
+    )
+    is_flat = usual[0] == usual[1]
+    return tuple(np.where(is_flat, b, a) for a, b in zip(usual, ranks, strict=True))  # type: ignore[return-value]
+
+
+def _tpr_ends(scores, member, point, draws, units, settings) -> Ends:
+    usual = percentile(np.moveaxis(draws, -1, -2), settings.confidence)
+    mine, theirs = (x[:, None].astype(float) for x in units)
+    hits = np.nan_to_num(point) * mine
+    counted = clopper_pearson(hits, mine + 0 * hits, settings.confidence)
+    rates = np.array(settings.fprs)
+    allowed = np.floor(rates * theirs + 1e-6)
+    is_few = np.minimum(np.minimum(hits, mine - hits), allowed) < _FEW
+    is_few &= ~np.isnan(point)
+    return tuple(np.where(is_few, b, a) for a, b in zip(usual, counted, strict=True))  # type: ignore[return-value]
+
+
+def differences(
+    ours: Float[np.ndarray, "score row"],
+    theirs: Float[np.ndarray, "score row"],
+    member: Bool[np.ndarray, "row"],
+    unit: Int[np.ndarray, "row"],
+    settings: EvaluationSettings,
+) -> tuple[Float[np.ndarray, "score"], Ends]:
+    """Return the AUC of each of our scores less that of theirs, and its interval.
+
+    Both on the rows that have both, under the same resamples of the same units.
+    """
+    known = ~(np.isnan(ours) | np.isnan(theirs))
+    ours, theirs = (np.where(known, x, np.nan) for x in (ours, theirs))
+    weights = bootstrap_weights(member, unit, settings.bootstrap, settings.seed)
+    draws = [
+        np.concatenate([found.auc for _, found in resampled(x, member, weights)])
+        for x in (ours, theirs)
+    ]
+    point = measure(ours, member).auc - measure(theirs, member).auc
+    return point, percentile(draws[0] - draws[1], settings.confidence)
 
 
 def permutation_p(
@@ -241,19 +218,7 @@ def permutation_p(
     return (1 + reached) / (1 + settings.permutations)
 
 
-def interval(
-    values: Float[np.ndarray, "resample"], confidence: float
-) -> tuple[float, float]:
-    """Return the percentile interval of resampled values; NaN ones are left out."""
-    values = values[~np.isnan(values)]
-    if len(values) == 0:
-        return math.nan, math.nan
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def roc_band(
+def tpr_band(
     scores: Float[np.ndarray, "row"],
     member: Bool[np.ndarray, "row"],
     unit: Int[np.ndarray, "row"],
@@ -261,79 +226,10 @@ def roc_band(
     settings: EvaluationSettings,
 ) -> tuple[Float[np.ndarray, "fpr"], Float[np.ndarray, "fpr"]]:
     """Return the pointwise bootstrap interval of the TPR at each FPR, for a figure."""
-    known = ~np.isnan(scores)
-    weights = bootstrap_weights(member, unit, settings)[known]
-    _, hits = weighted_metrics(scores[known], member[known], weights, fprs)
-    ends = [interval(row[1:], settings.confidence) for row in hits]
-    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
-
-
-def _known(scores, labels):
-    """Split off NaN rows; labels become booleans."""
-    labels = np.asarray(labels)
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels={np.unique(labels)}, expected 0 and 1 only")
-    scores = np.asarray(scores, np.float64)
-    known = ~np.isnan(scores)
-    return scores[known], labels[known] == 1
-
-
-def _ratio(count, total):
-    return np.divide(
-        count, total, out=np.full(np.shape(count), np.nan), where=np.asarray(total) > 0
-    )
-
-
-def _cumulative(scores, member, weights):
-    """Weighted true and false positives at each distinct score, downwards."""
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]
-    weights, member = weights[order], member[order][:, None]
-    tp = np.cumsum(weights * member, axis=0)
-    fp = np.cumsum(weights * ~member, axis=0)
-    return tp[last], fp[last], ordered[last]
-
-
-def _thinned_roc(scores, member):
-    """ROC without the vertices between two equal steps, in counts; then (0, 0) in front.
-
-    In this order, as scikit-learn has it: (0, 0) takes no part in the thinning.
-    """
-    tp, fp, _ = _cumulative(scores, member, np.ones((len(scores), 1)))
-    tp, fp = tp[:, 0], fp[:, 0]
-    bend = (np.diff(fp, 2) != 0) | (np.diff(tp, 2) != 0)
-    kept = np.concatenate([[True], bend, [True]]) if len(fp) > 2 else slice(None)
-    return np.append(0, fp[kept]) / fp[-1], np.append(0, tp[kept]) / tp[-1]
-
-
-def _metrics_of_chunk(scores, member, weights, fprs):
-    columns = np.arange(weights.shape[1])
-    ours, tp = _downwards(scores[member], weights[member])
-    theirs, fp = _downwards(scores[~member], weights[~member])
-    positives, negatives = tp[-1], fp[-1]
-    # Of the pairs, those in which the member is below; ties count half.
-    above, upto = (np.searchsorted(-theirs, -ours, side) for side in ("left", "right"))
-    below = np.diff(tp, axis=0) * (fp[above] + fp[upto]) / 2
-    pairs = positives.astype(float) * negatives
-    area = pairs - np.sum(below, axis=0, dtype=np.float64)
-    # Members above each non-member: what is caught if that one may not be.
-    caught = np.append(np.searchsorted(-ours, -theirs, "left"), len(ours))
-    hits = np.empty((len(fprs), len(columns)))
-    for k, fpr in enumerate(fprs):
-        # Counts are whole; 1e-6 forgives the rounding of a product such as 0.1 * 30.
-        allowed = np.floor(fpr * negatives.astype(float) + 1e-6)
-        hits[k] = tp[caught[np.sum(fp[1:] <= allowed, axis=0)], columns]
-    valid = np.where(negatives > 0, positives, 0).astype(float)
-    return _ratio(area, pairs), _ratio(hits, valid[None])
-
-
-def _downwards(scores, weights):
-    """Sort downwards; return scores and how much weight the first n rows have."""
-    order = np.argsort(-scores, kind="stable")
-    sums = np.cumsum(weights[order], axis=0)
-    none = np.zeros((1, weights.shape[1]), weights.dtype)
-    return scores[order], np.concatenate([none, sums])
+    weights = bootstrap_weights(member, unit, settings.bootstrap, settings.seed)
+    ((_, found),) = resampled(scores[None], member, weights, fprs, settings.rule)
+    low, high = percentile(np.moveaxis(found.tpr, -1, -2), settings.confidence)
+    return low[0], high[0]
 
 
 def _midranks(scores):

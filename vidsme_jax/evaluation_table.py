@@ -17,14 +17,13 @@ from jaxtyping import Bool, Float, Int
 from vidsme_jax import records, scores
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import (
+    Estimates,
     EvaluationSettings,
-    best_balanced_accuracy,
-    bootstrap_weights,
-    interval,
+    differences,
+    estimate,
     permutation_p,
-    published_metrics,
-    weighted_metrics,
 )
+from vidsme_jax.metrics import measure, published_metrics
 
 # What can be read off a file without any model, higher = member by convention: an AUC
 # far from 0.5 on either side means that the two sets differ by themselves.
@@ -38,6 +37,13 @@ BLIND = (
     "frames_total",
 )
 Key = TypeVar("Key", bound=Hashable)
+# Of `metrics.Metrics`, and how they are called in the record.
+_KEYS = {
+    "auc": "auc",
+    "average_precision": "average_precision",
+    "balanced_accuracy": "best_balanced_accuracy",
+    "fpr_at_recall": "fpr_at_95_tpr",
+}
 _LABELS = {1: "member", 0: "non_member", -1: "unlabelled"}
 
 
@@ -297,86 +303,90 @@ def evaluate_columns(
         columns: higher = member, by any key.
         settings: of the evaluation.
     """
-    weights = bootstrap_weights(sample.member, sample.unit, settings)
-    return {
-        name: _measure(values, sample.member, weights, settings)
-        for name, values in columns.items()
-    }
+    if not columns:
+        return {}
+    values = np.stack(list(columns.values()))
+    found = estimate(values, sample.member, sample.unit, settings)
+    rows = {name: _entry(found, n, settings) for n, name in enumerate(columns)}
+    if settings.published:
+        for name, column in columns.items():
+            rules = published_metrics(column, sample.member)
+            rows[name]["published"] = {k: _plain(v) for k, v in rules.items()}
+    return rows
 
 
 def _evaluate_scores(sample, settings, control) -> dict[str, dict[str, Any]]:
     out = evaluate_columns(sample, sample.scores, settings)
     primary = _primary(sample)
     if primary:
-        values = sample.scores[primary]
-        p = permutation_p(values, sample.member, sample.unit, settings)
-        out[primary]["p_value"] = _plain(p)
+        out[primary]["p_value"] = _p_value(sample, primary, settings)
     if control is None:
         return out
     target, other = pair(sample, control)
-    weights = bootstrap_weights(target.member, target.unit, settings)
-    for name in out:
-        out[name]["control"] = _compare(target, other, name, weights, settings)
+    for name, found in _compare(target, other, settings).items():
+        out[name]["control"] = found
     if primary and primary in other.scores:
-        values = other.scores[primary]
-        p = permutation_p(values, target.member, target.unit, settings)
-        out[primary]["control"]["p_value"] = _plain(p)
+        out[primary]["control"]["p_value"] = _p_value(other, primary, settings)
     return out
 
 
-def _measure(scores, member, weights, settings) -> dict[str, Any]:
+def _p_value(sample: Sample, name: str, settings: EvaluationSettings) -> float | None:
+    values = sample.scores[name]
+    return _plain(permutation_p(values, sample.member, sample.unit, settings))
+
+
+def _entry(found: Estimates, n: int, settings: EvaluationSettings) -> dict[str, Any]:
     """All metrics of one score; a class without rows gives None and a reason."""
-    known = ~np.isnan(scores)
-    held, sides = known & member, known & ~member
-    rules = published_metrics(scores, member) if settings.published else {}
-    scores, member, weights = scores[known], member[known], weights[known]
-    areas, hits = weighted_metrics(scores, member, weights, settings.fprs)
-    best, _ = best_balanced_accuracy(scores, member)
-    keys = [f"{fpr:g}" for fpr in settings.fprs]
-    return {
-        **_area(areas, settings),
-        "tpr": {k: _plain(row[0]) for k, row in zip(keys, hits, strict=True)},
-        "tpr_interval": {
-            k: [_plain(x) for x in interval(row[1:], settings.confidence)]
-            for k, row in zip(keys, hits, strict=True)
-        },
-        "best_balanced_accuracy": _plain(best),
-        **({"published": {k: _plain(v) for k, v in rules.items()}} if rules else {}),
-        "members": int(np.sum(held)),
-        "non_members": int(np.sum(sides)),
-        "reason": _reason(held, sides),
+    values, low, high = (
+        {name: side[n] for name, side in metrics._asdict().items()}
+        for metrics in (found.metrics, found.low, found.high)
+    )
+    out: dict[str, Any] = {}
+    for name, key in _KEYS.items():
+        out[key] = _plain(values[name])
+        out[f"{key}_interval"] = [_plain(low[name]), _plain(high[name])]
+    out["advantage"] = _plain(2 * values["balanced_accuracy"] - 1)
+    rates = [f"{fpr:g}" for fpr in settings.fprs]
+    ends = zip(low["tpr"], high["tpr"], strict=True)
+    out["tpr"] = dict(zip(rates, map(_plain, values["tpr"]), strict=True))
+    out["tpr_interval"] = {
+        rate: [_plain(x) for x in pair] for rate, pair in zip(rates, ends, strict=True)
+    }
+    members, others = int(found.members[n]), int(found.others[n])
+    return out | {
+        "members": members,
+        "non_members": others,
+        "reason": _reason(members, others),
     }
 
 
-def _area(areas, settings, key: str = "auc") -> dict[str, Any]:
-    ends = interval(areas[1:], settings.confidence)
-    return {key: _plain(areas[0]), f"{key}_interval": [_plain(x) for x in ends]}
-
-
-def _compare(target, other, name, weights, settings) -> dict[str, Any]:
+def _compare(target: Sample, other: Sample, settings) -> dict[str, dict[str, Any]]:
     """The control's AUC, and target minus control on the same resampled groups."""
     missing = np.full(len(target.ids), np.nan)
-    ours, theirs = target.scores[name], other.scores.get(name, missing)
+    ours = np.stack(list(target.scores.values()))
+    theirs = np.stack([other.scores.get(name, missing) for name in target.scores])
     known = ~(np.isnan(ours) | np.isnan(theirs))
-    member, weights = target.member[known], weights[known]
-    ours, _ = weighted_metrics(ours[known], member, weights, ())
-    theirs, _ = weighted_metrics(theirs[known], member, weights, ())
-    return {
-        **_area(theirs, settings),
-        "target_auc": _plain(ours[0]),
-        **_area(ours - theirs, settings, "difference"),
-        "members": int(np.sum(member)),
-        "non_members": int(np.sum(~member)),
-        "reason": _reason(member, ~member),
-    }
+    ours, theirs = (np.where(known, x, np.nan) for x in (ours, theirs))
+    alone = replace(settings, fprs=())
+    found = estimate(theirs, target.member, target.unit, alone)
+    own = measure(ours, target.member).auc
+    point, ends = differences(ours, theirs, target.member, target.unit, settings)
+    rows = {}
+    for n, name in enumerate(target.scores):
+        entry = _entry(found, n, alone)
+        rows[name] = {
+            **{key: entry[key] for key in ("auc", "auc_interval")},
+            "target_auc": _plain(own[n]),
+            "difference": _plain(point[n]),
+            "difference_interval": [_plain(side[n]) for side in ends],
+            **{key: entry[key] for key in ("members", "non_members", "reason")},
+        }
+    return rows
 
 
-def _reason(members, non_members) -> str | None:
-    empty = [
-        name
-        for name, held in (("member", members), ("non-member", non_members))
-        if not np.any(held)
-    ]
+def _reason(members: int, others: int) -> str | None:
+    counts = {"member": members, "non-member": others}
+    empty = [name for name, count in counts.items() if not count]
     return f"no {' and no '.join(empty)} has a value" if empty else None
 
 

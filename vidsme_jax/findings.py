@@ -99,8 +99,7 @@ def answer(unit: Unit, result: dict[str, Any]) -> Answer:
     notes = []
     if found and found["auc"] is not None:
         notes += _control_notes(found, result)
-        notes += _width_note(found)
-        notes += _step_notes(found, result["settings"]["fprs"])
+        notes += _step_notes(found, result["settings"])
     notes += [_left_out(unit.data, found), *_group_notes(unit.data)]
     notes += _blind_notes(unit.data, result["settings"])
     return Answer(unit.title, _lead(name, found, unit.data, result), tuple(notes))
@@ -156,11 +155,16 @@ def cells(
 
 def estimate(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
     """Return `value (low to high)`; a dash where there is no value."""
-    value = number(metrics[key], digits)
-    low, high = metrics[f"{key}_interval"]
-    if metrics[key] is None or low is None:
+    value, ends = number(metrics[key], digits), metrics[f"{key}_interval"]
+    if metrics[key] is None or ends[0] is None:
         return value
-    return f"{value} ({number(low, digits)} to {number(high, digits)})"
+    return f"{value} ({span(ends, digits)})"
+
+
+def span(ends: list[float | None], digits: int = 3) -> str:
+    """Return `low to high`, or a dash."""
+    low, high = (number(end, digits) for end in ends)
+    return low if low == "–" else f"{low} to {high}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -242,20 +246,18 @@ def _control_notes(found, result) -> list[str]:
     return notes
 
 
-def _width_note(found) -> list[str]:
-    low, high = found["auc_interval"]
-    if low != high:
-        return []
-    return [
-        "The interval has no width because every resample gives the same AUC (perfect"
-        " separation, or too few groups): it understates the uncertainty."
-    ]
+def rule_text(settings: dict[str, Any], negatives: int) -> str:
+    """Return how rates are read off, for so many non-members."""
+    return (
+        f"TPR is read off the step ROC where FPR {settings['rule']} t; the finest step of"
+        f" FPR is 1/{negatives}"
+    )
 
 
-def _step_notes(found, fprs) -> list[str]:
+def _step_notes(found, settings) -> list[str]:
     n = found["non_members"]
-    coarse = [percent(fpr) for fpr in fprs if n * fpr < 1]
-    text = f"TPR is read off the step ROC where FPR <= t; the finest step of FPR is 1/{n}"
+    coarse = [percent(fpr) for fpr in settings["fprs"] if 0 < n * fpr < 1]
+    text = rule_text(settings, n)
     if coarse:
         text += f"; TPR at {' and '.join(coarse)} is the TPR at zero false positives"
     return [text + "."]

@@ -112,7 +112,7 @@ def _finite(value: Any) -> Any:
 
 def _write_csv(path: Path, result: dict[str, Any]) -> None:
     rows = [
-        _csv_row(run["name"], data, name, found)
+        _csv_row(run["name"], data, name, found, result["settings"]["rule"])
         for run in result["runs"]
         for data in run["frames"]
         for kind in ("scores", "blind")
@@ -125,7 +125,7 @@ def _write_csv(path: Path, result: dict[str, Any]) -> None:
         writer.writerows(rows)
 
 
-def _csv_row(run: str, data, name: str, found) -> dict[str, Any]:
+def _csv_row(run: str, data, name: str, found, rule: str) -> dict[str, Any]:
     row = {
         "run": run,
         "frames": data["frames"],
@@ -136,8 +136,12 @@ def _csv_row(run: str, data, name: str, found) -> dict[str, Any]:
     row |= _estimate("auc", found["auc"], found["auc_interval"])
     for fpr, value in found["tpr"].items():
         row |= _estimate(f"tpr_at_{fpr}", value, found["tpr_interval"][fpr])
+    row["rule"] = rule
+    for key in ("average_precision", "fpr_at_95_tpr"):
+        row |= _estimate(key, found[key], found[f"{key}_interval"])
     for key in (
         "best_balanced_accuracy",
+        "advantage",
         "members",
         "non_members",
         "reason",

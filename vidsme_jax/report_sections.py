@@ -11,15 +11,24 @@ import numpy as np
 import pyarrow.compute as pc
 
 from vidsme_jax import diagnosis, figures, findings, records, scores
-from vidsme_jax.evaluation import EvaluationSettings, roc, roc_band
+from vidsme_jax.evaluation import settings_of, tpr_band
 from vidsme_jax.evaluation_table import Sample, pair, samples
 from vidsme_jax.figures import Curve, Interval
 from vidsme_jax.findings import Answer, Unit, shorten
+from vidsme_jax.metrics import roc
 
 _TITLE = "Membership inference on video clips"
 _CLIPS = 6
 _CAPTIONS = {"published": "As the published code defines them (video slice)"}
 _ROWS_SHOWN = 1000  # of the table of all scores; a browser is slow beyond
+
+
+_METRICS = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "best_balanced_accuracy": "balanced accuracy",
+    "fpr_at_95_tpr": "FPR at 95 % TPR",
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,7 @@ def build(
     sections = [
         _answers(units, result),
         _diagnosis(units),
+        _in_full(units, result),
         _slices(units, result),
         _blind(units, result),
         Section("Figures", figures=tuple(_figures(shown, result, control))),
@@ -167,6 +177,44 @@ def _slices(units, result) -> Section:
     )
     notes = (note, findings.PUBLISHED_RULES)[: 1 + result["settings"]["published"]]
     return Section("Scores by slice", paragraphs=notes, tables=tuple(tables))
+
+
+def _in_full(units, result) -> Section:
+    """Every metric of the primary score."""
+    tables = []
+    for unit in units:
+        name = unit.data["primary"]
+        found = unit.data["scores"].get(name)
+        if found is None or found["auc"] is None:
+            continue
+        rows = [
+            [title, findings.number(found[key]), findings.span(found[f"{key}_interval"])]
+            for key, title in _METRICS.items()
+        ]
+        rows.insert(3, ["advantage, TPR - FPR", findings.number(found["advantage"]), "–"])
+        rates = found["tpr"].items()
+        rows += [
+            [
+                f"TPR at {findings.percent(float(rate))} FPR",
+                findings.number(value),
+                findings.span(found["tpr_interval"][rate]),
+            ]
+            for rate, value in rates
+        ]
+        around = f"{findings.percent(result['settings']['confidence'])} interval"
+        rule = findings.rule_text(result["settings"], found["non_members"])
+        caption = _title(f"{name}; {rule}", unit)
+        tables.append(Table(["metric", "value", around], rows, caption))
+    note = (
+        "Intervals resample whole groups. That of the AUC is corrected for bias and"
+        " skewness (BCa), or, where all resamples agree, follows from the ranks alone."
+        " Those of a TPR that rests on fewer than 10 clips of a kind are Clopper and"
+        " Pearson's, at the threshold that these non-members give. The balanced accuracy"
+        " and the advantage are those of the best threshold on these very clips."
+    )
+    none = "The primary score cannot be evaluated."
+    paragraphs = (note if tables else none,)
+    return Section("The primary score in full", paragraphs=paragraphs, tables=tuple(tables))
 
 
 def _row_name(name: str, unit: Unit) -> str:
@@ -288,8 +336,7 @@ def _title(text: str, unit: Unit) -> str:
 
 
 def _roc(one: _Shown, sample: Sample, name: str, result, control) -> Figure:
-    given = result["settings"]
-    settings = EvaluationSettings(**given | {"fprs": tuple(given["fprs"])})
+    settings = settings_of(result["settings"])
     curves = [_curve("target", sample, name, settings)]
     if control is not None:
         _, other = pair(sample, control.table)
@@ -309,7 +356,7 @@ def _curve(label: str, sample: Sample, name: str, settings) -> Curve:
     values = sample.scores[name]
     low = 1 / max(2, int(np.sum(~sample.member)))
     grid = tuple(np.geomspace(low, 1, 40).tolist())
-    band = roc_band(values, sample.member, sample.unit, grid, settings)
+    band = tpr_band(values, sample.member, sample.unit, grid, settings)
     fpr, tpr, _ = roc(values, sample.member)
     return Curve(label, fpr, tpr, (np.array(grid), *band))
 

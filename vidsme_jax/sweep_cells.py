@@ -213,6 +213,17 @@ def _chosen(sample: Sample, clips: str) -> list[int]:
     return np.flatnonzero(is_fast if clips == "fast" else ~is_fast).tolist()
 
 
+_PLAIN = (
+    "average_precision",
+    "fpr_at_95_tpr",
+    "best_balanced_accuracy",
+    "advantage",
+    "members",
+    "non_members",
+    "reason",
+)
+
+
 def _row(cell: Cell, metrics: dict[str, Any]) -> dict[str, Any]:
     """Return the tidy row; of an adaptive rule also its betas as numbers."""
     rule = cell.rule
@@ -228,6 +239,6 @@ def _row(cell: Cell, metrics: dict[str, Any]) -> dict[str, Any]:
         low, high = metrics["tpr_interval"][fpr]
         row |= {f"tpr_at_{fpr}": value}
         row |= {f"tpr_at_{fpr}_low": low, f"tpr_at_{fpr}_high": high}
-    for name in ("best_balanced_accuracy", "members", "non_members", "reason"):
+    for name in _PLAIN:
         row[name] = metrics[name]
     return row

@@ -1,0 +1,241 @@
+"""How well scores separate members from non-members: points of their ROC, and areas.
+
+Higher always means member here: `evaluation_table.py` turns each score round by its
+orientation first. NaN rows are left out; infinite values are values, and sort. Numpy only.
+
+A true positive rate "at 5 % FPR" is read off the step ROC, never interpolated. The rule
+`<=` allows a false positive rate of 5 % itself; `<`, the published code's, does not.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Real, Shaped
+
+PUBLISHED_METRICS = ("auc", "accuracy", "tpr_below_5")
+RULES = ("<=", "<")
+RECALL = 0.95  # of members, at which the false positive rate is read
+
+
+class Metrics(NamedTuple):
+    """Metrics of scores, each an array over them (or over resamples of their rows).
+
+    Attributes:
+        auc: area under the ROC, ties counted half.
+        average_precision: area under the steps of precision over recall.
+        balanced_accuracy: the best (TPR + 1 - FPR) / 2 over thresholds, 1/2 at least. The
+            threshold is chosen on the data that it is measured on, so it is optimistic:
+            about 0.52 for scores that carry nothing, with 500 rows a class.
+        fpr_at_recall: the smallest FPR with a TPR of `RECALL` at least.
+        tpr: the largest TPR at each false positive rate, along the last axis.
+    """
+
+    auc: Float[np.ndarray, "*scores"]
+    average_precision: Float[np.ndarray, "*scores"]
+    balanced_accuracy: Float[np.ndarray, "*scores"]
+    fpr_at_recall: Float[np.ndarray, "*scores"]
+    tpr: Float[np.ndarray, "*scores fpr"]
+
+
+class Steps(NamedTuple):
+    """Rows in falling order of each score, those without a value last.
+
+    Attributes:
+        order: index of each row.
+        member: whether it is a member with a value.
+        other: whether it is a non-member with a value.
+        begins: whether it is the first of those with one value of the score.
+        ends: whether it is the last of them: only there can a threshold lie.
+    """
+
+    order: Int[np.ndarray, "*scores row"]
+    member: Bool[np.ndarray, "*scores row"]
+    other: Bool[np.ndarray, "*scores row"]
+    begins: Bool[np.ndarray, "*scores row"]
+    ends: Bool[np.ndarray, "*scores row"]
+
+
+def steps(
+    scores: Real[np.ndarray, "*scores row"], labels: Shaped[np.ndarray, "row"]
+) -> Steps:
+    """Sort the rows of each score.
+
+    Raises:
+        ValueError: labels other than 0 and 1.
+    """
+    labels = np.asarray(labels)
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"labels={np.unique(labels)}, expected 0 and 1 only")
+    order = np.argsort(-np.asarray(scores, np.float64), axis=-1, kind="stable")
+    sorted_scores = np.take_along_axis(scores, order, axis=-1)
+    member, known = (labels == 1)[order], ~np.isnan(sorted_scores)
+    changes = sorted_scores[..., 1:] != sorted_scores[..., :-1]
+    edge = np.ones((*order.shape[:-1], min(1, order.shape[-1])), bool)
+    return Steps(
+        order,
+        member & known,
+        ~member & known,
+        np.concatenate([edge, changes], axis=-1) & known,
+        np.concatenate([changes, edge], axis=-1) & known,
+    )
+
+
+def measure(
+    scores: Real[np.ndarray, "*scores row"],
+    labels: Shaped[np.ndarray, "row"],
+    fprs: tuple[float, ...] = (),
+    rule: str = "<=",
+) -> Metrics:
+    """Return the metrics of each score; NaN where a class has no value of it.
+
+    Args:
+        scores: higher = member; NaN rows are left out.
+        labels: 1 or true for members, 0 or false for non-members.
+        fprs: false positive rates at which the true positive rate is read.
+        rule: one of `RULES`.
+
+    Raises:
+        ValueError: labels other than 0 and 1, another rule.
+    """
+    held = steps(scores, labels)
+    tp, fp = (np.cumsum(x, axis=-1, dtype=float) for x in (held.member, held.other))
+    totals = [np.sum(side, axis=-1, keepdims=True) for side in (held.member, held.other)]
+    is_whole = (totals[0] > 0) & (totals[1] > 0)
+    positives, negatives = (np.where(is_whole, n, np.nan) for n in totals)
+    tp_before, fp_before = (_before(count, held.ends) for count in (tp, fp))
+    own = np.where(held.ends, tp - tp_before, 0)  # members that a threshold here adds
+    lost = np.sum(own * (fp + fp_before), axis=-1, keepdims=True) / 2
+    precise = np.sum(own * tp / np.maximum(tp + fp, 1), axis=-1, keepdims=True)
+    gain = np.where(held.ends, tp / positives - fp / negatives, 0)
+    enough = held.ends & (tp >= np.ceil(RECALL * positives - 1e-6))
+    most = [allowed_false(fpr, negatives, rule) for fpr in fprs]
+    caught = [_largest(tp, held.ends & (fp <= count)) for count in most]
+    return Metrics(
+        auc=(1 - lost / (positives * negatives))[..., 0],
+        average_precision=(precise / positives)[..., 0],
+        balanced_accuracy=((1 + _largest(gain, held.ends)) / 2 + 0 * positives)[..., 0],
+        fpr_at_recall=(-_largest(-fp, enough, start=-np.inf) / negatives)[..., 0],
+        tpr=np.concatenate([np.zeros_like(lost)[..., :0], *caught], axis=-1) / positives,
+    )
+
+
+def allowed_false(
+    fpr: float, negatives: Float[np.ndarray, "*n"], rule: str
+) -> Float[np.ndarray, "*n"]:
+    """Return how many false positives a rate allows; with `<` and a rate of 0 it is -1.
+
+    Counts are whole; 1e-6 forgives the rounding of a product such as 0.1 * 30.
+
+    Raises:
+        ValueError: a rule that is none of `RULES`.
+    """
+    if rule not in RULES:
+        raise ValueError(f"{rule=}, there are {', '.join(RULES)}")
+    if rule == "<=":
+        return np.floor(fpr * negatives + 1e-6)
+    return np.ceil(fpr * negatives - 1e-6) - 1
+
+
+def _before(count, ends):
+    """Return what was counted up to the end before each row."""
+    reached = np.maximum.accumulate(np.where(ends, count, 0), axis=-1)
+    return np.concatenate([np.zeros_like(reached[..., :1]), reached[..., :-1]], axis=-1)
+
+
+def _largest(values, where, start=0):
+    return np.max(values, axis=-1, where=where, initial=start, keepdims=True)
+
+
+def roc(
+    scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]
+) -> tuple[Float[np.ndarray, "step"], Float[np.ndarray, "step"], Float[np.ndarray, "step"]]:
+    """Return the step ROC: false and true positive rates, and their thresholds.
+
+    One step per distinct score, downwards, after (0, 0) at threshold +inf; rows with
+    score >= threshold are called members. A rate of an empty class is NaN.
+
+    Args:
+        scores: higher = member; NaN rows are left out.
+        labels: 1 or true for members, 0 or false for non-members.
+
+    Raises:
+        ValueError: labels other than 0 and 1.
+    """
+    held = steps(scores, labels)
+    fpr, tpr = (_rates(side, held.ends) for side in (held.other, held.member))
+    thresholds = np.asarray(scores, np.float64)[held.order[held.ends]]
+    return fpr, tpr, np.append(np.inf, thresholds)
+
+
+def _rates(side, ends):
+    total = np.sum(side)
+    count = np.append(0, np.cumsum(side)[ends])
+    return count / total if total else np.full(len(count), np.nan)
+
+
+def auc(scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]) -> float:
+    """Return the area under the ROC curve, ties counted half; see `measure`."""
+    return float(measure(scores, labels).auc)
+
+
+def tpr_at_fpr(
+    scores: Real[np.ndarray, "row"],
+    labels: Shaped[np.ndarray, "row"],
+    fpr: float,
+    rule: str = "<=",
+) -> float:
+    """Return the largest true positive rate at a false positive rate; see `measure`."""
+    return float(measure(scores, labels, (fpr,), rule).tpr[0])
+
+
+def published_metrics(
+    scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]
+) -> dict[str, float]:
+    """Return the three metrics as the published code computes them.
+
+    `auc` is never flipped. `accuracy` is the largest 1 - (FPR + 1 - TPR) / 2.
+    `tpr_below_5` is the TPR at the last vertex of the ROC with FPR < 0.05: strictly, not
+    interpolated, and on a ROC from which scikit-learn has dropped the vertices between
+    equal steps, so that it may be far left of 0.05. Infinite scores first become the
+    largest or smallest finite one.
+
+    Args:
+        scores: higher = member; the published scores, where low is member, negated. NaN
+            rows are left out as everywhere here, where the published code would stop.
+        labels: 1 or true for members, 0 or false for non-members.
+
+    Returns:
+        NaN where a class is empty or no score is finite.
+
+    Raises:
+        ValueError: labels other than 0 and 1.
+
+    Source: the evaluation in the Vid-SME code (arXiv 2506.03179), `roc_curve` of
+    scikit-learn with its defaults.
+    """
+    scores = np.asarray(scores, np.float64)
+    finite = scores[np.isfinite(scores)]
+    if len(finite) == 0:
+        return dict.fromkeys(PUBLISHED_METRICS, math.nan)
+    fpr, tpr, _ = roc(np.clip(scores, finite.min(), finite.max()), labels)
+    if np.isnan(fpr + tpr).any():
+        return dict.fromkeys(PUBLISHED_METRICS, math.nan)
+    fpr, tpr = _thinned(fpr, tpr, scores, labels)
+    values = (
+        np.trapezoid(tpr, fpr),
+        np.max(1 - (fpr + 1 - tpr) / 2),
+        tpr[np.flatnonzero(fpr < 0.05)[-1]],
+    )
+    return dict(zip(PUBLISHED_METRICS, map(float, values), strict=True))
+
+
+def _thinned(fpr, tpr, scores, labels):
+    """Leave out the vertices between two equal steps, as counts; (0, 0) takes no part."""
+    known = np.asarray(labels)[~np.isnan(scores)]
+    fp, tp = np.rint(fpr[1:] * np.sum(known == 0)), np.rint(tpr[1:] * np.sum(known == 1))
+    if len(fp) <= 2:
+        return fpr, tpr
+    bend = (np.diff(fp, 2) != 0) | (np.diff(tp, 2) != 0)
+    kept = np.concatenate([[True, True], bend, [True]])
+    return fpr[kept], tpr[kept]
