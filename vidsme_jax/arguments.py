@@ -319,6 +319,20 @@ def _add_evaluate(commands) -> None:
     add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
     add("--seed", type=natural, default=0, help="of resampling and permutation (0)")
     add(
+        "--bootstrap",
+        type=positive,
+        default=2000,
+        metavar="N",
+        help="resamples behind every interval (%(default)s)",
+    )
+    add(
+        "--fpr-rule",
+        choices=("<=", "<"),
+        default="<=",
+        help="whether TPR at 5 %% FPR allows 5 %% itself, or less, as published"
+        " (%(default)s)",
+    )
+    add(
         "--metrics",
         choices=("ours", "ours+published"),
         default="ours",

@@ -181,7 +181,10 @@ def _run_evaluate(given: argparse.Namespace) -> int:
     from vidsme_jax.evaluation import EvaluationSettings
 
     settings = EvaluationSettings(
-        seed=given.seed, published=given.metrics == "ours+published"
+        seed=given.seed,
+        bootstrap=given.bootstrap,
+        rule=given.fpr_rule,
+        published=given.metrics == "ours+published",
     )
     result = evaluate(given.runs, given.out, given.control, settings)
     print(terminal_table(result))

@@ -148,7 +148,7 @@ def _auc_ends(scores, member, unit, point, draws, units, confidence) -> Ends:
     skew = auc_acceleration(scores, member, unit)
     usual, ranks = (
         bca(draws, point, skew, confidence),
-        rank_interval(point, *units, confidence),
+        rank_interval(point, units[0], units[1], confidence),
     )
     is_flat = usual[0] == usual[1]
     return tuple(np.where(is_flat, b, a) for a, b in zip(usual, ranks, strict=True))  # type: ignore[return-value]

@@ -129,7 +129,7 @@ def _padded(arrays, count):
 
 
 @jax.jit
-def _walk_all(weights, *each) -> Metrics:
+def _walk_all(weights, *each) -> tuple[jax.Array, ...]:
     return jax.lax.map(lambda one: _walk(weights, *one), each)
 
 
@@ -158,8 +158,8 @@ def _walk(
     negatives,
     needed,
     allowed,
-) -> Metrics:
-    """Return the metrics of one score, see `metrics.measure`, in every resample."""
+) -> tuple[jax.Array, ...]:
+    """Return the fields of `Metrics` of one score in every resample."""
     share_tp, share_fp = 1 / positives, 1 / negatives
     allowed = allowed.T
     # Thresholds at which no member comes in change nothing but what stood before.
@@ -189,21 +189,28 @@ def _walk(
         return _if(is_end, end, s), None
 
     none = jnp.zeros_like(positives)
-    sums = _Sums(*[none] * 7, reached=none + jnp.inf, caught=jnp.zeros_like(allowed))
+    start_from = _Sums(
+        tp=none,
+        fp=none,
+        tp_before=none,
+        fp_before=none,
+        lost=none,
+        precise=none,
+        gain=none,
+        reached=none + jnp.inf,
+        caught=jnp.zeros_like(allowed),
+    )
     rows = (order, member, other, begins & tells, ends & tells)
-    sums, _ = jax.lax.scan(step, sums, rows)
+    sums, _ = jax.lax.scan(step, start_from, rows)
     is_whole = (positives > 0) & (negatives > 0)
-    found = Metrics(
-        auc=1 - sums.lost * share_tp * share_fp / 2,
-        average_precision=sums.precise * share_tp,
-        balanced_accuracy=(1 + sums.gain) / 2,
-        fpr_at_recall=sums.reached * share_fp,
-        tpr=(sums.caught * share_tp[None]).T,
+    found = (
+        1 - sums.lost * share_tp * share_fp / 2,
+        sums.precise * share_tp,
+        (1 + sums.gain) / 2,
+        sums.reached * share_fp,
     )
-    return Metrics(
-        *(jnp.where(is_whole, value, jnp.nan) for value in found[:4]),
-        jnp.where(is_whole[:, None], found.tpr, jnp.nan),
-    )
+    tpr = jnp.where(is_whole[None], sums.caught * share_tp[None], jnp.nan).T
+    return (*(jnp.where(is_whole, value, jnp.nan) for value in found), tpr)
 
 
 def _if(condition, change, sums: _Sums) -> _Sums:
