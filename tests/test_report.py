@@ -157,8 +157,8 @@ def test_order_of_sections():
     run = make_run()
     page = build(make_result(run), [run], None)
     assert [s.title.split()[0] for s in page.sections] == [
-        "Answer", "Failure", "The", "Scores", "Without", "Figures", "Clips", "What", "All",
-        "Settings",
+        "Answer", "Failure", "The", "Scores", "Without", "Figures", "Clips", "What", "The",
+        "All", "Settings",
     ]  # fmt: skip
 
 
@@ -215,6 +215,13 @@ def test_perfect_separation_is_not_called_certain():
     """No resample differs; the ranks of 20 against 20 still leave room."""
     lead, _ = answer(make_run(effect=100))
     assert "AUC 1.000, 95 % interval 0.899 to 1.000, which lies above 0.5" in lead
+
+
+def test_the_best_of_all_scores_is_put_into_proportion():
+    run = make_run(effect=0)
+    texts = findings.search_texts(findings.units(make_result(run))[0])
+    assert "Of 2 scores, " in texts[0] and "Corrected for their number" in texts[0]
+    assert "Chosen on one half of the groups" in texts[1] and "flatters by" in texts[1]
 
 
 def test_the_primary_score_in_full():

@@ -5,7 +5,6 @@ orientation first. NaN rows are left out. Rows of one unit (one video) are never
 independent: bootstrap and permutation move whole units.
 """
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,7 +27,6 @@ from vidsme_jax.metrics import (
 )
 from vidsme_jax.resampling import bootstrap_weights, resampled
 
-_CHUNK = 1 << 18  # entries of a temporary array: units times permutations
 _FEW = 10  # counts below which a rate's interval comes from counts
 
 
@@ -40,7 +38,8 @@ class EvaluationSettings:
         fprs: false positive rates at which the true positive rate is read.
         rule: whether a rate at `fprs` may be reached (`<=`) or not (`<`, as published).
         bootstrap: resamples behind every interval.
-        permutations: label permutations behind the p-value of the primary score.
+        permutations: label permutations behind every p-value.
+        splits: random halves of the groups, on one of which a score is chosen.
         confidence: coverage of the intervals.
         seed: of both; the same seed gives the same numbers.
         published: also give the metrics by the published code's rules.
@@ -50,12 +49,13 @@ class EvaluationSettings:
     rule: str = "<="
     bootstrap: int = 2000
     permutations: int = 9999
+    splits: int = 200
     confidence: float = 0.95
     seed: int = 0
     published: bool = False
 
     def __post_init__(self):
-        for name in ("bootstrap", "permutations"):
+        for name in ("bootstrap", "permutations", "splits"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)}, expected at least 1")
         if not 0 < self.confidence < 1:
@@ -188,36 +188,6 @@ def differences(
     return point, percentile(draws[0] - draws[1], settings.confidence)
 
 
-def permutation_p(
-    scores: Float[np.ndarray, "row"],
-    member: Bool[np.ndarray, "row"],
-    unit: Int[np.ndarray, "row"],
-    settings: EvaluationSettings,
-) -> float:
-    """Return the one-sided p-value of the AUC under permuted labels of whole units.
-
-    (1 + number of permuted AUCs >= the observed one) / (1 + permutations); NaN rows are
-    left out; NaN where a class is empty.
-    """
-    known = ~np.isnan(scores)
-    scores, member, unit = scores[known], member[known], unit[known]
-    if not member.any() or member.all():
-        return math.nan
-    _, first, place = np.unique(unit, return_index=True, return_inverse=True)
-    sizes = np.bincount(place)
-    ranks = np.bincount(place, weights=_midranks(scores))
-    observed = _rank_auc(member[first].astype(float)[None], sizes, ranks)[0]
-    rng = np.random.default_rng(settings.seed)
-    reached, step = 0, max(1, _CHUNK // len(sizes))
-    for start in range(0, settings.permutations, step):
-        rows = min(step, settings.permutations - start)
-        permuted = np.tile(member[first].astype(float), (rows, 1))
-        rng.permuted(permuted, axis=1, out=permuted)
-        # The margin: equal areas from units of unequal size differ by rounding.
-        reached += int(np.sum(_rank_auc(permuted, sizes, ranks) >= observed - 1e-12))
-    return (1 + reached) / (1 + settings.permutations)
-
-
 def tpr_band(
     scores: Float[np.ndarray, "row"],
     member: Bool[np.ndarray, "row"],
@@ -230,16 +200,3 @@ def tpr_band(
     ((_, found),) = resampled(scores[None], member, weights, fprs, settings.rule)
     low, high = percentile(np.moveaxis(found.tpr, -1, -2), settings.confidence)
     return low[0], high[0]
-
-
-def _midranks(scores):
-    """Ranks from 1, tied values sharing their mean rank."""
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
-
-
-def _rank_auc(labels, sizes, ranks):
-    """AUC by the rank sum of the members, for each row of unit labels."""
-    positives = labels @ sizes.astype(float)
-    negatives = np.sum(sizes) - positives
-    return (labels @ ranks - positives * (positives + 1) / 2) / (positives * negatives)

@@ -21,9 +21,9 @@ from vidsme_jax.evaluation import (
     EvaluationSettings,
     differences,
     estimate,
-    permutation_p,
 )
 from vidsme_jax.metrics import measure, published_metrics
+from vidsme_jax.permutation import choose_on_half, permutation_test
 
 # What can be read off a file without any model, higher = member by convention: an AUC
 # far from 0.5 on either side means that the two sets differ by themselves.
@@ -44,6 +44,7 @@ _KEYS = {
     "balanced_accuracy": "best_balanced_accuracy",
     "fpr_at_recall": "fpr_at_95_tpr",
 }
+_MIDDLE = (0.05, 0.95)  # of the splits
 _LABELS = {1: "member", 0: "non_member", -1: "unlabelled"}
 
 
@@ -95,9 +96,10 @@ def evaluate_table(
 
     Returns:
         One JSON-able dict per frame count, upwards: `frames`, `counts`, `primary` (its
-        name, or None where the table lacks it), `scores`, `blind`. NaN becomes None,
-        with a `reason` beside it. With `settings.published` each score and number
-        has `published`, see `published_metrics`.
+        name, or None where the table lacks it), `scores`, `search` (what comes of
+        choosing among the scores), `blind`. NaN becomes None, with a `reason` beside it.
+        With `settings.published` each score and number has `published`, see
+        `published_metrics`.
 
     Raises:
         InputError: labels other than 0, 1 and null.
@@ -108,6 +110,7 @@ def evaluate_table(
             "counts": _counts(part, sample),
             "primary": _primary(sample),
             "scores": _evaluate_scores(sample, settings, control),
+            "search": _search(sample, settings),
             "blind": evaluate_columns(sample, sample.blind, settings),
         }
         for part, sample in zip(_by_frames(table), samples(table), strict=True)
@@ -317,22 +320,62 @@ def evaluate_columns(
 
 def _evaluate_scores(sample, settings, control) -> dict[str, dict[str, Any]]:
     out = evaluate_columns(sample, sample.scores, settings)
-    primary = _primary(sample)
-    if primary:
-        out[primary]["p_value"] = _p_value(sample, primary, settings)
+    for name, found in _p_values(sample, list(out), settings).items():
+        out[name] |= found
     if control is None:
         return out
+    primary = _primary(sample)
     target, other = pair(sample, control)
     for name, found in _compare(target, other, settings).items():
         out[name]["control"] = found
     if primary and primary in other.scores:
-        out[primary]["control"]["p_value"] = _p_value(other, primary, settings)
+        alone = _p_values(other, [primary], settings)[primary]
+        out[primary]["control"]["p_value"] = alone["p_value"]
     return out
 
 
-def _p_value(sample: Sample, name: str, settings: EvaluationSettings) -> float | None:
-    values = sample.scores[name]
-    return _plain(permutation_p(values, sample.member, sample.unit, settings))
+def _p_values(
+    sample: Sample, names: list[str], settings: EvaluationSettings
+) -> dict[str, dict[str, float | None]]:
+    """Return each score's p-value, and the one adjusted for all these scores."""
+    if not names:
+        return {}
+    values = np.stack([sample.scores[name] for name in names])
+    how = (settings.permutations, settings.seed)
+    tested = permutation_test(values, sample.member, sample.unit, *how)
+    return {
+        name: {"p_value": _plain(p), "p_adjusted": _plain(adjusted)}
+        for name, p, adjusted in zip(names, *tested, strict=True)
+    }
+
+
+def _search(sample: Sample, settings: EvaluationSettings) -> dict[str, Any] | None:
+    """Return what the score that is best on half of the groups reaches on the others.
+
+    None where there is nothing to choose from, or a class has fewer than two groups.
+    """
+    names, sides = list(sample.scores), (sample.member, ~sample.member)
+    groups = min(len(np.unique(sample.unit[side])) for side in sides)
+    if len(names) < 2 or groups < 2:
+        return None
+    values = np.stack(list(sample.scores.values()))
+    how = (settings.splits, settings.seed)
+    found = choose_on_half(values, sample.member, sample.unit, *how)
+    known = ~np.isnan(found.held)
+    if not known.any():
+        return None
+    often = np.bincount(found.chosen, minlength=len(names))
+    seen, held = (float(np.mean(x[known])) for x in (found.seen, found.held))
+    return {
+        "scores": len(names),
+        "splits": settings.splits,
+        "chosen": names[int(np.argmax(often))],
+        "chosen_share": float(np.max(often)) / settings.splits,
+        "auc_seen": seen,
+        "auc_held_out": held,
+        "auc_held_out_range": [float(x) for x in np.quantile(found.held[known], _MIDDLE)],
+        "optimism": seen - held,
+    }
 
 
 def _entry(found: Estimates, n: int, settings: EvaluationSettings) -> dict[str, Any]:

@@ -125,6 +125,38 @@ def representative_rows(unit: Unit) -> dict[str, list[str]]:
     }
 
 
+def search_texts(unit: Unit) -> list[str]:
+    """Return what chance and a choice on half of the groups say of the best score."""
+    held = {
+        name: found
+        for name, found in unit.data["scores"].items()
+        if found["auc"] is not None
+    }
+    if len(held) < 2:
+        return []
+    start = f"{unit.title}: of" if unit.title else "Of"
+    name = max(held, key=lambda name: held[name]["auc"])
+    least = min(held, key=lambda name: held[name]["p_adjusted"])
+    texts = [
+        f"{start} {len(held)} scores, {name} has the largest AUC,"
+        f" {number(held[name]['auc'])}. Corrected for their number, the smallest p-value"
+        f" is {held[least]['p_adjusted']:.2g}, of {least} (the largest of all scores under"
+        " permuted labels, each in its standard deviations)."
+    ]
+    found = unit.data["search"]
+    if found is None:
+        return texts
+    low, high = (number(end) for end in found["auc_held_out_range"])
+    return [
+        *texts,
+        f"Chosen on one half of the groups, the best score has AUC"
+        f" {number(found['auc_seen'])} there and {number(found['auc_held_out'])} on the"
+        f" other half ({low} to {high} in nine of ten of {found['splits']} random splits):"
+        f" choosing flatters by {number(found['optimism'])}. Chosen most often, in"
+        f" {percent(round(found['chosen_share'], 3))} of the splits: {found['chosen']}.",
+    ]
+
+
 def header(result: dict[str, Any], first: str = "score") -> list[str]:
     """Return the column names that `cells` fills."""
     settings = result["settings"]

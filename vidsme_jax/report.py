@@ -14,7 +14,8 @@ from typing import Any
 import jinja2
 
 from vidsme_jax import records
-from vidsme_jax.report_sections import Figure, Page, Table, build
+from vidsme_jax.report_page import Figure, Page, Table
+from vidsme_jax.report_sections import build
 
 
 def write(
@@ -146,6 +147,7 @@ def _csv_row(run: str, data, name: str, found, rule: str) -> dict[str, Any]:
         "non_members",
         "reason",
         "p_value",
+        "p_adjusted",
     ):
         row[key] = found.get(key)
     for key, value in found.get("published", {}).items():
