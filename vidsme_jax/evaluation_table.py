@@ -388,12 +388,15 @@ def _entry(found: Estimates, n: int, settings: EvaluationSettings) -> dict[str, 
     for name, key in _KEYS.items():
         out[key] = _plain(values[name])
         out[f"{key}_interval"] = [_plain(low[name]), _plain(high[name])]
-    out["advantage"] = _plain(2 * values["balanced_accuracy"] - 1)
+    out["advantage"], *ends = (
+        _plain(2 * side["balanced_accuracy"] - 1) for side in (values, low, high)
+    )
+    out["advantage_interval"] = ends
     rates = [f"{fpr:g}" for fpr in settings.fprs]
-    ends = zip(low["tpr"], high["tpr"], strict=True)
     out["tpr"] = dict(zip(rates, map(_plain, values["tpr"]), strict=True))
     out["tpr_interval"] = {
-        rate: [_plain(x) for x in pair] for rate, pair in zip(rates, ends, strict=True)
+        rate: [_plain(x) for x in pair]
+        for rate, *pair in zip(rates, low["tpr"], high["tpr"], strict=True)
     }
     members, others = int(found.members[n]), int(found.others[n])
     return out | {

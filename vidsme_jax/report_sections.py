@@ -28,6 +28,7 @@ _METRICS = {
     "auc": "AUC",
     "average_precision": "average precision",
     "best_balanced_accuracy": "balanced accuracy",
+    "advantage": "advantage, TPR - FPR",
     "fpr_at_95_tpr": "FPR at 95 % TPR",
 }
 
@@ -124,8 +125,8 @@ def _slices(units, result) -> Section:
     note = (
         "The scores shown were chosen in advance. Each is turned so that, by its"
         " definition, members should score higher: AUC 1 is perfect separation, 0.5 is"
-        " none. TPR at t is the largest true positive rate at a false positive rate of"
-        " at most t, read off the step ROC."
+        " none. TPR at t is the largest true positive rate at a false positive rate"
+        f" {result['settings']['rule']} t, read off the step ROC."
     )
     notes = (note, findings.PUBLISHED_RULES)[: 1 + result["settings"]["published"]]
     return Section("Scores by slice", paragraphs=notes, tables=tuple(tables))
@@ -143,7 +144,6 @@ def _in_full(units, result) -> Section:
             [title, findings.number(found[key]), findings.span(found[f"{key}_interval"])]
             for key, title in _METRICS.items()
         ]
-        rows.insert(3, ["advantage, TPR - FPR", findings.number(found["advantage"]), "–"])
         rates = found["tpr"].items()
         rows += [
             [
