@@ -309,7 +309,13 @@ def _add_evaluate(commands) -> None:
         "Turn labelled runs into metrics, figures and a report.",
     )
     add = evaluate.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="directories of vidsme score")
+    add(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="directories of vidsme score, or tables with id, label, score",
+    )
     add(
         "--control",
         type=Path,

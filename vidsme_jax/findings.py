@@ -85,11 +85,14 @@ class Answer:
 def units(result: dict[str, Any]) -> list[Unit]:
     """Return every run and frame count of a result, in order."""
     pairs = [(run["name"], data) for run in result["runs"] for data in run["frames"]]
-    title = "{}, {} frames" if len(pairs) > 1 else ""
     return [
-        Unit(run, title.format(shorten(run, 60), data["frames"]), data)
-        for run, data in pairs
+        Unit(run, _unit_title(run, data) * (len(pairs) > 1), data) for run, data in pairs
     ]
+
+
+def _unit_title(run: str, data: dict[str, Any]) -> str:
+    frames = f", {data['frames']} frames" if data["frames"] else ""  # 0: from elsewhere
+    return shorten(run, 60) + frames
 
 
 def answer(unit: Unit, result: dict[str, Any]) -> Answer:

@@ -9,6 +9,7 @@ from vidsme_jax import diagnosis, findings, records, report
 from vidsme_jax.errors import InputError, check_folder
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
 from vidsme_jax.evaluation_table import evaluate_table, pair, samples, with_published
+from vidsme_jax.foreign import read_scores
 from vidsme_jax.progress import say
 from vidsme_jax.report_sections import distinct
 
@@ -22,7 +23,7 @@ def evaluate(
     """Evaluate runs, each apart, and write the report into `out`.
 
     Args:
-        runs: directories that `vidsme score` wrote.
+        runs: directories that `vidsme score` wrote, or tables of scores, see `foreign`.
         out: directory for report.html, report.md, metrics.json, metrics.csv, figures/.
         control: a run of the same clips under a model that saw none of them.
         settings: resamples, permutations, false positive rates, whether to add the
@@ -41,8 +42,8 @@ def evaluate(
     if not runs:
         raise InputError("no run given, expected at least one directory")
     check_folder("out", out)
-    read = [with_published(records.read_run(path)) for path in runs]
-    other = None if control is None else with_published(records.read_run(control))
+    read = [_read(path) for path in runs]
+    other = None if control is None else _read(control)
     for run in read:
         _check_labels(run)
         unread = sorted(path.name for path in run.path.glob("top_*.parquet"))
@@ -68,6 +69,13 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     report.write(out, result, read, other)
     return result
+
+
+def _read(path: Path) -> records.Run:
+    """Read a run's directory, or a table of scores from elsewhere."""
+    if path.is_file():
+        return read_scores(path)
+    return with_published(records.read_run(path))
 
 
 def _frames(run: records.Run, settings, control) -> list[dict[str, Any]]:

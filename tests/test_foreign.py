@@ -1,0 +1,98 @@
+"""`vidsme evaluate` on scores from elsewhere, good and bad."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vidsme_jax.cli import main
+from vidsme_jax.errors import InputError
+from vidsme_jax.foreign import read_scores
+from vidsme_jax.metrics import auc
+
+ROWS = [
+    {
+        "id": f"00{n}",
+        "label": n % 2,
+        "score": 0.1 * n + 0.5 * (n % 2),
+        "group": f"g{n // 4}",
+    }
+    for n in range(40)
+]
+
+
+def write(path, rows):
+    if path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    else:
+        path.write_text(json.dumps(rows))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".jsonl"])
+def test_every_kind_of_table_holds_the_same(tmp_path, suffix):
+    run = read_scores(write(tmp_path / f"mine{suffix}", ROWS))
+    assert run.table["id"].to_pylist() == [row["id"] for row in ROWS]  # with its zeros
+    assert run.table["score"].to_pylist() == pytest.approx([row["score"] for row in ROWS])
+    assert run.table["group"].to_pylist() == [row["group"] for row in ROWS]
+    assert run.path.name == "mine"
+
+
+def test_the_command_gives_the_whole_report(tmp_path, capsys):
+    unknown = {"id": "x", "label": "", "score": 1.0, "group": "g"}
+    table = write(tmp_path / "mine.csv", [*ROWS, unknown])
+    base = [{**row, "score": -row["score"]} for row in ROWS]
+    control = write(tmp_path / "base.json", base)
+    out = tmp_path / "report"
+    given = ["evaluate", str(table), "--control", str(control), "--bootstrap", "200"]
+    assert main([*given, "--out", str(out)]) == 0
+    assert "The primary score score " in capsys.readouterr().out
+    found = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
+    values, labels = (np.array([row[k] for row in ROWS]) for k in ("score", "label"))
+    one = found["scores"]["score"]
+    assert one["auc"] == pytest.approx(auc(values, labels))
+    assert one["control"]["difference"] == pytest.approx(2 * one["auc"] - 1)
+    assert found["counts"]["unlabelled"] == 1
+    page = (out / "report.html").read_text()
+    assert "0 frames" not in page and "The primary score in full" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "id", "expected a run's directory, or a table of scores as .csv"),
+        ("a.csv", "id,label\n1,1\n", "no column score, expected id, label, score; there"),
+        ("a.csv", "id,label,score\n", "has no rows"),
+        ("a.csv", "id,label,score\n1,1,2\n1,0,3\n", "id='1' more than once"),
+        ("a.csv", "id,label,score\n1,1,high\n2,0,3\n", "score='high', expected numbers"),
+        ("a.csv", "id,label,score\n1,yes,1\n2,no,3\n", "label='yes', expected numbers"),
+        ("a.csv", "id,label,score\n1,1\n", "cannot be read as .csv"),
+        ("a.json", "{", "cannot be read as .json"),
+        ("a.json", "{}", "expected a list of objects"),
+        ("a.parquet", "PAR1", "cannot be read as .parquet"),
+    ],
+)
+def test_bad_tables_are_one_line(tmp_path, name, text, message):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_scores(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_labels_are_said_by_the_command(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("id,label,score\n1,2,1\n2,0,3\n3,1,2\n")
+    assert main(["evaluate", str(path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "label=2, expected 1, 0 or none" in said
