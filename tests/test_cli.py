@@ -53,7 +53,8 @@ def test_train_score_evaluate(project, tmp_path, capsys):
     assert len(record["loss"]) == 10 and record["loss"][-1] < record["loss"][0]
     for name, folder in (("run", model), ("control", project / "model")):
         out = tmp_path / name
-        assert run("score", "--model", folder, *given, "--batch", 1, "--out", out) == 0
+        assert run("score", "--model", folder, *given, "--slices", "video",
+                   "--batch", 1, "--out", out) == 0  # fmt: skip
     assert "6 rows (6 ok)" in capsys.readouterr().out
     report = tmp_path / "report"
     assert run("evaluate", tmp_path / "run", "--control", tmp_path / "control",

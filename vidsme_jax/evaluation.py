@@ -86,6 +86,7 @@ class Estimates:
         high: upper ends.
         members: rows that have a value.
         others: likewise of the non-members.
+        draws: the AUC of every resample.
     """
 
     metrics: Metrics
@@ -93,6 +94,7 @@ class Estimates:
     high: Metrics
     members: Int[np.ndarray, "score"]
     others: Int[np.ndarray, "score"]
+    draws: Float[np.ndarray, "score resample"]
 
 
 def estimate(
@@ -111,15 +113,17 @@ def estimate(
     found = measure(scores, member, settings.fprs, settings.rule)
     weights = bootstrap_weights(member, unit, settings.bootstrap, settings.seed)
     ends: list[tuple[Metrics, Metrics]] = []
+    areas = []
     for part, draws in resampled(scores, member, weights, settings.fprs, settings.rule):
         ends.append(_ends(scores[part], member, unit, found, part, draws, settings))
+        areas.append(draws.auc)
     low, high = (
         Metrics(*(np.concatenate(values) for values in zip(*side, strict=True)))
         for side in zip(*ends, strict=True)
     )
     known = ~np.isnan(scores)
-    counts = (np.sum(known & side, axis=1) for side in (member, ~member))
-    return Estimates(found, low, high, *counts)
+    mine, theirs = (np.sum(known & side, axis=1) for side in (member, ~member))
+    return Estimates(found, low, high, mine, theirs, np.concatenate(areas))
 
 
 def _ends(scores, member, unit, found, part, draws, settings) -> tuple[Metrics, Metrics]:
@@ -164,28 +168,6 @@ def _tpr_ends(scores, member, point, draws, units, settings) -> Ends:
     is_few = np.minimum(np.minimum(hits, mine - hits), allowed) < _FEW
     is_few &= ~np.isnan(point)
     return tuple(np.where(is_few, b, a) for a, b in zip(usual, counted, strict=True))  # type: ignore[return-value]
-
-
-def differences(
-    ours: Float[np.ndarray, "score row"],
-    theirs: Float[np.ndarray, "score row"],
-    member: Bool[np.ndarray, "row"],
-    unit: Int[np.ndarray, "row"],
-    settings: EvaluationSettings,
-) -> tuple[Float[np.ndarray, "score"], Ends]:
-    """Return the AUC of each of our scores less that of theirs, and its interval.
-
-    Both on the rows that have both, under the same resamples of the same units.
-    """
-    known = ~(np.isnan(ours) | np.isnan(theirs))
-    ours, theirs = (np.where(known, x, np.nan) for x in (ours, theirs))
-    weights = bootstrap_weights(member, unit, settings.bootstrap, settings.seed)
-    draws = [
-        np.concatenate([found.auc for _, found in resampled(x, member, weights)])
-        for x in (ours, theirs)
-    ]
-    point = measure(ours, member).auc - measure(theirs, member).auc
-    return point, percentile(draws[0] - draws[1], settings.confidence)
 
 
 def tpr_band(

@@ -19,10 +19,10 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import (
     Estimates,
     EvaluationSettings,
-    differences,
     estimate,
 )
-from vidsme_jax.metrics import measure, published_metrics
+from vidsme_jax.intervals import percentile
+from vidsme_jax.metrics import published_metrics
 from vidsme_jax.permutation import choose_on_half, permutation_test
 
 # What can be read off a file without any model, higher = member by convention: an AUC
@@ -413,16 +413,15 @@ def _compare(target: Sample, other: Sample, settings) -> dict[str, dict[str, Any
     theirs = np.stack([other.scores.get(name, missing) for name in target.scores])
     known = ~(np.isnan(ours) | np.isnan(theirs))
     ours, theirs = (np.where(known, x, np.nan) for x in (ours, theirs))
-    alone = replace(settings, fprs=())
-    found = estimate(theirs, target.member, target.unit, alone)
-    own = measure(ours, target.member).auc
-    point, ends = differences(ours, theirs, target.member, target.unit, settings)
+    own, found = (estimate(x, target.member, target.unit, settings) for x in (ours, theirs))
+    point = own.metrics.auc - found.metrics.auc
+    ends = percentile(own.draws - found.draws, settings.confidence)
     rows = {}
     for n, name in enumerate(target.scores):
-        entry = _entry(found, n, alone)
+        entry = _entry(found, n, settings)
         rows[name] = {
             **{key: entry[key] for key in ("auc", "auc_interval")},
-            "target_auc": _plain(own[n]),
+            "target_auc": _plain(own.metrics.auc[n]),
             "difference": _plain(point[n]),
             "difference_interval": [_plain(side[n]) for side in ends],
             **{key: entry[key] for key in ("members", "non_members", "reason")},

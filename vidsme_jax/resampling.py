@@ -11,6 +11,7 @@ resamples side by side.
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -20,8 +21,9 @@ from jaxtyping import Bool, Float, Int, UInt16
 
 from vidsme_jax.metrics import RECALL, Metrics, Steps, allowed_false, steps
 
-# Scores of a call, and what the rows are filled up to: so that few shapes are compiled.
-_SCORES, _ROWS = 16, 64
+# Scores and resamples of a call, and what rows and rates are filled up to: so that few
+# shapes are compiled, and a row of resamples stays in a cache.
+_SCORES, _RESAMPLES, _ROWS, _RATES = 16, 1024, 64, 5
 
 
 def bootstrap_weights(
@@ -65,17 +67,27 @@ def resampled(
         Which scores, and their metrics: float32 arrays [score resample], `tpr`
         [score resample fpr]; NaN where a resample holds no row of a class.
     """
-    placed = jnp.asarray(np.pad(weights, ((0, _filling(len(weights))), (0, 0))))
+    count = weights.shape[1]
+    wide = ((0, _filling(len(weights))), (0, -count % _RESAMPLES))
+    filled = np.pad(weights, wide)
+    starts = range(0, filled.shape[1], _RESAMPLES)
+    placed = [jnp.asarray(filled[:, n : n + _RESAMPLES]) for n in starts]
     work = [slice(n, n + _SCORES) for n in range(0, len(scores), _SCORES)]
 
     def run(part: slice) -> tuple[slice, Metrics]:
         held = steps(scores[part], member)
-        totals = _totals(held, weights)
-        rows = [_wider(x) for x in held]
-        given = _padded((*rows, *totals, *_limits(totals, fprs, rule)), _SCORES)
-        found = jax.device_get(_walk_all(placed, *given))
-        count = len(held.order)
-        return part, Metrics(*(value[:count] for value in found))
+        rows, many = [_wider(x) for x in held], len(held.order)
+        totals = _totals(held, filled[: len(weights)])
+        limits = _limits(totals, fprs, rule)
+        parts = []
+        for n, block in zip(starts, placed, strict=True):
+            each = (x[:, n : n + _RESAMPLES] for x in (*totals, *limits))
+            parts.append(_walk_all(block, *_padded((*rows, *each), _SCORES)))
+        whole = [
+            np.concatenate(x, axis=1) for x in zip(*jax.device_get(parts), strict=True)
+        ]
+        tpr = whole.pop()[..., : len(fprs)]
+        return part, Metrics(*(value[:many, :count] for value in (*whole, tpr)))
 
     on_cpu = jax.default_backend() == "cpu"
     with ThreadPoolExecutor(_cores() if on_cpu else 1) as pool:
@@ -104,9 +116,8 @@ def _limits(totals, fprs, rule):
     """Return the members that `RECALL` needs, and the false positives of each rate."""
     positives, negatives = (x.astype(np.float64) for x in totals)
     needed = np.ceil(RECALL * positives - 1e-6)
-    most = [allowed_false(fpr, negatives, rule) for fpr in fprs]
-    shape = (*negatives.shape, 0)
-    allowed = np.stack(most, axis=-1) if most else np.zeros(shape)
+    rates = (*fprs, *[0.0] * (-len(fprs) % _RATES or (0 if fprs else _RATES)))
+    allowed = np.stack([allowed_false(x, negatives, rule) for x in rates], axis=-1)
     return needed.astype(np.float32), allowed.astype(np.float32)
 
 
@@ -147,6 +158,15 @@ class _Sums(NamedTuple):
     caught: jax.Array
 
 
+class _Limits(NamedTuple):
+    """Of each resample: one over its members and non-members, what its rates need."""
+
+    per_member: jax.Array
+    per_other: jax.Array
+    needed: jax.Array
+    allowed: jax.Array
+
+
 def _walk(
     weights,
     order,
@@ -160,56 +180,55 @@ def _walk(
     allowed,
 ) -> tuple[jax.Array, ...]:
     """Return the fields of `Metrics` of one score in every resample."""
-    share_tp, share_fp = 1 / positives, 1 / negatives
-    allowed = allowed.T
+    limits = _Limits(1 / positives, 1 / negatives, needed, allowed.T)
     # Thresholds at which no member comes in change nothing but what stood before.
     value = jnp.cumsum(begins, dtype=jnp.int32) - begins[0].astype(jnp.int32)
     tells = jnp.zeros(len(order), bool).at[value].max(member)[value]
 
-    def start(s: _Sums) -> _Sums:
-        return s._replace(tp_before=s.tp, fp_before=s.fp)
-
-    def end(s: _Sums) -> _Sums:
-        own = s.tp - s.tp_before
-        return s._replace(
-            lost=s.lost + own * (s.fp + s.fp_before),
-            precise=s.precise + own * s.tp / jnp.maximum(s.tp + s.fp, 1),
-            gain=jnp.maximum(s.gain, s.tp * share_tp - s.fp * share_fp),
-            reached=jnp.where(s.tp >= needed, jnp.minimum(s.reached, s.fp), s.reached),
-            caught=jnp.where(s.fp[None] <= allowed, s.tp[None], s.caught),
-        )
-
     def step(s: _Sums, row) -> tuple[_Sums, None]:
         place, is_member, is_other, is_begin, is_end = row
-        s = _if(is_begin, start, s)
+        s = _if(is_begin, _begin, s)
         weight = jax.lax.dynamic_index_in_dim(weights, place, keepdims=False)
         weight = weight.astype(jnp.float32)
         s = _if(is_member, lambda s: s._replace(tp=s.tp + weight), s)
         s = _if(is_other, lambda s: s._replace(fp=s.fp + weight), s)
-        return _if(is_end, end, s), None
+        return _if(is_end, partial(_end, limits), s), None
 
     none = jnp.zeros_like(positives)
-    start_from = _Sums(
-        tp=none,
-        fp=none,
-        tp_before=none,
-        fp_before=none,
-        lost=none,
-        precise=none,
-        gain=none,
-        reached=none + jnp.inf,
-        caught=jnp.zeros_like(allowed),
-    )
+    first = dict.fromkeys(_Sums._fields, none)
+    first |= {"reached": none + jnp.inf, "caught": jnp.zeros_like(limits.allowed)}
     rows = (order, member, other, begins & tells, ends & tells)
-    sums, _ = jax.lax.scan(step, start_from, rows)
-    is_whole = (positives > 0) & (negatives > 0)
-    found = (
-        1 - sums.lost * share_tp * share_fp / 2,
-        sums.precise * share_tp,
-        (1 + sums.gain) / 2,
-        sums.reached * share_fp,
+    sums, _ = jax.lax.scan(step, _Sums(**first), rows)
+    return _results(sums, limits, (positives > 0) & (negatives > 0))
+
+
+def _begin(s: _Sums) -> _Sums:
+    """Take note of what stands before the rows of a score value."""
+    return s._replace(tp_before=s.tp, fp_before=s.fp)
+
+
+def _end(limits: _Limits, s: _Sums) -> _Sums:
+    """Take the threshold at a score value into account."""
+    own = s.tp - s.tp_before
+    gain = s.tp * limits.per_member - s.fp * limits.per_other
+    is_enough, fits = s.tp >= limits.needed, s.fp[None] <= limits.allowed
+    return s._replace(
+        lost=s.lost + own * (s.fp + s.fp_before),
+        precise=s.precise + own * s.tp / jnp.maximum(s.tp + s.fp, 1),
+        gain=jnp.maximum(s.gain, gain),
+        reached=jnp.where(is_enough, jnp.minimum(s.reached, s.fp), s.reached),
+        caught=jnp.where(fits, s.tp[None], s.caught),
     )
-    tpr = jnp.where(is_whole[None], sums.caught * share_tp[None], jnp.nan).T
+
+
+def _results(sums: _Sums, limits: _Limits, is_whole) -> tuple[jax.Array, ...]:
+    found = (
+        1 - sums.lost * limits.per_member * limits.per_other / 2,
+        sums.precise * limits.per_member,
+        (1 + sums.gain) / 2,
+        sums.reached * limits.per_other,
+    )
+    tpr = jnp.where(is_whole[None], sums.caught * limits.per_member[None], jnp.nan).T
     return (*(jnp.where(is_whole, value, jnp.nan) for value in found), tpr)
 
 
