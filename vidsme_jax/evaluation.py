@@ -23,7 +23,9 @@ from vidsme_jax.intervals import (
 from vidsme_jax.metrics import (
     RULES,
     Metrics,
+    allowed_false,
     measure,
+    sum_by_unit,
 )
 from vidsme_jax.resampling import bootstrap_weights, resampled
 
@@ -134,7 +136,7 @@ def _ends(scores, member, unit, found, part, draws, settings) -> tuple[Metrics, 
     point = found.auc[part]
     units = _units(scores, member, unit)
     ends["auc"] = _auc_ends(scores, member, unit, point, draws.auc, units, confidence)
-    ends["tpr"] = _tpr_ends(scores, member, found.tpr[part], draws.tpr, units, settings)
+    ends["tpr"] = _tpr_ends(found.tpr[part], draws.tpr, units, settings)
     both = ({name: value[n] for name, value in ends.items()} for n in (0, 1))
     return tuple(Metrics(**side) for side in both)  # type: ignore[return-value]
 
@@ -143,7 +145,7 @@ def _units(scores, member, unit) -> list[Int[np.ndarray, "score"]]:
     """Return how many units of members and of non-members have a value of each score."""
     known = ~np.isnan(scores)
     return [
-        np.array([len(np.unique(unit[row & side])) for row in known])
+        np.sum(sum_by_unit(known[:, side].astype(int), unit[side]) > 0, axis=1)
         for side in (member, ~member)
     ]
 
@@ -158,13 +160,12 @@ def _auc_ends(scores, member, unit, point, draws, units, confidence) -> Ends:
     return tuple(np.where(is_flat, b, a) for a, b in zip(usual, ranks, strict=True))  # type: ignore[return-value]
 
 
-def _tpr_ends(scores, member, point, draws, units, settings) -> Ends:
+def _tpr_ends(point, draws, units, settings) -> Ends:
     usual = percentile(np.moveaxis(draws, -1, -2), settings.confidence)
     mine, theirs = (x[:, None].astype(float) for x in units)
     hits = np.nan_to_num(point) * mine
     counted = clopper_pearson(hits, mine + 0 * hits, settings.confidence)
-    rates = np.array(settings.fprs)
-    allowed = np.floor(rates * theirs + 1e-6)
+    allowed = allowed_false(settings.fprs, theirs, "<=")
     is_few = np.minimum(np.minimum(hits, mine - hits), allowed) < _FEW
     is_few &= ~np.isnan(point)
     return tuple(np.where(is_few, b, a) for a, b in zip(usual, counted, strict=True))  # type: ignore[return-value]

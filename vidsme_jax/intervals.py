@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 from scipy.special import betaincinv, ndtr, ndtri
 
-from vidsme_jax.metrics import steps
+from vidsme_jax.metrics import steps, sum_by_unit, value_span
 
 Ends = tuple[Float[np.ndarray, "*scores"], Float[np.ndarray, "*scores"]]
 _GRID = 4001  # of AUCs that `rank_interval` tries
@@ -73,13 +73,11 @@ def auc_acceleration(
     beaten, weight = _placements(scores, member)
     total = np.zeros((len(scores), 2))
     for side in (member, ~member):
-        values, rows = beaten[:, side], weight[:, side]
-        units, place = np.unique(unit[side], return_inverse=True)
-        if len(units) < 2:
+        values, rows = beaten[:, side], weight[:, side].astype(float)
+        sums, sizes = (sum_by_unit(x, unit[side]) for x in (values * rows, rows))
+        count = sums.shape[1]
+        if count < 2:
             continue
-        spread = np.zeros((len(place), len(units)))
-        spread[np.arange(len(place)), place] = 1
-        sums, sizes = (np.where(rows, values, 0) @ spread), (rows @ spread)
         left = np.sum(sizes, axis=1, keepdims=True) - sizes
         without = np.divide(
             np.sum(sums, axis=1, keepdims=True) - sums,
@@ -87,7 +85,7 @@ def auc_acceleration(
             out=np.zeros_like(sums),
             where=left > 0,
         )
-        pull = (np.mean(without, axis=1, keepdims=True) - without) * (1 - 1 / len(units))
+        pull = (np.mean(without, axis=1, keepdims=True) - without) * (1 - 1 / count)
         total += np.stack([np.sum(pull**3, axis=1), np.sum(pull**2, axis=1)], axis=1)
     cubes, squares = total.T
     return np.divide(
@@ -101,10 +99,7 @@ def _placements(scores, member):
     That is the non-members below a member, the members above a non-member; ties half.
     """
     held = steps(scores, member)
-    rows = np.arange(held.order.shape[1])
-    first = np.maximum.accumulate(np.where(held.begins, rows, 0), axis=1)
-    ends = np.where(held.ends, rows, len(rows) - 1)
-    last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    first, last = value_span(held)
     out = np.zeros(scores.shape)
     for own, other in ((held.member, held.other), (held.other, held.member)):
         count = np.cumsum(other, axis=1)

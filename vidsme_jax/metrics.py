@@ -81,6 +81,28 @@ def steps(
     )
 
 
+def value_span(
+    held: Steps,
+) -> tuple[Int[np.ndarray, "*scores row"], Int[np.ndarray, "*scores row"]]:
+    """Return the first and the last place of the rows that share each row's value."""
+    rows = np.arange(held.order.shape[-1])
+    first = np.maximum.accumulate(np.where(held.begins, rows, 0), axis=-1)
+    ends = np.where(held.ends, rows, len(rows) - 1)
+    return first, np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
+
+
+def sum_by_unit(
+    values: Real[np.ndarray, "score row"], unit: Int[np.ndarray, "row"]
+) -> Real[np.ndarray, "score unit"]:
+    """Return the sums over the rows of each unit, in the order of the units' numbers."""
+    order = np.argsort(unit, kind="stable")
+    ordered = unit[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(unit)])
+    if not len(starts):
+        return values
+    return np.add.reduceat(values[:, order], starts, axis=1)
+
+
 def measure(
     scores: Real[np.ndarray, "*scores row"],
     labels: Shaped[np.ndarray, "row"],
@@ -109,8 +131,8 @@ def measure(
     precise = np.sum(own * tp / np.maximum(tp + fp, 1), axis=-1, keepdims=True)
     gain = np.where(held.ends, tp / positives - fp / negatives, 0)
     enough = held.ends & (tp >= np.ceil(RECALL * positives - 1e-6))
-    most = [allowed_false(fpr, negatives, rule) for fpr in fprs]
-    caught = [_largest(tp, held.ends & (fp <= count)) for count in most]
+    most = allowed_false(fprs, negatives, rule)
+    caught = [_largest(tp, held.ends & (fp <= most[..., [n]])) for n in range(len(fprs))]
     return Metrics(
         auc=(1 - lost / (positives * negatives))[..., 0],
         average_precision=(precise / positives)[..., 0],
@@ -121,9 +143,9 @@ def measure(
 
 
 def allowed_false(
-    fpr: float, negatives: Float[np.ndarray, "*n"], rule: str
-) -> Float[np.ndarray, "*n"]:
-    """Return how many false positives a rate allows; with `<` and a rate of 0 it is -1.
+    fprs: tuple[float, ...], negatives: Float[np.ndarray, "*n 1"], rule: str
+) -> Float[np.ndarray, "*n fpr"]:
+    """Return how many false positives each rate allows; with `<`, a rate of 0 allows -1.
 
     Counts are whole; 1e-6 forgives the rounding of a product such as 0.1 * 30.
 
@@ -132,9 +154,8 @@ def allowed_false(
     """
     if rule not in RULES:
         raise ValueError(f"{rule=}, there are {', '.join(RULES)}")
-    if rule == "<=":
-        return np.floor(fpr * negatives + 1e-6)
-    return np.ceil(fpr * negatives - 1e-6) - 1
+    count = np.array(fprs, float) * negatives
+    return np.floor(count + 1e-6) if rule == "<=" else np.ceil(count - 1e-6) - 1
 
 
 def _before(count, ends):

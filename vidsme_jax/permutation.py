@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from vidsme_jax.metrics import steps
+from vidsme_jax.metrics import steps, sum_by_unit, value_span
 from vidsme_jax.resampling import resampled
 
 _CHUNK = 1 << 18  # entries of a temporary array: units times permutations
@@ -50,9 +50,9 @@ def permutation_test(
         permutations: how many.
         seed: of them.
     """
-    _, first, place = np.unique(unit, return_index=True, return_inverse=True)
+    _, first = np.unique(unit, return_index=True)
     labels = member[first].astype(float)
-    ranks, sizes = (_by_unit(x, place) for x in _midranks(scores, member))
+    ranks, sizes = (sum_by_unit(x, unit) for x in _midranks(scores, member))
     observed = _areas(ranks, sizes, labels[:, None])[:, 0]
     rng, step = np.random.default_rng(seed), max(1, _CHUNK // max(1, len(first)))
     parts = [np.zeros((len(scores), 0))]
@@ -87,21 +87,11 @@ def _midranks(scores, member):
     """Return each row's rank from 1 upwards, ties sharing theirs, and if it is known."""
     held = steps(scores, member)
     known = held.member | held.other
-    rows = np.arange(known.shape[1])
-    first = np.maximum.accumulate(np.where(held.begins, rows, 0), axis=1)
-    ends = np.where(held.ends, rows, len(rows) - 1)
-    last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    first, last = value_span(held)
     rank = np.sum(known, axis=1, keepdims=True) - (first + last) / 2
     out = np.zeros(scores.shape)
     np.put_along_axis(out, held.order, np.where(known, rank, 0), axis=1)
     return out, (~np.isnan(scores)).astype(float)
-
-
-def _by_unit(values, place):
-    """Sum the rows of each unit."""
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(place.max(initial=-1) + 1))
-    return np.add.reduceat(values[:, order], starts, axis=1) if len(starts) else values
 
 
 def _areas(ranks, sizes, labels):

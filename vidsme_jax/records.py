@@ -31,7 +31,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidsme_jax.errors import InputError, Interrupted
+from vidsme_jax.errors import InputError, Interrupted, check_folder
 
 _CURVE, _THUMBNAIL = "curve:", "thumbnail"
 _OTHERS = ("published",)  # read where they exist
@@ -165,8 +165,7 @@ def locked(run: Path, name: str = "run.json") -> Iterator[None]:
 
 def refuse_foreign(folder: Path, name: str) -> None:
     """Raise an InputError where a directory holds files but not the one named."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"out={folder} is a file, expected a directory")
+    check_folder("out", folder)
     if not folder.exists() or (folder / name).exists():
         return
     names = sorted(p.name for p in folder.iterdir())

@@ -1,4 +1,4 @@
-"""How sure a metric is: bootstrap over whole groups, and intervals.
+"""Metrics under resamples of whole groups.
 
 Rows of one unit (one video) are never counted as independent: units are drawn with
 replacement within each class, and their rows come together. All scores see the same
@@ -68,7 +68,7 @@ def resampled(
         [score resample fpr]; NaN where a resample holds no row of a class.
     """
     count = weights.shape[1]
-    wide = ((0, _filling(len(weights))), (0, -count % _RESAMPLES))
+    wide = ((0, _filling(len(weights), _ROWS)), (0, -count % _RESAMPLES))
     filled = np.pad(weights, wide)
     starts = range(0, filled.shape[1], _RESAMPLES)
     placed = [jnp.asarray(filled[:, n : n + _RESAMPLES]) for n in starts]
@@ -116,18 +116,19 @@ def _limits(totals, fprs, rule):
     """Return the members that `RECALL` needs, and the false positives of each rate."""
     positives, negatives = (x.astype(np.float64) for x in totals)
     needed = np.ceil(RECALL * positives - 1e-6)
-    rates = (*fprs, *[0.0] * (-len(fprs) % _RATES or (0 if fprs else _RATES)))
-    allowed = np.stack([allowed_false(x, negatives, rule) for x in rates], axis=-1)
+    rates = (*fprs, *[0.0] * _filling(len(fprs), _RATES))
+    allowed = allowed_false(rates, negatives[..., None], rule)
     return needed.astype(np.float32), allowed.astype(np.float32)
 
 
 def _wider(x):
     """Fill up the rows with such as have no value: index 0, and false."""
-    return np.pad(x, ((0, 0), (0, _filling(x.shape[1]))))
+    return np.pad(x, ((0, 0), (0, _filling(x.shape[1], _ROWS))))
 
 
-def _filling(rows: int) -> int:
-    return -rows % _ROWS if rows else _ROWS
+def _filling(count: int, whole: int) -> int:
+    """Return what lacks to a multiple, but for 0."""
+    return -count % whole if count else whole
 
 
 def _padded(arrays, count):
