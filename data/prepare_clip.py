@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vidsme_jax.data.appearance import appearance
 from vidsme_jax.data.decoded import Clip, DecodeError, sample_indices
 from vidsme_jax.data.frames import read_clip
 from vidsme_jax.data.prepared import PreparedClip, Wanted, bad_clip
 from vidsme_jax.data.preprocess import preprocess
 from vidsme_jax.data.tfds_clips import Example, Source, read_example
 from vidsme_jax.motion import flow_variance, illumination
+from vidsme_jax.records import STRIP_FRAMES
 
-_STRIP_FRAMES, _STRIP_HEIGHT = 6, 54  # of a thumbnail
+_STRIP_HEIGHT = 54  # of a thumbnail
 
 
 def prepare(path: Source, wanted: Wanted) -> PreparedClip:
@@ -29,7 +31,7 @@ def prepare(path: Source, wanted: Wanted) -> PreparedClip:
         else:
             clip = read_clip(path, wanted.counts, wanted.reader)
         pixels = preprocess(clip.frames, wanted.resize, wanted.crop)
-        facts = _facts(clip, wanted.counts)
+        facts = _facts(clip, wanted.counts) | _bytes(path)
         return PreparedClip(pixels, clip.indices, facts, _strip(clip))
     except FileNotFoundError as error:
         return bad_clip(wanted, "missing_file", str(error))
@@ -53,6 +55,7 @@ def _facts(clip: Clip, counts: Sequence[int]) -> dict[str, Any]:
         "duration": clip.frames_total / clip.fps if clip.fps else None,
         "width": width,
         "height": height,
+        "appearance": appearance(clip.frames),
     }
     hashes = [hashlib.sha256(frame).digest() for frame in clip.frames]
     for n in counts:
@@ -67,9 +70,14 @@ def _facts(clip: Clip, counts: Sequence[int]) -> dict[str, Any]:
     return facts
 
 
+def _bytes(path: Source) -> dict[str, int]:
+    """Return the size of a clip's file; an example of a data set has none of its own."""
+    return {} if isinstance(path, Example) else {"file_bytes": path.stat().st_size}
+
+
 def _strip(clip: Clip) -> bytes:
     """Return a few frames side by side as a JPEG."""
-    chosen = np.linspace(0, len(clip.frames) - 1, _STRIP_FRAMES).round().astype(int)
+    chosen = np.linspace(0, len(clip.frames) - 1, STRIP_FRAMES).round().astype(int)
     height, width = clip.frames.shape[1:3]
     size = (max(1, round(width * _STRIP_HEIGHT / height)), _STRIP_HEIGHT)
     small = [np.asarray(Image.fromarray(clip.frames[n]).resize(size)) for n in chosen]

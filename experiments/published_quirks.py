@@ -275,7 +275,7 @@ def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
         np.asarray(program(params, b, orders).tables["published"][:, -1], np.float64)
         for b in (batch, video)
     )
-    hidden, head = forward(params, batch)
+    hidden, head, *_ = forward(params, batch)
     z = np.asarray(head(hidden[:, 0]))[:, len(prompts[0].before) :][:, : layout.video]
     ties = [_tied(z.astype(kind)) for kind in (np.float32, np.float16)]
     rank = spearmanr(with_row, without).statistic

@@ -168,21 +168,24 @@ def bind(config: VideoLLMConfig, params: dict) -> VideoLLM:
 @lru_cache  # one function per config: equal models then share their compiled programs
 def make_forward(
     config: VideoLLMConfig, natural_only: bool = False
-) -> Callable[[dict, Batch], tuple[Array, Head]]:
-    """Return forward(params, batch) -> (hidden [clip way time width], head).
+) -> Callable[[dict, Batch], tuple[Array, Head, Array]]:
+    """Return forward(params, batch) -> (hidden [clip way time width], head, embedding).
+
+    The embedding [clip width] is the mean of those of the clip's frames, as they enter the
+    decoder.
 
     Args:
         config: of the graph.
         natural_only: leave the reversed direction out, for training; one way remains.
     """
 
-    def forward(params: dict, batch: Batch) -> tuple[Array, Head]:
+    def forward(params: dict, batch: Batch) -> tuple[Array, Head, Array]:
         model = bind(config, params)
         with jax.named_scope("vision"):
             frames = model.embed_frames(batch.pixels)
         with jax.named_scope("decoder"):
             hidden = decode_frames(model, frames, batch, natural_only)
-        return hidden, model.logits
+        return hidden, model.logits, jnp.mean(frames.astype(jnp.float32), axis=(1, 2))
 
     return forward
 

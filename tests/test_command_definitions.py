@@ -198,7 +198,7 @@ def logits(project, exact_alone):
 
     @jax.jit
     def every_logit(params, batch):
-        hidden, head = forward(params, batch)
+        hidden, head, *_ = forward(params, batch)
         return head(hidden)
 
     z = np.asarray(every_logit(port.load(np.float32, here), batch))

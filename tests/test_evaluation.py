@@ -8,9 +8,10 @@ from sklearn.metrics import roc_auc_score
 from vidsme_jax import scores
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings, tpr_band
-from vidsme_jax.evaluation_table import evaluate_table, pair, samples
+from vidsme_jax.evaluation_table import evaluate_table
 from vidsme_jax.metrics import auc, tpr_at_fpr
 from vidsme_jax.resampling import bootstrap_weights
+from vidsme_jax.samples import pair, samples
 
 SMALL = EvaluationSettings(bootstrap=200, permutations=199)
 NAN = math.nan
@@ -46,7 +47,7 @@ def test_orientation_is_applied(rng):
     assert found["primary"] == scores.PRIMARY
     for name in ("video.sme.mean", "video.logp.mean"):
         assert found["scores"][name]["auc"] > 0.9
-    assert set(found["blind"]) == {"motion", "illumination"}
+    assert set(found["numbers"]) == {"motion", "illumination"}
     assert found["scores"]["video.sme.mean"]["p_value"] <= 0.05
     for one in found["scores"].values():
         assert one["p_value"] <= one["p_adjusted"] <= 0.05
@@ -54,9 +55,9 @@ def test_orientation_is_applied(rng):
 
 def test_blind_numbers_are_taken_as_they_are(rng):
     table = make_table(rng, motion=[float(k % 2) for k in range(24)])
-    assert evaluate_table(table, SMALL)[0]["blind"]["motion"]["auc"] == 1
+    assert evaluate_table(table, SMALL)[0]["numbers"]["motion"]["auc"] == 1
     table = make_table(rng, motion=[-float(k % 2) for k in range(24)])
-    assert evaluate_table(table, SMALL)[0]["blind"]["motion"]["auc"] == 0
+    assert evaluate_table(table, SMALL)[0]["numbers"]["motion"]["auc"] == 0
 
 
 def test_a_score_is_estimated_alike_whatever_stands_beside_it(rng):

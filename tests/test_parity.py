@@ -234,7 +234,7 @@ def test_half_precision_weights_meet_no_float32(name, open_twin):
     batch = batch_of(port, twin, max(twin.frames))
 
     def run(params, batch):
-        hidden, head = port.forward(params, batch)
+        hidden, head, *_ = port.forward(params, batch)
         return head(hidden)
 
     half = jax.tree.map(

@@ -16,8 +16,8 @@ from vidsme_jax.cli import main
 from vidsme_jax.commands.evaluate import evaluate, terminal_table
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.evaluation_table import samples, with_published
 from vidsme_jax.metrics import auc, published_metrics, tpr_at_fpr
+from vidsme_jax.samples import samples, with_published
 
 SMALL = EvaluationSettings(bootstrap=50, permutations=99)
 BOTH = EvaluationSettings(bootstrap=50, permutations=99, published=True)
@@ -230,15 +230,15 @@ def test_every_score_and_number_has_the_published_metrics(evaluated):
         assert found["auc"] == pytest.approx(found["published"]["auc"])
         assert found["control"]["difference"] is not None
         assert (found["members"], found["non_members"]) == (14, 14)
-    assert set(data["blind"]["motion"]["published"]) == KEYS
+    assert set(data["numbers"]["motion"]["published"]) == KEYS
 
 
 def test_csv_names_the_published_columns(evaluated):
     with (evaluated[1] / "metrics.csv").open(newline="") as file:
         rows = {row["score"]: row for row in csv.DictReader(file)}
     data = evaluated[0]["runs"][0]["frames"][0]
-    assert set(rows) == {*data["scores"], *data["blind"]}
-    for name, found in (data["scores"] | data["blind"]).items():
+    assert set(rows) == {*data["scores"], *data["numbers"]}
+    for name, found in (data["scores"] | data["numbers"]).items():
         for key, value in found["published"].items():
             assert float(rows[name][f"published_{key}"]) == value
     assert rows["published: ppl"]["kind"] == "score"

@@ -14,7 +14,8 @@ from vidsme_jax.evaluation import EvaluationSettings, settings_dict
 from vidsme_jax.evaluation_table import evaluate_table
 from vidsme_jax.figures import Curve, Interval
 from vidsme_jax.records import Run
-from vidsme_jax.report_sections import build, distinct
+from vidsme_jax.report_figures import distinct
+from vidsme_jax.report_sections import build
 
 SMALL = EvaluationSettings(bootstrap=100, permutations=199)
 HOSTILE = '<script>alert("1")</script>|`x`\'" onload=y&\x00\n[a](b)'

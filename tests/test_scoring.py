@@ -162,7 +162,7 @@ def test_chunks_of_rows_change_nothing(case, monkeypatch):
     whole, chunks = rows_of(params, forward, batch, q, r), []
 
     def watched(params, batch):
-        hidden, head = forward(params, batch)
+        hidden, head, *_ = forward(params, batch)
 
         def noted(rows):
             chunks.append(rows.shape)
@@ -228,7 +228,7 @@ def test_a_model_that_gives_logits_at_once(case):
     params, batch, q, r = case
 
     def logits(params, batch):
-        hidden, head = forward(params, batch)
+        hidden, head, *_ = forward(params, batch)
         return head(hidden), lambda rows: rows
 
     want = rows_of(params, forward, batch, q, r)

@@ -306,7 +306,7 @@ def _add_evaluate(commands) -> None:
     evaluate = _command(
         commands,
         "evaluate",
-        "Turn labelled runs into metrics, figures and a report.",
+        "Turn runs into metrics, verdicts, figures and a report.",
     )
     add = evaluate.add_argument
     add(
@@ -321,6 +321,25 @@ def _add_evaluate(commands) -> None:
         type=Path,
         metavar="RUN",
         help="the same clips under a model that saw none of them",
+    )
+    add(
+        "--reference",
+        type=Path,
+        metavar="RUN",
+        help="clips known to be outside, from the same source, against which the others are"
+        " judged (the rows with label 0)",
+    )
+    add(
+        "--score",
+        metavar="NAME",
+        help="the primary score, chosen before looking (video.sme.mean)",
+    )
+    add(
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="evaluate the primary score for each value of a column; may be repeated",
     )
     add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
     add("--seed", type=natural, default=0, help="of resampling and permutation (0)")

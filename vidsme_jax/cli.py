@@ -185,8 +185,10 @@ def _run_evaluate(given: argparse.Namespace) -> int:
         bootstrap=given.bootstrap,
         rule=given.fpr_rule,
         published=given.metrics == "ours+published",
+        score=given.score,
+        by=tuple(given.by),
     )
-    result = evaluate(given.runs, given.out, given.control, settings)
+    result = evaluate(given.runs, given.out, given.control, settings, given.reference)
     print(terminal_table(result))
     print(f"report: {given.out / 'report.html'}")
     return 0

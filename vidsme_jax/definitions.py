@@ -76,11 +76,13 @@ class Results(NamedTuple):
         swept: by definition, the scores that depend on q and r, for every pair
             [clip pair column]; empty where there is one pair only.
         curves: the kept ones [clip row].
+        embedding: the mean of the frames' [clip width]; None where `forward` gives none.
     """
 
     tables: dict[str, Any]
     swept: dict[str, Any]
     curves: dict[str, Any]
+    embedding: Any
 
 
 @lru_cache  # equal arguments give the same function, and so one compiled program
@@ -88,7 +90,7 @@ def score_program(forward: Forward, asked: Asked) -> Callable[..., Results]:
     """Return run(params, batch, orders) -> Results, ready to be jitted."""
 
     def run(params: Any, batch: Batch, orders: Orders) -> Results:
-        hidden, head = forward(params, batch)
+        hidden, head, *embedding = forward(params, batch)
         start, averaged = None, jnp.zeros(batch.rows.shape, bool)
         if "published" in asked.definitions:
             start, averaged = _empty_average(hidden, head), batch.averaged
@@ -111,6 +113,7 @@ def score_program(forward: Forward, asked: Asked) -> Callable[..., Results]:
             {name: table for name, (table, _, _) in parts.items()},
             {name: swept for name, (_, swept, _) in parts.items() if swept is not None},
             {name: parts["exact"][2][name] for name in asked.kept},
+            embedding[0] if embedding else None,
         )
 
     return run

@@ -17,10 +17,10 @@ import pyarrow as pa
 
 from vidsme_jax import scores
 from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.evaluation_table import Sample, samples
-from vidsme_jax.findings import estimate, percent
 from vidsme_jax.intervals import percentile
 from vidsme_jax.resampling import bootstrap_weights
+from vidsme_jax.samples import Sample, samples
+from vidsme_jax.wording import estimate, percent
 
 # Of the clip's mean entropy. bfloat16 keeps 8 significant bits, 0.4 %: two entropies of
 # one distribution can differ by that much, so that 1 % is no more than rounding explains.
@@ -162,7 +162,7 @@ def _flat(case: _Case) -> list[dict[str, Any]]:
     flat = known & (np.maximum(low, high) <= FLAT_SHARE * natural)  # 0 of 0 is flat
     if np.sum(flat) < max(1, FLAT_CLIPS * np.sum(known)):
         return []
-    motion = case.every.blind.get("motion", np.full(len(flat), np.nan))
+    motion = case.every.numbers.get("motion", np.full(len(flat), np.nan))
     numbers = {"slice": part, **_flat_counts(flat, known, motion[flat])}
     return [{"kind": "flat", "text": _flat_text(numbers, case), **numbers}]
 

@@ -1,6 +1,6 @@
 """What is measured of scores and how sure it is: settings, estimates, tests.
 
-Higher always means member here: `evaluation_table.py` turns each score round by its
+Higher always means member here: `samples.py` turns each score round by its
 orientation first. NaN rows are left out. Rows of one unit (one video) are never counted as
 independent: bootstrap and permutation move whole units.
 """
@@ -45,6 +45,8 @@ class EvaluationSettings:
         confidence: coverage of the intervals.
         seed: of both; the same seed gives the same numbers.
         published: also give the metrics by the published code's rules.
+        score: the primary score, chosen before looking; None is `scores.PRIMARY`.
+        by: columns of the table, for whose values the primary score is evaluated apart.
     """
 
     fprs: tuple[float, ...] = (0.0, 0.001, 0.01, 0.05, 0.10)
@@ -55,6 +57,8 @@ class EvaluationSettings:
     confidence: float = 0.95
     seed: int = 0
     published: bool = False
+    score: str | None = None
+    by: tuple[str, ...] = ()
 
     def __post_init__(self):
         for name in ("bootstrap", "permutations", "splits"):
@@ -70,12 +74,13 @@ class EvaluationSettings:
 
 def settings_dict(settings: EvaluationSettings) -> dict[str, Any]:
     """Return the settings as JSON, for the record beside the numbers."""
-    return asdict(settings) | {"fprs": list(settings.fprs)}
+    return asdict(settings) | {"fprs": list(settings.fprs), "by": list(settings.by)}
 
 
 def settings_of(held: dict[str, Any]) -> EvaluationSettings:
     """Return the settings that `settings_dict` made a record of."""
-    return EvaluationSettings(**held | {"fprs": tuple(held["fprs"])})
+    tuples = {name: tuple(held[name]) for name in ("fprs", "by")}
+    return EvaluationSettings(**held | tuples)
 
 
 @dataclass(frozen=True)

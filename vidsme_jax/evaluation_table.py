@@ -1,21 +1,12 @@
-"""From a score table to metrics: every score, blind baseline and control comparison.
+"""From a score table to metrics: of every score, against the primary one and a control."""
 
-Scores are turned round by their orientation in `scores.py`, so that higher means
-member. Only rows with a label and with status ok are evaluated; the rest are counted.
-"""
-
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
-from vidsme_jax import records, scores
-from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import (
     Estimates,
     EvaluationSettings,
@@ -24,18 +15,17 @@ from vidsme_jax.evaluation import (
 from vidsme_jax.intervals import percentile
 from vidsme_jax.metrics import published_metrics
 from vidsme_jax.permutation import choose_on_half, permutation_test
-
-# What can be read off a file without any model, higher = member by convention: an AUC
-# far from 0.5 on either side means that the two sets differ by themselves.
-BLIND = (
-    "motion",
-    "illumination",
-    "duration",
-    "fps",
-    "width",
-    "height",
-    "frames_total",
+from vidsme_jax.samples import (
+    Sample,
+    by_frames,
+    groups_of,
+    labels_of,
+    pair,
+    primary_of,
+    samples,
+    status_of,
 )
+
 Key = TypeVar("Key", bound=Hashable)
 # Of `metrics.Metrics`, and how they are called in the record.
 _KEYS = {
@@ -46,38 +36,6 @@ _KEYS = {
 }
 _MIDDLE = (0.05, 0.95)  # of the splits
 _LABELS = {1: "member", 0: "non_member", -1: "unlabelled"}
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The rows of one frame count that can be evaluated: labelled, with status ok.
-
-    Attributes:
-        frames: frames per clip.
-        ids: the rows' ids.
-        member: their labels.
-        unit: index of the row's group; a group under both labels is two units.
-        scores: score columns, higher = member.
-        blind: numbers known without a model, as they are.
-    """
-
-    frames: int
-    ids: list[str]
-    member: Bool[np.ndarray, "row"]
-    unit: Int[np.ndarray, "row"]
-    scores: dict[str, Float[np.ndarray, "row"]]
-    blind: dict[str, Float[np.ndarray, "row"]]
-
-    def take(self, rows: list[int]) -> "Sample":
-        """Return the sample of the given rows only."""
-        return replace(
-            self,
-            ids=[self.ids[k] for k in rows],
-            member=self.member[rows],
-            unit=self.unit[rows],
-            scores={name: values[rows] for name, values in self.scores.items()},
-            blind={name: values[rows] for name, values in self.blind.items()},
-        )
 
 
 def evaluate_table(
@@ -97,181 +55,31 @@ def evaluate_table(
     Returns:
         One JSON-able dict per frame count, upwards: `frames`, `counts`, `primary` (its
         name, or None where the table lacks it), `scores`, `search` (what comes of
-        choosing among the scores), `blind`. NaN becomes None, with a `reason` beside it.
-        With `settings.published` each score and number has `published`, see
-        `published_metrics`.
+        choosing among the scores), `numbers` (of the clips alone). NaN becomes None,
+        with a `reason` beside it. With `settings.published` each score and number has
+        `published`, see `published_metrics`.
 
     Raises:
-        InputError: labels other than 0, 1 and null.
+        InputError: labels other than 0, 1 and null; a `settings.score` that is not there.
     """
     return [
         {
             "frames": sample.frames,
             "counts": _counts(part, sample),
-            "primary": _primary(sample),
+            "primary": primary_of(sample, settings.score),
             "scores": _evaluate_scores(sample, settings, control),
             "search": _search(sample, settings),
-            "blind": evaluate_columns(sample, sample.blind, settings),
+            "numbers": evaluate_columns(sample, sample.numbers, settings),
         }
-        for part, sample in zip(_by_frames(table), samples(table), strict=True)
+        for part, sample in zip(by_frames(table), samples(table), strict=True)
     ]
-
-
-def samples(table: pa.Table, labelled: bool = True) -> list[Sample]:
-    """Return the rows with status ok, one sample per frame count, upwards.
-
-    Args:
-        table: a score table.
-        labelled: leave out the rows without a label; kept, they are no members.
-    """
-    return [_sample(p, (_labels(p) >= 0) | (not labelled)) for p in _by_frames(table)]
-
-
-def with_published(run: records.Run) -> records.Run:
-    """Return a run whose table also holds the scores of its published.parquet, if any.
-
-    Each float column NAME becomes `published: NAME`, joined by id and frames; members are
-    low in all of them. Columns of a manifest that are called so are left out.
-
-    Raises:
-        InputError: the file lacks id or frames, holds a row twice, or other rows than
-            scores.parquet.
-    """
-    own = [c for c in run.table.column_names if scores.is_published(c)]
-    table = run.table.drop_columns(own)
-    found = run.others.get("published")
-    if found is None:
-        return replace(run, table=table)
-    found = found.take(_places(found, table, run.path / "published.parquet"))
-    for name in found.column_names:
-        if pa.types.is_floating(found[name].type):
-            table = table.append_column(scores.PUBLISHED + name, found[name])
-    return replace(run, table=table)
-
-
-def _places(found: pa.Table, table: pa.Table, path: Path) -> list[int]:
-    """Where the rows of `table` are in `found`."""
-    keys = ["id", "frames"]
-    lacking = [key for key in keys if key not in found.column_names]
-    if lacking:
-        raise InputError(f"{path} has no column {lacking[0]}; score the clips again")
-    place = {key: k for k, key in enumerate(_pairs(found))}
-    if len(place) < len(found):
-        raise InputError(f"{path} holds an id and frame count twice, expected once each")
-    wanted = _pairs(table)
-    if set(wanted) != set(place):
-        name, frames = next(iter(set(wanted) ^ set(place)))
-        where = "scores.parquet" if (name, frames) in place else path.name
-        raise InputError(
-            f"{path} belongs to another scores.parquet: id={name!r} with {frames} frames"
-            f" is not in {where}; expected the same rows in both"
-        )
-    return [place[key] for key in wanted]
-
-
-def _pairs(table: pa.Table) -> list[tuple[Any, Any]]:
-    columns = (table[name].to_pylist() for name in ("id", "frames"))
-    return list(zip(*columns, strict=True))
-
-
-def pair(sample: Sample, control: pa.Table) -> tuple[Sample, Sample]:
-    """Return target and control on the clips that both scored, row by row the same.
-
-    Joined by id and frames; the labels and groups of both are the target's.
-    """
-    found = samples(control, labelled=False)
-    other = next((c for c in found if c.frames == sample.frames), None)
-    if other is None:
-        return sample.take([]), sample.take([])
-    place = {name: k for k, name in enumerate(other.ids)}
-    target = sample.take([k for k, name in enumerate(sample.ids) if name in place])
-    rows = [place[name] for name in target.ids]
-    values = {name: column[rows] for name, column in other.scores.items()}
-    return target, replace(target, scores=values)
-
-
-def _by_frames(table) -> list[pa.Table]:
-    if "frames" not in table.column_names:
-        return [table]
-    kinds = sorted(k for k in pc.unique(table["frames"]).to_pylist() if k is not None)
-    return [table.filter(pc.equal(table["frames"], k)) for k in kinds]
-
-
-def _labels(table) -> Int[np.ndarray, "row"]:
-    """1 member, 0 non-member, -1 unlabelled."""
-    labels = _floats(table["label"])
-    labels = np.where(np.isnan(labels), -1, labels)
-    strange = sorted(set(labels.tolist()) - {1, 0, -1})
-    if strange:
-        raise InputError(f"label={strange[0]:g}, expected 1, 0 or none")
-    return labels.astype(np.int64)
-
-
-def _floats(column) -> Float[np.ndarray, "row"]:
-    return column.cast(pa.float64()).to_numpy()
-
-
-def _status(table) -> np.ndarray:
-    if "status" not in table.column_names:
-        return np.full(len(table), "ok", object)
-    return np.array([str(s) for s in table["status"].to_pylist()], object)
-
-
-def _groups(table) -> list[str]:
-    ids = table["id"].to_pylist()
-    if "group" not in table.column_names:
-        return ids
-    held = table["group"].to_pylist()
-    return [own if g is None else g for g, own in zip(held, ids, strict=True)]
-
-
-def _sample(table, wanted) -> Sample:
-    keep = wanted & (_status(table) == "ok")
-    member = _labels(table) == 1
-    names = [f"{m:d} {g}" for m, g in zip(member, _groups(table), strict=True)]
-    _, unit = np.unique(np.array(names, object), return_inverse=True)
-    frames = int(table["frames"][0].as_py()) if "frames" in table.column_names else 0
-    whole = Sample(
-        frames,
-        table["id"].to_pylist(),
-        member,
-        unit,
-        dict(_oriented(table)),
-        {name: _floats(table[name]) for name in BLIND if _numeric(table, name)},
-    )
-    return whole.take(np.flatnonzero(keep).tolist())
-
-
-def _numeric(table, name) -> bool:
-    place = table.schema.get_field_index(name)  # table.column_names is made anew each time
-    if place < 0:
-        return False
-    kind = table.schema.field(place).type
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
-
-
-def _oriented(table) -> Iterator[tuple[str, np.ndarray]]:
-    known = set(scores.columns())
-    known |= {name for name in table.column_names if scores.is_published(name)}
-    held = [c for c in table.column_names if c in known and _numeric(table, c)]
-    if not held and _numeric(table, "score"):
-        yield "score", _floats(table["score"])
-    for name in held:
-        values = _floats(table[name])
-        yield name, values if scores.higher_is_member(name) else -values
-
-
-def _primary(sample: Sample) -> str | None:
-    if list(sample.scores) == ["score"]:
-        return "score"
-    return scores.PRIMARY if scores.PRIMARY in sample.scores else None
 
 
 def _counts(table, sample: Sample) -> dict[str, Any]:
     labels, status, groups = (
-        _labels(table),
-        _status(table),
-        np.array(_groups(table), object),
+        labels_of(table),
+        status_of(table),
+        np.array(groups_of(table), object),
     )
     by_label = {name: set(groups[labels == k]) for k, name in _LABELS.items()}
     return {
@@ -310,28 +118,106 @@ def evaluate_columns(
         return {}
     values = np.stack(list(columns.values()))
     found = estimate(values, sample.member, sample.unit, settings)
+    return _entries(sample, columns, found, settings)
+
+
+def _entries(sample, columns, found: Estimates, settings):
     rows = {name: _entry(found, n, settings) for n, name in enumerate(columns)}
     if settings.published:
         for name, column in columns.items():
             rules = published_metrics(column, sample.member)
-            rows[name]["published"] = {k: _plain(v) for k, v in rules.items()}
+            rows[name]["published"] = {k: plain(v) for k, v in rules.items()}
     return rows
 
 
 def _evaluate_scores(sample, settings, control) -> dict[str, dict[str, Any]]:
-    out = evaluate_columns(sample, sample.scores, settings)
-    for name, found in _p_values(sample, list(out), settings).items():
-        out[name] |= found
+    if not sample.scores:
+        return {}
+    names, primary = list(sample.scores), primary_of(sample, settings.score)
+    values = np.stack(list(sample.scores.values()))
+    found = estimate(values, sample.member, sample.unit, settings)
+    out = _entries(sample, sample.scores, found, settings)
+    for name, tested in _p_values(sample, names, settings).items():
+        out[name] |= tested
+    if primary:
+        aucs, draws = found.metrics.auc, found.draws
+        n = names.index(primary)
+        for k, name in enumerate(names):
+            out[name] |= _difference(
+                aucs[k] - aucs[n], draws[k] - draws[n], settings, "over_primary"
+            )
     if control is None:
         return out
-    primary = _primary(sample)
     target, other = pair(sample, control)
-    for name, found in _compare(target, other, settings).items():
-        out[name]["control"] = found
+    for name, compared in _compare(target, other, settings).items():
+        out[name]["control"] = compared
     if primary and primary in other.scores:
         alone = _p_values(other, [primary], settings)[primary]
         out[primary]["control"]["p_value"] = alone["p_value"]
+        out[primary]["control"] |= _calibrated(target, other, primary, settings)
     return out
+
+
+def _difference(point, draws, settings, key: str = "difference") -> dict[str, Any]:
+    """Return a difference of two AUCs, with the interval of its paired resamples."""
+    ends = percentile(draws[None], settings.confidence)
+    return {key: plain(point), f"{key}_interval": [plain(side[0]) for side in ends]}
+
+
+def calibrated(
+    target: Float[np.ndarray, "row"], control: Float[np.ndarray, "row"]
+) -> dict[str, Float[np.ndarray, "row"] | None]:
+    """Return each clip's score less the control's, and its ratio to the control's.
+
+    Higher = member in both. Where every control score is negative (a log-probability, an
+    entropy turned round), a smaller ratio means member, and it is turned round; where they
+    take both signs a ratio has no order, and is None.
+    """
+    known = control[~np.isnan(control)]
+    ratio = None
+    if len(known) and (np.all(known > 0) or np.all(known < 0)):
+        ratio = target / np.abs(control)
+    return {"difference": target - control, "ratio": ratio}
+
+
+def _calibrated(target: Sample, other: Sample, name: str, settings) -> dict[str, Any]:
+    """Return the AUC of the calibrated primary score, and why one of them has none."""
+    held = calibrated(target.scores[name], other.scores[name])
+    columns = {key: values for key, values in held.items() if values is not None}
+    found = evaluate_columns(target, columns, settings)
+    kept = ("auc", "auc_interval", "members", "non_members", "reason")
+    out: dict[str, Any] = {key: {k: f[k] for k in kept} for key, f in found.items()}
+    if "ratio" not in out:
+        reason = "the control's values take both signs"
+        out["ratio"] = {"auc": None, "auc_interval": [None, None], "reason": reason}
+    return {"calibrated": out}
+
+
+def compare_runs(
+    first: Sample, second: Sample, settings: EvaluationSettings
+) -> dict[str, Any] | None:
+    """Return how the primary score does in the second sample less in the first.
+
+    Rows are joined by id alone, so that models and frame counts can be compared; labels and
+    groups are the first's. None where either lacks the score, or they share no row.
+    """
+    name, other = (primary_of(sample, settings.score) for sample in (first, second))
+    place = {name: k for k, name in enumerate(second.ids)}
+    rows = [k for k, name in enumerate(first.ids) if name in place]
+    if name is None or name != other or not rows:
+        return None
+    ours = first.take(rows)
+    theirs = second.take([place[name] for name in ours.ids])
+    values = np.stack([ours.scores[name], theirs.scores[name]])
+    values = np.where(np.isnan(values).any(axis=0), np.nan, values)
+    found = estimate(values, ours.member, ours.unit, settings)
+    auc = found.metrics.auc
+    return {
+        "auc": [plain(x) for x in auc],
+        **_difference(auc[1] - auc[0], found.draws[1] - found.draws[0], settings),
+        "members": int(found.members[0]),
+        "non_members": int(found.others[0]),
+    }
 
 
 def _p_values(
@@ -344,7 +230,7 @@ def _p_values(
     how = (settings.permutations, settings.seed)
     tested = permutation_test(values, sample.member, sample.unit, *how)
     return {
-        name: {"p_value": _plain(p), "p_adjusted": _plain(adjusted)}
+        name: {"p_value": plain(p), "p_adjusted": plain(adjusted)}
         for name, p, adjusted in zip(names, *tested, strict=True)
     }
 
@@ -386,23 +272,24 @@ def _entry(found: Estimates, n: int, settings: EvaluationSettings) -> dict[str, 
     )
     out: dict[str, Any] = {}
     for name, key in _KEYS.items():
-        out[key] = _plain(values[name])
-        out[f"{key}_interval"] = [_plain(low[name]), _plain(high[name])]
+        out[key] = plain(values[name])
+        out[f"{key}_interval"] = [plain(low[name]), plain(high[name])]
     out["advantage"], *ends = (
-        _plain(2 * side["balanced_accuracy"] - 1) for side in (values, low, high)
+        plain(2 * side["balanced_accuracy"] - 1) for side in (values, low, high)
     )
     out["advantage_interval"] = ends
     rates = [f"{fpr:g}" for fpr in settings.fprs]
-    out["tpr"] = dict(zip(rates, map(_plain, values["tpr"]), strict=True))
+    out["tpr"] = dict(zip(rates, map(plain, values["tpr"]), strict=True))
     out["tpr_interval"] = {
-        rate: [_plain(x) for x in pair]
+        rate: [plain(x) for x in pair]
         for rate, *pair in zip(rates, low["tpr"], high["tpr"], strict=True)
     }
     members, others = int(found.members[n]), int(found.others[n])
     return out | {
         "members": members,
         "non_members": others,
-        "reason": _reason(members, others),
+        "fpr_step": 1 / others if others else None,
+        "reason": reason_of(members, others),
     }
 
 
@@ -415,25 +302,25 @@ def _compare(target: Sample, other: Sample, settings) -> dict[str, dict[str, Any
     ours, theirs = (np.where(known, x, np.nan) for x in (ours, theirs))
     own, found = (estimate(x, target.member, target.unit, settings) for x in (ours, theirs))
     point = own.metrics.auc - found.metrics.auc
-    ends = percentile(own.draws - found.draws, settings.confidence)
     rows = {}
     for n, name in enumerate(target.scores):
         entry = _entry(found, n, settings)
         rows[name] = {
             **{key: entry[key] for key in ("auc", "auc_interval")},
-            "target_auc": _plain(own.metrics.auc[n]),
-            "difference": _plain(point[n]),
-            "difference_interval": [_plain(side[n]) for side in ends],
+            "target_auc": plain(own.metrics.auc[n]),
+            **_difference(point[n], own.draws[n] - found.draws[n], settings),
             **{key: entry[key] for key in ("members", "non_members", "reason")},
         }
     return rows
 
 
-def _reason(members: int, others: int) -> str | None:
+def reason_of(members: int, others: int) -> str | None:
+    """Return why there are no metrics; None where there are."""
     counts = {"member": members, "non-member": others}
     empty = [name for name, count in counts.items() if not count]
     return f"no {' and no '.join(empty)} has a value" if empty else None
 
 
-def _plain(value) -> float | None:
+def plain(value) -> float | None:
+    """Return a number as JSON can hold it."""
     return None if np.isnan(value) else float(value)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidsme_jax import scores
+from vidsme_jax.findings_blind import blind_texts
+from vidsme_jax.findings_verdict import verdict_texts
+from vidsme_jax.wording import estimate, number, percent, shorten, side_of
 
 # Chosen before anything was measured, one to three per kind of score; the best of all
 # the columns would be found by chance.
@@ -75,11 +78,19 @@ class Unit:
 
 @dataclass(frozen=True)
 class Answer:
-    """The one-sentence answer about the primary score, and what limits it."""
+    """An answer in a sentence, and what limits it.
+
+    Attributes:
+        title: where there are several.
+        lead: the answer.
+        notes: behind it.
+        warning: ahead of it, where it should not be believed.
+    """
 
     title: str
     lead: str
     notes: tuple[str, ...]
+    warning: str = ""
 
 
 def units(result: dict[str, Any]) -> list[Unit]:
@@ -95,8 +106,28 @@ def _unit_title(run: str, data: dict[str, Any]) -> str:
     return shorten(run, 60) + frames
 
 
+def titled(text: str, unit: Unit) -> str:
+    """Return a title, with what tells its unit from the others."""
+    return f"{text} · {unit.title}" if unit.title else text
+
+
+def answers(unit: Unit, result: dict[str, Any]) -> list[Answer]:
+    """Return what one unit says of the two sets, and of clips of unknown use."""
+    out = [answer(unit, result)] if _has_both(unit.data) else []
+    verdict = unit.data["verdict"]
+    if verdict is not None:
+        title = f"{unit.title}: clips to judge" if unit.title else "Clips to judge"
+        texts = verdict_texts(verdict, result["settings"], result["reference"])
+        out.append(Answer(title, *texts))
+    return out
+
+
+def _has_both(data: dict[str, Any]) -> bool:
+    return min(data["counts"]["evaluated"].values()) > 0 or data["verdict"] is None
+
+
 def answer(unit: Unit, result: dict[str, Any]) -> Answer:
-    """Return the answer of one unit in plain words."""
+    """Return the answer about the primary score of one unit in plain words."""
     name = unit.data["primary"]
     found = unit.data["scores"][name] if name else None
     notes = []
@@ -104,8 +135,10 @@ def answer(unit: Unit, result: dict[str, Any]) -> Answer:
         notes += _control_notes(found, result)
         notes += _step_notes(found, result["settings"])
     notes += [_left_out(unit.data, found), *_group_notes(unit.data)]
-    notes += _blind_notes(unit.data, result["settings"])
-    return Answer(unit.title, _lead(name, found, unit.data, result), tuple(notes))
+    warning, notes_on_blind = blind_texts(unit.data["baselines"], result["settings"])
+    notes += notes_on_blind
+    lead = _lead(name, found, unit.data, result)
+    return Answer(unit.title, lead, tuple(notes), warning)
 
 
 def representative_rows(unit: Unit) -> dict[str, list[str]]:
@@ -188,36 +221,6 @@ def cells(
     return [*row, *(estimate(control, key, digits) for key in ("auc", "difference"))]
 
 
-def estimate(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
-    """Return `value (low to high)`; a dash where there is no value."""
-    value, ends = number(metrics[key], digits), metrics[f"{key}_interval"]
-    if metrics[key] is None or ends[0] is None:
-        return value
-    return f"{value} ({span(ends, digits)})"
-
-
-def span(ends: list[float | None], digits: int = 3) -> str:
-    """Return `low to high`, or a dash."""
-    low, high = (number(end, digits) for end in ends)
-    return low if low == "–" else f"{low} to {high}"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a value with so many decimals, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage, `0.05` as `5 %`."""
-    return f"{100 * share:g} %"
-
-
-def shorten(text: Any, length: int) -> str:
-    """Return printable text of at most `length` characters."""
-    line = "".join(c if c.isprintable() else " " for c in str(text))
-    return line if len(line) <= length else line[: length - 1] + "…"
-
-
 def _lead(name, found, data, result) -> str:
     if name is None:
         return (
@@ -228,7 +231,7 @@ def _lead(name, found, data, result) -> str:
     if found["auc"] is None:
         return f"The primary score {name} cannot be evaluated: {found['reason']}."
     where = {"in": "contains", "above": "lies above", "below": "lies below"}
-    side = _side(found["auc_interval"])
+    side = side_of(found["auc_interval"])
     low, high = map(number, found["auc_interval"])
     return (
         f"The primary score {name} {_verdict(found, side, result)}: AUC"
@@ -237,11 +240,6 @@ def _lead(name, found, data, result) -> str:
         f" {found['p_value']:.2g}; {found['members']} members,"
         f" {found['non_members']} non-members."
     )
-
-
-def _side(ends, middle: float = 0.5) -> str:
-    low, high = ends
-    return "above" if low > middle else "below" if high < middle else "in"
 
 
 def _verdict(found, side, result) -> str:
@@ -270,13 +268,13 @@ def _control_notes(found, result) -> list[str]:
         f"Control run {shorten(name, 60)}: AUC {estimate(control, 'auc')}; target minus"
         f" control {estimate(control, 'difference')}, on the {both} that both scored."
     ]
-    if _side(control["auc_interval"]) != "in":
+    if side_of(control["auc_interval"]) != "in":
         notes.append(
             "The control, which should have seen none of these clips, tells the two"
             " sets apart too: this is evidence of a difference between the sets rather"
             " than of training."
         )
-    if _side(control["difference_interval"], 0.0) != "above":
+    if side_of(control["difference_interval"], 0.0) != "above":
         notes.append("The target does not exceed the control beyond the interval.")
     return notes
 
@@ -339,18 +337,3 @@ def _group_notes(data) -> list[str]:
     if mixed:
         notes.append(f"{mixed} groups stand under both labels; check the manifest.")
     return notes
-
-
-def _blind_notes(data, settings) -> list[str]:
-    telling = [
-        f"{name} with AUC {estimate(found, 'auc')}"
-        for name, found in data["blind"].items()
-        if found["auc"] is not None and _side(found["auc_interval"]) != "in"
-    ]
-    if not telling:
-        return []
-    chance = percent(round(1 - settings["confidence"], 6))
-    return [
-        f"The two sets differ without any model: {', '.join(telling)}. Scores may"
-        f" follow that. (By chance alone, {chance} of such numbers would seem to.)"
-    ]

@@ -1,6 +1,6 @@
 """How well scores separate members from non-members: points of their ROC, and areas.
 
-Higher always means member here: `evaluation_table.py` turns each score round by its
+Higher always means member here: `samples.py` turns each score round by its
 orientation first. NaN rows are left out; infinite values are values, and sort. Numpy only.
 
 A true positive rate "at 5 % FPR" is read off the step ROC, never interpolated. The rule

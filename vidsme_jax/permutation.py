@@ -61,8 +61,30 @@ def permutation_test(
         drawn = np.tile(labels, (count, 1))
         rng.permuted(drawn, axis=1, out=drawn)
         parts.append(_areas(ranks, sizes, drawn.T))
-    areas = np.concatenate(parts, axis=1)
-    # Where a permutation leaves a class without a value, nothing is reached.
+    return reached(np.concatenate(parts, axis=1), observed)
+
+
+def permuted_labels(
+    member: Bool[np.ndarray, "row"],
+    unit: Int[np.ndarray, "row"],
+    permutations: int,
+    seed: int,
+) -> Float[np.ndarray, "row labelling"]:
+    """Return the labels, 1 and 0, and behind them permutations over whole units."""
+    _, first, place = np.unique(unit, return_index=True, return_inverse=True)
+    drawn = np.tile(member[first].astype(float), (1 + permutations, 1))
+    np.random.default_rng(seed).permuted(drawn[1:], axis=1, out=drawn[1:])
+    return drawn.T[place]
+
+
+def reached(
+    areas: Float[np.ndarray, "score permutation"], observed: Float[np.ndarray, "score"]
+) -> Tested:
+    """Return how often areas under permuted labels reach the observed ones; NaN stays.
+
+    Where a permutation leaves a class without a value, nothing is reached.
+    """
+    permutations = areas.shape[1]
     areas = np.where(np.isnan(areas), -np.inf, areas)
     p = (1 + np.sum(areas >= observed[:, None] - _SAME, axis=1)) / (1 + permutations)
     adjusted = _adjusted(areas, observed, permutations)

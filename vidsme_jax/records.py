@@ -7,6 +7,7 @@
     RUN/scores.parquet      all parts in manifest order; written last, then parts go
     RUN/curves.parquet      per-token curves, one list per row
     RUN/thumbnails.parquet  one strip of small frames per row
+    RUN/features.parquet    what blind baselines look at: texts, file, frames, vision tower
     RUN/published.parquet   the published code's scores under its own names, where asked
 
 Every file appears by a rename of a complete one, so that a run killed at any moment
@@ -33,8 +34,9 @@ import pyarrow.parquet as pq
 
 from vidsme_jax.errors import InputError, Interrupted, check_folder
 
+STRIP_FRAMES = 6  # side by side in a thumbnail
 _CURVE, _THUMBNAIL = "curve:", "thumbnail"
-_OTHERS = ("published",)  # read where they exist
+_OTHERS = ("published", "features")  # read where they exist
 _HERE = re.sub(r"\W", "_", platform.node())  # in the names of temporary files
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # some network file systems

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from vidsme_jax import records
+from vidsme_jax.metric_rows import metric_rows
 from vidsme_jax.report_page import Figure, Page, Table
 from vidsme_jax.report_sections import build
 
@@ -24,7 +25,7 @@ def write(
     runs: list[records.Run],
     control: records.Run | None,
 ) -> None:
-    """Write report.html, report.md, metrics.json, metrics.csv and figures/*.svg.
+    """Write report.html, report.md, metrics.json, metrics.csv, clips.csv, figures/*.svg.
 
     Each file is replaced whole; other files in `out` stay.
 
@@ -40,9 +41,9 @@ def write(
         curves = [clip.curve for clip in section.clips if clip.curve]
         for figure in (*section.figures, *curves):
             _write(out / "figures" / f"{figure.name}.svg", figure.svg + "\n")
-    records.write_json(out / "metrics.json", _finite(result))
-    with records.replacing(out / "metrics.csv") as path:
-        _write_csv(path, result)
+    records.write_json(out / "metrics.json", _finite(_without_clips(result)))
+    _write_csv(out / "metrics.csv", metric_rows(result))
+    _write_csv(out / "clips.csv", _clip_rows(result))
     _write(out / "report.md", render_markdown(page))
     _write(out / "report.html", render_html(page))
 
@@ -63,6 +64,7 @@ def render_markdown(page: Page) -> str:
         parts.append(f"## {_md(section.title)}")
         for answer in section.answers:
             parts += [f"### {_md(answer.title)}"] if answer.title else []
+            parts += [f"**Warning: {_md(answer.warning)}**"] if answer.warning else []
             parts.append(f"**{_md(answer.lead)}**")
             parts.append("\n".join(f"- {_md(note)}" for note in answer.notes))
         parts += [_md(text) for text in section.paragraphs]
@@ -111,55 +113,38 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _write_csv(path: Path, result: dict[str, Any]) -> None:
-    rows = [
-        _csv_row(run["name"], data, name, found, result["settings"]["rule"])
-        for run in result["runs"]
-        for data in run["frames"]
-        for kind in ("scores", "blind")
-        for name, found in data[kind].items()
-    ]
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with (
+        records.replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _csv_row(run: str, data, name: str, found, rule: str) -> dict[str, Any]:
-    row = {
-        "run": run,
-        "frames": data["frames"],
-        "score": name,
-        "kind": "blind" if name in data["blind"] else "score",
-        "primary": int(name == data["primary"]),
-    }
-    row |= _estimate("auc", found["auc"], found["auc_interval"])
-    for fpr, value in found["tpr"].items():
-        row |= _estimate(f"tpr_at_{fpr}", value, found["tpr_interval"][fpr])
-    row["rule"] = rule
-    for key in ("average_precision", "fpr_at_95_tpr"):
-        row |= _estimate(key, found[key], found[f"{key}_interval"])
-    for key in (
-        "best_balanced_accuracy",
-        "advantage",
-        "members",
-        "non_members",
-        "reason",
-        "p_value",
-        "p_adjusted",
-    ):
-        row[key] = found.get(key)
-    for key, value in found.get("published", {}).items():
-        row[f"published_{key}"] = value
-    control = found.get("control")
-    if control:
-        for key in ("auc", "difference"):
-            row |= _estimate(f"control_{key}", control[key], control[f"{key}_interval"])
-        for key in ("target_auc", "members", "non_members", "p_value"):
-            row[f"control_{key}"] = control.get(key)
-    return row
+def _without_clips(result: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what clips.csv holds, a row for each clip."""
+    runs = [
+        run | {"frames": [_without(data) for data in run["frames"]]}
+        for run in result["runs"]
+    ]
+    return result | {"runs": runs}
 
 
-def _estimate(key: str, value, ends) -> dict[str, Any]:
-    return {key: value, f"{key}_low": ends[0], f"{key}_high": ends[1]}
+def _without(data: dict[str, Any]) -> dict[str, Any]:
+    verdict = data["verdict"]
+    if verdict is not None:
+        verdict = {key: value for key, value in verdict.items() if key != "clips"}
+    kept = {key: value for key, value in data.items() if key != "clips"}
+    return kept | {"verdict": verdict}
+
+
+def _clip_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"run": run["name"], "frames": data["frames"], **row}
+        for run in result["runs"]
+        for data in run["frames"]
+        for row in data["clips"]
+    ]

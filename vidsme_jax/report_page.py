@@ -25,11 +25,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip to look at; `thumbnail` is a data URI or empty."""
+    """A clip to look at; `strips` are names and data URIs of frames side by side."""
 
     id: str
     text: str
-    thumbnail: str
+    strips: tuple[tuple[str, str], ...]
     curve: Figure | None
 
 

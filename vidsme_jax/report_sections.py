@@ -1,28 +1,19 @@
 """The sections of the report, built from a result and the runs behind it."""
 
-import base64
 import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pyarrow.compute as pc
-
-from vidsme_jax import diagnosis, figures, findings, records, scores
-from vidsme_jax.evaluation import settings_of, tpr_band
-from vidsme_jax.evaluation_table import Sample, pair, samples
-from vidsme_jax.figures import Curve, Interval
-from vidsme_jax.findings import Answer, Unit, shorten
-from vidsme_jax.metrics import roc
-from vidsme_jax.report_page import Clip, Figure, Page, Section, Table
+from vidsme_jax import diagnosis, findings, records, scores, wording
+from vidsme_jax.findings import Answer, Unit, titled
+from vidsme_jax.report_clips import clip_section
+from vidsme_jax.report_evidence import evidence_sections, verdict_sections
+from vidsme_jax.report_figures import shown_units, unit_figures
+from vidsme_jax.report_page import Page, Section, Table
+from vidsme_jax.wording import shorten
 
 _TITLE = "Membership inference on video clips"
-_CLIPS = 6
 _CAPTIONS = {"published": "As the published code defines them (video slice)"}
 _ROWS_SHOWN = 1000  # of the table of all scores; a browser is slow beyond
-
 
 _METRICS = {
     "auc": "AUC",
@@ -40,15 +31,16 @@ def build(
 ) -> Page:
     """Return the report's sections, in the order in which a person needs them."""
     units = findings.units(result)
-    shown = _shown(result, runs)
+    shown = shown_units(result, runs)
     sections = [
         _answers(units, result),
+        *verdict_sections(units),
         _diagnosis(units),
         _in_full(units, result),
         _slices(units, result),
-        _blind(units, result),
-        Section("Figures", figures=tuple(_figures(shown, result, control))),
-        _clips(shown),
+        *evidence_sections(units, result),
+        Section("Figures", figures=tuple(unit_figures(shown, result, control))),
+        clip_section(shown),
         _terms(units),
         _search(units),
         _all_scores(units, result),
@@ -88,8 +80,8 @@ def _terms(units) -> Section:
 
 
 def _answers(units, result) -> Section:
-    answers = tuple(findings.answer(unit, result) for unit in units)
-    return Section("Answer", answers, (findings.CAVEAT,))
+    answers = [answer for unit in units for answer in findings.answers(unit, result)]
+    return Section("Answer", tuple(answers), (findings.CAVEAT,))
 
 
 def _diagnosis(units) -> Section:
@@ -141,21 +133,21 @@ def _in_full(units, result) -> Section:
         if found is None or found["auc"] is None:
             continue
         rows = [
-            [title, findings.number(found[key]), findings.span(found[f"{key}_interval"])]
+            [title, wording.number(found[key]), wording.span(found[f"{key}_interval"])]
             for key, title in _METRICS.items()
         ]
         rates = found["tpr"].items()
         rows += [
             [
-                f"TPR at {findings.percent(float(rate))} FPR",
-                findings.number(value),
-                findings.span(found["tpr_interval"][rate]),
+                f"TPR at {wording.percent(float(rate))} FPR",
+                wording.number(value),
+                wording.span(found["tpr_interval"][rate]),
             ]
             for rate, value in rates
         ]
-        around = f"{findings.percent(result['settings']['confidence'])} interval"
+        around = f"{wording.percent(result['settings']['confidence'])} interval"
         rule = findings.rule_text(result["settings"], found["non_members"])
-        caption = _title(f"{name}; {rule}", unit)
+        caption = titled(f"{name}; {rule}", unit)
         tables.append(Table(["metric", "value", around], rows, caption))
     note = (
         "Intervals resample whole groups. That of the AUC is corrected for bias and"
@@ -172,26 +164,6 @@ def _in_full(units, result) -> Section:
 def _row_name(name: str, unit: Unit) -> str:
     label = f"{name} (primary)" if name == unit.data["primary"] else name
     return f"{label} · {unit.title}" if unit.title else label
-
-
-def _blind(units, result) -> Section:
-    rows = [
-        findings.cells(f"{name} · {unit.title}" if unit.title else name, found, alone)
-        for alone in [result | {"control": None}]
-        for unit in units
-        for name, found in unit.data["blind"].items()
-    ]
-    note = (
-        "These numbers need no model. AUC reads higher = member; 1 - AUC reads it the"
-        " other way, so that a value far from 0.5 on either side means that the two"
-        " sets differ by themselves."
-    )
-    table = Table(findings.header(result | {"control": None}, "number"), rows)
-    return Section(
-        "Without the model: motion, illumination and file data",
-        paragraphs=(note,),
-        tables=(table,),
-    )
 
 
 def _all_scores(units, result) -> Section:
@@ -241,171 +213,3 @@ def _flat(value: Any, key: str = "") -> list[list[str]]:
         ]
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return [[shorten(key, 80), shorten(text, 200)]]
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A unit with the run it came from and the start of its figures' names."""
-
-    unit: Unit
-    run: records.Run
-    slug: str
-    last: bool  # the largest frame count of its run
-
-
-def _shown(result, runs) -> list[_Shown]:
-    units = iter(findings.units(result))
-    names = distinct([_slug(entry["name"]) for entry in result["runs"]])
-    out = []
-    for entry, run, name in zip(result["runs"], runs, names, strict=True):
-        for data in entry["frames"]:
-            last = data is entry["frames"][-1]
-            out.append(_Shown(next(units), run, f"{name}-f{data['frames']}", last))
-    return out
-
-
-def distinct(names: list[str]) -> list[str]:
-    """Return the names, repeated ones with `-2`, `-3` behind them."""
-    out: list[str] = []
-    for name in names:
-        candidate, k = name, 1
-        while candidate in out:
-            k += 1
-            candidate = f"{name}-{k}"
-        out.append(candidate)
-    return out
-
-
-def _slug(name: str) -> str:
-    """A name that is safe in a path and a link."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-") or "run"
-
-
-def _figures(shown: list[_Shown], result, control) -> Iterator[Figure]:
-    for one in shown:
-        held = {s.frames: s for s in samples(one.run.table)}
-        sample = held[one.unit.data["frames"]]
-        name = one.unit.data["primary"]
-        if name and one.unit.data["scores"][name]["auc"] is not None:
-            yield _roc(one, sample, name, result, control)
-            yield _histogram(one, sample, name)
-        for part, names in findings.representative_rows(one.unit).items():
-            yield _dots(one, part, names, result)
-
-
-def _title(text: str, unit: Unit) -> str:
-    return f"{text} · {unit.title}" if unit.title else text
-
-
-def _roc(one: _Shown, sample: Sample, name: str, result, control) -> Figure:
-    settings = settings_of(result["settings"])
-    curves = [_curve("target", sample, name, settings)]
-    if control is not None:
-        _, other = pair(sample, control.table)
-        found = one.unit.data["scores"][name]["control"]
-        if found["auc"] is not None:
-            curves.append(_curve("control, dashed", other, name, settings))
-    members = one.unit.data["scores"][name]["members"]
-    others = one.unit.data["scores"][name]["non_members"]
-    around = f"with {findings.percent(settings.confidence)} band, log axes from 1/n"
-    title = _title(f"ROC of {name} {around}", one.unit)
-    return Figure(
-        f"{one.slug}-roc", title, figures.roc_figure(title, curves, members, others)
-    )
-
-
-def _curve(label: str, sample: Sample, name: str, settings) -> Curve:
-    values = sample.scores[name]
-    low = 1 / max(2, int(np.sum(~sample.member)))
-    grid = tuple(np.geomspace(low, 1, 40).tolist())
-    band = tpr_band(values, sample.member, sample.unit, grid, settings)
-    fpr, tpr, _ = roc(values, sample.member)
-    return Curve(label, fpr, tpr, (np.array(grid), *band))
-
-
-def _histogram(one: _Shown, sample: Sample, name: str) -> Figure:
-    up = name == "score" or scores.higher_is_member(name)
-    values = sample.scores[name] if up else -sample.scores[name]
-    title = _title(f"Values of {name}", one.unit)
-    svg = figures.histogram_figure(
-        title,
-        values[sample.member],
-        values[~sample.member],
-        f"{name} ({'higher' if up else 'lower'} = more member-like)",
-    )
-    return Figure(f"{one.slug}-histogram", title, svg)
-
-
-def _dots(one: _Shown, part: str, names: list[str], result) -> Figure:
-    rows = []
-    for name in names:
-        found = one.unit.data["scores"][name]
-        sides = [found] if result["control"] is None else [found, found["control"]]
-        rows.append((name, [Interval(s["auc"], *s["auc_interval"]) for s in sides]))
-    series = ("target", "control")[: 1 if result["control"] is None else 2]
-    kind = "published definitions" if part == "published" else f"slice {part}"
-    title = _title(f"AUC of the representative scores, {kind}", one.unit)
-    svg = figures.dot_figure(title, rows, series)
-    return Figure(f"{one.slug}-auc-{part}", title, svg)
-
-
-def _clips(shown: list[_Shown]) -> Section:
-    """The most member-like clips of each run, at its largest frame count."""
-    clips = [clip for one in shown if one.last for clip in _clips_of(one)]
-    note = (
-        f"The up to {_CLIPS} clips with the most member-like primary score, with their"
-        " thumbnails and the per-token curve of sme on the video slice: a look at what"
-        " the score reacts to, not a list of findings."
-    )
-    none = "No clip has a primary score."
-    return Section("Clips", paragraphs=(note if clips else none,), clips=tuple(clips))
-
-
-def _clips_of(one: _Shown) -> Iterator[Clip]:
-    name, table = one.unit.data["primary"], one.run.table
-    if not name:
-        return
-    table = table.filter(pc.equal(table["frames"], one.unit.data["frames"]))
-    values = np.array([np.nan if v is None else v for v in table[name].to_pylist()])
-    up = name == "score" or scores.higher_is_member(name)
-    order = np.argsort(-values if up else values, kind="stable")  # NaN comes last
-    words = {1: "member", 0: "non-member", None: "unlabelled"}
-    for place, k in enumerate(order[:_CLIPS].tolist()):
-        if np.isnan(values[k]):
-            return
-        key, label = table["id"][k].as_py(), table["label"][k].as_py()
-        clip = shorten(key, 60)
-        curve = _token_curve(one, key, f"{one.slug}-clip-{place + 1}", clip)
-        video = _cell(table, one, key, "video")
-        text = _title(f"{words[label]}, {name} = {values[k]:.4g}", one.unit)
-        text += f"; {shorten(video, 80)}" if video else ""
-        yield Clip(clip, text, _thumbnail(one, key), curve)
-
-
-def _cell(table, one: _Shown, key: str, column: str) -> Any:
-    """The value of a row given by id and frames; None where there is none."""
-    if column not in table.column_names:
-        return None
-    same = pc.and_(
-        pc.equal(table["id"], key), pc.equal(table["frames"], one.unit.data["frames"])
-    )
-    found = table.filter(same)[column].to_pylist()
-    return found[0] if found else None
-
-
-def _token_curve(one: _Shown, key: str, name: str, clip: str) -> Figure | None:
-    values = _cell(one.run.curves, one, key, "video.sme")
-    if not values:
-        return None
-    title = f"sme along the video tokens of {clip}"
-    array = np.array([np.nan if v is None else v for v in values], np.float64)
-    svg = figures.line_figure(title, array, "video token", "sme")
-    return Figure(name, title, svg)
-
-
-def _thumbnail(one: _Shown, key: str) -> str:
-    data = _cell(one.run.thumbnails, one, key, "thumbnail")
-    # Only what a JPEG starts with, and of a size that fits a page.
-    if not data or not data.startswith(b"\xff\xd8\xff") or len(data) > 1 << 20:
-        return ""
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()

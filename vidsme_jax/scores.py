@@ -12,7 +12,7 @@ from vidsme_jax.statistics import FAMILIES
 
 PRIMARY = "video.sme.mean"
 # What the published code computes, under its own names: "published: ppl". See
-# `evaluation_table.with_published`.
+# `samples.with_published`.
 PUBLISHED = "published: "
 
 SLICE_INFO = {

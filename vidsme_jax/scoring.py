@@ -25,7 +25,9 @@ from vidsme_jax.scores import SLICES, families
 from vidsme_jax.statistics import FAMILIES, row_statistics
 
 Head = Callable[[Float[Array, "... width"]], Float[Array, "... vocab"]]
-Forward = Callable[[Any, Any], tuple[Float[Array, "clip way time width"], Head]]
+Hidden = Float[Array, "clip way time width"]
+# A third result, the mean embedding of each clip's frames, feeds the blind baselines.
+Forward = Callable[[Any, Any], tuple[Hidden, Head] | tuple[Hidden, Head, Array]]
 
 OWN_ARGMAX = -1  # as a target: the row's own most likely token
 _CHUNK_BYTES = 256 * 2**20  # of float32 logits alive at a time
@@ -99,7 +101,7 @@ def score_batch(
     def reduce(carry, z, target, averaged):
         return carry, statistics(z, target)
 
-    hidden, head = forward(params, batch)
+    hidden, head, *_ = forward(params, batch)
     nothing = jnp.zeros(batch.rows.shape, bool)
     return scan_rows(hidden, head, batch.rows, batch.targets, nothing, reduce, None)[1]
 

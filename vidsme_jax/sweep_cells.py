@@ -17,8 +17,9 @@ from jaxtyping import Float
 
 from vidsme_jax import published, scores
 from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.evaluation_table import Sample, evaluate_columns, samples
+from vidsme_jax.evaluation_table import evaluate_columns
 from vidsme_jax.motion import OrderRule
+from vidsme_jax.samples import Sample, samples
 
 CLIPS = ("all", "slow", "fast")  # fast: motion above the median of those evaluated
 AXES = (
@@ -208,7 +209,7 @@ def _chosen(sample: Sample, clips: str) -> list[int]:
     """Return the rows of a sample that are evaluated."""
     if clips == "all":
         return list(range(len(sample.ids)))
-    motion = sample.blind["motion"]
+    motion = sample.numbers["motion"]
     is_fast = motion > np.median(motion)
     return np.flatnonzero(is_fast if clips == "fast" else ~is_fast).tolist()
 

@@ -79,7 +79,7 @@ def token_loss(params: Any, forward: Forward, sample: Sample) -> Float[Array, ""
     Only the natural direction is trained on: way 0 of what `forward` returns.
     """
     batch, weights = sample
-    hidden, head = forward(params, batch)
+    hidden, head, *_ = forward(params, batch)
     rows = jnp.take_along_axis(hidden[:, 0], batch.rows[:, :, None], axis=1)
     targets = jnp.maximum(batch.targets, 0)
     losses = optax.losses.softmax_cross_entropy_with_integer_labels(head(rows), targets)

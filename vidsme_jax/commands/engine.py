@@ -13,6 +13,7 @@ from vidsme_jax.commands.job import Job
 from vidsme_jax.commands.rows import (
     base_table,
     definition_table,
+    features_table,
     mark_not_finite,
     other_names,
     part_table,
@@ -60,6 +61,7 @@ class Started:
         rows: of the manifests, group by group.
         places: of each row's group in the batch.
         base: the rows' part of the table without scores.
+        known: of each row's clip.
         prompts: of each row.
         thumbnails: of each row.
         results: on the device; None where no clip of the batch is worth its time.
@@ -70,6 +72,7 @@ class Started:
     rows: list[int]
     places: list[int]
     base: pa.Table
+    known: list[dict[str, Any]]
     prompts: list[Prompt]
     thumbnails: list[bytes]
     results: Any
@@ -161,6 +164,7 @@ def _open_batch(engine: Engine, n: int, frames: int, clips: list[PreparedClip]) 
         rows,
         places,
         base_table(job.rows, rows, list(known.values()), frames, calibration),
+        list(known.values()),
         [job.prompts.of_clip(row, frames, facts) for row, facts in known.items()],
         [clip.thumbnail for clip in clip_of.values()],
         None,
@@ -196,7 +200,7 @@ def _write(engine: Engine, started: Started, results: Results | None) -> None:
     part = part_table(base, engine.other, rows, names, results.tables["exact"])
     layout = engine.layouts[started.frames]
     shown = _named_curves(results.curves, layout, base, started.prompts)
-    others = _other_tables(engine, started.frames, base, results)
+    others = _other_tables(engine, started, base, results)
     path = job.part_path(started.frames, started.batch)
     records.write_part(path, part, shown, started.thumbnails, others)
 
@@ -214,13 +218,15 @@ def _no_results(engine: Engine, clips: int) -> Results:
         {d: blank(n) for d, n in names.items()},
         {d: blank(pairs, n) for d, n in swept.items()},
         dict.fromkeys(asked.kept, blank(0)),
+        blank(0),
     )
 
 
-def _other_tables(engine: Engine, frames: int, base: pa.Table, results: Results):
+def _other_tables(engine: Engine, started: Started, base: pa.Table, results: Results):
     """Return the batch's rows of the tables beside scores.parquet, by name."""
-    slices, calibration = engine.asked.slices, engine.calibrations.get(frames)
-    out = {}
+    slices, calibration = engine.asked.slices, engine.calibrations.get(started.frames)
+    rows = [engine.job.rows[n] for n in started.rows]
+    out = {"features": features_table(base, rows, started.known, results.embedding)}
     for name in engine.asked.definitions[1:]:
         columns, values = table_names(name, slices), results.tables[name]
         out[name] = definition_table(base, columns, np.asarray(values))

@@ -5,13 +5,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidsme_jax import diagnosis, findings, records, report
+from vidsme_jax import diagnosis, findings, records, report, wording
+from vidsme_jax.blind_features import feature_rows
 from vidsme_jax.errors import InputError, check_folder
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
-from vidsme_jax.evaluation_table import evaluate_table, pair, samples, with_published
+from vidsme_jax.evaluation_blind import evaluate_blind
+from vidsme_jax.evaluation_table import compare_runs, evaluate_table
+from vidsme_jax.evaluation_verdict import judge
 from vidsme_jax.foreign import read_scores
+from vidsme_jax.per_clip import clip_rows
 from vidsme_jax.progress import say
-from vidsme_jax.report_sections import distinct
+from vidsme_jax.report_figures import distinct
+from vidsme_jax.samples import Sample, pair, samples, with_published
+from vidsme_jax.subsets import evaluate_subsets
 
 
 def evaluate(
@@ -19,53 +25,56 @@ def evaluate(
     out: Path,
     control: Path | None = None,
     settings: EvaluationSettings | None = None,
+    reference: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate runs, each apart, and write the report into `out`.
 
     Args:
         runs: directories that `vidsme score` wrote, or tables of scores, see `foreign`.
-        out: directory for report.html, report.md, metrics.json, metrics.csv, figures/.
+        out: directory for report.html, report.md, metrics.json, metrics.csv, clips.csv and
+            figures/.
         control: a run of the same clips under a model that saw none of them.
         settings: resamples, permutations, false positive rates, whether to add the
             published code's metrics; defaults where None.
+        reference: a run of other clips, known to be outside, against which the runs' clips
+            are judged; None takes their own rows with label 0.
 
     Returns:
-        `settings`, `control` (its name or None) and `runs`: `name`, `path`, `info`
-        (run.json) and `frames`, one dict per frame count, see `evaluate_table`; its
-        `diagnosis` is that of `diagnosis.diagnose`.
+        `settings`, `control`, `reference` (their names or None) and `runs`: `name`, `path`,
+        `info` (run.json) and `frames`, one dict per frame count, see `evaluate_table`,
+        with `baselines` (`evaluate_blind`), `subsets` (`evaluate_subsets`), `verdict`
+        (`judge`), `clips` (`clip_rows`), `versus_first` (`compare_runs`) and `diagnosis`
+        (`diagnosis.diagnose`).
 
     Raises:
-        InputError: no runs, a run that is not finished or has no two labels, a control
-            without common clips, an `out` that is a file.
+        InputError: no runs, a run that is not finished, or has neither two labels nor
+            anything to judge, a control without common clips, a reference that was scored
+            otherwise, an `out` that is a file.
     """
     settings = settings or EvaluationSettings()
     if not runs:
         raise InputError("no run given, expected at least one directory")
     check_folder("out", out)
     read = [_read(path) for path in runs]
-    other = None if control is None else _read(control)
+    other, outside = (None if x is None else _read(x) for x in (control, reference))
     for run in read:
-        _check_labels(run)
-        unread = sorted(path.name for path in run.path.glob("top_*.parquet"))
-        if unread:
-            say(f"{run.path}: {', '.join(unread)} not evaluated here, vidsme sweep does")
-        if other is not None:
-            _check_common(run, other)
+        _check(run, other, outside, settings)
     names = distinct([run.path.resolve().name for run in read])
-    table = None if other is None else other.table
     result = {
         "settings": settings_dict(settings),
         "control": None if other is None else other.path.resolve().name,
+        "reference": None if outside is None else outside.path.resolve().name,
         "runs": [
             {
                 "name": name,
                 "path": str(run.path),
                 "info": run.info,
-                "frames": _frames(run, settings, table),
+                "frames": _frames(run, settings, other, outside),
             }
             for name, run in zip(names, read, strict=True)
         ],
     }
+    _compare_with_first(result, read, settings)
     out.mkdir(parents=True, exist_ok=True)
     report.write(out, result, read, other)
     return result
@@ -78,31 +87,68 @@ def _read(path: Path) -> records.Run:
     return with_published(records.read_run(path))
 
 
-def _frames(run: records.Run, settings, control) -> list[dict[str, Any]]:
-    """The metrics of each frame count, and what they are diagnosed with."""
-    frames = evaluate_table(run.table, settings, control)
+def _frames(
+    run: records.Run,
+    settings: EvaluationSettings,
+    control: records.Run | None,
+    reference: records.Run | None,
+) -> list[dict[str, Any]]:
+    """The metrics of each frame count, the evidence beside them, and the diagnosis."""
+    table = None if control is None else control.table
+    frames = evaluate_table(run.table, settings, table)
     asked = run.info["settings"]
     other = asked.get("perturbation") if isinstance(asked, dict) else None
     found = diagnosis.diagnose(run.table, frames, settings, str(other))
-    return [
-        data | {"diagnosis": entries} for data, entries in zip(frames, found, strict=True)
-    ]
+    out = []
+    for data, sample, entries in zip(frames, samples(run.table), found, strict=True):
+        data |= _beside(run, sample, data["primary"], settings)
+        data["verdict"] = judge(run, reference, sample.frames, settings)
+        data["clips"] = clip_rows(run, table, data)
+        out.append(data | {"diagnosis": entries})
+    return out
+
+
+def _beside(
+    run: records.Run, sample: Sample, name: str | None, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """What the sample shows without the model, and the primary score in its parts."""
+    features = run.others.get("features")
+    rows = feature_rows(run.table, features, sample.ids, sample.frames, settings.by)
+    score = None if name is None else sample.scores[name]
+    is_labelled = sample.member.any() and not sample.member.all()
+    subsets = evaluate_subsets(sample, rows, name, settings) if name and is_labelled else {}
+    return {
+        "baselines": evaluate_blind(sample, rows, score, settings),
+        "subsets": subsets,
+    }
+
+
+def _compare_with_first(result, runs: list[records.Run], settings) -> None:
+    """Add to every frame count but the first how it does against that one."""
+    each = [sample for run in runs for sample in samples(run.table)]
+    data = [data for run in result["runs"] for data in run["frames"]]
+    for sample, entry in zip(each, data, strict=True):
+        is_first = sample is each[0]
+        entry["versus_first"] = (
+            None if is_first else compare_runs(each[0], sample, settings)
+        )
 
 
 def terminal_table(result: dict[str, Any]) -> str:
     """Return the answer and the representative scores as aligned text."""
     lines = []
     for unit in findings.units(result):
-        answer = findings.answer(unit, result)
-        lines += [answer.title] if answer.title else []
-        lines += [answer.lead, *(f"- {note}" for note in answer.notes)]
+        for answer in findings.answers(unit, result):
+            lines += [answer.title] if answer.title else []
+            lines += [f"WARNING: {answer.warning}"] if answer.warning else []
+            lines += [answer.lead, *(f"- {note}" for note in answer.notes)]
         lead, texts = diagnosis.summary(unit.data["diagnosis"])
         lines += [lead, *(f"- {text}" for text in texts), ""]
         rows = [_short_header(result)]
         for names in findings.representative_rows(unit).values():
             known = unit.data["scores"]
             rows += [findings.cells(n, known[n], result, digits=2) for n in names]
-        blind = unit.data["blind"]
+        blind = unit.data["numbers"]
         shown = [name for name in ("motion", "illumination") if name in blind]
         rows += [findings.cells(f"{n} alone", blind[n], result, digits=2) for n in shown]
         lines += [*_aligned(rows), ""]
@@ -130,24 +176,86 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _check_labels(run: records.Run) -> None:
-    """Refuse a run in which no two classes can be compared."""
+def _check(
+    run: records.Run,
+    control: records.Run | None,
+    reference: records.Run | None,
+    settings: EvaluationSettings,
+) -> None:
+    """Refuse what nothing can be said of, and say what is left out."""
+    _check_labels(run, reference)
+    unread = sorted(path.name for path in run.path.glob("top_*.parquet"))
+    if unread:
+        say(f"{run.path}: {', '.join(unread)} not evaluated here, vidsme sweep does")
+    absent = [name for name in settings.by if name not in run.table.column_names]
+    if absent:
+        held = [name for name in run.table.column_names if name.count(".") != 2]
+        raise InputError(
+            f"by={absent[0]} is no column of run={run.path}, there are"
+            f" {', '.join(held)[:400]}"
+        )
+    if control is not None:
+        _check_common(run, control)
+    if reference is not None:
+        _check_alike(run, reference)
+
+
+def _check_labels(run: records.Run, reference: records.Run | None) -> None:
+    """Refuse a run with nothing to compare and nothing to judge."""
     if "label" not in run.table.column_names:
         raise InputError(f"run={run.path} has no column label, expected 1 and 0 in it")
     count = {k: 0 for k in (1, 0, None)}
     for label in run.table["label"].to_pylist():
         count[label] = count.get(label, 0) + 1
-    exists = f"there are {count[1]} members, {count[0]} non-members, {count[None]} without"
-    if not count[1] and not count[0]:
+    if count[None] or (count[1] and (count[0] or reference is not None)):
+        return
+    raise InputError(
+        f"run={run.path} has one class only (there are {count[1]} members, {count[0]}"
+        " non-members, none without a label); expected both label 1 and label 0, or clips"
+        " to judge: rows without a label, or --reference with clips known to be outside"
+    )
+
+
+# Of a run's settings, what makes the scores of two runs comparable.
+_ALIKE = (
+    "model",
+    "definitions",
+    "perturbation",
+    "prompt",
+    "template",
+    "dtype",
+    "beta1",
+    "beta2",
+    "reader",
+)
+
+
+def _check_alike(run: records.Run, reference: records.Run) -> None:
+    """Refuse a reference whose clips were not treated as those of the run were."""
+    held = [one.info["settings"] for one in (run, reference)]
+    sides = [{key: settings.get(key) for key in _ALIKE} for settings in held]
+    sides = [
+        side | {"calibration": _ranges(one)}
+        for side, one in zip(sides, (run, reference), strict=True)
+    ]
+    if sides[0] != sides[1]:
         raise InputError(
-            f"run={run.path} has no labelled row ({exists} a label); expected label"
-            " 1 for members and 0 for non-members"
+            f"reference={reference.path} was scored otherwise than run={run.path}:"
+            f" {records.differences(sides[1], sides[0])[:400]}; score both alike, with"
+            " --calibration FILE so that q and r mean the same, or in one manifest"
         )
-    if not count[1] or not count[0]:
+    counts = set(run.table["frames"].to_pylist())
+    if not counts & set(reference.table["frames"].to_pylist()):
         raise InputError(
-            f"run={run.path} has one class only ({exists} a label); expected both"
-            " label 1 and label 0"
+            f"reference={reference.path} has none of the frame counts {sorted(counts)} of"
+            f" run={run.path}"
         )
+
+
+def _ranges(run: records.Run) -> Any:
+    """What q and r were calibrated by; nothing for scores from elsewhere."""
+    path = run.path / "calibration.json"
+    return records.read_json(path) if path.is_file() else None
 
 
 def _check_common(run: records.Run, control: records.Run) -> None:
@@ -163,6 +271,6 @@ def _check_common(run: records.Run, control: records.Run) -> None:
 
 
 def _examples(table: pa.Table) -> str:
-    ids = ", ".join(findings.shorten(i, 20) for i in table["id"].to_pylist()[:2])
+    ids = ", ".join(wording.shorten(i, 20) for i in table["id"].to_pylist()[:2])
     frames = sorted(set(table["frames"].to_pylist()))
     return f"{len(table)} rows (ids {ids}, …; frames {frames})"

@@ -37,6 +37,20 @@ BASE = pa.schema(
     ]
 )
 
+# What the blind baselines of `evaluate` look at, beside the columns of the score table.
+FEATURES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("frames", pa.int32()),
+        ("question", pa.string()),
+        ("candidates", pa.list_(pa.string())),
+        ("answer", pa.string()),
+        ("file_bytes", pa.int64()),
+        ("appearance", pa.list_(pa.float32())),
+        ("embedding", pa.list_(pa.float32())),
+    ]
+)
+
 
 def base_table(
     rows: list[Row],
@@ -73,6 +87,40 @@ def base_table(
             record |= {"q": float(q[0]), "r": float(r[0])}
         records.append(record)
     return pa.Table.from_pylist(records, BASE)
+
+
+def features_table(
+    base: pa.Table,
+    rows: list[Row],
+    known: list[dict[str, Any]],
+    embedding: np.ndarray,
+) -> pa.Table:
+    """Return what may tell the sets of clips apart without what the model predicts.
+
+    Args:
+        base: of the batch.
+        rows: of the manifests, the batch's.
+        known: of each one's clip.
+        embedding: [clip width], mean of the frames' after the vision tower.
+    """
+    records = []
+    for record, row, facts, seen in zip(
+        base.select(["id", "frames", "status"]).to_pylist(),
+        rows,
+        known,
+        embedding,
+        strict=True,
+    ):
+        is_good = record.pop("status") == "ok"
+        texts = {
+            "question": row.asked,
+            "candidates": list(row.candidates),
+            "answer": row.answer,
+        }
+        look = {name: facts.get(name) for name in ("file_bytes", "appearance")}
+        look |= {"embedding": seen if is_good else None}
+        records.append(record | texts | look)
+    return pa.Table.from_pylist(records, FEATURES)
 
 
 def other_names(names: Iterable[str]) -> list[str]:

@@ -152,7 +152,7 @@ def _run(job: Job, given: dict[int, Calibration] | None, clock: Clock) -> None:
 def _other_names(job: Job) -> tuple[str, ...]:
     """Return the names of the tables that `_other_tables` gives."""
     swept = job.definitions if job.settings.variants else ()
-    return (*job.definitions[1:], *(f"{name}-orders" for name in swept))
+    return ("features", *job.definitions[1:], *(f"{name}-orders" for name in swept))
 
 
 def _prepare(job: Job) -> Store:

@@ -1,0 +1,167 @@
+"""What the figures are drawn with: axes, lines, texts and legends as SVG.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers. All text goes through
+`html.escape`.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+INK, GRID = "#222", "#ddd"
+Number = int | float | np.number
+WIDTH = 460  # near its natural size on a phone and in a two-column page
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A plot area in pixels and the data range shown in it; `log` for both axes."""
+
+    x: tuple[Number, Number]
+    y: tuple[Number, Number]
+    left: Number = 56
+    right: Number = WIDTH - 14
+    top: Number = 40
+    bottom: Number = 260
+    log: bool = False
+
+    def _place(self, value, ends, pixels) -> Number:
+        low, high = ends
+        value = min(max(value, low), high)
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        share = (value - low) / (high - low) if high > low else 0.5
+        return pixels[0] + share * (pixels[1] - pixels[0])
+
+    def at(self, x: Number, y: Number) -> tuple[Number, Number]:
+        """Return the pixel of a data point, moved into the plot area if outside."""
+        return (
+            self._place(x, self.x, (self.left, self.right)),
+            self._place(y, self.y, (self.bottom, self.top)),
+        )
+
+    def path(self, points) -> str:
+        """Return the pixels of data points as SVG coordinates."""
+        return " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in points)
+
+
+def svg_of(title: str, height: Number, body: list[str]) -> str:
+    """Return a drawing of this height, with its accessible name."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img"'
+        f' viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}"'
+        f' font-family="system-ui, sans-serif"><title>{_safe(title)}</title>'
+        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(body)}</svg>'
+    )
+
+
+def _safe(text: str) -> str:
+    """Escape; control characters, which XML cannot hold, become spaces."""
+    return escape("".join(c if c.isprintable() else " " for c in text))
+
+
+def text_at(x, y, text, anchor="start", size=12, turn="") -> str:
+    """Draw a text."""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{INK}"'
+        f' text-anchor="{anchor}"{turn}>{_safe(str(text))}</text>'
+    )
+
+
+def line(axes, points, colour, dash="", width=1.0) -> str:
+    """Draw a line through data points."""
+    return (
+        f'<polyline points="{axes.path(points)}" fill="none" stroke="{colour}"'
+        f' stroke-width="{width}" stroke-dasharray="{dash}"/>'
+    )
+
+
+def band(axes, ends, colour) -> str:
+    """Draw the area between two curves over a grid."""
+    grid, low, high = ends
+    around = [
+        *zip(grid, high, strict=True),
+        *zip(grid[::-1], low[::-1], strict=True),
+    ]
+    return f'<polygon points="{axes.path(around)}" fill="{colour}" opacity="0.15"/>'
+
+
+def frame(axes: Axes, x_ticks, y_ticks, x_label: str, y_label: str) -> list[str]:
+    """Draw grid, tick labels and axis names."""
+    body = []
+    for tick in x_ticks:
+        x = axes.at(tick, axes.y[0])[0]
+        body.append(rule(x, axes.top, x, axes.bottom))
+        body.append(text_at(x, axes.bottom + 16, _tick(tick), "middle", 11))
+    for tick in y_ticks:
+        y = axes.at(axes.x[0], tick)[1]
+        body.append(rule(axes.left, y, axes.right, y))
+        body.append(text_at(axes.left - 6, y + 4, _tick(tick), "end", 11))
+    middle = (axes.left + axes.right) / 2
+    body.append(text_at(middle, axes.bottom + 36, x_label, "middle"))
+    y = (axes.top + axes.bottom) / 2
+    if y_label:
+        turn = f' transform="rotate(-90 14 {y:.1f})"'
+        body.append(text_at(14, y, y_label, "middle", 12, turn))
+    return body
+
+
+def rule(x1, y1, x2, y2, colour=GRID, width=1.0) -> str:
+    """Draw a straight line, in pixels."""
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+        f' stroke="{colour}" stroke-width="{width}"/>'
+    )
+
+
+def legend(names: list[tuple[str, str]], top: Number = 13, what: str = "") -> list[str]:
+    """Draw names in a row, each behind a block of its colour; before them, of what."""
+    start = 56 + 7 * len(what)
+    body, step = [text_at(56, top + 10, what)] * bool(what), (WIDTH - start) / len(names)
+    for k, (name, colour) in enumerate(names):
+        x = start + k * step
+        body.append(f'<rect x="{x:.1f}" y="{top}" width="12" height="12" fill="{colour}"/>')
+        body.append(text_at(x + 18, top + 10, cut(name, int(step / 7)), size=12))
+    return body
+
+
+def decades(low: Number) -> list[float]:
+    """Ticks of a logarithmic axis from `low` to 1: both ends and the powers of ten."""
+    powers = [10.0**-k for k in range(8)]
+    return [float(low), *sorted(p for p in powers if p > 1.5 * low)]
+
+
+def _tick(value: Number) -> str:
+    return f"{value:g}" if abs(float(value)) >= 1000 else f"{value:.3g}"
+
+
+def round_ticks(low: Number, high: Number) -> list[Number]:
+    """A few multiples of 1, 2 or 5 times a power of ten."""
+    if not high > low:
+        return [low]
+    power = 10.0 ** math.floor(math.log10((high - low) / 3))
+    fits = (k * power for k in (5, 2) if (high - low) / (k * power) >= 3)
+    step = next(fits, power)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def unbroken(x: np.ndarray, y: np.ndarray) -> Iterator[list[tuple[float, float]]]:
+    """Yield the runs of finite points."""
+    run: list[tuple[float, float]] = []
+    for a, b in zip(x, y, strict=True):
+        if np.isfinite(b):
+            run.append((a, b))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def cut(text: str, length: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,137 @@
+"""What a verdict says of clips whose use is unknown, in words and in table rows."""
+
+from typing import Any
+
+from vidsme_jax.findings_blind import telling
+from vidsme_jax.wording import estimate, number, percent, shorten
+
+_USUAL = 0.05  # the false positive rate of the sentence that comes first
+
+
+def verdict_texts(
+    verdict: dict[str, Any], settings: dict[str, Any], reference: str | None
+) -> tuple[str, tuple[str, ...], str]:
+    """Return the answer, what limits it, and a warning or none."""
+    if verdict["reason"]:
+        return _none(verdict), _WITHOUT, ""
+    source = "with label 0" if reference is None else f"of {shorten(reference, 60)}"
+    notes = [
+        _as_a_set(verdict, settings),
+        _discoveries(verdict),
+        _smallest(verdict, source),
+        *_dropped(verdict),
+        "Everything here rests on one assumption: a judged clip that was not trained on is"
+        " like the reference clips, from the same source and treated alike. A clip that is"
+        " not called a member is not thereby shown to be outside.",
+    ]
+    return _lead(verdict), tuple(notes), _warning(verdict, settings)
+
+
+_WITHOUT = (
+    "What can be said: in which order the scores put the clips (clips.csv), and whether the"
+    " method itself works on them (failure signatures). The scores' level says nothing: it"
+    " differs between models, sources and prompts.",
+    "What cannot: that any clip, or how many of them, were trained on.",
+    "For a verdict, score clips from the same source that cannot have been trained on (held"
+    " out, or made later) with the same settings, and give them as --reference or as rows"
+    " with label 0: 19 of them allow calls at a false positive rate of 5 %, 99 at 1 %.",
+)
+
+
+def _none(verdict) -> str:
+    return f"No verdict on {verdict['judged']['rows']} clips: {verdict['reason']}."
+
+
+def _lead(verdict) -> str:
+    count, limits = verdict["judged"]["rows"], verdict["thresholds"]
+    usable = [rate for rate, found in limits.items() if found["value"] is not None]
+    if not usable:
+        return (
+            f"None of {count} clips can be called a member: the reference is too small for"
+            " every false positive rate asked for."
+        )
+    rate = min(usable, key=lambda rate: abs(float(rate) - _USUAL))
+    called = limits[rate]["flagged_value"]
+    return (
+        f"{called} of {count} judged clips are called members at a false positive rate of"
+        f" at most {percent(float(rate))}; if none were, up to {count * float(rate):.3g}"
+        " would be."
+    )
+
+
+def _as_a_set(verdict, settings) -> str:
+    found = verdict["set"]
+    small = found["p_value"] <= 1 - settings["confidence"] + 1e-12
+    return (
+        f"Taken as one set, the judged clips {'' if small else 'do not clearly '}score more"
+        f" member-like than the reference: AUC {estimate(found, 'auc')}, permutation p ="
+        f" {found['p_value']:.2g}. This is the test for an owner of many clips."
+    )
+
+
+def _discoveries(verdict) -> str:
+    called = [
+        f"{count} where {percent(float(rate))} of the calls may be wrong"
+        for rate, count in verdict["discoveries"].items()
+    ]
+    return f"Corrected for their number (Benjamini and Hochberg): {', '.join(called)}."
+
+
+def _smallest(verdict, source: str) -> str:
+    held = verdict["reference"]
+    text = (
+        f"The reference is {held['rows']} rows {source} of {held['groups']} videos; no"
+        f" p-value can be below {verdict['smallest_p']:.2g}"
+    )
+    short = {
+        rate: found["groups"]
+        for rate, found in verdict["thresholds"].items()
+        if found["value"] is None
+    }
+    if short:
+        needs = ", ".join(f"{percent(float(r))} needs {n}" for r, n in short.items())
+        text += f", and nothing can be called at smaller rates: {needs}"
+    return text + "."
+
+
+def _dropped(verdict) -> list[str]:
+    count = verdict["dropped"]
+    if not count:
+        return []
+    return [f"{count} reference rows were left out: their video is among the judged ones."]
+
+
+def _warning(verdict, settings) -> str:
+    names = telling(verdict["baselines"], settings)
+    if not names:
+        return ""
+    found = verdict["baselines"]["found"][names[0]]
+    return (
+        "The judged clips are not like the reference: without asking the model,"
+        f" {names[0]} tells them apart with AUC {estimate(found, 'auc')}, corrected p ="
+        f" {found['p_adjusted']:.2g}. The false positive rates below do not hold, then."
+    )
+
+
+def threshold_rows(verdict: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return a table of the thresholds: its header and its rows."""
+    side = "above" if verdict["member_is"] == "higher" else "below"
+    header = [
+        "false positive rate",
+        f"called {side}",
+        "clips called",
+        "reference videos needed",
+        f"called {side}, sure for this reference",
+        "clips called",
+        "reference videos needed",
+    ]
+    rows = []
+    for rate, found in verdict["thresholds"].items():
+        row = [f"at most {percent(float(rate))}"]
+        for key, needed in (("value", "groups"), ("sure", "groups_sure")):
+            limit = found[key]
+            shown = "–" if limit is None else f"{limit:.4g}"
+            called = "–" if limit is None else number(found[f"flagged_{key}"], 0)
+            row += [shown, called, str(found[needed])]
+        rows.append(row)
+    return header, rows

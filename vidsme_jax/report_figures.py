@@ -1,0 +1,122 @@
+"""The figures of the report, one set for each run and frame count."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vidsme_jax import figures, findings, records, wording
+from vidsme_jax.evaluation import settings_of, tpr_band
+from vidsme_jax.figures import Curve, Interval
+from vidsme_jax.findings import Unit, titled
+from vidsme_jax.metrics import roc
+from vidsme_jax.report_page import Figure
+from vidsme_jax.samples import Sample, higher_is_member, pair, samples
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A unit with the run it came from and the start of its figures' names."""
+
+    unit: Unit
+    run: records.Run
+    slug: str
+    last: bool  # the largest frame count of its run
+
+
+def shown_units(result: dict[str, Any], runs: list[records.Run]) -> list[Shown]:
+    """Return every run and frame count of a result with the run behind it."""
+    units = iter(findings.units(result))
+    names = distinct([_slug(entry["name"]) for entry in result["runs"]])
+    out = []
+    for entry, run, name in zip(result["runs"], runs, names, strict=True):
+        for data in entry["frames"]:
+            last = data is entry["frames"][-1]
+            out.append(Shown(next(units), run, f"{name}-f{data['frames']}", last))
+    return out
+
+
+def distinct(names: list[str]) -> list[str]:
+    """Return the names, repeated ones with `-2`, `-3` behind them."""
+    out: list[str] = []
+    for name in names:
+        candidate, k = name, 1
+        while candidate in out:
+            k += 1
+            candidate = f"{name}-{k}"
+        out.append(candidate)
+    return out
+
+
+def _slug(name: str) -> str:
+    """A name that is safe in a path and a link."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-") or "run"
+
+
+def unit_figures(
+    shown: list[Shown], result: dict[str, Any], control: records.Run | None
+) -> Iterator[Figure]:
+    """Yield the ROC, the distributions and the AUCs of every unit."""
+    for one in shown:
+        held = {s.frames: s for s in samples(one.run.table)}
+        sample = held[one.unit.data["frames"]]
+        name = one.unit.data["primary"]
+        if name and one.unit.data["scores"][name]["auc"] is not None:
+            yield _roc(one, sample, name, result, control)
+            yield _histogram(one, sample, name)
+        for part, names in findings.representative_rows(one.unit).items():
+            yield _dots(one, part, names, result)
+
+
+def _roc(one: Shown, sample: Sample, name: str, result, control) -> Figure:
+    settings = settings_of(result["settings"])
+    curves = [_curve("target", sample, name, settings)]
+    if control is not None:
+        _, other = pair(sample, control.table)
+        found = one.unit.data["scores"][name]["control"]
+        if found["auc"] is not None:
+            curves.append(_curve("control, dashed", other, name, settings))
+    members = one.unit.data["scores"][name]["members"]
+    others = one.unit.data["scores"][name]["non_members"]
+    around = f"with {wording.percent(settings.confidence)} band, log axes from 1/n"
+    title = titled(f"ROC of {name} {around}", one.unit)
+    return Figure(
+        f"{one.slug}-roc", title, figures.roc_figure(title, curves, members, others)
+    )
+
+
+def _curve(label: str, sample: Sample, name: str, settings) -> Curve:
+    values = sample.scores[name]
+    low = 1 / max(2, int(np.sum(~sample.member)))
+    grid = tuple(np.geomspace(low, 1, 40).tolist())
+    band = tpr_band(values, sample.member, sample.unit, grid, settings)
+    fpr, tpr, _ = roc(values, sample.member)
+    return Curve(label, fpr, tpr, (np.array(grid), *band))
+
+
+def _histogram(one: Shown, sample: Sample, name: str) -> Figure:
+    up = higher_is_member(name)
+    values = sample.scores[name] if up else -sample.scores[name]
+    title = titled(f"Values of {name}", one.unit)
+    svg = figures.histogram_figure(
+        title,
+        values[sample.member],
+        values[~sample.member],
+        f"{name} ({'higher' if up else 'lower'} = more member-like)",
+    )
+    return Figure(f"{one.slug}-histogram", title, svg)
+
+
+def _dots(one: Shown, part: str, names: list[str], result) -> Figure:
+    rows = []
+    for name in names:
+        found = one.unit.data["scores"][name]
+        sides = [found] if result["control"] is None else [found, found["control"]]
+        rows.append((name, [Interval(s["auc"], *s["auc_interval"]) for s in sides]))
+    series = ("target", "control")[: 1 if result["control"] is None else 2]
+    kind = "published definitions" if part == "published" else f"slice {part}"
+    title = titled(f"AUC of the representative scores, {kind}", one.unit)
+    svg = figures.dot_figure(title, rows, series)
+    return Figure(f"{one.slug}-auc-{part}", title, svg)
