@@ -12,6 +12,7 @@ import pytest
 from tools import numbered
 
 from vidsme_jax.data import clips
+from vidsme_jax.data.appearance import appearance
 from vidsme_jax.data.clips import Decoding, prepare_clips
 from vidsme_jax.data.frames import read_clip
 from vidsme_jax.data.prepare_clip import prepare
@@ -43,6 +44,8 @@ def test_a_prepared_clip_is_what_its_parts_say(paths):
         assert facts["frame_indices"] == np.linspace(0, 7, count, dtype=int).tolist()
     assert ready.facts["duration"] == 1.0 and ready.facts["reader"] == "decord"
     assert (ready.facts["width"], ready.facts["height"]) == (64, 48)
+    assert ready.facts["file_bytes"] == paths[0].stat().st_size
+    assert ready.facts["appearance"] == appearance(clip.frames)
     assert (ready.facts["container"], ready.facts["codec"]) == ("mp4", "fmp4")
 
 

@@ -1,4 +1,6 @@
+import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -42,16 +44,31 @@ def write_run(tmp_path):
     return write
 
 
+def csv_rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_everything_is_written(write_run, tmp_path):
     out = tmp_path / "deep" / "out"
     run, control = write_run("target"), write_run("base", 1, 0)
     result = evaluate([run], out, control, SMALL)
     assert result["control"] == "base"
     held = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    fixed = {"report.html", "report.md", "metrics.json", "metrics.csv"}
+    fixed = {"report.html", "report.md", "metrics.json", "metrics.csv", "clips.csv"}
     drawn = {"roc", "histogram", "auc-video", *(f"clip-{k}" for k in range(1, 7))}
     assert held == fixed | {f"figures/target-f16-{name}.svg" for name in drawn}
-    assert json.loads((out / "metrics.json").read_text()) == result
+    kept = json.loads((out / "metrics.json").read_text())
+    data = result["runs"][0]["frames"][0]
+    clips = data.pop("clips")
+    assert kept == result  # but for what clips.csv holds
+    rows = csv_rows(out / "clips.csv")
+    assert [row["id"] for row in rows] == [clip["id"] for clip in clips]
+    values = [float(row["score"]) for row in rows]
+    assert values == sorted(values) and len(values) == 30  # lower = member
+    for row in rows:
+        expected = float(row["control"]) - float(row["score"])
+        assert float(row["difference"]) == pytest.approx(expected)
 
 
 def test_same_seed_same_report_and_other_files_stay(write_run, tmp_path):
@@ -94,9 +111,8 @@ def test_terminal_table_holds_no_control_characters(write_run, tmp_path):
 @pytest.mark.parametrize(
     ("label", "expected"),
     [
-        ([None] * 30, "no labelled row .*0 members, 0 non-members, 30 without a label"),
-        ([1] * 30, "one class only .*30 members, 0 non-members"),
-        ([0] * 29 + [None], "one class only .*0 members, 29 non-members, 1 without"),
+        ([1] * 30, "one class only .*30 members, 0 non-members, none without.*--reference"),
+        ([0] * 30, "one class only .*0 members, 30 non-members"),
     ],
 )
 def test_runs_without_two_classes_are_refused(write_run, tmp_path, label, expected):
@@ -174,3 +190,111 @@ def test_the_diagnosis_of_nothing_is_one_line(write_run, tmp_path):
     (entry,) = result["runs"][0]["frames"][0]["diagnosis"]
     assert entry["kind"] == "none" and "None of the three" in entry["text"]
     assert terminal_table(result).count("failure signatures") == 1
+
+
+LABEL = np.arange(30) % 2
+UNKNOWN = [None if x else 0 for x in LABEL]  # the members' use is unknown
+
+
+def judged(result):
+    return result["runs"][0]["frames"][0]["verdict"]
+
+
+def test_clips_without_a_label_are_judged_by_those_outside(write_run, tmp_path):
+    run, out = write_run(label=UNKNOWN, effect=6.0), tmp_path / "out"
+    result = evaluate([run], out, None, SMALL)
+    verdict = judged(result)
+    assert verdict["reference"] == {"rows": 15, "groups": 15}
+    assert verdict["judged"] == {"rows": 15, "groups": 15}
+    assert set(verdict["clips"]["p_value"]) == {1 / 16}
+    assert verdict["thresholds"]["0.1"]["flagged_value"] == 15
+    assert verdict["thresholds"]["0.05"]["value"] is None
+    assert verdict["set"]["auc"] == 1 and verdict["set"]["p_value"] == 1 / 100
+    text = terminal_table(result)
+    assert text.startswith("Clips to judge\n15 of 15 judged clips are called members at a")
+    assert "at most 10 %; if none were, up to 1.5 would be" in text
+    assert "5 % needs 19" in text
+    rows = csv_rows(out / "clips.csv")
+    assert [row["p_value"] != "" for row in rows] == [True] * 15 + [False] * 15
+    page = (out / "report.html").read_text()
+    assert "<h2>Calling members</h2>" in page and "called below" in page
+
+
+def test_nothing_is_called_where_nothing_was_learned(write_run, tmp_path):
+    run = write_run(label=UNKNOWN, effect=0.0, n=30)
+    result = evaluate([run], tmp_path / "out", None, SMALL)
+    assert judged(result)["thresholds"]["0.1"]["flagged_value"] <= 4
+    assert judged(result)["discoveries"] == {"0.05": 0, "0.1": 0}
+    assert "do not clearly score more member-like" in terminal_table(result)
+
+
+def test_a_reference_of_another_run_judges_all_clips_of_this(write_run, tmp_path):
+    ids = [f"outside-{k}" for k in range(30)]
+    outside = write_run("outside", 1, 0, id=ids, group=ids, label=[None] * 30)
+    run = write_run(label=[1] * 29 + [0])
+    result = evaluate([run], tmp_path / "out", None, SMALL, outside)
+    assert result["reference"] == "outside"
+    assert judged(result)["judged"]["rows"] == 29
+    assert judged(result)["reference"]["rows"] == 30
+    assert "30 rows of outside of 30 videos" in terminal_table(result)
+
+
+def test_clips_of_both_sides_are_no_reference(write_run, tmp_path):
+    group = [f"clip-{k + 10}" for k in range(30)]  # 20 of them are the run's
+    ids = [f"outside-{k}" for k in range(30)]
+    outside = write_run("outside", 1, 0, id=ids, group=group, label=[0] * 30)
+    result = evaluate([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
+    assert judged(result)["dropped"] == 20 and judged(result)["reference"]["rows"] == 10
+    assert "20 reference rows were left out" in terminal_table(result)
+
+
+def test_a_reference_from_another_source_is_named(write_run, tmp_path):
+    ids = [f"outside-{k}" for k in range(30)]
+    moved = (np.arange(30) / 10 + 20).tolist()
+    outside = write_run("outside", 1, 0, id=ids, group=ids, label=[0] * 30, motion=moved)
+    result = evaluate([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
+    text = terminal_table(result)
+    assert "WARNING: The judged clips are not like the reference" in text
+    assert "motion and illumination tells them apart with AUC 1.000" in text
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", None])
+def test_a_reference_scored_otherwise_is_refused(write_run, tmp_path, dtype):
+    outside, run = write_run("outside"), write_run(label=[1] * 30)
+    info = {"settings": {"model": "tiny"} | ({"dtype": dtype} if dtype else {})}
+    (outside / "run.json").write_text(json.dumps(info))
+    if dtype is None:
+        (outside / "calibration.json").write_text("{}")
+    what = "dtype 'bfloat16' there, None here" if dtype else "calibration {} there"
+    with pytest.raises(InputError, match=f"was scored otherwise than run=.*{what}"):
+        evaluate([run], tmp_path / "out", None, SMALL, outside)
+
+
+def test_without_a_reference_the_report_says_what_can_be_concluded(write_run, tmp_path):
+    out = tmp_path / "out"
+    result = evaluate([write_run(label=pa.nulls(30, pa.int8()))], out, None, SMALL)
+    text = terminal_table(result)
+    assert text.startswith("Clips to judge\nNo verdict on 30 clips: no clip is known to be")
+    assert "What cannot: that any clip" in text
+    assert "separates" not in text
+    assert len(csv_rows(out / "clips.csv")) == 30
+
+
+def test_parts_by_a_column_of_the_manifest(write_run, tmp_path):
+    kinds = ["day", "night"] * 15
+    run = write_run(kind=[kinds[k // 2 % 2] for k in range(30)])
+    result = evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kind",)))
+    parts = result["runs"][0]["frames"][0]["subsets"]["kind"]
+    assert {n: f["members"] + f["non_members"] for n, f in parts.items()} == {
+        "day": 16, "night": 14
+    }  # fmt: skip
+    with pytest.raises(InputError, match="by=kid is no column of run=.*kind"):
+        evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kid",)))
+
+
+def test_further_runs_are_set_against_the_first(write_run, tmp_path):
+    runs = [write_run("a"), write_run("b", 1, 0.0)]
+    result = evaluate(runs, tmp_path / "out", None, SMALL)
+    first, second = (run["frames"][0]["versus_first"] for run in result["runs"])
+    assert first is None and second["difference_interval"][1] < 0
+    assert "<h2>Against the first run</h2>" in (tmp_path / "out/report.html").read_text()

@@ -19,8 +19,13 @@ from vidsme_jax import records, scores
 from vidsme_jax.commands.job import about, make_job
 from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.data.batches import fit, make_layout
+from vidsme_jax.data.manifest import read_manifests
+from vidsme_jax.data.prepare_clip import prepare
+from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.errors import InputError
+from vidsme_jax.models import open_port
+from vidsme_jax.models.video_llm import bind
 from vidsme_jax.motion import OrderRule
 
 
@@ -103,8 +108,9 @@ def test_orders_come_from_the_run_s_own_calibration(project, whole):
 
 def test_a_finished_run_is_only_its_results(project, whole):
     left = sorted(p.name for p in project.out.iterdir())
-    want = [".lock", "calibration.json", "curves.parquet", "run.json", "scores.parquet"]
-    assert left == [*want, "thumbnails.parquet"]
+    tables = ("curves", "features", "scores", "thumbnails")
+    want = [".lock", "calibration.json", "run.json", *(f"{t}.parquet" for t in tables)]
+    assert left == sorted(want)
     curves = pq.read_table(project.out / "curves.parquet")
     assert curves.column_names == ["id", "frames", "video.sme"]
     lengths = [len(c) if c else None for c in curves["video.sme"].to_pylist()]
@@ -114,6 +120,27 @@ def test_a_finished_run_is_only_its_results(project, whole):
         assert mean == pytest.approx(column(whole, "video.sme.mean")[n], abs=1e-5)
     strips = pq.read_table(project.out / "thumbnails.parquet")["thumbnail"].to_pylist()
     assert strips[0].startswith(b"\xff\xd8") and not strips[17]
+
+
+def test_features_are_what_baselines_look_at(project, whole):
+    """Texts and file as given, and the mean of what the tower makes of the frames."""
+    table = pq.read_table(project.out / "features.parquet")
+    assert table["id"].to_pylist() == whole["id"].to_pylist()
+    held, rows = table.to_pylist(), read_manifests(list(project.data), None, None)
+    for one, row in zip(held, rows, strict=True):
+        assert (one["question"], one["answer"]) == (row.asked, row.answer)
+        assert one["candidates"] == list(row.candidates)
+    assert [one["embedding"] is None for one in held] == [n in (17, 18) for n in range(20)]
+    assert held[0]["file_bytes"] == rows[0].path.stat().st_size
+    assert len(held[0]["appearance"]) == 56
+    port = open_port(project.model)
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    params = port.load(np.float32, lambda *_: device)
+    wanted = Wanted((4,), port.processor.resize, port.processor.crop)
+    pixels = prepare(rows[0].path, wanted).sample(4)[None]
+    frames = bind(port.config, params).embed_frames(jax.numpy.asarray(pixels))
+    want = np.mean(np.asarray(frames), axis=(0, 1, 2))
+    np.testing.assert_allclose(held[0]["embedding"], want, atol=1e-5)
 
 
 def test_running_again_changes_nothing(project, whole, capsys):

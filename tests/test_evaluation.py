@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from vidsme_jax import scores
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings, tpr_band
-from vidsme_jax.evaluation_table import evaluate_table
+from vidsme_jax.evaluation_table import calibrated, compare_runs, evaluate_table
 from vidsme_jax.metrics import auc, tpr_at_fpr
 from vidsme_jax.resampling import bootstrap_weights
 from vidsme_jax.samples import pair, samples
@@ -64,7 +65,52 @@ def test_a_score_is_estimated_alike_whatever_stands_beside_it(rng):
     table = make_table(rng)
     alone = evaluate_table(table.drop_columns(["video.sme.mean"]), SMALL)[0]["scores"]
     both = evaluate_table(table, SMALL)[0]["scores"]
-    assert both["video.logp.mean"] == alone["video.logp.mean"]
+    assert both["video.logp.mean"].items() >= alone["video.logp.mean"].items()
+
+
+def test_every_score_is_compared_with_the_primary_one_on_the_same_resamples(rng):
+    table = make_table(rng)
+    twin = table.append_column("response.sme.mean", table["video.sme.mean"])
+    found = evaluate_table(twin, SMALL)[0]["scores"]
+    assert found["response.sme.mean"]["over_primary"] == 0
+    assert found["response.sme.mean"]["over_primary_interval"] == [0, 0]
+    other, primary = found["video.logp.mean"], found["video.sme.mean"]
+    assert other["over_primary"] == pytest.approx(other["auc"] - primary["auc"])
+    low, high = other["over_primary_interval"]
+    assert low <= other["over_primary"] <= high and low < high
+
+
+def test_another_score_can_be_the_primary_one(rng):
+    settings = replace(SMALL, score="video.logp.mean")
+    (found,) = evaluate_table(make_table(rng), settings)
+    assert found["primary"] == "video.logp.mean"
+    assert found["scores"]["video.logp.mean"]["over_primary"] == 0
+    with pytest.raises(InputError, match="score=video.logp is none of the 2 scores"):
+        evaluate_table(make_table(rng), replace(SMALL, score="video.logp"))
+
+
+def test_the_control_calibrates_each_clip():
+    target = np.array([3.0, 2.0, np.nan])
+    same_sign = calibrated(target, np.array([2.0, 4.0, 1.0]))
+    np.testing.assert_array_equal(same_sign["difference"], [1, -2, np.nan])
+    np.testing.assert_array_equal(same_sign["ratio"], [1.5, 0.5, np.nan])
+    # Log-probabilities: closer to 0 than the control's is member-like.
+    ratio = calibrated(np.array([-1.0, -4.0]), np.array([-2.0, -2.0]))["ratio"]
+    assert ratio[0] > ratio[1]
+    assert calibrated(target, np.array([-2.0, 4.0, 1.0]))["ratio"] is None
+
+
+def test_a_calibrated_score_drops_what_is_hard_for_every_model(rng):
+    hard = 10 * rng.normal(size=24)
+    label = np.arange(24) % 2
+    table = make_table(rng, **{"video.sme.mean": hard - label})
+    control = make_table(rng, **{"video.sme.mean": hard})
+    (found,) = evaluate_table(table, SMALL, control)
+    held = found["scores"]["video.sme.mean"]
+    assert held["auc"] < 0.8
+    assert held["control"]["calibrated"]["difference"]["auc"] == 1
+    ratio = held["control"]["calibrated"]["ratio"]
+    assert ratio["auc"] is None and "both signs" in ratio["reason"]
 
 
 def test_rows_left_out_are_counted_by_label(rng):
@@ -199,3 +245,17 @@ def test_tpr_band_holds_the_curve(rng):
     middle = [tpr_at_fpr(values, sample.member, fpr) for fpr in grid]
     assert np.all(low <= np.add(middle, 1e-6)) and np.all(middle <= high + 1e-6)
     assert low[-1] == high[-1] == 1 and np.all(np.diff(low) >= 0)
+
+
+def test_runs_are_compared_on_their_common_clips(rng):
+    table = make_table(rng)
+    (first,) = samples(table)
+    (weaker,) = samples(make_table(rng, **{"video.sme.mean": rng.normal(size=24)}))
+    part = weaker.take(list(range(20)))
+    found = compare_runs(first, part, SMALL)
+    assert found["members"] + found["non_members"] == 20
+    assert found["difference"] == pytest.approx(found["auc"][1] - found["auc"][0])
+    assert found["difference_interval"][1] < 0
+    assert compare_runs(first, first, SMALL)["difference_interval"] == [0, 0]
+    strangers = replace(part, ids=[f"other-{k}" for k in range(20)])
+    assert compare_runs(first, strangers, SMALL) is None

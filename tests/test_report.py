@@ -1,4 +1,6 @@
+import base64
 import csv
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -8,10 +10,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
-from vidsme_jax import diagnosis, figures, findings, report
-from vidsme_jax.evaluation import EvaluationSettings, settings_dict
-from vidsme_jax.evaluation_table import evaluate_table
+from vidsme_jax import figures, findings, report
+from vidsme_jax.commands import evaluate as commands
+from vidsme_jax.evaluation import EvaluationSettings
 from vidsme_jax.figures import Curve, Interval
 from vidsme_jax.records import Run
 from vidsme_jax.report_figures import distinct
@@ -19,11 +22,22 @@ from vidsme_jax.report_sections import build
 
 SMALL = EvaluationSettings(bootstrap=100, permutations=199)
 HOSTILE = '<script>alert("1")</script>|`x`\'" onload=y&\x00\n[a](b)'
-JPEG = b"\xff\xd8\xff\xe0 not decoded here"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def make_run(seed=0, effect=3.0, n=40, frames=(16,), name="run", **changed):
+def jpeg():
+    """Six frames side by side, each lighter than the one before."""
+    levels = np.repeat(np.arange(20, 200, 30, dtype=np.uint8), 32)
+    strip = np.broadcast_to(levels[None, :, None], (32, 6 * 32, 3))
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(strip)).save(out, "JPEG")
+    return out.getvalue()
+
+
+JPEG = jpeg()
+
+
+def make_run(seed=0, effect=3.0, n=40, frames=(16,), name="run", thumbnail=JPEG, **changed):
     rng = np.random.default_rng(seed)
     total = n * len(frames)
     label = np.arange(total) % 2
@@ -48,37 +62,23 @@ def make_run(seed=0, effect=3.0, n=40, frames=(16,), name="run", **changed):
         {"settings": {"model": "tiny", "slices": ["video"]}, "settings_hash": "ab12"},
         pa.table(table),
         pa.table(keys | {"video.sme": pa.array(curves, pa.list_(pa.float32()))}),
-        pa.table(keys | {"thumbnail": pa.array([JPEG] * total, pa.binary())}),
+        pa.table(keys | {"thumbnail": pa.array([thumbnail] * total, pa.binary())}),
     )
 
 
-def make_frames(run, control, settings):
-    table = None if control is None else control.table
-    frames = evaluate_table(run.table, settings, table)
-    found = diagnosis.diagnose(run.table, frames, settings)
-    return [d | {"diagnosis": e} for d, e in zip(frames, found, strict=True)]
-
-
 def make_result(*runs, control=None, settings=SMALL):
-    return {
-        "settings": settings_dict(settings),
-        "control": None if control is None else control.path.name,
-        "runs": [
-            {
-                "name": run.path.name,
-                "path": str(run.path),
-                "info": run.info,
-                "frames": make_frames(run, control, settings),
-            }
-            for run in runs
-        ],
-    }
+    return commands.make_result([*runs], settings, control)
+
+
+def only_answer(run, control=None):
+    result = make_result(run, control=control)
+    (unit,) = findings.units(result)
+    (found,) = findings.answers(unit, result)
+    return found
 
 
 def answer(run, control=None):
-    result = make_result(run, control=control)
-    (unit,) = findings.units(result)
-    found = findings.answer(unit, result)
+    found = only_answer(run, control)
     return found.lead, " ".join(found.notes)
 
 
@@ -99,7 +99,7 @@ class Tags(HTMLParser):
 
 def hostile_run():
     run = make_run(
-        name=HOSTILE.replace("/", ""),
+        name=HOSTILE.replace("/", "").replace("\x00", ""),
         id=[HOSTILE + str(k) for k in range(40)],
         status=[HOSTILE] * 3 + ["ok"] * 37,
     )
@@ -122,7 +122,7 @@ def test_page_needs_no_network():
     run = make_run()
     text = report.render_html(build(make_result(run), [run], None))
     tags = Tags(text)
-    assert len(tags.links) == 6  # one thumbnail a clip, and nothing else
+    assert len(tags.links) == 24  # two strips a clip, and nothing else
     assert all(link.startswith("data:image/jpeg;base64,") for link in tags.links)
     assert "url(" not in text and "@import" not in text
 
@@ -145,7 +145,7 @@ def test_hostile_text_is_escaped_in_every_figure():
         figures.roc_figure(HOSTILE, [Curve(HOSTILE, values / 2, values / 2)], 3, 3),
         figures.histogram_figure(HOSTILE, values, values, HOSTILE),
         figures.dot_figure(HOSTILE, [(HOSTILE, [Interval(0.5, 0.4, 0.6)])], (HOSTILE,)),
-        figures.line_figure(HOSTILE, values, HOSTILE, HOSTILE),
+        figures.time_figure(HOSTILE, values, 1, None, True),
     ]
     for svg in drawn:
         root = ElementTree.fromstring(svg)
@@ -158,7 +158,7 @@ def test_order_of_sections():
     run = make_run()
     page = build(make_result(run), [run], None)
     assert [s.title.split()[0] for s in page.sections] == [
-        "Answer", "Failure", "The", "Scores", "Without", "Figures", "Clips", "What", "The",
+        "Answer", "Failure", "The", "Clips", "Scores", "Without", "Parts", "What", "The",
         "All", "Settings",
     ]  # fmt: skip
 
@@ -253,8 +253,16 @@ def test_control_with_the_same_effect_leaves_no_difference():
 
 
 def test_blind_baseline_that_separates_is_named():
-    _, notes = answer(make_run(motion=[k % 2 + 0.01 * k for k in range(40)]))
-    assert "differ without any model: motion with AUC 1.000" in notes
+    run = make_run(motion=[k % 2 + 0.01 * k for k in range(40)], effect=0)
+    found = only_answer(run)
+    assert "differ by more than training" in found.warning
+    assert "motion and illumination tells them apart with AUC 1.000" in found.warning
+    assert "is not clearly better" in found.warning
+    page = build(make_result(run), [run], None)
+    texts = (report.render_html(page), report.render_markdown(page))
+    for text, title in zip(texts, ("<h2>Answer", "## Answer"), strict=True):
+        first = text[text.index(title) :]
+        assert first.index("Warning") < first.index("The primary score video.sme.mean ")
 
 
 def test_few_groups_and_contradicting_labels_are_named():
@@ -267,9 +275,10 @@ def test_clips_are_the_most_member_like():
     run = make_run(**{"video.sme.mean": [*values[:-1], None]})
     page = build(make_result(run), [run], None)
     clips = next(s.clips for s in page.sections if s.title == "Clips")
-    assert [clip.id for clip in clips] == [f"clip-{k}" for k in range(6)]
+    assert [clip.id for clip in clips] == [f"clip-{k}" for k in range(12)]
     assert clips[1].text == "member, video.sme.mean = 1"
-    assert clips[0].thumbnail and clips[0].curve
+    assert [bool(clip.curve) for clip in clips] == [True] * 6 + [False] * 6
+    assert [name for name, _ in clips[0].strips] == ["natural", "reversed"]
 
 
 @pytest.mark.parametrize("data", [None, b"<svg onload=x>", b"\xff\xd8\xff" * 500_000])
@@ -279,7 +288,31 @@ def test_only_small_jpeg_thumbnails_are_shown(data):
     run = Run(run.path, run.info, run.table, run.curves.drop(["video.sme"]), bad)
     page = build(make_result(run), [run], None)
     clips = next(s.clips for s in page.sections if s.title == "Clips")
-    assert {(clip.thumbnail, clip.curve) for clip in clips} == {("", None)}
+    assert {(clip.strips, clip.curve) for clip in clips} == {((), None)}
+
+
+def test_the_reversed_strip_is_the_natural_one_backwards():
+    run = make_run()
+    (strips,) = {c.strips for c in build(make_result(run), [run], None).sections[3].clips}
+    natural, backwards = (pixels_of(uri) for _, uri in strips)
+    assert natural.shape == backwards.shape == (32, 6 * 32, 3)
+    levels = [natural[:, 32 * n : 32 * (n + 1)].mean() for n in range(6)]
+    turned = [backwards[:, 32 * n : 32 * (n + 1)].mean() for n in range(6)]
+    assert levels == sorted(levels) and turned == pytest.approx(levels[::-1], abs=2)
+    run.info["settings"]["perturbation"] = "shuffle"  # whose order is the clip's own
+    clips = build(make_result(run), [run], None).sections[3].clips
+    assert {tuple(name for name, _ in clip.strips) for clip in clips} == {("natural",)}
+
+
+def pixels_of(uri):
+    data = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_a_jpeg_that_cannot_be_decoded_is_shown_as_it_is():
+    run = make_run(thumbnail=b"\xff\xd8\xff\xe0 not decoded here")
+    clips = build(make_result(run), [run], None).sections[3].clips
+    assert {tuple(name for name, _ in clip.strips) for clip in clips} == {("natural",)}
 
 
 def test_runs_and_frame_counts_stand_side_by_side(tmp_path):
@@ -315,15 +348,21 @@ def test_metrics_are_strict_json_and_one_csv_row_each(tmp_path):
     found = json.loads(text, parse_constant=refuse)
     assert found["runs"][0]["info"]["settings"]["odd"] == [None, 1.0]
     with (tmp_path / "metrics.csv").open(newline="") as file:
-        rows = {row["score"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"video.sme.mean", "response.logp.mean", "motion"}
+        held = list(csv.DictReader(file))
+    assert [row["kind"] for row in held] == (
+        ["score"] * 2 + ["number", "baseline"] + ["subset"] * 3
+    )
+    assert [row["part"].split(":")[0] for row in held[4:]] == ["motion"] * 3
+    rows = {row["score"]: row for row in held[:4]}
+    assert rows["video.sme.mean"]["rule"] == "<="
+    assert float(rows["video.sme.mean"]["fpr_step"]) == 1 / 20
     primary = found["runs"][0]["frames"][0]["scores"]["video.sme.mean"]
     row = rows["video.sme.mean"]
     assert (row["primary"], row["kind"], row["run"]) == ("1", "score", "run")
     assert float(row["auc_low"]) == primary["auc_interval"][0]
     assert float(row["control_difference"]) == primary["control"]["difference"]
     assert rows["response.logp.mean"]["auc"] == ""
-    assert rows["motion"]["kind"] == "blind"
+    assert rows["motion"]["kind"] == "number"
 
 
 def test_names_are_made_distinct():
@@ -371,17 +410,21 @@ def test_figures_of_empty_and_constant_values(values):
     finite = bool(np.isfinite(array).any())
     for svg in (
         figures.histogram_figure("t", array, array, "x"),
-        figures.line_figure("t", array, "x", "y"),
+        figures.time_figure("t", array, 1, None, True),
     ):
         ElementTree.fromstring(svg)
         assert ("no finite value" in svg) == (not finite)
 
 
-def test_line_figure_leaves_gaps_and_averages_long_curves():
-    values = np.array([1.0, 2.0, np.nan, 3.0, 4.0])
-    root = ElementTree.fromstring(figures.line_figure("t", values, "token", "sme"))
-    assert len(list(root.iter(f"{SVG}polyline"))) == 3  # zero and two pieces
-    long = np.tile([0.0, 2.0], 450)
-    root = ElementTree.fromstring(figures.line_figure("t", long, "token", "sme"))
-    assert "token, means of 3" in {t.text for t in root.iter(f"{SVG}text")}
-    assert len(points(list(root.iter(f"{SVG}polyline"))[1])) == 300
+def test_the_curve_along_a_clip_has_its_times_and_its_most_member_like_frame():
+    values = np.array([0.0, 0, 1, 1, -3, -1, np.nan, 2, 7])  # four frames, and one behind
+    root = ElementTree.fromstring(
+        figures.time_figure("t", values, 4, [0.0, 0.5, 1.0, 1.5], high=False)
+    )
+    texts = {t.text for t in root.iter(f"{SVG}text")}
+    assert {"0", "0.5", "1", "1.5", "time in seconds", "most member-like at 1 s"} <= texts
+    lines = [points(e) for e in root.iter(f"{SVG}polyline")]
+    assert [len(line) for line in lines] == [2, 6, 2, 6]  # zero, thin with a gap, thick
+    root = ElementTree.fromstring(figures.time_figure("t", values, 4, None, high=True))
+    texts = {t.text for t in root.iter(f"{SVG}text")}
+    assert {"1", "4", "frame", "most member-like at frame 2"} <= texts

@@ -148,30 +148,6 @@ def dot_figure(
     return svg_of(title, bottom + 50, [*body, *legend(names)])
 
 
-def line_figure(
-    title: str, values: Float[np.ndarray, "token"], x_label: str, y_label: str
-) -> str:
-    """Return a curve over tokens; above 300 tokens each point is the mean of a run.
-
-    Values that are not finite leave a gap.
-    """
-    width = max(1, math.ceil(len(values) / 300))
-    runs = [values[k : k + width] for k in range(0, len(values), width)]
-    points = np.array([float(np.mean(run)) for run in runs])
-    shown = points[np.isfinite(points)]
-    if len(shown) == 0:
-        return svg_of(title, 80, [text_at(WIDTH / 2, 60, "no finite value", "middle")])
-    low, high = min(0.0, shown.min()), max(0.0, shown.max())
-    axes = Axes((0, max(1, len(values) - 1)), (low, high), top=30, bottom=130)
-    if width > 1:
-        x_label += f", means of {width}"
-    body = frame(axes, round_ticks(*axes.x), round_ticks(low, high), x_label, y_label)
-    body.append(line(axes, [(0, 0), (axes.x[1], 0)], "#777", "4 3"))
-    places = np.arange(len(points)) * width
-    body += [line(axes, part, BLUE, "", 1.5) for part in unbroken(places, points)]
-    return svg_of(title, 180, body)
-
-
 def time_figure(
     title: str,
     values: Float[np.ndarray, "token"],
@@ -196,7 +172,7 @@ def time_figure(
     axes = Axes((0, frames), (min(0.0, finite.min()), max(0.0, finite.max())), top=34)
     names = [f"{n + 1}" if seconds is None else f"{seconds[n]:.3g}" for n in range(frames)]
     unit = "frame" if seconds is None else "time in seconds"
-    body = frame(axes, [], round_ticks(*axes.y), unit, "")
+    body = frame(axes, [], round_ticks(*axes.y), unit, "sme")
     shown = range(0, frames, math.ceil(frames / 8))
     body += [
         text_at(axes.at(n + 0.5, 0)[0], axes.bottom + 16, names[n], "middle", 11)
@@ -212,9 +188,8 @@ def time_figure(
         best = int((np.nanargmax if high else np.nanargmin)(means))
         x = axes.at(best + 0.5, 0)[0]
         body.append(rule(x, axes.top, x, axes.bottom, ORANGE, 1.5))
-        body.append(
-            text_at(WIDTH - 14, 22, f"most member-like at {names[best]}", "end", 11)
-        )
+        place = f"frame {names[best]}" if seconds is None else f"{names[best]} s"
+        body.append(text_at(WIDTH - 14, 22, f"most member-like at {place}", "end", 11))
     return svg_of(title, axes.bottom + 50, body)
 
 

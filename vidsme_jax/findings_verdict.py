@@ -3,7 +3,7 @@
 from typing import Any
 
 from vidsme_jax.findings_blind import telling
-from vidsme_jax.wording import estimate, number, percent, shorten
+from vidsme_jax.wording import estimate, percent, shorten
 
 _USUAL = 0.05  # the false positive rate of the sentence that comes first
 
@@ -131,7 +131,7 @@ def threshold_rows(verdict: dict[str, Any]) -> tuple[list[str], list[list[str]]]
         for key, needed in (("value", "groups"), ("sure", "groups_sure")):
             limit = found[key]
             shown = "–" if limit is None else f"{limit:.4g}"
-            called = "–" if limit is None else number(found[f"flagged_{key}"], 0)
+            called = "–" if limit is None else str(found[f"flagged_{key}"])
             row += [shown, called, str(found[needed])]
         rows.append(row)
     return header, rows

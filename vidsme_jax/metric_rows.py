@@ -30,8 +30,8 @@ def _rows(data: dict[str, Any], rule: str) -> Iterator[dict[str, Any]]:
         yield head | _estimates(found, "auc") | _tested(found)
     for column, parts in data["subsets"].items():
         for part, found in parts.items():
-            head = {"score": f"{data['primary']}, {column}: {part}", "kind": "subset"}
-            yield head | {"primary": 0} | _metrics(found, rule)
+            head = {"score": data["primary"], "kind": "subset", "primary": 1}
+            yield head | {"part": f"{column}: {part}"} | _metrics(found, rule)
 
 
 def _metrics(found: dict[str, Any], rule: str) -> dict[str, Any]:

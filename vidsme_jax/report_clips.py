@@ -53,8 +53,8 @@ def _clips(one: Shown) -> Iterator[Clip]:
 def _text(one: Shown, name: str, row: dict[str, Any], facts: dict[str, Any]) -> str:
     parts = [f"{_LABELS[row['label']]}, {name} = {row['score']:.4g}"]
     for key, words in (
-        ("control", "control"),
-        ("difference", "less the control, higher = member"),
+        ("control", "under the control"),
+        ("difference", "more member-like than that by"),
         ("p_value", "p"),
         ("q_value", "corrected p"),
     ):

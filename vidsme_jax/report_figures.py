@@ -55,10 +55,10 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-") or "run"
 
 
-def unit_figures(
+def primary_figures(
     shown: list[Shown], result: dict[str, Any], control: records.Run | None
 ) -> Iterator[Figure]:
-    """Yield the ROC, the distributions and the AUCs of every unit."""
+    """Yield the ROC and the distributions of every unit's primary score."""
     for one in shown:
         held = {s.frames: s for s in samples(one.run.table)}
         sample = held[one.unit.data["frames"]]
@@ -66,8 +66,14 @@ def unit_figures(
         if name and one.unit.data["scores"][name]["auc"] is not None:
             yield _roc(one, sample, name, result, control)
             yield _histogram(one, sample, name)
-        for part, names in findings.representative_rows(one.unit).items():
-            yield _dots(one, part, names, result)
+
+
+def slice_figures(shown: list[Shown], result: dict[str, Any]) -> Iterator[Figure]:
+    """Yield the AUCs of every unit's representative scores, by slice."""
+    for one in shown:
+        if min(one.unit.data["counts"]["evaluated"].values()):
+            for part, names in findings.representative_rows(one.unit).items():
+                yield _dots(one, part, names, result)
 
 
 def _roc(one: Shown, sample: Sample, name: str, result, control) -> Figure:

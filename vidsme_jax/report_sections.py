@@ -7,7 +7,7 @@ from vidsme_jax import diagnosis, findings, records, scores, wording
 from vidsme_jax.findings import Answer, Unit, titled
 from vidsme_jax.report_clips import clip_section
 from vidsme_jax.report_evidence import evidence_sections, verdict_sections
-from vidsme_jax.report_figures import shown_units, unit_figures
+from vidsme_jax.report_figures import primary_figures, shown_units, slice_figures
 from vidsme_jax.report_page import Page, Section, Table
 from vidsme_jax.wording import shorten
 
@@ -36,11 +36,10 @@ def build(
         _answers(units, result),
         *verdict_sections(units),
         _diagnosis(units),
-        _in_full(units, result),
-        _slices(units, result),
-        *evidence_sections(units, result),
-        Section("Figures", figures=tuple(unit_figures(shown, result, control))),
+        _in_full(units, result, tuple(primary_figures(shown, result, control))),
         clip_section(shown),
+        _slices(units, result, tuple(slice_figures(shown, result))),
+        *evidence_sections(units, result),
         _terms(units),
         _search(units),
         _all_scores(units, result),
@@ -95,7 +94,7 @@ def _diagnosis(units) -> Section:
     return Section("Failure signatures", tuple(answers), (note,))
 
 
-def _slices(units, result) -> Section:
+def _slices(units, result, figures) -> Section:
     """One table per slice, the runs and frame counts of a score one below the other."""
     by_slice: dict[str, dict[str, list[Unit]]] = {}
     for unit in units:
@@ -121,10 +120,10 @@ def _slices(units, result) -> Section:
         f" {result['settings']['rule']} t, read off the step ROC."
     )
     notes = (note, findings.PUBLISHED_RULES)[: 1 + result["settings"]["published"]]
-    return Section("Scores by slice", paragraphs=notes, tables=tuple(tables))
+    return Section("Scores by slice", (), notes, tuple(tables), figures)
 
 
-def _in_full(units, result) -> Section:
+def _in_full(units, result, figures) -> Section:
     """Every metric of the primary score."""
     tables = []
     for unit in units:
@@ -158,7 +157,7 @@ def _in_full(units, result) -> Section:
     )
     none = "The primary score cannot be evaluated."
     paragraphs = (note if tables else none,)
-    return Section("The primary score in full", paragraphs=paragraphs, tables=tuple(tables))
+    return Section("The primary score in full", (), paragraphs, tuple(tables), figures)
 
 
 def _row_name(name: str, unit: Unit) -> str:

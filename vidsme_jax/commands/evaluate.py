@@ -40,11 +40,7 @@ def evaluate(
             are judged; None takes their own rows with label 0.
 
     Returns:
-        `settings`, `control`, `reference` (their names or None) and `runs`: `name`, `path`,
-        `info` (run.json) and `frames`, one dict per frame count, see `evaluate_table`,
-        with `baselines` (`evaluate_blind`), `subsets` (`evaluate_subsets`), `verdict`
-        (`judge`), `clips` (`clip_rows`), `versus_first` (`compare_runs`) and `diagnosis`
-        (`diagnosis.diagnose`).
+        See `make_result`.
 
     Raises:
         InputError: no runs, a run that is not finished, or has neither two labels nor
@@ -59,24 +55,43 @@ def evaluate(
     other, outside = (None if x is None else _read(x) for x in (control, reference))
     for run in read:
         _check(run, other, outside, settings)
-    names = distinct([run.path.resolve().name for run in read])
+    result = make_result(read, settings, other, outside)
+    out.mkdir(parents=True, exist_ok=True)
+    report.write(out, result, read, other)
+    return result
+
+
+def make_result(
+    runs: list[records.Run],
+    settings: EvaluationSettings,
+    control: records.Run | None = None,
+    reference: records.Run | None = None,
+) -> dict[str, Any]:
+    """Evaluate runs that were read and checked.
+
+    Returns:
+        `settings`, `control`, `reference` (their names or None) and `runs`: `name`, `path`,
+        `info` (run.json) and `frames`, one dict per frame count, see `evaluate_table`,
+        with `baselines` (`evaluate_blind`), `subsets` (`evaluate_subsets`), `verdict`
+        (`judge`), `clips` (`clip_rows`), `versus_first` (`compare_runs`) and `diagnosis`
+        (`diagnosis.diagnose`).
+    """
+    names = distinct([run.path.resolve().name for run in runs])
     result = {
         "settings": settings_dict(settings),
-        "control": None if other is None else other.path.resolve().name,
-        "reference": None if outside is None else outside.path.resolve().name,
+        "control": None if control is None else control.path.resolve().name,
+        "reference": None if reference is None else reference.path.resolve().name,
         "runs": [
             {
                 "name": name,
                 "path": str(run.path),
                 "info": run.info,
-                "frames": _frames(run, settings, other, outside),
+                "frames": _frames(run, settings, control, reference),
             }
-            for name, run in zip(names, read, strict=True)
+            for name, run in zip(names, runs, strict=True)
         ],
     }
-    _compare_with_first(result, read, settings)
-    out.mkdir(parents=True, exist_ok=True)
-    report.write(out, result, read, other)
+    _compare_with_first(result, runs, settings)
     return result
 
 
