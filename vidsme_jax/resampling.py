@@ -11,7 +11,7 @@ resamples side by side.
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -36,6 +36,14 @@ def bootstrap_weights(
 
     Units are drawn with replacement within each class, as many as the class has.
     """
+    return _weights(member.tobytes(), unit.astype(np.int64).tobytes(), resamples, seed)
+
+
+@lru_cache(maxsize=1)  # one evaluation asks for the same ones again and again
+def _weights(
+    members: bytes, units: bytes, resamples: int, seed: int
+) -> UInt16[np.ndarray, "row resample"]:
+    member, unit = np.frombuffer(members, bool), np.frombuffer(units, np.int64)
     rng = np.random.default_rng(seed)
     weights = np.zeros((len(member), resamples), np.uint16)
     for side in (member, ~member):
@@ -44,6 +52,7 @@ def bootstrap_weights(
             even = np.full(len(units), 1 / len(units))
             counts = rng.multinomial(len(units), even, size=resamples)
             weights[side] = counts.T.astype(np.uint16)[place]
+    weights.setflags(write=False)
     return weights
 
 

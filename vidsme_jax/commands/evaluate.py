@@ -51,13 +51,13 @@ def evaluate(
     if not runs:
         raise InputError("no run given, expected at least one directory")
     check_folder("out", out)
-    read = [_read(path) for path in runs]
-    other, outside = (None if x is None else _read(x) for x in (control, reference))
-    for run in read:
+    held = [read(path) for path in runs]
+    other, outside = (None if x is None else read(x) for x in (control, reference))
+    for run in held:
         _check(run, other, outside, settings)
-    result = make_result(read, settings, other, outside)
+    result = make_result(held, settings, other, outside)
     out.mkdir(parents=True, exist_ok=True)
-    report.write(out, result, read, other)
+    report.write(out, result, held, other)
     return result
 
 
@@ -95,7 +95,7 @@ def make_result(
     return result
 
 
-def _read(path: Path) -> records.Run:
+def read(path: Path) -> records.Run:
     """Read a run's directory, or a table of scores from elsewhere."""
     if path.is_file():
         return read_scores(path)

@@ -79,8 +79,8 @@ def lay_out(out: Path, trial: Trial) -> Laid:
     if not laid.control.exists():  # the last thing to be made
         say(f"write {3 * trial.clips} clips and a model with random weights")
         records = write_clips(out / "clips", 3 * trial.clips, trial.seed, trial.kind)
-        _deal(out, records, trial)
-        _write_start(out, records, trial)
+        deal(out, records, trial)
+        write_start(out, records, trial)
     recipe = TrainSettings(trial.steps, 8, 2e-3, seed=trial.seed)
     for model, members in ((laid.target, "A"), (laid.control, "C")):
         if model.exists():  # a checkpoint appears whole or not at all
@@ -110,8 +110,8 @@ def _claim(out: Path, trial: Trial) -> None:
     write_json(held, mine)
 
 
-def _deal(out: Path, records: list[dict[str, Any]], trial: Trial) -> None:
-    """Write the manifests of the three thirds; B's clips are nobody's members."""
+def deal(out: Path, records: list[dict[str, Any]], trial: Trial) -> None:
+    """Write A.json, B.json and C.json, a third each; B's clips are nobody's members."""
     order = np.random.default_rng([trial.seed, 1]).permutation(len(records))
     for n, (name, label) in enumerate((("A", 1), ("B", 0), ("C", 1))):
         part = order[n * trial.clips : (n + 1) * trial.clips]
@@ -119,7 +119,7 @@ def _deal(out: Path, records: list[dict[str, Any]], trial: Trial) -> None:
         (out / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def _write_start(out: Path, records: list[dict[str, Any]], trial: Trial) -> None:
+def write_start(out: Path, records: list[dict[str, Any]], trial: Trial) -> None:
     """Write the checkpoint with random weights that both models start from."""
     if (out / "target").exists():  # it was trained from the same one
         return

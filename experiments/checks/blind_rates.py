@@ -1,0 +1,77 @@
+"""How often blind baselines reject: on fair splits of the demo's clips, on shifted sets.
+
+    python experiments/checks/blind_rates.py --out rates --seeds 20
+
+Each seed writes the demo's clips, deals them as the demo does (64 against 64), scores them
+under a model with random weights, and evaluates. No clip was trained on, and a fair deal
+makes the sets alike: the baselines, corrected for their number, should reject at 5 % in one
+of 20 seeds. `--shift` makes the non-members clips of another kind instead.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidsme_jax import findings
+from vidsme_jax.commands.evaluate import make_result, read
+from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.commands.trial import FRAMES, Trial, deal, write_start
+from vidsme_jax.data.synthetic import KINDS, write_clips
+from vidsme_jax.evaluation import EvaluationSettings
+
+
+def main() -> None:
+    """Print what each seed found, and how many rejected."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, required=True)
+    add("--seeds", type=int, default=20)
+    add("--clips", type=int, default=64, help="of each class")
+    add("--shift", action="store_true", help="non-members are of another kind")
+    given = parser.parse_args()
+    smallest, aucs, warned = [], [], 0
+    for seed in range(given.seeds):
+        trial = Trial(seed, clips=given.clips)
+        result = evaluated(
+            given.out / f"{'shift-' * given.shift}{seed}", trial, given.shift
+        )
+        (unit,) = findings.units(result)
+        found = unit.data["baselines"]["found"]
+        name = min(found, key=lambda name: found[name]["p_adjusted"])
+        smallest.append(found[name]["p_adjusted"])
+        aucs += [one["auc"] for one in found.values()]
+        (answer,) = findings.answers(unit, result)
+        warned += bool(answer.warning)
+        auc = found[name]["auc"]
+        print(
+            f"seed {seed}: corrected p {smallest[-1]:.3f}, {name}, AUC {auc:.3f}",
+            flush=True,
+        )
+    rejected = int(np.sum(np.array(smallest) <= 0.05))
+    print(
+        f"{rejected} of {given.seeds} seeds rejected at 5 %, {warned} reports began with"
+        f" the warning; AUCs of the baselines from {min(aucs):.2f} to {max(aucs):.2f}"
+    )
+
+
+def evaluated(out: Path, trial: Trial, shift: bool) -> dict[str, Any]:
+    """Write, deal, score and evaluate the clips of one seed."""
+    out.mkdir(parents=True, exist_ok=True)
+    records = write_clips(out / "clips", 3 * trial.clips, trial.seed)
+    if shift:  # the deal's order is drawn again, so that B is known before it is dealt
+        order = np.random.default_rng([trial.seed, 1]).permutation(len(records))
+        others = write_clips(out / "others", trial.clips, trial.seed, KINDS[1])
+        for place, record in zip(order[trial.clips :], others, strict=False):
+            records[place] = record
+    deal(out, records, trial)
+    write_start(out, records, trial)
+    data = (out / "A.json", out / "B.json")
+    settings = ScoreSettings(out / "random", data, out / "run", (FRAMES,), ("video",))
+    score(settings)
+    return make_result([read(out / "run")], EvaluationSettings(bootstrap=500))
+
+
+if __name__ == "__main__":
+    main()
