@@ -19,6 +19,7 @@ from vidsme_jax.figures import Curve, Interval
 from vidsme_jax.records import Run
 from vidsme_jax.report_figures import distinct
 from vidsme_jax.report_sections import build
+from vidsme_jax.wording import shorten
 
 SMALL = EvaluationSettings(bootstrap=100, permutations=199)
 HOSTILE = '<script>alert("1")</script>|`x`\'" onload=y&\x00\n[a](b)'
@@ -326,6 +327,12 @@ def test_runs_and_frame_counts_stand_side_by_side(tmp_path):
     ]  # fmt: skip
     for link in re.findall(r"\((figures/.*?)\)", text):
         ElementTree.parse(tmp_path / link)
+
+
+def test_text_from_right_to_left_turns_nothing_else_round():
+    assert shorten("שלום 12", 60) == "\u2068שלום 12\u2069"
+    assert shorten("\u202egnp.mp4", 60) == " gnp.mp4"
+    assert shorten("é" * 9, 5) == "éééé…"
 
 
 def test_long_values_are_shortened():

@@ -15,7 +15,7 @@ def test_against_repeated_rows(rng, rule):
     ties, smooth = rng.integers(0, 8, 30) + member * 1.0, rng.normal(size=30)
     missing = np.where(rng.random(30) < 0.3, np.nan, smooth)
     scores = np.stack([ties, smooth, missing] * 6)  # more than one call's
-    weights = bootstrap_weights(member, np.arange(30) // 2, 12, 0)
+    weights = bootstrap_weights(member, np.arange(30) // 2, 12, 0).copy()
     weights[:, 0] = member  # a resample without a non-member
     seen = 0
     for part, found in resampled(scores, member, weights, RATES, rule):

@@ -14,6 +14,14 @@ from vidsme_jax.argument_values import (
     share,
     slice_names,
 )
+from vidsme_jax.arguments_results import (
+    add_evaluate,
+    add_merge,
+    add_status,
+    add_sweep,
+    add_verify,
+    command,
+)
 
 _OBJECTIVES = ("text", "text+video")
 _FRAME_ORDERS = ("natural", "shuffled")
@@ -40,11 +48,11 @@ def make_parser() -> argparse.ArgumentParser:
         _add_train,
         _add_prepare,
         _add_score,
-        _add_merge,
-        _add_status,
-        _add_verify,
-        _add_evaluate,
-        _add_sweep,
+        add_merge,
+        add_status,
+        add_verify,
+        add_evaluate,
+        add_sweep,
         _add_plan,
         _add_bench,
         _add_models,
@@ -54,12 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, line: str) -> argparse.ArgumentParser:
-    return commands.add_parser(name, help=line, description=line)
-
-
 def _add_demo(commands) -> None:
-    demo = _command(
+    demo = command(
         commands,
         "demo",
         "Write clips, train a small video LLM and a control, audit both and report.",
@@ -110,7 +114,7 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
 
 
 def _add_train(commands) -> None:
-    train = _command(commands, "train", "Fine-tune a checkpoint on rows with label 1.")
+    train = command(commands, "train", "Fine-tune a checkpoint on rows with label 1.")
     _add_model(train)
     _add_data(train)
     add = train.add_argument
@@ -136,7 +140,7 @@ def _add_train(commands) -> None:
 
 
 def _add_score(commands) -> None:
-    score = _command(commands, "score", "Score every clip of a manifest; resumable.")
+    score = command(commands, "score", "Score every clip of a manifest; resumable.")
     _add_model(score)
     _add_data(score, "; or one store of vidsme prepare")
     add = score.add_argument
@@ -257,7 +261,7 @@ def _add_decoding(command: argparse.ArgumentParser) -> None:
 
 
 def _add_prepare(commands) -> None:
-    prepare = _command(
+    prepare = command(
         commands,
         "prepare",
         "Decode every clip of a manifest once, into a store that score reads; resumable.",
@@ -281,103 +285,8 @@ def _add_prepare(commands) -> None:
     _add_decoding(prepare)
 
 
-def _add_merge(commands) -> None:
-    merge = _command(
-        commands, "merge", "Join the shards of a run, or of a store, into a whole."
-    )
-    add = merge.add_argument
-    add("parts", nargs="+", type=Path, metavar="RUN", help="what --out was; several hosts'")
-    add("--out", type=Path, metavar="DIR", help="where the whole goes (the first RUN)")
-
-
-def _add_status(commands) -> None:
-    status = _command(commands, "status", "Say how far a run or a store is.")
-    status.add_argument("run", type=Path, metavar="RUN", help="its directory")
-
-
-def _add_verify(commands) -> None:
-    verify = _command(
-        commands, "verify", "Check that a run is whole: rows, duplicates, NaN, settings."
-    )
-    verify.add_argument("run", type=Path, metavar="RUN", help="its directory")
-
-
-def _add_evaluate(commands) -> None:
-    evaluate = _command(
-        commands,
-        "evaluate",
-        "Turn runs into metrics, verdicts, figures and a report.",
-    )
-    add = evaluate.add_argument
-    add(
-        "runs",
-        nargs="+",
-        type=Path,
-        metavar="RUN",
-        help="directories of vidsme score, or tables with id, label, score",
-    )
-    add(
-        "--control",
-        type=Path,
-        metavar="RUN",
-        help="the same clips under a model that saw none of them",
-    )
-    add(
-        "--reference",
-        type=Path,
-        metavar="RUN",
-        help="clips known to be outside, from the same source, against which the others are"
-        " judged (the rows with label 0)",
-    )
-    add(
-        "--score",
-        metavar="NAME",
-        help="the primary score, chosen before looking (video.sme.mean)",
-    )
-    add(
-        "--by",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="evaluate the primary score for each value of a column; may be repeated",
-    )
-    add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
-    add("--seed", type=natural, default=0, help="of resampling and permutation (0)")
-    add(
-        "--bootstrap",
-        type=positive,
-        default=2000,
-        metavar="N",
-        help="resamples behind every interval (%(default)s)",
-    )
-    add(
-        "--fpr-rule",
-        choices=("<=", "<"),
-        default="<=",
-        help="whether TPR at 5 %% FPR allows 5 %% itself, or less, as published"
-        " (%(default)s)",
-    )
-    add(
-        "--metrics",
-        choices=("ours", "ours+published"),
-        default="ours",
-        help="also by the published code's rules, in columns of their own (%(default)s)",
-    )
-
-
-def _add_sweep(commands) -> None:
-    sweep = _command(
-        commands,
-        "sweep",
-        "Evaluate a grid of scores with as few passes over the clips as it needs.",
-    )
-    add = sweep.add_argument
-    add("grid", type=Path, metavar="GRID.yaml", help="models, data and the axes")
-    add("--out", type=Path, metavar="DIR", help="where results go (the file's own `out`)")
-
-
 def _add_plan(commands) -> None:
-    plan = _command(
+    plan = command(
         commands,
         "plan",
         "Say what scoring would take, compiled for chips that need not be here.",
@@ -415,7 +324,7 @@ def _add_plan(commands) -> None:
 
 
 def _add_bench(commands) -> None:
-    bench = _command(
+    bench = command(
         commands,
         "bench",
         "Measure scoring beside PyTorch on the same random weights and clips.",
@@ -441,7 +350,7 @@ def _add_bench(commands) -> None:
 
 
 def _add_models(commands) -> None:
-    _command(
+    command(
         commands,
         "models",
         "List the models there are ports for, and what is proven of each.",
@@ -449,7 +358,7 @@ def _add_models(commands) -> None:
 
 
 def _add_scores(commands) -> None:
-    _command(
+    command(
         commands,
         "scores",
         "List the scores: formula, slices, side of the members, source.",

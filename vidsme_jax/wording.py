@@ -1,5 +1,6 @@
 """How numbers and texts are written: in the report, the tables and on the terminal."""
 
+import unicodedata
 from typing import Any
 
 
@@ -28,9 +29,15 @@ def percent(share: float) -> str:
 
 
 def shorten(text: Any, length: int) -> str:
-    """Return printable text of at most `length` characters."""
+    """Return printable text of at most `length` characters.
+
+    Text that runs from right to left is marked as a unit, so that it turns nothing round
+    that stands beside it.
+    """
     line = "".join(c if c.isprintable() else " " for c in str(text))
-    return line if len(line) <= length else line[: length - 1] + "…"
+    line = line if len(line) <= length else line[: length - 1] + "…"
+    leftwards = any(unicodedata.bidirectional(c) in ("R", "AL") for c in line)
+    return f"\u2068{line}\u2069" if leftwards else line
 
 
 def side_of(ends, middle: float = 0.5) -> str:

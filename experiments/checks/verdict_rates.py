@@ -43,7 +43,8 @@ def main() -> None:
         print(
             f"reference of {videos}, 50 clips judged, 10 of them members 4 deviations"
             f" higher: of the calls at 10 % {wrong:.1%} were wrong, {found:.0%} of the"
-            f" members found; with no member, the whole set was called in {alike:.1%} of audits at 5 %",
+            f" members found; with no member, the whole set was called in {alike:.1%} of"
+            " audits at 5 %",
             flush=True,
         )
 
