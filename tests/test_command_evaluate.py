@@ -16,7 +16,7 @@ SMALL = EvaluationSettings(bootstrap=50, permutations=99)
 
 @pytest.fixture
 def write_run(tmp_path):
-    def write(name="run", seed=0, effect=3.0, n=30, **changed):
+    def write(name="run", seed=0, effect=3.0, n=30, model="tiny", **changed):
         rng = np.random.default_rng(seed)
         path = tmp_path / name
         path.mkdir(parents=True)
@@ -38,7 +38,7 @@ def write_run(tmp_path):
         pq.write_table(
             pa.table(keys | {"thumbnail": thumbnails}), path / "thumbnails.parquet"
         )
-        (path / "run.json").write_text(json.dumps({"settings": {"model": "tiny"}}))
+        (path / "run.json").write_text(json.dumps({"settings": {"model": model}}))
         return path
 
     return write
@@ -51,7 +51,7 @@ def csv_rows(path):
 
 def test_everything_is_written(write_run, tmp_path):
     out = tmp_path / "deep" / "out"
-    run, control = write_run("target"), write_run("base", 1, 0)
+    run, control = write_run("target"), write_run("base", 1, 0, model="base")
     result = evaluate([run], out, control, SMALL)
     assert result["control"] == "base"
     held = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
@@ -90,7 +90,9 @@ def test_runs_of_one_name_are_told_apart(write_run, tmp_path):
 
 
 def test_terminal_table_is_aligned_and_starts_with_the_answer(write_run, tmp_path):
-    result = evaluate([write_run()], tmp_path / "out", write_run("base", 1), SMALL)
+    result = evaluate(
+        [write_run()], tmp_path / "out", write_run("base", 1, model="base"), SMALL
+    )
     lines = terminal_table(result).splitlines()
     assert lines[0].startswith("The primary score video.sme.mean separates")
     start = next(k for k, line in enumerate(lines) if line.startswith("score"))
@@ -103,8 +105,9 @@ def test_terminal_table_is_aligned_and_starts_with_the_answer(write_run, tmp_pat
 
 
 def test_terminal_table_holds_no_control_characters(write_run, tmp_path):
-    run = write_run("evil\x1b[31m", status=["bad\x1b[2J"] * 2 + ["ok"] * 28)
-    text = terminal_table(evaluate([run], tmp_path / "out", run, SMALL))
+    status = ["bad\x1b[2J"] * 2 + ["ok"] * 28
+    runs = [write_run("evil\x1b[31m" + n, model=n, status=status) for n in "ab"]
+    text = terminal_table(evaluate(runs[:1], tmp_path / "out", runs[1], SMALL))
     assert "bad" in text and "\x1b" not in text
 
 
@@ -126,6 +129,19 @@ def test_a_control_of_other_clips_is_refused(write_run, tmp_path):
     control = write_run("base", id=[f"other-{k}" for k in range(30)])
     with pytest.raises(InputError, match="shares no scored clip.*clip-0.*other-0"):
         evaluate([write_run()], tmp_path / "out", control, SMALL)
+
+
+def test_a_control_of_the_same_model_is_refused(write_run, tmp_path):
+    with pytest.raises(InputError, match="control=.*is a run of the same model as run="):
+        evaluate([write_run()], tmp_path / "out", write_run("base"), SMALL)
+
+
+def test_a_control_scored_otherwise_is_named(write_run, tmp_path):
+    control = write_run("base", model="base")
+    info = {"settings": {"model": "base", "perturbation": "shuffle"}}
+    (control / "run.json").write_text(json.dumps(info))
+    text = terminal_table(evaluate([write_run()], tmp_path / "out", control, SMALL))
+    assert "scored otherwise: perturbation 'shuffle' there, None here." in text
 
 
 def test_a_control_of_other_frame_counts_is_refused(write_run, tmp_path):
@@ -211,8 +227,8 @@ def test_clips_without_a_label_are_judged_by_those_outside(write_run, tmp_path):
     assert verdict["thresholds"]["0.05"]["value"] is None
     assert verdict["set"]["auc"] == 1 and verdict["set"]["p_value"] == 1 / 100
     text = terminal_table(result)
-    assert text.startswith("Clips to judge\n15 of 15 judged clips are called members at a")
-    assert "at most 10 %; if none were, up to 1.5 would be" in text
+    assert text.startswith("Clips to judge\nCalled members: 15 of 15 judged clips, at a")
+    assert "at most 10 %; if none were, up to 1.5 would be called" in text
     assert "5 % needs 19" in text
     rows = csv_rows(out / "clips.csv")
     assert [row["p_value"] != "" for row in rows] == [True] * 15 + [False] * 15
@@ -236,7 +252,7 @@ def test_a_reference_of_another_run_judges_all_clips_of_this(write_run, tmp_path
     assert result["reference"] == "outside"
     assert judged(result)["judged"]["rows"] == 29
     assert judged(result)["reference"]["rows"] == 30
-    assert "30 rows of outside of 30 videos" in terminal_table(result)
+    assert "The reference, run outside, has 30 rows of 30 videos" in terminal_table(result)
 
 
 def test_clips_of_both_sides_are_no_reference(write_run, tmp_path):
@@ -245,7 +261,7 @@ def test_clips_of_both_sides_are_no_reference(write_run, tmp_path):
     outside = write_run("outside", 1, 0, id=ids, group=group, label=[0] * 30)
     result = evaluate([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
     assert judged(result)["dropped"] == 20 and judged(result)["reference"]["rows"] == 10
-    assert "20 reference rows were left out" in terminal_table(result)
+    assert "being among the judged ones: 20 reference rows" in terminal_table(result)
 
 
 def test_a_reference_from_another_source_is_named(write_run, tmp_path):
@@ -276,7 +292,9 @@ def test_without_a_reference_the_report_says_what_can_be_concluded(write_run, tm
     text = terminal_table(result)
     assert text.startswith("Clips to judge\nNo verdict on 30 clips: no clip is known to be")
     assert "What cannot: that any clip" in text
-    assert "separates" not in text
+    assert "separates" not in text and "–" not in text
+    assert "An inverted signal was not looked for: no row has a label." in text
+    assert "Scores by slice" not in (out / "report.html").read_text()
     assert len(csv_rows(out / "clips.csv")) == 30
 
 
@@ -290,6 +308,15 @@ def test_parts_by_a_column_of_the_manifest(write_run, tmp_path):
     }  # fmt: skip
     with pytest.raises(InputError, match="by=kid is no column of run=.*kind"):
         evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kid",)))
+    alone = write_run("alone", label=UNKNOWN, kind=kinds)
+    with pytest.raises(InputError, match="by=kind compares members with non-members"):
+        evaluate([alone], tmp_path / "out", None, replace(SMALL, by=("kind",)))
+
+
+def test_few_judged_clips_are_not_compared_with_the_reference(write_run, tmp_path):
+    label = [None] * 3 + [0] * 27
+    text = terminal_table(evaluate([write_run(label=label)], tmp_path / "out", None, SMALL))
+    assert "like the reference was not checked: a class has fewer than 5 groups" in text
 
 
 def test_further_runs_are_set_against_the_first(write_run, tmp_path):

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from vidsme_jax import scores
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation import EvaluationSettings, tpr_band
+from vidsme_jax.evaluation import EvaluationSettings, estimate, tpr_band
 from vidsme_jax.evaluation_table import calibrated, compare_runs, evaluate_table
 from vidsme_jax.metrics import auc, tpr_at_fpr
 from vidsme_jax.resampling import bootstrap_weights
@@ -259,3 +259,13 @@ def test_runs_are_compared_on_their_common_clips(rng):
     assert compare_runs(first, first, SMALL)["difference_interval"] == [0, 0]
     strangers = replace(part, ids=[f"other-{k}" for k in range(20)])
     assert compare_runs(first, strangers, SMALL) is None
+
+
+def test_an_interval_is_not_narrower_for_being_a_little_worse():
+    member = np.arange(128) < 64
+    perfect = np.where(member, 1.0, 0) + np.arange(128) / 1000
+    nearly = perfect.copy()
+    nearly[100] = 1.02  # a non-member above some members
+    found = estimate(np.stack([perfect, nearly]), member, np.arange(128), SMALL)
+    assert found.metrics.auc[1] < found.metrics.auc[0] == 1
+    assert found.low.auc[1] < found.low.auc[0] < 0.98

@@ -136,7 +136,7 @@ def write_run(path, seed=0, effect=2.0, frames=(16,), published=True, n=30, chan
         pq.write_table(pa.table(keys), path / f"{name}.parquet")
     thumbnails = pa.table(keys | {"thumbnail": pa.nulls(total, pa.binary())})
     pq.write_table(thumbnails, path / "thumbnails.parquet")
-    (path / "run.json").write_text(json.dumps({"settings": {"model": "tiny"}}))
+    (path / "run.json").write_text(json.dumps({"settings": {"model": path.name}}))
     if published:
         columns = {name: rng.normal(size=total) - effect * label for name in NAMES}
         for column in columns.values():

@@ -170,10 +170,8 @@ def test_answer_separates_and_names_what_limits_it():
     assert "separates members from non-members: AUC 0." in lead
     assert "lies above 0.5; permutation p = 0.005; 19 members, 18 non-members" in lead
     assert "No control run was given" in notes
-    assert (
-        "FPR <= t; the finest step of FPR is 1/18; TPR at 0.1 % and 1 % and 5 % is" in notes
-    )
-    assert "1 members and 2 non-members with status decode_error" in notes
+    assert "FPR <= t; the finest step of FPR is 1/18; TPR at 0.1 %, 1 % and 5 % is" in notes
+    assert "1 member and 2 non-members with status decode_error" in notes
 
 
 def test_answer_does_not_separate():

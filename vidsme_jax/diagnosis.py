@@ -223,10 +223,13 @@ def _members_above_zero(case: _Case) -> list[dict[str, Any]]:
     rows = sample.member & np.isfinite(values)
     units = np.unique(sample.unit[rows])
     if len(units) < 2:
-        text = (
-            f"An inverted signal was not looked for: {len(units)} groups of members have a"
-            f" finite {case.score}, expected at least 2."
+        why = (
+            f"{len(units)} groups of members have a finite {case.score}, expected at least"
+            " 2"
+            if len(sample.ids)
+            else "no row has a label"
         )
+        text = f"An inverted signal was not looked for: {why}."
         return [_unchecked("inverted", text)]
     asked = case.settings
     given = (sample.member[rows], sample.unit[rows], asked.bootstrap, asked.seed)

@@ -29,6 +29,7 @@ from vidsme_jax.metrics import (
 )
 from vidsme_jax.resampling import bootstrap_weights, resampled
 
+_EXTREME = 0.48  # of an AUC, from one half: few resamples differ there
 _FEW = 10  # counts below which a rate's interval comes from counts
 
 
@@ -112,7 +113,7 @@ def estimate(
 ) -> Estimates:
     """Return the metrics of each score and their intervals.
 
-    The AUC's is BCa, or, where no resample differs, `intervals.rank_interval`. A true
+    The AUC's is BCa, or, above 0.98 and below 0.02, `intervals.rank_interval`. A true
     positive rate that rests on fewer than 10 of any kind has Clopper and Pearson's, for
     the threshold that these very non-members give, with units for rows. All others are
     percentiles.
@@ -161,8 +162,8 @@ def _auc_ends(scores, member, unit, point, draws, units, confidence) -> Ends:
         bca(draws, point, skew, confidence),
         rank_interval(point, units[0], units[1], confidence),
     )
-    is_flat = usual[0] == usual[1]
-    return tuple(np.where(is_flat, b, a) for a, b in zip(usual, ranks, strict=True))  # type: ignore[return-value]
+    is_extreme = (usual[0] == usual[1]) | (np.abs(point - 0.5) > _EXTREME)
+    return tuple(np.where(is_extreme, b, a) for a, b in zip(usual, ranks, strict=True))  # type: ignore[return-value]
 
 
 def _tpr_ends(point, draws, units, settings) -> Ends:

@@ -48,7 +48,7 @@ def evaluate_blind(
         return out | {"reason": f"a class has fewer than {_FEWEST} groups"}
     held = baselines(rows)
     if not held:
-        return out | {"reason": "the run holds nothing in which its clips differ"}
+        return out | {"reason": "besides scores nothing is known in which the clips differ"}
     found = cross_validate(
         list(held.values()),
         sample.member,

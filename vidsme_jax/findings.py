@@ -10,7 +10,15 @@ from typing import Any
 from vidsme_jax import scores
 from vidsme_jax.findings_blind import blind_texts
 from vidsme_jax.findings_verdict import verdict_texts
-from vidsme_jax.wording import estimate, number, percent, shorten, side_of
+from vidsme_jax.wording import (
+    counted,
+    estimate,
+    listed,
+    number,
+    percent,
+    shorten,
+    side_of,
+)
 
 # Chosen before anything was measured, one to three per kind of score; the best of all
 # the columns would be found by chance.
@@ -113,7 +121,7 @@ def titled(text: str, unit: Unit) -> str:
 
 def answers(unit: Unit, result: dict[str, Any]) -> list[Answer]:
     """Return what one unit says of the two sets, and of clips of unknown use."""
-    out = [answer(unit, result)] if _has_both(unit.data) else []
+    out = [answer(unit, result)] if has_both(unit.data) else []
     verdict = unit.data["verdict"]
     if verdict is not None:
         title = f"{unit.title}: clips to judge" if unit.title else "Clips to judge"
@@ -122,7 +130,8 @@ def answers(unit: Unit, result: dict[str, Any]) -> list[Answer]:
     return out
 
 
-def _has_both(data: dict[str, Any]) -> bool:
+def has_both(data: dict[str, Any]) -> bool:
+    """Tell whether members and non-members can be compared, or should have been."""
     return min(data["counts"]["evaluated"].values()) > 0 or data["verdict"] is None
 
 
@@ -153,7 +162,7 @@ def representative_rows(unit: Unit) -> dict[str, list[str]]:
         for part, names in REPRESENTATIVES.items()
     }
     held["published"] = [scores.PUBLISHED + name for name in _PUBLISHED]
-    known = unit.data["scores"]
+    known = unit.data["scores"] if has_both(unit.data) else {}
     return {
         part: kept
         for part, names in held.items()
@@ -233,12 +242,13 @@ def _lead(name, found, data, result) -> str:
     where = {"in": "contains", "above": "lies above", "below": "lies below"}
     side = side_of(found["auc_interval"])
     low, high = map(number, found["auc_interval"])
+    called = "The score" if name == "score" else f"The primary score {name}"
     return (
-        f"The primary score {name} {_verdict(found, side, result)}: AUC"
+        f"{called} {_verdict(found, side, result)}: AUC"
         f" {number(found['auc'])}, {percent(result['settings']['confidence'])} interval"
         f" {low} to {high}, which {where[side]} 0.5; permutation p ="
-        f" {found['p_value']:.2g}; {found['members']} members,"
-        f" {found['non_members']} non-members."
+        f" {found['p_value']:.2g}; {counted(found['members'], 'member')},"
+        f" {counted(found['non_members'], 'non-member')}."
     )
 
 
@@ -261,13 +271,15 @@ def _control_notes(found, result) -> list[str]:
             "No control run was given, so a difference between the two sets of clips"
             " cannot be told apart from an effect of training."
         ]
-    both = f"{control['members']} members and {control['non_members']} non-members"
+    both = _both({"member": control["members"], "non_member": control["non_members"]})
     if control["auc"] is None:
         return [f"The control {shorten(name, 60)} cannot be compared: {control['reason']}."]
     notes = [
         f"Control run {shorten(name, 60)}: AUC {estimate(control, 'auc')}; target minus"
         f" control {estimate(control, 'difference')}, on the {both} that both scored."
     ]
+    if result["control_differs"]:
+        notes.append(f"The control was scored otherwise: {result['control_differs']}.")
     if side_of(control["auc_interval"]) != "in":
         notes.append(
             "The control, which should have seen none of these clips, tells the two"
@@ -292,7 +304,7 @@ def _step_notes(found, settings) -> list[str]:
     coarse = [percent(fpr) for fpr in settings["fprs"] if 0 < n * fpr < 1]
     text = rule_text(settings, n)
     if coarse:
-        text += f"; TPR at {' and '.join(coarse)} is the TPR at zero false positives"
+        text += f"; TPR at {listed(coarse)} is the TPR at zero false positives"
     return [text + "."]
 
 
@@ -314,12 +326,13 @@ def _left_out(data, found) -> str:
     if any(nan.values()):
         parts.append(f"{_both(nan)} without a value of the primary score (NaN)")
     if data["counts"]["unlabelled"]:
-        parts.append(f"{data['counts']['unlabelled']} rows without a label")
+        parts.append(f"{counted(data['counts']['unlabelled'], 'row')} without a label")
     return f"Left out: {'; '.join(parts)}." if parts else "No row was left out."
 
 
 def _both(count: dict[str, int]) -> str:
-    return f"{count['member']} members and {count['non_member']} non-members"
+    members, others = count["member"], count["non_member"]
+    return f"{counted(members, 'member')} and {counted(others, 'non-member')}"
 
 
 def _group_notes(data) -> list[str]:

@@ -27,7 +27,7 @@ def as_good(blind: dict[str, Any], settings: dict[str, Any]) -> list[str]:
 def blind_texts(blind: dict[str, Any], settings: dict[str, Any]) -> tuple[str, list[str]]:
     """Return the warning that comes first, or none, and what is noted besides."""
     if blind["reason"]:
-        return "", [f"No blind baseline was run: {blind['reason']}."]
+        return "", [f"No blind baseline could be run: {blind['reason']}."]
     names, best = telling(blind, settings), as_good(blind, settings)
     if best:
         return _warning(best, blind["found"]), []

@@ -3,7 +3,7 @@
 from typing import Any
 
 from vidsme_jax.findings_blind import telling
-from vidsme_jax.wording import estimate, percent, shorten
+from vidsme_jax.wording import counted, estimate, percent, shorten
 
 _USUAL = 0.05  # the false positive rate of the sentence that comes first
 
@@ -14,12 +14,13 @@ def verdict_texts(
     """Return the answer, what limits it, and a warning or none."""
     if verdict["reason"]:
         return _none(verdict), _WITHOUT, ""
-    source = "with label 0" if reference is None else f"of {shorten(reference, 60)}"
+    source = "label 0" if reference is None else f"run {shorten(reference, 60)}"
     notes = [
         _as_a_set(verdict, settings),
         _discoveries(verdict),
         _smallest(verdict, source),
         *_dropped(verdict),
+        *_unchecked(verdict),
         "Everything here rests on one assumption: a judged clip that was not trained on is"
         " like the reference clips, from the same source and treated alike. A clip that is"
         " not called a member is not thereby shown to be outside.",
@@ -32,14 +33,16 @@ _WITHOUT = (
     " method itself works on them (failure signatures). The scores' level says nothing: it"
     " differs between models, sources and prompts.",
     "What cannot: that any clip, or how many of them, were trained on.",
-    "For a verdict, score clips from the same source that cannot have been trained on (held"
-    " out, or made later) with the same settings, and give them as --reference or as rows"
-    " with label 0: 19 of them allow calls at a false positive rate of 5 %, 99 at 1 %.",
+    "For a verdict, score clips of the same source and time that cannot have been trained"
+    " on (held out by chance, never released) with the same settings, and give them as"
+    " --reference or as rows with label 0: 19 of them allow calls at a false positive rate"
+    " of 5 %, 99 at 1 %.",
 )
 
 
 def _none(verdict) -> str:
-    return f"No verdict on {verdict['judged']['rows']} clips: {verdict['reason']}."
+    clips = counted(verdict["judged"]["rows"], "clip")
+    return f"No verdict on {clips}: {verdict['reason']}."
 
 
 def _lead(verdict) -> str:
@@ -47,15 +50,15 @@ def _lead(verdict) -> str:
     usable = [rate for rate, found in limits.items() if found["value"] is not None]
     if not usable:
         return (
-            f"None of {count} clips can be called a member: the reference is too small for"
-            " every false positive rate asked for."
+            f"None of {counted(count, 'clip')} can be called a member: the reference is too"
+            " small for every false positive rate asked for."
         )
     rate = min(usable, key=lambda rate: abs(float(rate) - _USUAL))
     called = limits[rate]["flagged_value"]
     return (
-        f"{called} of {count} judged clips are called members at a false positive rate of"
-        f" at most {percent(float(rate))}; if none were, up to {count * float(rate):.3g}"
-        " would be."
+        f"Called members: {called} of {counted(count, 'judged clip')}, at a false positive"
+        f" rate of at most {percent(float(rate))}; if none were, up to"
+        f" {count * float(rate):.3g} would be called."
     )
 
 
@@ -80,8 +83,9 @@ def _discoveries(verdict) -> str:
 def _smallest(verdict, source: str) -> str:
     held = verdict["reference"]
     text = (
-        f"The reference is {held['rows']} rows {source} of {held['groups']} videos; no"
-        f" p-value can be below {verdict['smallest_p']:.2g}"
+        f"The reference, {source}, has {counted(held['rows'], 'row')} of"
+        f" {counted(held['groups'], 'video')}; no p-value can be below"
+        f" {verdict['smallest_p']:.2g}"
     )
     short = {
         rate: found["groups"]
@@ -98,7 +102,15 @@ def _dropped(verdict) -> list[str]:
     count = verdict["dropped"]
     if not count:
         return []
-    return [f"{count} reference rows were left out: their video is among the judged ones."]
+    rows = counted(count, "reference row")
+    return [f"Left out, their video being among the judged ones: {rows}."]
+
+
+def _unchecked(verdict) -> list[str]:
+    reason = verdict["baselines"]["reason"]
+    if not reason:
+        return []
+    return [f"Whether the judged clips are like the reference was not checked: {reason}."]
 
 
 def _warning(verdict, settings) -> str:

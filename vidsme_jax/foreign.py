@@ -2,7 +2,8 @@
 
 CSV, Parquet, JSON Lines, or JSON (a list of objects). `id`, `label` (1 member, 0
 non-member, empty unknown) and `score` (higher = member) are needed, `group` is used where
-it stands; other columns are kept. So users of other tools get every interval and test.
+it stands; other columns are kept, but for those that are named as our scores are. So users
+of other tools get every interval and test.
 """
 
 import json
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from vidsme_jax import records
+from vidsme_jax import records, scores
 from vidsme_jax.errors import InputError
 
 _NEEDED = ("id", "label", "score")
@@ -42,7 +43,7 @@ def read_scores(path: Path) -> records.Run:
     table = _checked(path, table)
     nothing = table.select(["id", "frames"]).slice(0, 0)
     info = {"settings": {}, "scores_from": str(path), "columns": table.column_names}
-    return records.Run(path.with_suffix(""), info, table, nothing, nothing)
+    return records.Run(path, info, table, nothing, nothing)
 
 
 def _checked(path: Path, table: pa.Table) -> pa.Table:
@@ -56,7 +57,8 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         )
     if not len(table):
         raise InputError(f"{path} has no rows")
-    columns = {name: table[name] for name in table.column_names if name != "frames"}
+    ours = {"frames", *scores.columns()}  # what they would mean is not known
+    columns = {name: table[name] for name in table.column_names if name not in ours}
     columns["id"] = pa.array([str(x) for x in table["id"].to_pylist()])
     twice = [name for name, n in Counter(columns["id"].to_pylist()).items() if n > 1]
     if twice:

@@ -60,7 +60,7 @@ def _control(control: dict[str, Any] | None) -> dict[str, Any]:
     for key in ("target_auc", "members", "non_members", "p_value"):
         row[key] = control.get(key)
     for kind, held in control.get("calibrated", {}).items():
-        row |= _named(f"{kind}_auc", held["auc"], held["auc_interval"])
+        row |= _named(f"calibrated_{kind}_auc", held["auc"], held["auc_interval"])
     return {f"control_{key}": value for key, value in row.items()}
 
 

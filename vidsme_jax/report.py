@@ -68,9 +68,9 @@ def render_markdown(page: Page) -> str:
             parts.append(f"**{_md(answer.lead)}**")
             parts.append("\n".join(f"- {_md(note)}" for note in answer.notes))
         parts += [_md(text) for text in section.paragraphs]
+        parts += [_md_figure(figure) for figure in section.figures]
         if section.tables_in_markdown:
             parts += [_md_table(table) for table in section.tables]
-        parts += [_md_figure(figure) for figure in section.figures]
         for clip in section.clips:
             parts += [f"### {_md(clip.id)}", _md(clip.text)]
             parts += [_md_figure(clip.curve)] if clip.curve else []

@@ -63,7 +63,8 @@ def _blind(units, result) -> Section:
         " p-value comes from permuted labels, corrected for the number of baselines. Where"
         " one is as good as a score, the score may only follow how the two sets differ. The"
         " vision tower is the audited model's, and was perhaps trained on the members."
-        " A single number's AUC far from 0.5 on either side says the same."
+        " A single number's AUC far from 0.5 on either side says the same; those intervals"
+        " are not corrected for how many numbers there are."
     )
     return Section("Without asking the model", paragraphs=(note,), tables=tuple(tables))
 
@@ -90,7 +91,8 @@ def _subsets(units, result) -> Section:
                 ]
                 for rate, value in found["tpr"].items():
                     ends = wording.span(found["tpr_interval"][rate])
-                    known = value is not None and found["non_members"] * float(rate) >= 1
+                    steps = found["non_members"] * float(rate)
+                    known = value is not None and (steps >= 1 or float(rate) == 0)
                     row.append(f"{wording.number(value)} ({ends})" if known else "–")
                 rows.append(row)
     settings = result["settings"]

@@ -36,16 +36,28 @@ def build(
         _answers(units, result),
         *verdict_sections(units),
         _diagnosis(units),
-        _in_full(units, result, tuple(primary_figures(shown, result, control))),
-        clip_section(shown),
-        _slices(units, result, tuple(slice_figures(shown, result))),
-        *evidence_sections(units, result),
+        *_metrics(units, shown, result, control),
         _terms(units),
-        _search(units),
-        _all_scores(units, result),
+        *_all(units, result),
         *_settings(result, control),
     ]
     return Page(_TITLE, tuple(sections))
+
+
+def _metrics(units, shown, result, control) -> list[Section]:
+    """What needs both labels, and the clips, which do not."""
+    beside = [clip_section(shown)]
+    if any(findings.has_both(unit.data) for unit in units):
+        figures = tuple(primary_figures(shown, result, control))
+        beside = [_in_full(units, result, figures), *beside]
+        beside.append(_slices(units, result, tuple(slice_figures(shown, result))))
+    return beside + evidence_sections(units, result)
+
+
+def _all(units, result) -> list[Section]:
+    if not any(findings.has_both(unit.data) for unit in units):
+        return []
+    return [_search(units), _all_scores(units, result)]
 
 
 def _terms(units) -> Section:
@@ -150,7 +162,7 @@ def _in_full(units, result, figures) -> Section:
         tables.append(Table(["metric", "value", around], rows, caption))
     note = (
         "Intervals resample whole groups. That of the AUC is corrected for bias and"
-        " skewness (BCa), or, where all resamples agree, follows from the ranks alone."
+        " skewness (BCa), or, above 0.98 and below 0.02, follows from the ranks alone."
         " Those of a TPR that rests on fewer than 10 clips of a kind are Clopper and"
         " Pearson's, at the threshold that these non-members give. The balanced accuracy"
         " and the advantage are those of the best threshold on these very clips."
@@ -170,6 +182,7 @@ def _all_scores(units, result) -> Section:
         findings.cells(_row_name(name, unit), found, result)
         for unit in units
         for name, found in unit.data["scores"].items()
+        if findings.has_both(unit.data)
     ]
     note = (
         f"metrics.csv holds every score ({len(rows)} rows). The best of hundreds is no"

@@ -43,14 +43,15 @@ def bootstrap_weights(
 def _weights(
     members: bytes, units: bytes, resamples: int, seed: int
 ) -> UInt16[np.ndarray, "row resample"]:
-    member, unit = np.frombuffer(members, bool), np.frombuffer(units, np.int64)
+    member: np.ndarray = np.frombuffer(members, bool)
+    unit: np.ndarray = np.frombuffer(units, np.int64)
     rng = np.random.default_rng(seed)
     weights = np.zeros((len(member), resamples), np.uint16)
     for side in (member, ~member):
         if side.any():
-            units, place = np.unique(unit[side], return_inverse=True)
-            even = np.full(len(units), 1 / len(units))
-            counts = rng.multinomial(len(units), even, size=resamples)
+            kinds, place = np.unique(unit[side], return_inverse=True)
+            even = np.full(len(kinds), 1 / len(kinds))
+            counts = rng.multinomial(len(kinds), even, size=resamples)
             weights[side] = counts.T.astype(np.uint16)[place]
     weights.setflags(write=False)
     return weights

@@ -1,6 +1,7 @@
 """How numbers and texts are written: in the report, the tables and on the terminal."""
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -44,3 +45,13 @@ def side_of(ends, middle: float = 0.5) -> str:
     """Tell on which side of a number an interval lies: above, below, or in it."""
     low, high = ends
     return "above" if low > middle else "below" if high < middle else "in"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return `1 clip`, `2 clips`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return `a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

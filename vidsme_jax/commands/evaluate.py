@@ -80,6 +80,7 @@ def make_result(
     result = {
         "settings": settings_dict(settings),
         "control": None if control is None else control.path.resolve().name,
+        "control_differs": "" if control is None else _differs(runs[0], control),
         "reference": None if reference is None else reference.path.resolve().name,
         "runs": [
             {
@@ -159,15 +160,21 @@ def terminal_table(result: dict[str, Any]) -> str:
             lines += [answer.lead, *(f"- {note}" for note in answer.notes)]
         lead, texts = diagnosis.summary(unit.data["diagnosis"])
         lines += [lead, *(f"- {text}" for text in texts), ""]
-        rows = [_short_header(result)]
-        for names in findings.representative_rows(unit).values():
-            known = unit.data["scores"]
-            rows += [findings.cells(n, known[n], result, digits=2) for n in names]
-        blind = unit.data["numbers"]
-        shown = [name for name in ("motion", "illumination") if name in blind]
-        rows += [findings.cells(f"{n} alone", blind[n], result, digits=2) for n in shown]
-        lines += [*_aligned(rows), ""]
+        if findings.has_both(unit.data):
+            lines += [*_aligned(_rows(unit, result)), ""]
     return "\n".join([*lines, findings.CAVEAT])
+
+
+def _rows(unit: findings.Unit, result) -> list[list[str]]:
+    """The representative scores, motion and illumination, as cells."""
+    known, numbers = unit.data["scores"], unit.data["numbers"]
+    rows = [_short_header(result)]
+    for names in findings.representative_rows(unit).values():
+        rows += [findings.cells(n, known[n], result, digits=2) for n in names]
+    shown = [name for name in ("motion", "illumination") if name in numbers]
+    return rows + [
+        findings.cells(f"{n} alone", numbers[n], result, digits=2) for n in shown
+    ]
 
 
 def _short_header(result) -> list[str]:
@@ -202,15 +209,24 @@ def _check(
     unread = sorted(path.name for path in run.path.glob("top_*.parquet"))
     if unread:
         say(f"{run.path}: {', '.join(unread)} not evaluated here, vidsme sweep does")
-    absent = [name for name in settings.by if name not in run.table.column_names]
+    features = run.others.get("features", run.table)
+    columns = {*run.table.column_names, *features.column_names}
+    absent = [name for name in settings.by if name not in columns]
     if absent:
-        held = [name for name in run.table.column_names if name.count(".") != 2]
+        held = sorted(name for name in columns if name.count(".") != 2)
         raise InputError(
             f"by={absent[0]} is no column of run={run.path}, there are"
             f" {', '.join(held)[:400]}"
         )
+    labels = set(run.table["label"].to_pylist())
+    if settings.by and not {0, 1} <= labels:
+        raise InputError(
+            f"by={settings.by[0]} compares members with non-members of a part, but"
+            f" run={run.path} has not both label 1 and label 0"
+        )
     if control is not None:
         _check_common(run, control)
+        _check_other_model(run, control)
     if reference is not None:
         _check_alike(run, reference)
 
@@ -231,9 +247,17 @@ def _check_labels(run: records.Run, reference: records.Run | None) -> None:
     )
 
 
+def _check_other_model(run: records.Run, control: records.Run) -> None:
+    models = [held.info["settings"].get("model") for held in (run, control)]
+    if models[0] is not None and models[0] == models[1]:
+        raise InputError(
+            f"control={control.path} is a run of the same model as run={run.path}, expected"
+            " a model that saw none of the clips"
+        )
+
+
 # Of a run's settings, what makes the scores of two runs comparable.
 _ALIKE = (
-    "model",
     "definitions",
     "perturbation",
     "prompt",
@@ -247,17 +271,18 @@ _ALIKE = (
 
 def _check_alike(run: records.Run, reference: records.Run) -> None:
     """Refuse a reference whose clips were not treated as those of the run were."""
-    held = [one.info["settings"] for one in (run, reference)]
-    sides = [{key: settings.get(key) for key in _ALIKE} for settings in held]
-    sides = [
-        side | {"calibration": _ranges(one)}
-        for side, one in zip(sides, (run, reference), strict=True)
-    ]
-    if sides[0] != sides[1]:
+    kinds = ["scores_from" in held.info for held in (run, reference)]
+    if kinds[0] != kinds[1]:
+        raise InputError(
+            f"reference={reference.path} and run={run.path}: one is a table from elsewhere"
+            " and one a run of vidsme score, expected two of a kind"
+        )
+    differs = _differs(run, reference, "model")
+    if differs:
         raise InputError(
             f"reference={reference.path} was scored otherwise than run={run.path}:"
-            f" {records.differences(sides[1], sides[0])[:400]}; score both alike, with"
-            " --calibration FILE so that q and r mean the same, or in one manifest"
+            f" {differs}; score both alike, with --calibration FILE so that q and r mean"
+            " the same, or in one manifest"
         )
     counts = set(run.table["frames"].to_pylist())
     if not counts & set(reference.table["frames"].to_pylist()):
@@ -265,6 +290,16 @@ def _check_alike(run: records.Run, reference: records.Run) -> None:
             f"reference={reference.path} has none of the frame counts {sorted(counts)} of"
             f" run={run.path}"
         )
+
+
+def _differs(run: records.Run, other: records.Run, *more: str) -> str:
+    """Say in what another run was scored otherwise, as far as it decides the numbers."""
+    here, there = (
+        {key: held.info["settings"].get(key) for key in (*_ALIKE, *more)}
+        | {"calibration": _ranges(held)}
+        for held in (run, other)
+    )
+    return wording.shorten(records.differences(there, here), 400)
 
 
 def _ranges(run: records.Run) -> Any:
