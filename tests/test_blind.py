@@ -197,9 +197,12 @@ def labelled(rng, n, shift=0.0):
 
 def blind_of(table, score=True):
     (sample,) = samples(table)
-    rows = feature_rows(table, None, sample.ids, 4)
     values = sample.scores["video.sme.mean"] if score else None
-    return evaluate_blind(sample, rows, values, SMALL)
+
+    def look(part):
+        return feature_rows(table, None, part.ids, 4)
+
+    return evaluate_blind(sample, look, values, SMALL)
 
 
 def test_the_score_is_compared_on_the_same_resamples(rng):

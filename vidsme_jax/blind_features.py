@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def feature_rows(
     features: pa.Table | None,
     ids: Sequence[str],
     frames: int,
-    more: Sequence[str] = (),
+    names: Collection[str] | None = None,
 ) -> list[Row]:
     """Return what is known of some rows of a run, by column.
 
@@ -48,11 +48,12 @@ def feature_rows(
         features: features.parquet, which runs of earlier versions lack.
         ids: of the rows.
         frames: their frame count.
-        more: further columns of the score table.
+        names: of the columns; all that baselines look at where None.
     """
     wanted = {(name, frames): place for place, name in enumerate(ids)}
     out: list[Row] = [{} for _ in ids]
-    names = {*_SIZES, *_KINDS, *_TEXTS, *_VECTORS, "fps", "motion", "illumination", *more}
+    looked = {*_SIZES, *_KINDS, *_TEXTS, *_VECTORS, "fps", "motion", "illumination"}
+    names = looked if names is None else names
     for held in (table, features):
         if held is None or "frames" not in held.column_names:
             continue

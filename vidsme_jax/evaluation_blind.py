@@ -1,6 +1,6 @@
 """The blind baselines of a sample, beside its primary score on the same rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ _ROWS = 2000  # beyond, a random choice of groups: kernels grow with the square
 
 def evaluate_blind(
     sample: Sample,
-    rows: Sequence[Row],
+    look: Callable[[Sample], Sequence[Row]],
     score: Float[np.ndarray, "row"] | None,
     settings: EvaluationSettings,
 ) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def evaluate_blind(
 
     Args:
         sample: the rows, with a label each.
-        rows: what is known of them, see `blind_features.feature_rows`.
+        look: gives what is known of the rows of a sample, see `feature_rows`; of a very
+            large one only those are asked for that are looked at.
         score: higher = member; None where there is none.
         settings: of the evaluation.
 
@@ -39,14 +40,14 @@ def evaluate_blind(
         interval.
     """
     kept = _choice(sample.group, settings.seed)
-    sample, rows = sample.take(kept.tolist()), [rows[k] for k in kept]
+    sample = sample.take(kept.tolist())
     groups = [
         len(np.unique(sample.group[side])) for side in (sample.member, ~sample.member)
     ]
     out: dict[str, Any] = {"rows": len(kept), "reason": None, "found": {}}
     if min(groups) < _FEWEST:
         return out | {"reason": f"a class has fewer than {_FEWEST} groups"}
-    held = baselines(rows)
+    held = baselines(look(sample))
     if not held:
         return out | {"reason": "besides scores nothing is known in which the clips differ"}
     found = cross_validate(

@@ -1,6 +1,7 @@
 """Verdicts on clips whose use is unknown, against clips that are known to be outside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ def judge(
     name = primary_of(sample, settings.score)
     if name is None:
         return {"reason": "the primary score is not in this run", "judged": _size(mine)}
-    rows = _rows(run, source, sample, frames)
-    return _judge(sample, rows, name, settings) | {"dropped": dropped}
+    look = partial(_rows, run, source)
+    return _judge(sample, look, name, settings) | {"dropped": dropped}
 
 
 def _part(table: pa.Table, frames: int, labels: set[int]) -> pa.Table | None:
@@ -98,10 +99,10 @@ def _together(mine: pa.Table, theirs: pa.Table) -> tuple[pa.Table, int]:
     return pa.concat_tables(parts), len(theirs) - len(kept)
 
 
-def _rows(run, source, sample: Sample, frames: int) -> list[Row]:
+def _rows(run, source, sample: Sample) -> list[Row]:
     """Return what is known of the sample's clips, each from its own run."""
     each = [
-        feature_rows(held.table, held.others.get("features"), ids, frames)
+        feature_rows(held.table, held.others.get("features"), ids, sample.frames)
         for held, ids in (
             (run, [i for i, m in zip(sample.ids, sample.member, strict=True) if m]),
             (source, [i for i, m in zip(sample.ids, sample.member, strict=True) if not m]),
@@ -112,7 +113,10 @@ def _rows(run, source, sample: Sample, frames: int) -> list[Row]:
 
 
 def _judge(
-    sample: Sample, rows: Sequence[Row], name: str, settings: EvaluationSettings
+    sample: Sample,
+    look: Callable[[Sample], Sequence[Row]],
+    name: str,
+    settings: EvaluationSettings,
 ) -> dict[str, Any]:
     values, member = sample.scores[name], sample.member
     known = ~member & ~np.isnan(values)
@@ -138,7 +142,7 @@ def _judge(
         },
         "discoveries": {f"{rate:g}": int(np.sum(q <= rate)) for rate in _RATES},
         "set": _as_a_set(sample, name, settings),
-        "baselines": evaluate_blind(sample, rows, values, settings),
+        "baselines": evaluate_blind(sample, look, values, settings),
         "clips": {
             "id": [i for i, judged in zip(sample.ids, member, strict=True) if judged],
             "score": [plain(sign * x) for x in values[member]],

@@ -12,7 +12,7 @@ from vidsme_jax.evaluation import EvaluationSettings
 from vidsme_jax.evaluation_table import evaluate_columns
 from vidsme_jax.samples import Sample
 
-_THIRDS = ("motion", "illumination", "duration")  # always looked at
+THIRDS = ("motion", "illumination", "duration")  # always looked at
 _VALUES = 12  # of a column; rarer ones are taken together
 
 Row = dict[str, Any]
@@ -36,7 +36,7 @@ def evaluate_subsets(
     Raises:
         InputError: a column holds lists.
     """
-    names = dict.fromkeys((*_THIRDS, *settings.by))
+    names = dict.fromkeys((*THIRDS, *settings.by))
     parts = {name: split(rows, name) for name in names}
     parts = {n: held for n, held in parts.items() if len(held) > 1 or n in settings.by}
     columns = {

@@ -1,12 +1,13 @@
 """`vidsme evaluate`: from finished runs to metrics, figures and a report."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from vidsme_jax import diagnosis, findings, records, report, wording
-from vidsme_jax.blind_features import feature_rows
+from vidsme_jax.blind_features import Row, feature_rows
 from vidsme_jax.errors import InputError, check_folder
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
 from vidsme_jax.evaluation_blind import evaluate_blind
@@ -17,7 +18,7 @@ from vidsme_jax.per_clip import clip_rows
 from vidsme_jax.progress import say
 from vidsme_jax.report_figures import distinct
 from vidsme_jax.samples import Sample, pair, samples, with_published
-from vidsme_jax.subsets import evaluate_subsets
+from vidsme_jax.subsets import THIRDS, evaluate_subsets
 
 
 def evaluate(
@@ -129,14 +130,16 @@ def _beside(
 ) -> dict[str, Any]:
     """What the sample shows without the model, and the primary score in its parts."""
     features = run.others.get("features")
-    rows = feature_rows(run.table, features, sample.ids, sample.frames, settings.by)
+
+    def look(part: Sample, names: Collection[str] | None = None) -> list[Row]:
+        return feature_rows(run.table, features, part.ids, part.frames, names)
+
     score = None if name is None else sample.scores[name]
-    is_labelled = sample.member.any() and not sample.member.all()
-    subsets = evaluate_subsets(sample, rows, name, settings) if name and is_labelled else {}
-    return {
-        "baselines": evaluate_blind(sample, rows, score, settings),
-        "subsets": subsets,
-    }
+    subsets = {}
+    if name and sample.member.any() and not sample.member.all():
+        rows = look(sample, {*THIRDS, *settings.by})
+        subsets = evaluate_subsets(sample, rows, name, settings)
+    return {"baselines": evaluate_blind(sample, look, score, settings), "subsets": subsets}
 
 
 def _compare_with_first(result, runs: list[records.Run], settings) -> None:
