@@ -31,7 +31,7 @@ def traced(config, prompts, layout, rows):
     batch = make_batch(prompts, pixels, layout)
 
     def run(params, batch):
-        hidden, head = make_forward(config)(params, batch)
+        hidden, head, _ = make_forward(config)(params, batch)
         return head(hidden[:, :, :rows])
 
     return jax.make_jaxpr(run)(graph_of(config)[1], batch).jaxpr

@@ -63,7 +63,7 @@ def program(config):
     """Return the compiled logits of both directions at every position."""
 
     def run(params, batch):
-        hidden, head = make_forward(config)(params, batch)
+        hidden, head, _ = make_forward(config)(params, batch)
         return head(hidden)
 
     return jax.jit(run)

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vidsme_jax import training
 from vidsme_jax.scoring import Batch
 from vidsme_jax.training import Sample, TrainSettings, fit, token_loss, visual_codes
 
@@ -63,6 +64,15 @@ def test_fit_memorises_and_repeats_exactly(params, rng):
     assert sorted(seen[:4]) == [0, 1, 2, 3]  # an epoch takes every clip once
     _, again = fit(fresh, forward, gather, len(tokens), settings)
     np.testing.assert_array_equal(losses, again)
+
+
+def test_equal_calls_are_compiled_once(params):
+    """A loaded checkpoint's parameters are committed to their device."""
+    params = jax.device_put(params, jax.local_devices()[0])
+    settings = TrainSettings(steps=3 * training._SCANNED, batch=1)
+    before = training._run_steps._cache_size()
+    fit(params, forward, lambda n: sample_of([[1, 2, 3, 4]] * len(n)), 1, settings)
+    assert training._run_steps._cache_size() == before + 1
 
 
 def test_steps_that_do_not_fill_the_last_call(params):

@@ -76,6 +76,11 @@ def add_evaluate(commands) -> None:
         help="evaluate the primary score for each value of a column; may be repeated",
     )
     add("--out", required=True, type=Path, metavar="DIR", help="where the report goes")
+    _add_resampling(evaluate)
+
+
+def _add_resampling(evaluate: argparse.ArgumentParser) -> None:
+    add = evaluate.add_argument
     add("--seed", type=natural, default=0, help="of resampling and permutation (0)")
     add(
         "--bootstrap",

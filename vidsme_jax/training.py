@@ -105,7 +105,9 @@ def fit(
         watch: passes the first step of each call of the device on, to show progress.
     """
     optimizer = make_optimizer(settings)
-    state, losses = jax.jit(optimizer.init)(params), []
+    # Where the first step will leave it, or the second would be compiled anew.
+    here = jax.tree.leaves(params)[0].sharding
+    state, losses = jax.jit(optimizer.init, out_shardings=here)(params), []
     order = _order(count, settings)
     for first in watch(range(0, settings.steps, _SCANNED)):
         chosen = order[first : first + _SCANNED]
