@@ -140,7 +140,7 @@ def test_features_are_what_baselines_look_at(project, whole):
     pixels = prepare(rows[0].path, wanted).sample(4)[None]
     frames = bind(port.config, params).embed_frames(jax.numpy.asarray(pixels))
     want = np.mean(np.asarray(frames), axis=(0, 1, 2))
-    np.testing.assert_allclose(held[0]["embedding"], want, atol=1e-5)
+    np.testing.assert_allclose(held[0]["embedding"], want, rtol=1e-3, atol=1e-5)
 
 
 def test_running_again_changes_nothing(project, whole, capsys):
