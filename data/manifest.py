@@ -234,7 +234,10 @@ def _inside(root: Path, video: str) -> Path:
     base = os.path.abspath(root)
     joined = os.path.normpath(os.path.join(base, video))
     if os.path.commonpath([base, joined]) != base or "\0" in video:
-        raise ValueError(f"video={video!r} lies outside root={base}; --root widens it")
+        raise ValueError(
+            f"video={video!r} lies outside root={base}, the folder that paths"
+            " start from; --root names another"
+        )
     return Path(joined)
 
 

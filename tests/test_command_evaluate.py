@@ -64,10 +64,10 @@ def test_everything_is_written(write_run, tmp_path):
     assert kept == result  # but for what clips.csv holds
     rows = csv_rows(out / "clips.csv")
     assert [row["id"] for row in rows] == [clip["id"] for clip in clips]
-    values = [float(row["score"]) for row in rows]
+    values = [float(row["value"]) for row in rows]
     assert values == sorted(values) and len(values) == 30  # lower = member
     for row in rows:
-        expected = float(row["control"]) - float(row["score"])
+        expected = float(row["control"]) - float(row["value"])
         assert float(row["difference"]) == pytest.approx(expected)
 
 
@@ -227,7 +227,9 @@ def test_clips_without_a_label_are_judged_by_those_outside(write_run, tmp_path):
     assert verdict["thresholds"]["0.05"]["value"] is None
     assert verdict["set"]["auc"] == 1 and verdict["set"]["p_value"] == 1 / 100
     text = terminal_table(result)
-    assert text.startswith("Clips to judge\nCalled members: 15 of 15 judged clips, at a")
+    assert text.startswith(
+        "Clips to judge\nCalled members by video.sme.mean: 15 of 15 judged clips, at a"
+    )
     assert "at most 10 %; if none were, up to 1.5 would be called" in text
     assert "5 % needs 19" in text
     rows = csv_rows(out / "clips.csv")
@@ -262,6 +264,53 @@ def test_clips_of_both_sides_are_no_reference(write_run, tmp_path):
     result = evaluate([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
     assert judged(result)["dropped"] == 20 and judged(result)["reference"]["rows"] == 10
     assert "being among the judged ones: 20 reference rows" in terminal_table(result)
+
+
+def test_a_reference_whose_clips_are_all_judged_gives_no_verdict(write_run, tmp_path):
+    run, same = write_run(label=[1] * 30), write_run("same", label=[0] * 30)
+    text = terminal_table(evaluate([run], tmp_path / "out", None, SMALL, same))
+    assert "No verdict on 30 clips: every clip of the reference is judged." in text
+
+
+def test_of_a_reference_with_labels_only_those_outside_count(write_run, tmp_path):
+    ids = [f"outside-{k}" for k in range(30)]
+    label = [0] * 12 + [None] * 10 + [1] * 8
+    outside = write_run("outside", 1, 0, id=ids, group=ids, label=label)
+    result = evaluate([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
+    assert judged(result)["reference"]["rows"] == 12
+    members = write_run("members", 1, 0, id=ids, group=ids, label=[1] * 30)
+    with pytest.raises(InputError, match="reference=.* has members only"):
+        evaluate([write_run("new", label=[1] * 30)], tmp_path / "out", None, SMALL, members)
+
+
+def test_clips_to_judge_may_have_a_control(write_run, tmp_path):
+    run, out = write_run(label=UNKNOWN), tmp_path / "out"
+    control = write_run("base", 1, 0, model="base", label=pa.nulls(30, pa.int8()))
+    evaluate([run], out, control, SMALL)
+    assert all(row["difference"] for row in csv_rows(out / "clips.csv"))
+    alone = write_run("alone", label=pa.nulls(30, pa.int8()))
+    evaluate([alone], out, control, SMALL)
+    assert all(row["difference"] for row in csv_rows(out / "clips.csv"))
+
+
+def test_a_run_given_twice_or_as_its_own_control_is_refused(write_run, tmp_path):
+    run = write_run()
+    with pytest.raises(InputError, match="run=.* was given twice"):
+        evaluate([run, run], tmp_path / "out", None, SMALL)
+    with pytest.raises(InputError, match="control=.* is the run itself"):
+        evaluate([run], tmp_path / "out", run, SMALL)
+
+
+def test_a_separation_that_the_control_shows_too_is_not_called_clear(write_run, tmp_path):
+    control = write_run("base", 1, 3.0, model="base")
+    text = terminal_table(evaluate([write_run()], tmp_path / "out", control, SMALL))
+    assert "separates members from non-members, but not clearly more than the con" in text
+
+
+def test_clips_csv_is_not_taken_for_scores(write_run, tmp_path):
+    evaluate([write_run()], tmp_path / "out", None, SMALL)
+    with pytest.raises(InputError, match="has no column score"):
+        evaluate([tmp_path / "out/clips.csv"], tmp_path / "again", None, SMALL)
 
 
 def test_a_reference_from_another_source_is_named(write_run, tmp_path):

@@ -75,8 +75,20 @@ def test_the_command_gives_the_whole_report(tmp_path, capsys):
         ("a.csv", "id,label\n1,1\n", "no column score, expected id, label, score; there"),
         ("a.csv", "id,label,score\n", "has no rows"),
         ("a.csv", "id,label,score\n1,1,2\n1,0,3\n", "id='1' more than once"),
-        ("a.csv", "id,label,score\n1,1,high\n2,0,3\n", "score='high', expected numbers"),
-        ("a.csv", "id,label,score\n1,yes,1\n2,no,3\n", "label='yes', expected numbers"),
+        ("a.csv", "id,label,score,score\n1,1,2,3\n", "the column score more than once"),
+        ("a.csv", "id,label,score\na,1,2\nb,0,x\n", "score='x' in row 2, expected num"),
+        ("a.csv", "id,label,score\na,1,2\nb,0,inf\n", "score=inf of id='b', expected fin"),
+        ("a.csv", "id,label,score\na,1,2\n,0,1\n", "id='' in row 2, expected one"),
+        (
+            "a.csv",
+            "id,label,score\n1,1,high\n2,0,3\n",
+            "score='high' in row 1, expected numbers",
+        ),
+        (
+            "a.csv",
+            "id,label,score\n1,yes,1\n2,no,3\n",
+            "label='yes' in row 1, expected numbers",
+        ),
         ("a.csv", "id,label,score\n1,1\n", "cannot be read as .csv"),
         ("a.json", "{", "cannot be read as .json"),
         ("a.json", "{}", "expected a list of objects"),
@@ -91,12 +103,13 @@ def test_bad_tables_are_one_line(tmp_path, name, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_other_labels_are_said_by_the_command(tmp_path, capsys):
+@pytest.mark.parametrize("label", [2, -1])
+def test_other_labels_are_said_by_the_command(tmp_path, capsys, label):
     path = tmp_path / "a.csv"
-    path.write_text("id,label,score\n1,2,1\n2,0,3\n3,1,2\n")
+    path.write_text(f"id,label,score\n1,{label},1\n2,0,3\n3,1,2\n")
     assert main(["evaluate", str(path), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "label=2, expected 1, 0 or none" in said
+    assert said.count("\n") == 1 and f"label={label}, expected 1, 0 or none" in said
 
 
 def test_columns_named_as_our_scores_are_left_out(tmp_path):

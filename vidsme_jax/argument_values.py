@@ -13,6 +13,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def resamples(text: str) -> int:
+    """Read a number of resamples; fewer than 100 have no ends of an interval."""
+    if not text.isdecimal() or int(text) < 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 100 on")
+    return int(text)
+
+
 def natural(text: str) -> int:
     """Read a whole number from 0 on."""
     if not text.isdecimal():

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from vidsme_jax.argument_values import natural, positive
+from vidsme_jax.argument_values import natural, resamples
 
 
 def command(commands, name: str, line: str) -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def add_evaluate(commands) -> None:
         type=Path,
         metavar="RUN",
         help="clips known to be outside, from the same source, against which the others are"
-        " judged (the rows with label 0)",
+        " judged: its rows with label 0, or all if it has no labels (this run's label 0)",
     )
     add(
         "--score",
@@ -84,7 +84,7 @@ def _add_resampling(evaluate: argparse.ArgumentParser) -> None:
     add("--seed", type=natural, default=0, help="of resampling and permutation (0)")
     add(
         "--bootstrap",
-        type=positive,
+        type=resamples,
         default=2000,
         metavar="N",
         help="resamples behind every interval (%(default)s)",

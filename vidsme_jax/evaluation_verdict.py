@@ -37,7 +37,8 @@ def judge(
     """Judge the clips of a run at one frame count by its primary score.
 
     Judged are the rows without a label, against those with label 0; where a reference is
-    given, all but those with label 0, against all of the reference but those with label 1.
+    given, all but those with label 0, against its rows with label 0, or, where it has none,
+    its rows without a label.
 
     Returns:
         None where there is nothing to judge; else a dict with `reason` why no verdict can
@@ -50,12 +51,15 @@ def judge(
     mine = _part(run.table, frames, {-1} if reference is None else {-1, 1})
     if mine is None or not len(mine):
         return None
-    source, labels = (run, {0}) if reference is None else (reference, {-1, 0})
-    theirs = _part(source.table, frames, labels)
-    known = theirs is not None and len(theirs) > 0
-    if theirs is None or not known:
+    source = run if reference is None else reference
+    theirs = _part(source.table, frames, {0})
+    if theirs is None or not len(theirs):
+        theirs = None if reference is None else _part(source.table, frames, {-1})
+    if theirs is None or not len(theirs):
         return {"reason": "no clip is known to be outside", "judged": _size(mine)}
     table, dropped = _together(mine, theirs)
+    if dropped == len(theirs):
+        return {"reason": "every clip of the reference is judged", "judged": _size(mine)}
     (sample,) = samples(table)
     name = primary_of(sample, settings.score)
     if name is None:

@@ -64,8 +64,8 @@ PUBLISHED_RULES = (
     " steps were dropped. The columns before them are those of this report."
 )
 CAVEAT = (
-    "This is evidence consistent with training use, not proof of it: scores also differ"
-    " between sets of clips for other reasons."
+    "Scores that separate are evidence consistent with training use, not proof of it: they"
+    " also differ between sets of clips for other reasons."
 )
 
 
@@ -261,7 +261,12 @@ def _verdict(found, side, result) -> str:
             "does not clearly separate members from non-members (interval and"
             " permutation test disagree)"
         )
-    return f"{'separates' if small else 'does not separate'} members from non-members"
+    if not small:
+        return "does not separate members from non-members"
+    ends = found.get("control", {}).get("difference_interval", (None, None))
+    if ends[0] is not None and side_of(ends, 0.0) != "above":
+        return "separates members from non-members, but not clearly more than the control's"
+    return "separates members from non-members"
 
 
 def _control_notes(found, result) -> list[str]:
@@ -326,7 +331,9 @@ def _left_out(data, found) -> str:
     if any(nan.values()):
         parts.append(f"{_both(nan)} without a value of the primary score (NaN)")
     if data["counts"]["unlabelled"]:
-        parts.append(f"{counted(data['counts']['unlabelled'], 'row')} without a label")
+        judged = data["verdict"] is not None and not data["verdict"]["reason"]
+        rows = counted(data["counts"]["unlabelled"], "row")
+        parts.append(f"{rows} without a label{', judged below' if judged else ''}")
     return f"Left out: {'; '.join(parts)}." if parts else "No row was left out."
 
 

@@ -56,9 +56,10 @@ def _lead(verdict) -> str:
     rate = min(usable, key=lambda rate: abs(float(rate) - _USUAL))
     called = limits[rate]["flagged_value"]
     return (
-        f"Called members: {called} of {counted(count, 'judged clip')}, at a false positive"
-        f" rate of at most {percent(float(rate))}; if none were, up to"
-        f" {count * float(rate):.3g} would be called."
+        f"Called members by {verdict['score']}: {called} of"
+        f" {counted(count, 'judged clip')}, at a false positive rate of at most"
+        f" {percent(float(rate))}; if none were, up to {count * float(rate):.3g} would be"
+        " called."
     )
 
 

@@ -7,11 +7,13 @@ of other tools get every interval and test.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -20,6 +22,7 @@ from vidsme_jax import records, scores
 from vidsme_jax.errors import InputError
 
 _NEEDED = ("id", "label", "score")
+_LONGEST_ROW = 1 << 28  # bytes
 
 
 def read_scores(path: Path) -> records.Run:
@@ -48,6 +51,10 @@ def read_scores(path: Path) -> records.Run:
 
 def _checked(path: Path, table: pa.Table) -> pa.Table:
     """Return the table with the columns of a run, or say what is wrong with it."""
+    names = Counter(table.column_names)
+    double = next((name for name, n in names.items() if n > 1), None)
+    if double is not None:
+        raise InputError(f"{path} has the column {double} more than once, expected one")
     lacking = [name for name in _NEEDED if name not in table.column_names]
     if lacking:
         exists = ", ".join(map(str, table.column_names))[:200]
@@ -59,12 +66,18 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         raise InputError(f"{path} has no rows")
     ours = {"frames", *scores.columns()}  # what they would mean is not known
     columns = {name: table[name] for name in table.column_names if name not in ours}
-    columns["id"] = pa.array([str(x) for x in table["id"].to_pylist()])
+    columns["id"] = pa.array(
+        [_id(path, n, x) for n, x in enumerate(table["id"].to_pylist())]
+    )
     twice = [name for name, n in Counter(columns["id"].to_pylist()).items() if n > 1]
     if twice:
         raise InputError(f"{path} holds id={twice[0]!r} more than once, expected once each")
     for name in ("label", "score"):
         columns[name] = _numbers(path, name, table[name])
+    infinite = np.flatnonzero(np.isinf(columns["score"].to_numpy()))
+    if len(infinite):
+        value, name = (columns[c][int(infinite[0])].as_py() for c in ("score", "id"))
+        raise InputError(f"{path}: score={value} of id={name!r}, expected finite numbers")
     if "group" in columns:
         groups = table["group"].to_pylist()
         columns["group"] = pa.array([None if g is None else str(g) for g in groups])
@@ -77,17 +90,36 @@ def _numbers(path: Path, name: str, column) -> pa.ChunkedArray:
         return column.cast(pa.float64())
     kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
     if not any(kind(column.type) for kind in kinds):
-        first = next(x for x in column.to_pylist() if x is not None)
-        raise InputError(f"{path}: {name}={str(first)[:40]!r}, expected numbers")
+        row, value = next((n, x) for n, x in enumerate(column.to_pylist()) if _is_text(x))
+        given = f"{name}={str(value)[:40]!r} in row {row + 1}"
+        raise InputError(f"{path}: {given}, expected numbers")
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     return column.cast(pa.float64())
 
 
+def _is_text(value: Any) -> bool:
+    """Tell whether a value of a column of texts keeps it from being one of numbers."""
+    try:
+        return value is not None and not math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return True
+
+
+def _id(path: Path, row: int, value: Any) -> str:
+    if value is None or not str(value).strip():
+        raise InputError(
+            f"{path}: id={value!r} in row {row + 1}, expected one for each row"
+        )
+    return str(value)
+
+
 def _read_csv(path: Path) -> pa.Table:
     as_text = {"id": pa.string(), "group": pa.string()}  # 007 is not 7
     options = pyarrow.csv.ConvertOptions(column_types=as_text)
-    return pyarrow.csv.read_csv(path, convert_options=options)
+    # A row must fit a block.
+    blocks = pyarrow.csv.ReadOptions(block_size=_LONGEST_ROW)
+    return pyarrow.csv.read_csv(path, read_options=blocks, convert_options=options)
 
 
 def _read_json(path: Path) -> pa.Table:

@@ -21,9 +21,10 @@ def clip_rows(
         data: of the frame count: `frames`, `primary`, `verdict`.
 
     Returns:
-        `id`, `group`, `label` (None where unknown) and `score`; with a control `control`,
-        and, higher = member, `difference` and `ratio` (see `evaluation_table.calibrated`);
-        with a verdict `p_value` and `q_value` of the judged clips.
+        `id`, `group`, `label` (None where unknown) and `value`, as in the table; with a
+        control `control`, and, higher = member, `difference` and `ratio` (see
+        `evaluation_table.calibrated`); with a verdict `p_value` and `q_value` of the judged
+        clips.
     """
     name, frames = data["primary"], data["frames"]
     found = [s for s in samples(run.table, labelled=False) if s.frames == frames]
@@ -37,7 +38,7 @@ def clip_rows(
     rows = []
     for k in np.argsort(-values, kind="stable").tolist():  # NaN comes last
         key = sample.ids[k]
-        row = {"id": key, **known[key], "score": plain(sign * values[k])}
+        row = {"id": key, **known[key], "value": plain(sign * values[k])}
         rows.append(row | {c: held.get(key) for c, held in further.items()})
     return rows
 

@@ -39,7 +39,7 @@ def clip_section(shown: list[Shown]) -> Section:
 
 def _clips(one: Shown) -> Iterator[Clip]:
     name = one.unit.data["primary"]
-    held = [row for row in one.unit.data["clips"] if row["score"] is not None]
+    held = [row for row in one.unit.data["clips"] if row["value"] is not None]
     for place, row in enumerate(held[:_CLIPS]):
         key = row["id"]
         facts = _row(one.run.table, one, key)
@@ -51,7 +51,7 @@ def _clips(one: Shown) -> Iterator[Clip]:
 
 
 def _text(one: Shown, name: str, row: dict[str, Any], facts: dict[str, Any]) -> str:
-    parts = [f"{_LABELS[row['label']]}, {name} = {row['score']:.4g}"]
+    parts = [f"{_LABELS[row['label']]}, {name} = {row['value']:.4g}"]
     for key, words in (
         ("control", "under the control"),
         ("difference", "more member-like than that by"),

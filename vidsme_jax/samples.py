@@ -155,11 +155,10 @@ def by_frames(table) -> list[pa.Table]:
 def labels_of(table) -> Int[np.ndarray, "row"]:
     """1 member, 0 non-member, -1 unlabelled."""
     labels = _floats(table["label"])
-    labels = np.where(np.isnan(labels), -1, labels)
-    strange = sorted(set(labels.tolist()) - {1, 0, -1})
+    strange = sorted(set(labels[~np.isnan(labels)].tolist()) - {1, 0})
     if strange:
         raise InputError(f"label={strange[0]:g}, expected 1, 0 or none")
-    return labels.astype(np.int64)
+    return np.where(np.isnan(labels), -1, labels).astype(np.int64)
 
 
 def _floats(column) -> Float[np.ndarray, "row"]:
@@ -235,8 +234,8 @@ def primary_of(sample: Sample, asked: str | None = None) -> str | None:
         if asked not in sample.scores:
             close = difflib.get_close_matches(asked, sample.scores, 3, 0)
             raise InputError(
-                f"score={asked} is none of the {len(sample.scores)} scores of this run, for"
-                f" example {', '.join(close) or 'none'}"
+                f"score={asked} is not among the scores of this run"
+                f" ({len(sample.scores)}, for example {', '.join(close) or 'none'})"
             )
         return asked
     if list(sample.scores) == ["score"]:

@@ -52,6 +52,9 @@ def evaluate(
     if not runs:
         raise InputError("no run given, expected at least one directory")
     check_folder("out", out)
+    twice = [path for n, path in enumerate(runs) if path in runs[:n]]
+    if twice:
+        raise InputError(f"run={twice[0]} was given twice, expected each once")
     held = [read(path) for path in runs]
     other, outside = (None if x is None else read(x) for x in (control, reference))
     for run in held:
@@ -228,6 +231,8 @@ def _check(
             f" run={run.path} has not both label 1 and label 0"
         )
     if control is not None:
+        if control.path.resolve() == run.path.resolve():
+            raise InputError(f"control={control.path} is the run itself, expected another")
         _check_common(run, control)
         _check_other_model(run, control)
     if reference is not None:
@@ -287,6 +292,11 @@ def _check_alike(run: records.Run, reference: records.Run) -> None:
             f" {differs}; score both alike, with --calibration FILE so that q and r mean"
             " the same, or in one manifest"
         )
+    if set(reference.table["label"].to_pylist()) == {1}:
+        raise InputError(
+            f"reference={reference.path} has members only, expected clips known to be"
+            " outside: label 0, or no labels at all"
+        )
     counts = set(run.table["frames"].to_pylist())
     if not counts & set(reference.table["frames"].to_pylist()):
         raise InputError(
@@ -313,7 +323,7 @@ def _ranges(run: records.Run) -> Any:
 
 def _check_common(run: records.Run, control: records.Run) -> None:
     """Refuse a control that shares no clip with the run."""
-    for sample in samples(run.table):
+    for sample in samples(run.table, labelled=False):
         if sample.ids and pair(sample, control.table)[0].ids:
             return
     raise InputError(
