@@ -52,9 +52,12 @@ def rng():
 
 # The files that take longest come first, so that two processes end together.
 _LONGEST = (
-    "test_command_demo.py test_score_ports.py test_sweep.py test_parity.py test_store.py"
-    " test_command_definitions.py test_sharding.py test_command_score.py test_published.py"
-    " test_cli.py test_shards.py test_scoring.py test_bidirectional.py"
+    "test_command_score.py test_command_definitions.py test_command_demo.py"
+    " test_parity.py test_score_ports.py test_shards.py test_store.py test_sharding.py"
+    " test_sweep.py test_published.py test_cli.py test_bidirectional.py test_together.py"
+    " test_loading.py test_tfds.py test_packaging.py test_attention.py test_bench.py"
+    " test_aggregate.py test_scoring.py test_entropy.py test_plan.py"
+    " test_command_evaluate.py test_statistics.py test_blind.py test_report.py"
 ).split()
 
 

@@ -1,20 +1,25 @@
 """The demo at a small size: every step of it, and what it must and must not find."""
 
 import json
+from functools import partial
 
 import pytest
 
 from vidsme_jax.commands.demo import DemoSettings, demo
 from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.errors import InputError
+from vidsme_jax.evaluation import EvaluationSettings
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "demo"
-    text = demo(DemoSettings(out, clips=12, steps=30))
-    metrics = json.loads((out / "report" / "metrics.json").read_text())
-    return out, text, metrics
+    few = partial(EvaluationSettings, bootstrap=200, permutations=199)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidsme_jax.commands.demo.EvaluationSettings", few)
+        text = demo(DemoSettings(out, clips=12, steps=30))
+        metrics = json.loads((out / "report" / "metrics.json").read_text())
+        yield out, text, metrics
 
 
 def test_thirds_are_disjoint_and_complete(small):
