@@ -15,6 +15,8 @@ from vidsme_jax.blind import Block, of_numbers, of_words
 _BUCKETS = 4096  # of words, by their checksum: no vocabulary has to be fitted
 _SIZES = ("duration", "frames_total", "width", "height", "file_bytes")  # by their logarithm
 _KINDS = ("codec", "container")
+_TEXTS = ("question", "candidates", "answer")
+_VECTORS = ("appearance", "embedding")
 _ALL = "all of these together"
 
 Row = dict[str, Any]
@@ -65,10 +67,6 @@ def feature_rows(
                 k: v for k, v in row.items() if v is not None
             }
     return out
-
-
-_TEXTS = ("question", "candidates", "answer")
-_VECTORS = ("appearance", "embedding")
 
 
 def _varies(values) -> bool:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from vidsme_jax.blind import cross_validate
 from vidsme_jax.blind_features import Row, baselines
 from vidsme_jax.evaluation import EvaluationSettings, estimate
-from vidsme_jax.evaluation_table import plain
+from vidsme_jax.evaluation_table import difference, plain
 from vidsme_jax.intervals import percentile
 from vidsme_jax.samples import Sample
 
@@ -70,12 +70,9 @@ def evaluate_blind(
     if score is None:
         return out
     own = estimate(score[kept][None], sample.member, sample.unit, settings)
-    apart = percentile(own.draws - found.draws, settings.confidence)
     for n, name in enumerate(held):
-        out["found"][name] |= {
-            "difference": plain(own.metrics.auc[0] - found.auc[n]),
-            "difference_interval": [plain(side[n]) for side in apart],
-        }
+        less = (own.metrics.auc[0] - found.auc[n], own.draws[0] - found.draws[n])
+        out["found"][name] |= difference(*less, settings)
     return out
 
 

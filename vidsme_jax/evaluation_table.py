@@ -143,7 +143,7 @@ def _evaluate_scores(sample, settings, control) -> dict[str, dict[str, Any]]:
         aucs, draws = found.metrics.auc, found.draws
         n = names.index(primary)
         for k, name in enumerate(names):
-            out[name] |= _difference(
+            out[name] |= difference(
                 aucs[k] - aucs[n], draws[k] - draws[n], settings, "over_primary"
             )
     if control is None:
@@ -158,7 +158,12 @@ def _evaluate_scores(sample, settings, control) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _difference(point, draws, settings, key: str = "difference") -> dict[str, Any]:
+def difference(
+    point: float,
+    draws: Float[np.ndarray, "resample"],
+    settings: EvaluationSettings,
+    key: str = "difference",
+) -> dict[str, Any]:
     """Return a difference of two AUCs, with the interval of its paired resamples."""
     ends = percentile(draws[None], settings.confidence)
     return {key: plain(point), f"{key}_interval": [plain(side[0]) for side in ends]}
@@ -214,7 +219,7 @@ def compare_runs(
     auc = found.metrics.auc
     return {
         "auc": [plain(x) for x in auc],
-        **_difference(auc[1] - auc[0], found.draws[1] - found.draws[0], settings),
+        **difference(auc[1] - auc[0], found.draws[1] - found.draws[0], settings),
         "members": int(found.members[0]),
         "non_members": int(found.others[0]),
     }
@@ -308,7 +313,7 @@ def _compare(target: Sample, other: Sample, settings) -> dict[str, dict[str, Any
         rows[name] = {
             **{key: entry[key] for key in ("auc", "auc_interval")},
             "target_auc": plain(own.metrics.auc[n]),
-            **_difference(point[n], own.draws[n] - found.draws[n], settings),
+            **difference(point[n], own.draws[n] - found.draws[n], settings),
             **{key: entry[key] for key in ("members", "non_members", "reason")},
         }
     return rows

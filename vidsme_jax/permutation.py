@@ -58,9 +58,7 @@ def permutation_test(
     parts = [np.zeros((len(scores), 0))]
     for start in range(0, permutations, step):
         count = min(step, permutations - start)
-        drawn = np.tile(labels, (count, 1))
-        rng.permuted(drawn, axis=1, out=drawn)
-        parts.append(_areas(ranks, sizes, drawn.T))
+        parts.append(_areas(ranks, sizes, _permuted(labels, count, rng).T))
     return reached(np.concatenate(parts, axis=1), observed)
 
 
@@ -72,9 +70,13 @@ def permuted_labels(
 ) -> Float[np.ndarray, "row labelling"]:
     """Return the labels, 1 and 0, and behind them permutations over whole units."""
     _, first, place = np.unique(unit, return_index=True, return_inverse=True)
-    drawn = np.tile(member[first].astype(float), (1 + permutations, 1))
-    np.random.default_rng(seed).permuted(drawn[1:], axis=1, out=drawn[1:])
-    return drawn.T[place]
+    labels = member[first].astype(float)
+    drawn = _permuted(labels, permutations, np.random.default_rng(seed))
+    return np.vstack([labels, drawn]).T[place]
+
+
+def _permuted(labels, count: int, rng) -> Float[np.ndarray, "permutation unit"]:
+    return rng.permuted(np.tile(labels, (count, 1)), axis=1)
 
 
 def reached(
