@@ -311,14 +311,14 @@ def generate(parts: Parts, batch: Batch, orders: Orders, tokens: int) -> list[in
     clip = next(_clips(parts, batch, orders))
     frames = _embed_frames(parts, clip.pixels, whole=True)
     x = _splice(parts, frames, clip.tokens, clip.start)[None]
-    out, said = parts.lm(inputs_embeds=x, use_cache=True, logits_to_keep=1), []
-    while True:
-        likeliest = out.logits[:, -1].argmax(dim=-1, keepdim=True)
-        said.append(int(likeliest))
-        if len(said) == tokens:
-            return said
-        past = out.past_key_values
-        out = parts.lm(input_ids=likeliest, past_key_values=past, use_cache=True)
+    said = parts.lm.generate(
+        inputs_embeds=x,
+        attention_mask=torch.ones(x.shape[:2], dtype=torch.int64, device=parts.device),
+        min_new_tokens=tokens,
+        max_new_tokens=tokens,
+        do_sample=False,
+    )
+    return said[0].tolist()
 
 
 @torch.inference_mode()
