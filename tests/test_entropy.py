@@ -5,7 +5,7 @@ import pytest
 import reference
 
 from vidsme_jax import renyi, sharma_mittal
-from vidsme_jax.entropy import over_vocabulary, split_top
+from vidsme_jax.entropy import gap_to_second, split_top
 
 QS = (0.5, 0.9, 0.91, 0.999, 1 - 1e-4, 1.0, 1 + 1e-4, 1.01, 1.0999, 1.1, 1.5, 2.0)
 RS = (0.7, 1.0, 1 + 1e-4, 1.05, 1.1, 2.0)
@@ -134,25 +134,35 @@ def test_works_under_vmap(rng):
     np.testing.assert_allclose(got, sharma_mittal(z, q, 1.05), rtol=1e-6)
 
 
-@pytest.mark.parametrize("vocab", [5, 2048, 4096, 5000])
-def test_every_entry_but_the_top_is_summed_once(rng, vocab):
-    """Whatever part of a block the vocabulary fills."""
-    z = rng.integers(-3, 4, (2, vocab)).astype(np.float32)
-
-    def terms(gaps, places):
-        is_other = gaps > -1e6
-        weight = (places % 7).astype(jnp.float32)
-        return jnp.where(is_other, 1.0, 0.0), jnp.where(is_other, weight * gaps, 0.0)
-
-    count, weighted = jax.jit(lambda z: over_vocabulary(terms, split_top(z)))(z)
-    np.testing.assert_array_equal(count, [vocab - 1] * 2)
-    want = (np.arange(vocab) % 7 * (z - z.max(-1, keepdims=True))).sum(-1)
-    np.testing.assert_array_equal(weighted, want)
+@pytest.mark.parametrize("vocab", [1, 5, 2048, 5000, 7919])
+def test_the_top_is_the_first_of_the_largest(rng, vocab):
+    """However a CPU divides the vocabulary; 7,919 is a prime."""
+    z = rng.integers(-3, 4, (6, vocab)).astype(np.float32)
+    z[0] = 2
+    z[1, -1] = 9
+    z[2:4, 0] = z[2:4, -1] = 9
+    row = split_top(z)
+    np.testing.assert_array_equal(row.top, np.argmax(z, axis=-1))
+    np.testing.assert_array_equal(row.peak, np.max(z, axis=-1))
+    if vocab > 1:
+        np.testing.assert_array_equal(row.second, np.sort(z, axis=-1)[:, -2] - row.peak)
 
 
-def test_sums_are_plain_for_accelerators_and_in_blocks_on_a_cpu():
-    """A loop would keep a TPU from fusing the sum with what makes its terms."""
-    traced = jax.jit(renyi).trace(jax.ShapeDtypeStruct((4, 5000), jnp.float32), 1.5)
-    for platform, looped in (("cpu", True), ("tpu", False), ("cuda", False)):
-        text = traced.lower(lowering_platforms=(platform,)).as_text()
-        assert ("stablehlo.while" in text) == looped
+def test_one_bad_entry_among_many_is_nan(rng):
+    """Nor may a maximum taken in parts overlook it."""
+    for bad in (np.nan, np.inf):
+        z = rng.normal(0, 2, (3, 5000)).astype(np.float32)
+        z[0, 0] = z[1, 4321] = bad
+        row = jax.jit(split_top)(z)
+        for values in (gap_to_second(row), row.log_norm, compiled_sme(z, 1.5, 1.05)):
+            np.testing.assert_array_equal(np.isnan(values), [True, True, False])
+
+
+def test_an_accelerator_takes_the_top_in_one_piece():
+    """Blocks would cost a TPU another layout of the whole array."""
+    shape = jax.ShapeDtypeStruct((4, 5000), jnp.float32)
+    for platform, blocks in (("cpu", True), ("tpu", False), ("cuda", False)):
+        text = (
+            jax.jit(split_top).trace(shape).lower(lowering_platforms=(platform,)).as_text()
+        )
+        assert ("50x100xf32" in text) == blocks

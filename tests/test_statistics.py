@@ -83,9 +83,13 @@ def test_masked_entries_count_for_nothing(rng):
         assert got[name] == pytest.approx(want[name], rel=1e-5), name
 
 
-def test_a_row_with_nan_is_nan_in_every_family():
-    for name, value in run([np.nan, 1.0, 2.0], 1).items():
-        assert np.isnan(value), name
+@pytest.mark.parametrize("place", [0, 2, 4999])
+def test_a_row_with_nan_is_nan_in_every_family(rng, place):
+    for vocab in (3, 5000):
+        z = rng.normal(0, 2, vocab)
+        z[min(place, vocab - 1)] = np.nan
+        for name, value in run(z, 1).items():
+            assert np.isnan(value), (name, vocab)
 
 
 def test_permutation_of_the_vocabulary_changes_nothing(rng):

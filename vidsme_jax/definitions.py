@@ -27,6 +27,7 @@ from vidsme_jax.scoring import (
     Forward,
     entropy_curves,
     family_curves,
+    per_row,
     scan_rows,
     score_table,
 )
@@ -128,8 +129,8 @@ def _reducer(asked: Asked, orders: Orders):
         for name in asked.definitions:
             if name == "published":
                 row = split_top(z)
-                average = average + _summed(row, averaged)
-                out[name] = published.row_values(row, _per_row(orders.q_less_one, target))
+                average = average + _summed(row, averaged, average)
+                out[name] = published.row_values(row, _orders(orders, len(target)))
             else:
                 seen = kept if name == "exact" else complete_top_k(kept, int(name[4:]))
                 out[name] = _statistics(split_top(seen), target, orders)
@@ -140,16 +141,15 @@ def _reducer(asked: Asked, orders: Orders):
 
 def _statistics(row: Peaked, target, orders: Orders) -> dict[str, Array]:
     """Return the families, and the Rényi entropy of each order as `renyi_q`."""
-    each = _per_row(orders.q_less_one, target)
+    each = _orders(orders, len(target))
     # One after the other: side by side they would hold as many copies of the chunk.
     entropies = jax.lax.map(lambda q: renyi_of(row, 1 + q), each)
     return family_statistics(row, target) | {"renyi_q": entropies}
 
 
-def _per_row(values: Float[Array, "clip n"], like: Array) -> Array:
-    """Return [n …like], each entry of `like`, which leads with clip, with its clip's."""
-    spread = values.T.reshape(*values.T.shape, *(1,) * (like.ndim - 1))
-    return jnp.broadcast_to(spread, (len(spread), *like.shape))
+def _orders(orders: Orders, rows: int) -> Float[Array, "q row"]:
+    """Return q - 1 of each order for each of a chunk's rows."""
+    return jnp.stack([per_row(q, rows) for q in orders.q_less_one.T])
 
 
 def _mask(z: Array, vocab_keep: int) -> Array:
@@ -160,10 +160,11 @@ def _empty_average(hidden, head) -> Float[Array, "clip way vocab"]:
     return jnp.zeros(jax.eval_shape(head, hidden[:, :, 0]).shape, jnp.float32)
 
 
-def _summed(row: Peaked, averaged) -> Float[Array, "clip way vocab"]:
+def _summed(row: Peaked, averaged, like: Array) -> Float[Array, "clip way vocab"]:
     """Sum the distributions of the rows that the sequence score averages."""
     p = jnp.exp(row.logits - row.peak[..., None]) / (1 + row.others[..., None])
-    return jnp.sum(jnp.where(averaged[..., None], p, 0), axis=2)
+    kept = jnp.where(averaged[:, None], p, 0)
+    return jnp.sum(kept.reshape(*like.shape[:2], -1, like.shape[2]), axis=2)
 
 
 def _catalogue(found, batch: Batch, orders: Orders, asked: Asked):
@@ -194,10 +195,8 @@ def _published(found, average, batch: Batch, orders: Orders, asked: Asked):
     """Return table and swept table of the published definitions."""
     mask = batch.masks[:, asked.slices.index("video")]
     whole = published.split_average(average)
-    sums = jax.lax.map(
-        lambda q: published.power_sums(whole, q),
-        _per_row(orders.q_less_one, whole.log_norm),
-    )
+    each = _orders(orders, whole.top.size).reshape(-1, *whole.top.shape)
+    sums = jax.lax.map(lambda q: published.power_sums(whole, q), each)
 
     def swept(pair):
         q1, r1 = orders.q_less_one[:, pair[0]], orders.r_less_one[:, pair[1]]

@@ -18,19 +18,17 @@ whose two terms are both positive; at q = 1 the second is -sum_j p_j d_j. Where 
 -1, 1 + u comes as (1 + sum_{j != i} exp(q d_j)) / (1 + s). All arithmetic is float32.
 """
 
-from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-# A CPU takes this many entries at a time and keeps as many partial sums: so it works on
-# vectors, and 152,064 float32 terms keep the 1e-5 that is promised.
-_BLOCK = 2048
 _LEAST = -1e18  # for gaps of -inf: its exponential is 0, its square is finite
+_LOWEST_ORDER = 1e-14  # of a power, so that a gap of _LEAST gives 0 at q = 0 too
+_NEAREST = 1e-7  # b of expm1(b d) / b, which is d to 1e-6 for gaps of up to 20 nats
 _SMALL = 1e-3  # x below which expm1(x) / x and log1p(x) / x come from their series
-_NEAR = 0.25  # x below which exp(x) - 1 loses digits
 
 
 class Peaked(NamedTuple):
@@ -40,7 +38,8 @@ class Peaked(NamedTuple):
         logits: the row, float32.
         top: index of the largest logit, the first of equal ones.
         peak: the largest logit.
-        second: gap d of the second largest; -inf where there is none.
+        second: gap d of the second largest; -inf where there is none. A maximum may pass
+            over a NaN: of a row that has one only what follows is sure to be NaN.
         others: s, so that p_top = 1 / (1 + s) and p_j = exp(d_j) / (1 + s).
         log_others: log s, exact where s rounds to 0.
         log_norm: l, so that log p_top = -l and log p_j = d_j - l. Nats.
@@ -57,35 +56,27 @@ class Peaked(NamedTuple):
     mean: Float[Array, "..."]
 
 
-@jax.jit  # outside of jit, a sum over the vocabulary would be compiled on every call
+@jax.jit  # outside of jit, what depends on the platform would be compiled on every call
 def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
     """Split the largest entry off each row; -inf marks masked entries."""
     z = logits.astype(jnp.float32)
-    top = jnp.argmax(z, axis=-1)
+    top = jax.lax.platform_dependent(z, cpu=_argmax_in_blocks, default=_argmax)
     peak = jnp.take_along_axis(z, top[..., None], axis=-1)[..., 0]
     # A NaN or +inf among the logits, or nothing but -inf, is no distribution: whatever
     # is computed of such a row is NaN.
     peak = jnp.where(jnp.isfinite(peak), peak, jnp.nan)
-    (second,) = _over_vocabulary(lambda gaps, places: (gaps,), z, top, peak, _MAX)
-    is_alone = second <= _LEAST
-    shift = jnp.where(is_alone, 0, second)
-
-    def terms(gaps, places):
-        power = jnp.exp(gaps - shift[..., None])
-        return power, power * gaps
-
-    power, weighted = _over_vocabulary(terms, z, top, peak)
-    scale = jnp.exp(shift)
-    others = power * scale
-    return Peaked(
-        z,
-        top,
-        peak,
-        jnp.where(is_alone, -jnp.inf, second),
-        others,
+    row = Peaked(z, top, peak, *(jnp.zeros_like(peak),) * 5)
+    second = jnp.max(gaps_of_others(row), axis=-1)
+    row = row._replace(second=jnp.where(second <= _LEAST, -jnp.inf, second))
+    powers, shift = powers_of_others(row)
+    power = jnp.sum(powers, axis=-1)
+    weighted = jnp.sum(powers * gaps_of_others(row), axis=-1)
+    others = power * jnp.exp(shift)
+    return row._replace(
+        others=others,
         log_others=jnp.log(power) + shift,
         log_norm=jnp.log1p(others),
-        mean=weighted * scale / (1 + others),
+        mean=weighted * jnp.exp(shift) / (1 + others),
     )
 
 
@@ -153,29 +144,43 @@ def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, ".
     """Return log1p(u) / (q - 1), the mean of d where q is 1; right in slope there too."""
     # Multiplied with, not divided by: how the compiler divides depends on what is around.
     inverse = 1 / jnp.where(q_less_one == 0, 1, q_less_one)
-
-    def terms(gaps, places):
-        bent, power = q_less_one[..., None] * gaps, jnp.exp(gaps)
-        bent_power = jnp.where(gaps > _LEAST, jnp.exp(gaps + bent), 0)  # 0 at q = 0 too
-        is_near = jnp.abs(bent) < _NEAR
-        near = power * gaps * _growth(jnp.where(is_near, bent, 0))
-        # Far off nothing cancels.
-        far = (bent_power - power) * inverse[..., None]
-        return jnp.where(is_near, near, far), bent_power
-
-    v, powers = (total / (1 + row.others) for total in over_vocabulary(terms, row))
+    gaps, scale = gaps_of_others(row), 1 / (1 + row.others)
+    # (exp(q d) - exp(d)) / (q - 1), by the lesser of both orders: nothing overflows.
+    is_below = q_less_one < 0
+    lesser = jnp.maximum(1 + jnp.where(is_below, q_less_one, 0), _LOWEST_ORDER)
+    bent = _bent(gaps, jnp.where(is_below, -q_less_one, q_less_one)[..., None])
+    v = jnp.sum(jnp.exp(lesser[..., None] * gaps) * bent, axis=-1) * scale
+    q = jnp.maximum(1 + q_less_one, _LOWEST_ORDER)
+    powers = jnp.sum(jnp.exp(q[..., None] * gaps), axis=-1) * scale
     u = q_less_one * v  # v itself is finite at q = 1
     is_low, is_small = u < -0.5, jnp.abs(u) < _SMALL
-    ratio = jnp.where(is_low, powers + 1 / (1 + row.others), 1)
+    ratio = jnp.where(is_low, powers + scale, 1)
     safe = jnp.where(is_low | is_small, 1, u)
     series = v * (1 - u / 2 + u**2 / 3)
     middle = jnp.where(is_small, series, jnp.log1p(safe) * inverse)
     return jnp.where(is_low, jnp.log(ratio) * inverse, middle)
 
 
-def _growth(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return expm1(x) / x for |x| < `_NEAR`, to 5e-8, in fewer steps than expm1."""
-    return 1 + x / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6))))
+@jax.custom_jvp
+def _bent(d: Float[Array, "... n"], b: Float[Array, "... one"]) -> Float[Array, "... n"]:
+    """Return expm1(b d) / b for b d of 0 or less, d where b is 0; without a branch."""
+    b = jnp.maximum(b, _NEAREST)
+    return jnp.expm1(b * d) * (1 / b)
+
+
+@_bent.defjvp
+def _bent_slope(primals, tangents):
+    (d, b), (by_d, by_b) = primals, tangents
+    x, is_near = b * d, jnp.abs(b * d) < _SMALL
+    far = (x * jnp.exp(x) - jnp.expm1(x)) / jnp.where(is_near, 1, b) ** 2
+    near = d**2 * (0.5 + x / 3 + x**2 / 8)
+    slope = jnp.where(is_near, near, far)
+    return _bent(d, b), jnp.exp(x) * by_d + slope * by_b
+
+
+def gap_to_second(row: Peaked) -> Float[Array, "..."]:
+    """Return log p_top minus the log of the second largest p, ties kept."""
+    return jnp.where(jnp.isnan(row.log_norm), jnp.nan, -row.second)
 
 
 def log_rest_of_top(row: Peaked) -> Float[Array, "..."]:
@@ -189,77 +194,39 @@ def gap_of(row: Peaked, token: Int[Array, "..."]) -> Float[Array, "..."]:
     return z - row.peak
 
 
-Terms = Callable[..., tuple[Array, ...]]
+def gaps_of_others(row: Peaked) -> Float[Array, "... vocab"]:
+    """Return d of each entry; about -1e18 at the top and at masked entries.
 
-
-def _nothing(gaps: Float[Array, "... n"]) -> tuple[Array, ...]:
-    return ()
-
-
-def over_vocabulary(
-    terms: Terms, row: Peaked, shared: Callable[..., tuple[Array, ...]] = _nothing
-) -> tuple[Float[Array, "..."], ...]:
-    """Sum several functions of the entries of each row but its top, in one pass.
-
-    Args:
-        terms: terms(gaps, places, *shared) -> arrays [… n] to be summed; gaps d [… n],
-            `_LEAST` at the top and at masked entries, and their indices, -1 where there
-            is no entry.
-        row: of the logits.
-        shared: shared(gaps) -> arrays [… n] that several terms are made of, and that
-            cost more than to store and load them.
+    A sum over the other entries is one over all whose terms vanish there. Compilers fuse
+    this into a sum or keep it for several, as fits the platform.
     """
-    return _over_vocabulary(terms, row.logits, row.top, row.peak, _SUM, shared)
+    gaps = jnp.maximum(row.logits - row.peak[..., None], _LEAST)
+    return jnp.where(is_top(row), _LEAST, gaps)
 
 
-class _Fold(NamedTuple):
-    """How terms come together: two arrays of them, and those of an axis."""
-
-    two: Callable[[Array, Array], Array]
-    axis: Callable[..., Array]
-    start: float
+def is_top(row: Peaked) -> Bool[Array, "... vocab"]:
+    """Tell which entry of each row is the one split off."""
+    return positions(row.logits) == row.top[..., None]
 
 
-_SUM = _Fold(jnp.add, jnp.sum, 0)
-_MAX = _Fold(jnp.maximum, jnp.max, _LEAST)
+def powers_of_others(row: Peaked) -> tuple[Float[Array, "... vocab"], Float[Array, "..."]]:
+    """Return exp(d - shift) of each entry, 0 at the top, and the shift: the second's d."""
+    shift = jnp.where(jnp.isneginf(row.second), 0, row.second)
+    return jnp.exp(gaps_of_others(row) - shift[..., None]), shift
 
 
-def _over_vocabulary(
-    terms: Terms, z, top, peak, fold: _Fold = _SUM, shared=_nothing
-) -> tuple[Float[Array, "..."], ...]:
+def _argmax(z: Float[Array, "... vocab"]) -> Int[Array, "..."]:
+    return jnp.argmax(z, axis=-1)
+
+
+def _argmax_in_blocks(z: Float[Array, "... vocab"]) -> Int[Array, "..."]:
+    """Return the same, for a CPU, which takes a maximum 30 times as fast as its place."""
     vocab = z.shape[-1]
-
-    def evaluate(z, places, kept=lambda x: x):
-        gaps = jnp.maximum(z - peak[..., None], _LEAST)
-        is_other = (places >= 0) & (places != top[..., None])
-        gaps = jnp.where(is_other, gaps, _LEAST)
-        return terms(gaps, places, *kept(shared(gaps)))
-
-    def whole(z):
-        return tuple(fold.axis(term, axis=-1) for term in evaluate(z, positions(z)))
-
-    def in_blocks(z):
-        def add(n, sums):
-            # The last block begins early, so that it is whole, and skips what was taken.
-            start = jnp.minimum(n * _BLOCK, vocab - _BLOCK)
-            block = jax.lax.dynamic_slice_in_dim(z, start, _BLOCK, axis=-1)
-            places = start + positions(block)
-            places = jnp.where(places < n * _BLOCK, -1, places)
-            # Each sum is a loop of its own here, and would compute again what they share.
-            found = evaluate(block, places, jax.lax.optimization_barrier)
-            return tuple(fold.two(a, b) for a, b in zip(sums, found, strict=True))
-
-        block = jax.ShapeDtypeStruct((*z.shape[:-1], _BLOCK), jnp.float32)
-        count = len(jax.eval_shape(lambda block: evaluate(block, positions(block)), block))
-        none = (jnp.full(block.shape, fold.start, block.dtype),) * count
-        sums = jax.lax.fori_loop(0, -(-vocab // _BLOCK), add, none)
-        return tuple(fold.axis(partial, axis=-1) for partial in sums)
-
-    if vocab <= _BLOCK:
-        return whole(z)
-    # Accelerators sum in as many places at once as their registers have, and fuse whatever
-    # makes the terms into the sum.
-    return jax.lax.platform_dependent(z, cpu=in_blocks, default=whole)
+    count = max(n for n in range(1, math.isqrt(vocab) + 1) if vocab % n == 0)
+    blocks = z.reshape(*z.shape[:-1], count, vocab // count)
+    which = _argmax(jnp.max(blocks, axis=-1))[..., None]
+    block = jnp.take_along_axis(blocks, which[..., None], axis=-2)
+    return which[..., 0] * (vocab // count) + _argmax(block[..., 0, :])
 
 
 def positions(values: Float[Array, "... vocab"]) -> Int[Array, "... vocab"]:

@@ -21,9 +21,11 @@ from jaxtyping import Array, Bool, Float
 from vidsme_jax.aggregate import AGGREGATES, PERCENTS, aggregates
 from vidsme_jax.entropy import (
     Peaked,
+    gaps_of_others,
+    is_top,
     log_ratio,
     log_rest_of_top,
-    over_vocabulary,
+    powers_of_others,
     split_top,
 )
 
@@ -101,12 +103,10 @@ def power_sums(row: Peaked, q_less_one: Float[Array, "..."]) -> Powers:
     """
     q = (1 + q_less_one)[..., None]
 
-    def terms(gaps, places):
-        p, others = _probabilities(row, gaps, places)
-        power = jnp.exp(q * (gaps - row.log_norm[..., None]))
-        return (jnp.where(others & (p < EPSILON), EPSILON**q - power, 0),)
-
-    (lifted,) = over_vocabulary(terms, row)
+    gaps, p = gaps_of_others(row), _probabilities(row)
+    power = jnp.exp(q * (gaps - row.log_norm[..., None]))
+    is_lifted = ~is_top(row) & (p < EPSILON)
+    lifted = jnp.sum(jnp.where(is_lifted, EPSILON**q - power, 0), axis=-1)
     lowered = q[..., 0] * jnp.maximum(EPSILON - _rest(row), 0)  # at the top, near 1
     above = log_ratio(row, q_less_one)
     a = jnp.exp(above - q_less_one * row.log_norm)
@@ -228,25 +228,18 @@ def split_average(summed: Float[Array, "... vocab"]) -> Peaked:
 
 def _row_sums(row: Peaked) -> tuple[Float[Array, "..."], ...]:
     """Return what all entries but the top add to each of the modified entropies."""
-
-    def terms(gaps, places):
-        p, others = _probabilities(row, gaps, places)
-        floored = jnp.where(others, jnp.maximum(p, EPSILON), 0)
-        log_rest = jnp.log1p(-floored)
-        half = floored * jnp.expm1(log_rest / 2)
-        return p * log_rest, half, -floored * floored
-
-    return over_vocabulary(terms, row)
+    p = _probabilities(row)
+    # Those of probability 0 are among the others: clipping lifts them.
+    floored = jnp.where(is_top(row), 0, jnp.maximum(p, EPSILON))
+    log_rest = jnp.log1p(-floored)
+    terms = p * log_rest, floored * jnp.expm1(log_rest / 2), -floored * floored
+    return tuple(jnp.sum(term, axis=-1) for term in terms)
 
 
-def _probabilities(row: Peaked, gaps, places):
-    """Return p of entries, 0 at the top, and which are not the top.
-
-    Those of probability 0 are among them: clipping lifts them.
-    """
-    scale = 1 / (1 + row.others)
-    p = jnp.exp(gaps) * scale[..., None]
-    return p, (places >= 0) & (places != row.top[..., None])
+def _probabilities(row: Peaked) -> Float[Array, "... vocab"]:
+    """Return p of all entries but the top, 0 there."""
+    powers, shift = powers_of_others(row)
+    return powers * (jnp.exp(shift) / (1 + row.others))[..., None]
 
 
 def _rest(row: Peaked) -> Float[Array, "..."]:
@@ -258,4 +251,5 @@ def _distinct_gap(row: Peaked) -> Float[Array, "..."]:
     """Return log p_top minus the log of the next distinct value; 0 where all are equal."""
     gaps = row.logits - row.peak[..., None]
     second = jnp.max(jnp.where(gaps < 0, gaps, -jnp.inf), axis=-1)
-    return jnp.where(jnp.isfinite(second), -second, 0)
+    gap = jnp.where(jnp.isfinite(second), -second, 0)
+    return jnp.where(jnp.isnan(row.log_norm), jnp.nan, gap)

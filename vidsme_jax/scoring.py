@@ -31,6 +31,8 @@ Forward = Callable[[Any, Any], tuple[Hidden, Head] | tuple[Hidden, Head, Array]]
 
 OWN_ARGMAX = -1  # as a target: the row's own most likely token
 _CHUNK_BYTES = 256 * 2**20  # of float32 logits alive at a time
+_CACHED_BYTES = 2 * 2**20  # of them that a CPU reduces at a time
+_ROWS = 8  # of which a larger chunk is a multiple, so that it divides into blocks
 
 
 class Prompt(NamedTuple):
@@ -94,12 +96,9 @@ def score_batch(
         r: Sharma-Mittal degree of each clip.
     """
 
-    def statistics(z, target):
-        orders = (jnp.broadcast_to(o[:, None, None], target.shape) for o in (q, r))
-        return row_statistics(z, target, *orders)
-
     def reduce(carry, z, target, averaged):
-        return carry, statistics(z, target)
+        orders = (per_row(order, len(target)) for order in (q, r))
+        return carry, row_statistics(z, target, *orders)
 
     hidden, head, *_ = forward(params, batch)
     nothing = jnp.zeros(batch.rows.shape, bool)
@@ -115,8 +114,9 @@ def scan_rows(hidden, head: Head, rows, targets, averaged, reduce, carry):
         rows: [clip row], positions to score.
         targets: [clip row], handed on.
         averaged: [clip row], handed on; false where a chunk is padded.
-        reduce: reduce(carry, logits [clip way n vocab], targets [clip way n], averaged
-            [clip way n]) -> (carry, dict of arrays [… clip way n]).
+        reduce: reduce(carry, logits [row vocab], targets [row], averaged [row]) -> (carry,
+            dict of arrays [… row]); the rows of all clips and ways one under the other,
+            as `per_row` has them.
         carry: its start, or None.
 
     Returns:
@@ -132,7 +132,7 @@ def scan_rows(hidden, head: Head, rows, targets, averaged, reduce, carry):
         with jax.named_scope("head"):
             z = head(chunk[0])
         with jax.named_scope("statistics"):
-            return reduce(carry, z, target, inside)
+            return reduce_chunk(reduce, carry, z, target, inside)
 
     chunks = tuple(_chunked(values, size) for values in (chosen, targets, averaged))
     carry, out = jax.lax.scan(step, carry, chunks)
@@ -145,7 +145,50 @@ def chunk_rows(rows: int, sequences: int, vocab: int) -> int:
     Chunks of one size as even as can be: the last one is filled up with rows in vain.
     """
     most = max(1, _CHUNK_BYTES // (4 * sequences * vocab))
-    return -(-rows // -(-rows // most))
+    even = -(-rows // -(-rows // most))
+    whole = -(-even // _ROWS) * _ROWS
+    return whole if 8 * _ROWS <= whole <= most else even
+
+
+def per_row(values: Float[Array, "clip"], rows: int) -> Float[Array, "row"]:
+    """Return for each of a chunk's rows the value of its clip."""
+    return jnp.repeat(values, rows // len(values))
+
+
+def reduce_chunk(reduce, carry, z, target, averaged):
+    """Reduce one chunk, on a CPU in blocks of rows that stay in its cache.
+
+    Args:
+        reduce: as for `scan_rows`.
+        carry: likewise.
+        z: logits [clip way n vocab].
+        target: [clip way n].
+        averaged: [clip way n].
+
+    Returns:
+        The carry, and the dict: arrays [… clip way n].
+    """
+    clips, ways, count, vocab = z.shape
+    most = max(1, _CACHED_BYTES // (4 * clips * ways * vocab))
+    size = max(n for n in range(1, min(most, count) + 1) if count % n == 0)
+
+    def whole(carry, *given):
+        # Axes of length 1 would make a CPU five times as slow.
+        flat = (x.reshape(-1, *x.shape[3:]) for x in given)
+        carry, out = reduce(carry, *flat)
+        return carry, jax.tree.map(lambda x: x.reshape(*x.shape[:-1], *given[1].shape), out)
+
+    def in_blocks(carry, *given):
+        def step(carry, first):
+            block = (jax.lax.dynamic_slice_in_dim(x, first, size, axis=2) for x in given)
+            return whole(carry, *block)
+
+        starts = size * jnp.arange(count // size, dtype=jnp.int32)
+        carry, out = jax.lax.scan(step, carry, starts)
+        return carry, jax.tree.map(_joined, out)
+
+    given = (carry, z, target, averaged)
+    return jax.lax.platform_dependent(*given, cpu=in_blocks, default=whole)
 
 
 def _joined(value: Array) -> Array:

@@ -15,8 +15,10 @@ from jaxtyping import Array, Float, Int
 from vidsme_jax.entropy import (
     Peaked,
     gap_of,
+    gap_to_second,
+    gaps_of_others,
     log_rest_of_top,
-    over_vocabulary,
+    powers_of_others,
     renyi_of,
     split_top,
     squash,
@@ -74,35 +76,20 @@ def family_statistics(
 
 
 def _sums(row: Peaked) -> Sums:
-    scale = 1 / (1 + row.others[..., None])
-    mean = row.mean[..., None]
+    gaps, (powers, shift) = gaps_of_others(row), powers_of_others(row)
+    scale = jnp.exp(shift)
+    p = powers * (scale / (1 + row.others))[..., None]
 
-    def root(gaps):  # of exp(d): all powers come from it
-        return (jnp.exp(gaps / 2),)
+    def total(terms):
+        return jnp.sum(terms, axis=-1)
 
-    def terms(gaps, places, root):
-        power = root * root
-        p = power * scale
-        return Sums(
-            root,
-            power * power,
-            p * (gaps - mean) ** 2,
-            p * _log_rest(p),
-            -p * p / (1 + jnp.sqrt(1 - p)),
-        )
-
-    return Sums(*over_vocabulary(terms, row, root))
-
-
-def _log_rest(p: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return log(1 - p) for p of 1/2 at most, to 2e-7.
-
-    That is -2 artanh(t) with t = p / (2 - p), by its series: faster than log1p.
-    """
-    t = p / (2 - p)
-    u = t * t
-    rest = 1 / 5 + u * (1 / 7 + u * (1 / 9 + u / 11))
-    return -2 * t * (1 + u * (1 / 3 + u * rest))
+    return Sums(
+        total(jnp.sqrt(powers)) * jnp.exp(shift / 2),
+        total(powers * powers) * scale * scale,
+        total(p * (gaps - row.mean[..., None]) ** 2),
+        total(p * jnp.log1p(-p)),
+        total(-p * p / (1 + jnp.sqrt(1 - p))),
+    )
 
 
 def log_target(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
@@ -112,7 +99,7 @@ def log_target(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
 
 def top_gap(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
     """Return log of the largest p minus log of the second largest, ties kept."""
-    return -row.second
+    return gap_to_second(row)
 
 
 def renyi_half(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:

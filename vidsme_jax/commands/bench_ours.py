@@ -23,7 +23,7 @@ from vidsme_jax.models.video_llm import (
     decode_frames,
     make_forward,
 )
-from vidsme_jax.scoring import Batch, score_batch
+from vidsme_jax.scoring import OWN_ARGMAX, Batch, reduce_chunk, score_batch
 from vidsme_jax.statistics import FAMILIES, row_statistics
 
 _KEPT = ("sme", "sme_nat", "sme_rev", *FAMILIES)
@@ -208,8 +208,13 @@ def product(ours: Ours, rows: int, inner: int, outer: int) -> Callable[[], Any]:
 
 def time_statistics(ours: Ours, logits: np.ndarray, q: float, r: float) -> float:
     """Return seconds a row of the statistics alone, logits [row vocab] float32."""
-    rows = len(logits)
-    orders = (np.full(rows, order, np.float32) for order in (q, r))
-    given = (logits, np.full(rows, -1, np.int32), *orders)
+
+    def reduce(carry, z, target, averaged):
+        orders = (jnp.full(target.shape, order, jnp.float32) for order in (q, r))
+        return carry, row_statistics(z, target, *orders)
+
+    rows = (1, 1, len(logits))
+    given = (logits[None, None], np.full(rows, OWN_ARGMAX, np.int32), np.zeros(rows, bool))
     arrays = jax.device_put(given, ours.device)
-    return _timed(lambda: row_statistics(*arrays))[0] / rows
+    run = jax.jit(lambda *given: reduce_chunk(reduce, None, *given)[1])
+    return _timed(lambda: run(*arrays))[0] / len(logits)
