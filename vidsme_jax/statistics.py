@@ -78,7 +78,9 @@ def family_statistics(
 def _sums(row: Peaked) -> Sums:
     gaps, (powers, shift) = gaps_of_others(row), powers_of_others(row)
     scale = jnp.exp(shift)
-    p = powers * (scale / (1 + row.others))[..., None]
+    p = scale / (1 + row.others)  # of the second largest entry, where powers are 1
+    # Each with a product of its own, so that no array is made only to be shared.
+    minus, rest = -p[..., None] * powers, 1 - p[..., None] * powers
 
     def total(terms):
         return jnp.sum(terms, axis=-1)
@@ -86,9 +88,9 @@ def _sums(row: Peaked) -> Sums:
     return Sums(
         total(jnp.sqrt(powers)) * jnp.exp(shift / 2),
         total(powers * powers) * scale * scale,
-        total(p * (gaps - row.mean[..., None]) ** 2),
-        total(p * jnp.log1p(-p)),
-        total(-p * p / (1 + jnp.sqrt(1 - p))),
+        total(powers * (gaps - row.mean[..., None]) ** 2) * p,
+        total(powers * jnp.log1p(minus)) * p,
+        total(-powers * powers / (1 + jnp.sqrt(rest))) * p * p,
     )
 
 
