@@ -44,6 +44,8 @@ class Peaked(NamedTuple):
         log_others: log s, exact where s rounds to 0.
         log_norm: l, so that log p_top = -l and log p_j = d_j - l. Nats.
         mean: of d under p, so that Shannon's entropy is l less this. Nats.
+        powers: exp(d - shift) of each entry, 0 at the top.
+        shift: d of the second largest, 0 where there is none.
     """
 
     logits: Float[Array, "... vocab"]
@@ -54,6 +56,8 @@ class Peaked(NamedTuple):
     log_others: Float[Array, "..."]
     log_norm: Float[Array, "..."]
     mean: Float[Array, "..."]
+    powers: Float[Array, "... vocab"]
+    shift: Float[Array, "..."]
 
 
 @jax.jit  # outside of jit, what depends on the platform would be compiled on every call
@@ -65,18 +69,31 @@ def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
     # A NaN or +inf among the logits, or nothing but -inf, is no distribution: whatever
     # is computed of such a row is NaN.
     peak = jnp.where(jnp.isfinite(peak), peak, jnp.nan)
-    row = Peaked(z, top, peak, *(jnp.zeros_like(peak),) * 5)
-    second = jnp.max(gaps_of_others(row), axis=-1)
-    row = row._replace(second=jnp.where(second <= _LEAST, -jnp.inf, second))
-    powers, shift = powers_of_others(row)
-    power = jnp.sum(powers, axis=-1)
-    weighted = jnp.sum(powers * gaps_of_others(row), axis=-1)
+    gaps = _gaps(z, top, peak)
+    second = jnp.max(gaps, axis=-1)
+    second = jnp.where(second <= _LEAST, -jnp.inf, second)
+    shift = jnp.where(jnp.isneginf(second), 0, second)
+    powers = _kept(jnp.exp(gaps - shift[..., None]))
+    power, weighted = jnp.sum(powers, axis=-1), jnp.sum(powers * gaps, axis=-1)
     others = power * jnp.exp(shift)
-    return row._replace(
-        others=others,
+    return Peaked(
+        z,
+        top,
+        peak,
+        second,
+        others,
         log_others=jnp.log(power) + shift,
         log_norm=jnp.log1p(others),
         mean=weighted * jnp.exp(shift) / (1 + others),
+        powers=powers,
+        shift=shift,
+    )
+
+
+def _kept(values: Array) -> Array:
+    """Keep a CPU's compiler from computing an exponential again for each of its uses."""
+    return jax.lax.platform_dependent(
+        values, cpu=jax.lax.optimization_barrier, default=lambda x: x
     )
 
 
@@ -200,19 +217,21 @@ def gaps_of_others(row: Peaked) -> Float[Array, "... vocab"]:
     A sum over the other entries is one over all whose terms vanish there. Compilers fuse
     this into a sum or keep it for several, as fits the platform.
     """
-    gaps = jnp.maximum(row.logits - row.peak[..., None], _LEAST)
-    return jnp.where(is_top(row), _LEAST, gaps)
+    return _gaps(row.logits, row.top, row.peak)
+
+
+def _gaps(z, top, peak) -> Float[Array, "... vocab"]:
+    gaps = jnp.maximum(z - peak[..., None], _LEAST)
+    return jnp.where(_is_at(z, top), _LEAST, gaps)
 
 
 def is_top(row: Peaked) -> Bool[Array, "... vocab"]:
     """Tell which entry of each row is the one split off."""
-    return positions(row.logits) == row.top[..., None]
+    return _is_at(row.logits, row.top)
 
 
-def powers_of_others(row: Peaked) -> tuple[Float[Array, "... vocab"], Float[Array, "..."]]:
-    """Return exp(d - shift) of each entry, 0 at the top, and the shift: the second's d."""
-    shift = jnp.where(jnp.isneginf(row.second), 0, row.second)
-    return jnp.exp(gaps_of_others(row) - shift[..., None]), shift
+def _is_at(z, place) -> Bool[Array, "... vocab"]:
+    return positions(z) == place[..., None]
 
 
 def _argmax(z: Float[Array, "... vocab"]) -> Int[Array, "..."]:

@@ -25,7 +25,6 @@ from vidsme_jax.entropy import (
     is_top,
     log_ratio,
     log_rest_of_top,
-    powers_of_others,
     split_top,
 )
 
@@ -238,8 +237,7 @@ def _row_sums(row: Peaked) -> tuple[Float[Array, "..."], ...]:
 
 def _probabilities(row: Peaked) -> Float[Array, "... vocab"]:
     """Return p of all entries but the top, 0 there."""
-    powers, shift = powers_of_others(row)
-    return powers * (jnp.exp(shift) / (1 + row.others))[..., None]
+    return row.powers * (jnp.exp(row.shift) / (1 + row.others))[..., None]
 
 
 def _rest(row: Peaked) -> Float[Array, "..."]:

@@ -18,7 +18,6 @@ from vidsme_jax.entropy import (
     gap_to_second,
     gaps_of_others,
     log_rest_of_top,
-    powers_of_others,
     renyi_of,
     split_top,
     squash,
@@ -76,8 +75,7 @@ def family_statistics(
 
 
 def _sums(row: Peaked) -> Sums:
-    gaps, (powers, shift) = gaps_of_others(row), powers_of_others(row)
-    scale = jnp.exp(shift)
+    gaps, powers, scale = gaps_of_others(row), row.powers, jnp.exp(row.shift)
     p = scale / (1 + row.others)  # of the second largest entry, where powers are 1
     # Each with a product of its own, so that no array is made only to be shared.
     minus, rest = -p[..., None] * powers, 1 - p[..., None] * powers
@@ -86,7 +84,7 @@ def _sums(row: Peaked) -> Sums:
         return jnp.sum(terms, axis=-1)
 
     return Sums(
-        total(jnp.sqrt(powers)) * jnp.exp(shift / 2),
+        total(jnp.sqrt(powers)) * jnp.exp(row.shift / 2),
         total(powers * powers) * scale * scale,
         total(powers * (gaps - row.mean[..., None]) ** 2) * p,
         total(powers * jnp.log1p(minus)) * p,
