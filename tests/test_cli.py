@@ -169,6 +169,10 @@ def test_training_errors(project, tmp_path, capsys):
     others.write_text(json.dumps([{"video": str(clip), "label": 1}]))
     assert run(*given, "--data", others, "--root", "/") == 2
     assert "no answer" in one_line(capsys)
+    row = {"video": str(clip), "label": 1, "answer": "it goes on " * 800}
+    others.write_text(json.dumps([row]))
+    assert run(*given, "--data", others, "--root", "/") == 2
+    assert "tokens of text, more than --max-text 2048" in one_line(capsys)
     (tmp_path / "new").mkdir()
     assert run(*given, "--data", project / "manifest.json") == 2
     assert "exists, expected a new directory" in one_line(capsys)

@@ -358,6 +358,8 @@ def test_parts_by_a_column_of_the_manifest(write_run, tmp_path):
     with pytest.raises(InputError, match="by=kid is no column of run=.*kind"):
         evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kid",)))
     alone = write_run("alone", label=UNKNOWN, kind=kinds)
+    with pytest.raises(InputError, match="by=id makes no parts that hold both"):
+        evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kind", "id")))
     with pytest.raises(InputError, match="by=kind compares members with non-members"):
         evaluate([alone], tmp_path / "out", None, replace(SMALL, by=("kind",)))
 

@@ -89,6 +89,7 @@ def test_the_command_gives_the_whole_report(tmp_path, capsys):
             "id,label,score\n1,yes,1\n2,no,3\n",
             "label='yes' in row 1, expected numbers",
         ),
+        ("a.csv", "id,label,score\n1,1,nan\n2,0,\n", "a.csv: no row has a score"),
         ("a.csv", "id,label,score\n1,1\n", "cannot be read as .csv"),
         ("a.json", "{", "cannot be read as .json"),
         ("a.json", "{}", "expected a list of objects"),
@@ -109,7 +110,7 @@ def test_other_labels_are_said_by_the_command(tmp_path, capsys, label):
     path.write_text(f"id,label,score\n1,{label},1\n2,0,3\n3,1,2\n")
     assert main(["evaluate", str(path), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and f"label={label}, expected 1, 0 or none" in said
+    assert said.count("\n") == 1 and f"{path}: label={label}, expected" in said
 
 
 def test_columns_named_as_our_scores_are_left_out(tmp_path):

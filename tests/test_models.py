@@ -3,8 +3,9 @@ import json
 import pytest
 from tools import make_project
 
+from vidsme_jax.commands.models import models_table
 from vidsme_jax.errors import InputError
-from vidsme_jax.models import open_port
+from vidsme_jax.models import PORTS, open_port
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,11 @@ def test_directories_that_are_no_checkpoint(port, tmp_path):
     with pytest.raises(InputError, match="no tokenizer") as caught:
         open_port(bare)
     assert "\n" not in str(caught.value)
+
+
+def test_a_port_without_a_record_is_said(monkeypatch):
+    """As while one is being written."""
+    nothing = {"cases": {}, "sizes": {}}
+    monkeypatch.setattr("vidsme_jax.commands.models.read_record", lambda: nothing)
+    text = models_table()
+    assert text.count("parity       not measured") == len(PORTS)

@@ -137,6 +137,7 @@ def _add_train(commands) -> None:
     add("--batch", type=positive, default=8, help="clips a step (%(default)s)")
     add("--learning-rate", type=rate, default=1e-5, help="its peak (%(default)s)")
     add("--seed", type=natural, default=0, help="of the order of the clips (0)")
+    _add_max_text(train, "is refused")
 
 
 def _add_score(commands) -> None:
@@ -200,17 +201,20 @@ def _add_running(score: argparse.ArgumentParser) -> None:
     _add_placement(group, "global")
     add = group.add_argument
     add("--batch", type=positive, default=8, help="clips a replica and step (8)")
-    add(
+    _add_max_text(group, "is a row with status too_long")
+    add("--keep", choices=("tokens",), help="keep every per-token curve as well")
+    add("--profile", type=Path, metavar="DIR", help="write a trace of where time goes")
+    _add_decoding(score)
+
+
+def _add_max_text(group, what: str) -> None:
+    group.add_argument(
         "--max-text",
         type=positive,
         default=2048,
         metavar="TOKENS",
-        help="a question and answer of more tokens is a row with status too_long"
-        " (%(default)s)",
+        help=f"a question and answer of more tokens {what} (%(default)s)",
     )
-    add("--keep", choices=("tokens",), help="keep every per-token curve as well")
-    add("--profile", type=Path, metavar="DIR", help="write a trace of where time goes")
-    _add_decoding(score)
 
 
 def _add_placement(group, *others: str) -> None:

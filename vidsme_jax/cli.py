@@ -80,6 +80,7 @@ def _run_train(given: argparse.Namespace) -> int:
             root=given.root,
             labels=given.label and tuple(given.label),
             frame_order=given.frame_order,
+            max_text=given.max_text,
         )
     )
     print(f"checkpoint: {given.out}")

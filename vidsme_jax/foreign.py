@@ -74,6 +74,11 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         raise InputError(f"{path} holds id={twice[0]!r} more than once, expected once each")
     for name in ("label", "score"):
         columns[name] = _numbers(path, name, table[name])
+    strange = sorted(set(columns["label"].drop_null().to_pylist()) - {0.0, 1.0})
+    if strange:
+        raise InputError(f"{path}: label={strange[0]:g}, expected 1, 0 or none")
+    if not np.isfinite(columns["score"].to_numpy()).any():
+        raise InputError(f"{path}: no row has a score, expected numbers")
     infinite = np.flatnonzero(np.isinf(columns["score"].to_numpy()))
     if len(infinite):
         value, name = (columns[c][int(infinite[0])].as_py() for c in ("score", "id"))

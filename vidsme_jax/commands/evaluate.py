@@ -224,6 +224,11 @@ def _check(
             f"by={absent[0]} is no column of run={run.path}, there are"
             f" {', '.join(held)[:400]}"
         )
+    for name in {"id", "label"} & set(settings.by):
+        raise InputError(
+            f"by={name} makes no parts that hold both members and non-members, expected"
+            " a column of the manifest"
+        )
     labels = set(run.table["label"].to_pylist())
     if settings.by and not {0, 1} <= labels:
         raise InputError(

@@ -17,10 +17,11 @@ _PORT = """{name}
   checkpoints  {checkpoints}
   class        {architecture}
   layouts      {layouts}
-  parity       logits within {logits:.1e} of PyTorch, KL up to {kl:.1e}, float32 on CPU,
-               {cases} tiny random twins
+  parity       {parity}
   sizes        {sizes}
 """
+_PARITY = """logits within {logits:.1e} of PyTorch, KL up to {kl:.1e}, float32 on CPU,
+               {cases} tiny random twins"""
 
 
 def read_record() -> dict[str, Any]:
@@ -53,8 +54,13 @@ def _describe(port: Any, record: dict[str, Any]) -> str:
         checkpoints=port.CHECKPOINTS,
         architecture=port.ARCHITECTURE,
         layouts=", ".join(text for name, text in _LAYOUTS.items() if name in used),
-        logits=max(case["logits"] for case in cases),
-        kl=max(case["kl"] for case in cases),
-        cases=len(cases),
+        parity=_parity(cases),
         sizes=textwrap.indent("\n".join(sizes), " " * 15).lstrip(),
     )
+
+
+def _parity(cases: list[dict[str, Any]]) -> str:
+    if not cases:
+        return "not measured"
+    worst = {name: max(case[name] for case in cases) for name in ("logits", "kl")}
+    return _PARITY.format(cases=len(cases), **worst)

@@ -49,6 +49,7 @@ class TrainRequest:
         labels: one label a manifest.
         frame_order: of `FRAME_ORDERS`; shuffled: each time that a clip is drawn, its
             sampled frames come in a new random order, decided by the recipe's seed.
+        max_text: tokens of question and answer that a row may have.
     """
 
     model: str | Path
@@ -60,6 +61,7 @@ class TrainRequest:
     root: Path | None = None
     labels: tuple[int, ...] | None = None
     frame_order: str = "natural"
+    max_text: int = 2048
 
 
 def train(request: TrainRequest) -> list[float]:
@@ -86,6 +88,7 @@ def train(request: TrainRequest) -> list[float]:
     _check_order(request.frame_order, port)
     codes = _code_ids(port) if request.objective == "text+video" else None
     pixels, prompts = _read_clips(port, members, request.frames)
+    _check_texts(members, prompts, request.max_text)
     shuffle = None
     if request.frame_order == "shuffled":  # the seed alone deals the order of the clips
         shuffle = np.random.default_rng([request.recipe.seed, 2])
@@ -149,6 +152,16 @@ def _read_clips(
         pixels.append(clip.sample(frames))
     port.check_length(prompts, frames)
     return np.stack(pixels), prompts
+
+
+def _check_texts(rows: list[Row], prompts: list[Prompt], most: int) -> None:
+    """Refuse a text that would make every clip's sequence as long as itself."""
+    for row, prompt in zip(rows, prompts, strict=True):
+        length = len(prompt.after) + len(prompt.answer)
+        if length > most:
+            raise InputError(
+                f"video={row.video}: {length} tokens of text, more than --max-text {most}"
+            )
 
 
 def _samples(
