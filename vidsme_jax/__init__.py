@@ -11,7 +11,7 @@ The public functions are imported on first use, so that `import vidsme_jax` and
 from importlib import import_module
 from pathlib import Path
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # In a checkout, which Python finds before an installed package when it is started there,
 # models/ and data/ lie beside this folder.
