@@ -260,3 +260,20 @@ def test_models_are_listed_with_what_is_proven(capsys):
         assert f"{port.NAME}\n" in text and port.CHECKPOINTS in text
     assert "7,923,047,936 parameters used, 12,598,272 not needed" in text
     assert "No released weights were run" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("evaluate r --out o --bootstrap 10000000000", "number from 100 to 1000000"),
+        ("plan --model m --text 100000000", "expected up to 1000000 tokens"),
+        ("bench --frames 100000000", "expected up to 10000 frames"),
+        ("train --model m --data d --out o --frames 20000", "expected up to 10000 frames"),
+        ("score --model m --data d --out o --slices video,video", "names a slice twice"),
+    ],
+)
+def test_numbers_beyond_any_memory_are_refused(capsys, words, message):
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 from vidsme_jax.commands.evaluate import evaluate, terminal_table
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import EvaluationSettings
+from vidsme_jax.findings_blind import blind_texts
 
 SMALL = EvaluationSettings(bootstrap=50, permutations=99)
 
@@ -106,7 +107,10 @@ def test_terminal_table_is_aligned_and_starts_with_the_answer(write_run, tmp_pat
 
 def test_terminal_table_holds_no_control_characters(write_run, tmp_path):
     status = ["bad\x1b[2J"] * 2 + ["ok"] * 28
-    runs = [write_run("evil\x1b[31m" + n, model=n, status=status) for n in "ab"]
+    runs = [
+        write_run("evil\x1b[31m" + name, seed, model=name, status=status)
+        for seed, name in enumerate("ab")
+    ]
     text = terminal_table(evaluate(runs[:1], tmp_path / "out", runs[1], SMALL))
     assert "bad" in text and "\x1b" not in text
 
@@ -137,7 +141,7 @@ def test_a_control_of_the_same_model_is_refused(write_run, tmp_path):
 
 
 def test_a_control_scored_otherwise_is_named(write_run, tmp_path):
-    control = write_run("base", model="base")
+    control = write_run("base", 1, model="base")
     info = {"settings": {"model": "base", "perturbation": "shuffle"}}
     (control / "run.json").write_text(json.dumps(info))
     text = terminal_table(evaluate([write_run()], tmp_path / "out", control, SMALL))
@@ -148,6 +152,19 @@ def test_a_control_of_other_frame_counts_is_refused(write_run, tmp_path):
     control = write_run("base", frames=[8] * 30)
     with pytest.raises(InputError, match=r"frames \[16\].*frames \[8\]"):
         evaluate([write_run()], tmp_path / "out", control, SMALL)
+
+
+def test_a_control_that_belies_itself_is_refused(write_run, tmp_path):
+    """Other labels for the same clips, or the run once more under another name."""
+    run = write_run()
+    flipped = write_run("flipped", 1, model="base", label=[(k + 1) % 2 for k in range(30)])
+    with pytest.raises(InputError, match=r"has label=1 for id='clip-0', run=.* has 0;"):
+        evaluate([run], tmp_path / "out", flipped, SMALL)
+    again = write_run("again", model="base")
+    with pytest.raises(
+        InputError, match=r"the same video\.sme\.mean as run=.*all 30 clips"
+    ):
+        evaluate([run], tmp_path / "out", again, SMALL)
 
 
 def test_out_that_is_a_file_is_refused(write_run, tmp_path):
@@ -230,7 +247,7 @@ def test_clips_without_a_label_are_judged_by_those_outside(write_run, tmp_path):
     assert text.startswith(
         "Clips to judge\nCalled members by video.sme.mean: 15 of 15 judged clips, at a"
     )
-    assert "at most 10 %; if none were, up to 1.5 would be called" in text
+    assert "at most 10 %; if none were, on average up to 1.5 would be called" in text
     assert "5 % needs 19" in text
     rows = csv_rows(out / "clips.csv")
     assert [row["p_value"] != "" for row in rows] == [True] * 15 + [False] * 15
@@ -342,7 +359,7 @@ def test_without_a_reference_the_report_says_what_can_be_concluded(write_run, tm
     assert text.startswith("Clips to judge\nNo verdict on 30 clips: no clip is known to be")
     assert "What cannot: that any clip" in text
     assert "separates" not in text and "–" not in text
-    assert "An inverted signal was not looked for: no row has a label." in text
+    assert "An inverted signal was not looked for: no row with a label was scored." in text
     assert "Scores by slice" not in (out / "report.html").read_text()
     assert len(csv_rows(out / "clips.csv")) == 30
 
@@ -358,7 +375,7 @@ def test_parts_by_a_column_of_the_manifest(write_run, tmp_path):
     with pytest.raises(InputError, match="by=kid is no column of run=.*kind"):
         evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kid",)))
     alone = write_run("alone", label=UNKNOWN, kind=kinds)
-    with pytest.raises(InputError, match="by=id makes no parts that hold both"):
+    with pytest.raises(InputError, match="by=id makes no part that holds both"):
         evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kind", "id")))
     with pytest.raises(InputError, match="by=kind compares members with non-members"):
         evaluate([alone], tmp_path / "out", None, replace(SMALL, by=("kind",)))
@@ -376,3 +393,37 @@ def test_further_runs_are_set_against_the_first(write_run, tmp_path):
     first, second = (run["frames"][0]["versus_first"] for run in result["runs"])
     assert first is None and second["difference_interval"][1] < 0
     assert "<h2>Against the first run</h2>" in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_set_is_told_by_interval_and_test_both(write_run, tmp_path):
+    """Far more spread than the reference, but no higher: that is no verdict on the set."""
+    text = terminal_table(evaluate([write_run(label=UNKNOWN)], tmp_path / "a", None, SMALL))
+    assert "the judged clips score more member-like" in text
+    result = evaluate(
+        [write_run("none", label=UNKNOWN, effect=0)], tmp_path / "b", None, SMALL
+    )
+    assert "do not clearly score more" in terminal_table(result)
+    judged(result)["set"] |= {"p_value": 0.01, "auc_interval": [0.45, 0.8]}
+    text = terminal_table(result)
+    assert "do not clearly score more" in text
+    assert "p = 0.01 (interval and permutation test disagree)" in text
+
+
+def test_few_clips_are_no_clean_bill():
+    """A baseline that ranks perfectly but has too few clips to be sure."""
+    found = {"auc": 1.0, "auc_interval": [0.9, 1.0], "p_value": 0.1, "p_adjusted": 0.25}
+    found |= {"difference": -0.04, "difference_interval": [-0.2, 0.0]}
+    blind = {"reason": None, "found": {"file": found}}
+    warning, (note,) = blind_texts(blind, {"confidence": 0.95})
+    assert not warning and "That is no clean bill: file has AUC 1.000" in note
+    for change in ({"difference": 0.1}, {"auc_interval": [0.4, 1.0]}):
+        blind["found"]["file"] = found | change
+        assert "no clean bill" not in blind_texts(blind, {"confidence": 0.95})[1][0]
+
+
+def test_parts_without_both_labels_are_refused(write_run, tmp_path):
+    label = [str(k % 2) for k in range(30)]
+    run = write_run(same=label, empty=pa.nulls(30, pa.string()))
+    for name, held in (("same", "there is 0, 1"), ("empty", "there is unknown|no value")):
+        with pytest.raises(InputError, match=f"by={name} makes no part.*({held})"):
+            evaluate([run], tmp_path / "out", None, replace(SMALL, by=(name,)))

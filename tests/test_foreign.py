@@ -12,6 +12,7 @@ from vidsme_jax.cli import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.foreign import read_scores
 from vidsme_jax.metrics import auc
+from vidsme_jax.samples import samples
 
 ROWS = [
     {
@@ -91,6 +92,7 @@ def test_the_command_gives_the_whole_report(tmp_path, capsys):
         ),
         ("a.csv", "id,label,score\n1,1,nan\n2,0,\n", "a.csv: no row has a score"),
         ("a.csv", "id,label,score\n1,1\n", "cannot be read as .csv"),
+        ("a.json", "[]", "a.json has no rows"),
         ("a.json", "{", "cannot be read as .json"),
         ("a.json", "{}", "expected a list of objects"),
         ("a.parquet", "PAR1", "cannot be read as .parquet"),
@@ -114,6 +116,9 @@ def test_other_labels_are_said_by_the_command(tmp_path, capsys, label):
 
 
 def test_columns_named_as_our_scores_are_left_out(tmp_path):
-    rows = [{**row, "video.sme.mean": 1.0, "motion": 2.0} for row in ROWS]
-    names = read_scores(write(tmp_path / "mine.csv", rows)).table.column_names
-    assert "motion" in names and "video.sme.mean" not in names
+    ours = {"video.sme.mean": 1.0, "published: ppl": 3.0}
+    rows = [{**row, **ours, "motion": 2.0} for row in ROWS]
+    run = read_scores(write(tmp_path / "mine.csv", rows))
+    assert "motion" in run.table.column_names
+    (sample,) = samples(run.table)
+    assert list(sample.scores) == ["score"]

@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -172,6 +173,17 @@ def test_answer_separates_and_names_what_limits_it():
     assert "No control run was given" in notes
     assert "FPR <= t; the finest step of FPR is 1/18; TPR at 0.1 %, 1 % and 5 % is" in notes
     assert "1 member and 2 non-members with status decode_error" in notes
+
+
+def test_no_rate_is_below_zero():
+    """Under the published rule TPR at 0 % FPR is empty, and 1/n is no FPR below itself."""
+    result = make_result(
+        make_run(), settings=replace(SMALL, rule="<", fprs=(0.0, 0.05, 0.1))
+    )
+    (unit,) = findings.units(result)
+    notes = " ".join(findings.answer(unit, result).notes)
+    assert "FPR < t; the finest step of FPR is 1/20; no FPR is below 0, so that" in notes
+    assert "TPR at 0 % is 0; TPR at 5 % is the TPR at zero false positives" in notes
 
 
 def test_answer_does_not_separate():

@@ -3,7 +3,10 @@
 import argparse
 import math
 
-_MOST_FRAMES = 100_000  # of a clip; more is a slip of the hand
+# More is a slip of the hand, or does not fit any memory.
+_MOST_FRAMES = 10_000  # of a clip
+_MOST_TOKENS = 1_000_000  # of a text
+_MOST_RESAMPLES = 1_000_000
 
 
 def positive(text: str) -> int:
@@ -15,8 +18,24 @@ def positive(text: str) -> int:
 
 def resamples(text: str) -> int:
     """Read a number of resamples; fewer than 100 have no ends of an interval."""
-    if not text.isdecimal() or int(text) < 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 100 on")
+    if not text.isdecimal() or not 100 <= int(text) <= _MOST_RESAMPLES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number from 100 to {_MOST_RESAMPLES}"
+        )
+    return int(text)
+
+
+def frame_count(text: str) -> int:
+    """Read one frame count."""
+    if positive(text) > _MOST_FRAMES:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_FRAMES} frames")
+    return int(text)
+
+
+def token_count(text: str) -> int:
+    """Read how many tokens a text has."""
+    if positive(text) > _MOST_TOKENS:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_TOKENS} tokens")
     return int(text)
 
 
@@ -48,9 +67,7 @@ def share(text: str) -> float:
 
 def frame_counts(text: str) -> tuple[int, ...]:
     """Read frame counts, separated by commas."""
-    counts = tuple(positive(part) for part in text.split(","))
-    if max(counts) > _MOST_FRAMES:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_FRAMES} frames")
+    counts = tuple(frame_count(part) for part in text.split(","))
     if len(set(counts)) < len(counts):
         raise argparse.ArgumentTypeError(f"{text!r} names a frame count twice")
     return counts
@@ -63,6 +80,8 @@ def slice_names(text: str) -> tuple[str, ...]:
     asked = text.split(",")
     if not set(asked) <= set(SLICES):
         raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(SLICES)}")
+    if len(set(asked)) < len(asked):
+        raise argparse.ArgumentTypeError(f"{text!r} names a slice twice")
     return tuple(name for name in SLICES if name in asked)
 
 

@@ -7,12 +7,14 @@ from typing import NoReturn
 from vidsme_jax import __version__
 from vidsme_jax.argument_values import (
     definition_names,
+    frame_count,
     frame_counts,
     natural,
     positive,
     rate,
     share,
     slice_names,
+    token_count,
 )
 from vidsme_jax.arguments_results import (
     add_evaluate,
@@ -118,7 +120,7 @@ def _add_train(commands) -> None:
     _add_model(train)
     _add_data(train)
     add = train.add_argument
-    add("--frames", type=positive, default=16, help="frames of a clip (%(default)s)")
+    add("--frames", type=frame_count, default=16, help="frames of a clip (%(default)s)")
     add(
         "--objective",
         choices=_OBJECTIVES,
@@ -315,7 +317,7 @@ def _add_plan(commands) -> None:
         help="frames of a clip; a plan each (16)",
     )
     add("--batch", type=positive, help="clips a replica and step (the most that fit)")
-    add("--text", type=positive, default=64, help="tokens of prompt and answer (64)")
+    add("--text", type=token_count, default=64, help="tokens of prompt and answer (64)")
     add("--clips", type=positive, default=10_000, help="of the sweep (%(default)s)")
     add(
         "--utilisation",
@@ -340,7 +342,7 @@ def _add_bench(commands) -> None:
         choices=("toy", "medium", "7b"),
         help="of the model: 1, 145 or 7,900 million parameters",
     )
-    add("--frames", type=positive, default=16, help="of a clip (%(default)s)")
+    add("--frames", type=frame_count, default=16, help="of a clip (%(default)s)")
     add("--clips", type=positive, default=2, help="a round (%(default)s)")
     add("--batch", type=positive, help="of them at once (2, or all of fewer)")
     add("--rounds", type=positive, default=5, help="everybody runs once in each (5)")

@@ -20,7 +20,7 @@ from vidsme_jax.evaluation import EvaluationSettings
 from vidsme_jax.intervals import percentile
 from vidsme_jax.resampling import bootstrap_weights
 from vidsme_jax.samples import Sample, samples
-from vidsme_jax.wording import estimate, percent
+from vidsme_jax.wording import FEW_GROUPS, estimate, percent
 
 # Of the clip's mean entropy. bfloat16 keeps 8 significant bits, 0.4 %: two entropies of
 # one distribution can differ by that much, so that 1 % is no more than rounding explains.
@@ -31,7 +31,6 @@ FLAT_CLIPS = 0.05
 STILL_MOTION = 0.01
 # Natural order only; fixed in advance, so that two looks are taken and no more.
 STILL_SCORES = ("logp.min_10", "renyi_one.mean")
-_FEW_GROUPS = 10
 
 TITLES = {
     "one_frame": "one frame has no order",
@@ -227,7 +226,7 @@ def _members_above_zero(case: _Case) -> list[dict[str, Any]]:
             f"{len(units)} groups of members have a finite {case.score}, expected at least"
             " 2"
             if len(sample.ids)
-            else "no row has a label"
+            else "no row with a label was scored"
         )
         text = f"An inverted signal was not looked for: {why}."
         return [_unchecked("inverted", text)]
@@ -247,7 +246,7 @@ def _members_above_zero(case: _Case) -> list[dict[str, Any]]:
         " should lie below. Check how frames are sampled and aligned, for example whether"
         " they were handed over in the wrong order."
     )
-    if len(units) < _FEW_GROUPS:
+    if len(units) < FEW_GROUPS:
         text += f" The interval rests on {len(units)} groups only and is unreliable."
     numbers = {
         "score": case.score,

@@ -11,6 +11,7 @@ from vidsme_jax import scores
 from vidsme_jax.findings_blind import blind_texts
 from vidsme_jax.findings_verdict import verdict_texts
 from vidsme_jax.wording import (
+    FEW_GROUPS,
     counted,
     estimate,
     listed,
@@ -306,8 +307,15 @@ def rule_text(settings: dict[str, Any], negatives: int) -> str:
 
 def _step_notes(found, settings) -> list[str]:
     n = found["non_members"]
-    coarse = [percent(fpr) for fpr in settings["fprs"] if 0 < n * fpr < 1]
+    below = settings["rule"] == "<"
+    coarse = [
+        percent(fpr)
+        for fpr in settings["fprs"]
+        if 0 < n * fpr < 1 or (below and n * fpr == 1)
+    ]
     text = rule_text(settings, n)
+    if below and 0 in settings["fprs"]:
+        text += "; no FPR is below 0, so that TPR at 0 % is 0"
     if coarse:
         text += f"; TPR at {listed(coarse)} is the TPR at zero false positives"
     return [text + "."]
@@ -346,14 +354,19 @@ def _group_notes(data) -> list[str]:
     rows, groups = data["counts"]["evaluated"], data["counts"]["evaluated_groups"]
     notes = []
     if rows != groups:
+        mine, theirs = (counted(groups[k], f"{k.replace('_', '-')} group") for k in groups)
         notes.append(
-            f"The rows come from {groups['member']} member groups and"
-            f" {groups['non_member']} non-member groups (videos), which are resampled"
-            " and permuted whole."
+            f"The rows come from {mine} and {theirs} (videos), which are resampled and"
+            " permuted whole."
         )
-    if min(groups.values()) < 10:
-        notes.append("A class has fewer than 10 groups: its interval is unreliable.")
+    if min(groups.values()) < FEW_GROUPS:
+        notes.append(
+            f"A class has fewer than {FEW_GROUPS} groups: its interval is unreliable."
+        )
     mixed = data["counts"]["groups_with_both_labels"]
     if mixed:
-        notes.append(f"{mixed} groups stand under both labels; check the manifest.")
+        are = "stands" if mixed == 1 else "stand"
+        notes.append(
+            f"{counted(mixed, 'group')} {are} under both labels; check the manifest."
+        )
     return notes

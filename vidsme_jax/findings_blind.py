@@ -38,7 +38,7 @@ def blind_texts(blind: dict[str, Any], settings: dict[str, Any]) -> tuple[str, l
             f" AUC {estimate(found, 'auc')}. The primary score exceeds that by"
             f" {estimate(found, 'difference')}."
         ]
-    return "", [_none(blind)]
+    return "", [none_tells(blind, "the two sets")]
 
 
 def _warning(names: list[str], found: dict[str, Any]) -> str:
@@ -53,18 +53,28 @@ def _warning(names: list[str], found: dict[str, Any]) -> str:
     if first.get("difference") is None:
         return text + ". Scores may follow that difference."
     return (
-        text + ". The primary score is not clearly better (its AUC is larger by"
+        text + ". The primary score is not clearly better (its AUC less that one's is"
         f" {estimate(first, 'difference')}), so that it is no evidence of training here."
     )
 
 
-def _none(blind: dict[str, Any]) -> str:
+def none_tells(blind: dict[str, Any], what: str) -> str:
+    """Say that no baseline tells them apart, or that there are too few clips to know."""
     found = blind["found"]
     least = min(found, key=lambda name: found[name]["p_adjusted"])
-    return (
-        f"None of {len(found)} blind baselines, which do not ask the model, tells the two"
-        f" sets apart: the smallest corrected p is {found[least]['p_adjusted']:.2g}, of"
+    text = (
+        f"None of {len(found)} blind baselines, which do not ask the model, is sure to tell"
+        f" {what} apart: the smallest corrected p is {found[least]['p_adjusted']:.2g}, of"
         f" {least} with AUC {number(found[least]['auc'])}."
+    )
+    best = max(found, key=lambda name: found[name]["auc"])
+    less = found[best].get("difference")
+    if side_of(found[best]["auc_interval"]) != "above" or less is None or less > 0:
+        return text
+    return (
+        f"{text} That is no clean bill: {best} has AUC {number(found[best]['auc'])}, no"
+        " less than the primary score, and there are too few clips to tell this from"
+        " chance."
     )
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from vidsme_jax.findings_blind import telling
-from vidsme_jax.wording import counted, estimate, percent, shorten
+from vidsme_jax.findings_blind import none_tells, telling
+from vidsme_jax.wording import FEW_GROUPS, counted, estimate, percent, shorten, side_of
 
 _USUAL = 0.05  # the false positive rate of the sentence that comes first
 
@@ -17,10 +17,11 @@ def verdict_texts(
     source = "label 0" if reference is None else f"run {shorten(reference, 60)}"
     notes = [
         _as_a_set(verdict, settings),
+        *_few(verdict),
         _discoveries(verdict),
         _smallest(verdict, source),
         *_dropped(verdict),
-        *_unchecked(verdict),
+        _likeness(verdict, settings),
         "Everything here rests on one assumption: a judged clip that was not trained on is"
         " like the reference clips, from the same source and treated alike. A clip that is"
         " not called a member is not thereby shown to be outside.",
@@ -29,9 +30,8 @@ def verdict_texts(
 
 
 _WITHOUT = (
-    "What can be said: in which order the scores put the clips (clips.csv), and whether the"
-    " method itself works on them (failure signatures). The scores' level says nothing: it"
-    " differs between models, sources and prompts.",
+    "What can be said: in which order the scores put the clips (clips.csv). The scores'"
+    " level says nothing: it differs between models, sources and prompts.",
     "What cannot: that any clip, or how many of them, were trained on.",
     "For a verdict, score clips of the same source and time that cannot have been trained"
     " on (held out by chance, never released) with the same settings, and give them as"
@@ -58,19 +58,38 @@ def _lead(verdict) -> str:
     return (
         f"Called members by {verdict['score']}: {called} of"
         f" {counted(count, 'judged clip')}, at a false positive rate of at most"
-        f" {percent(float(rate))}; if none were, up to {count * float(rate):.3g} would be"
-        " called."
+        f" {percent(float(rate))}; if none were, on average up to"
+        f" {count * float(rate):.3g} would be called, sometimes several more, since one"
+        " reference judges them all."
     )
 
 
 def _as_a_set(verdict, settings) -> str:
     found = verdict["set"]
     small = found["p_value"] <= 1 - settings["confidence"] + 1e-12
-    return (
-        f"Taken as one set, the judged clips {'' if small else 'do not clearly '}score more"
-        f" member-like than the reference: AUC {estimate(found, 'auc')}, permutation p ="
-        f" {found['p_value']:.2g}. This is the test for an owner of many clips."
+    above = side_of(found["auc_interval"]) == "above"
+    text = (
+        f"Taken as one set, the judged clips {'' if small and above else 'do not clearly '}"
+        f"score more member-like than the reference: AUC {estimate(found, 'auc')},"
+        f" permutation p = {found['p_value']:.2g}"
     )
+    if small != above:
+        text += " (interval and permutation test disagree)"
+    return text + ". This is the test for an owner of many clips."
+
+
+def _few(verdict) -> list[str]:
+    """Say so where an interval rests on hardly any videos."""
+    names = [
+        name for name in ("judged", "reference") if verdict[name]["groups"] < FEW_GROUPS
+    ]
+    if not names:
+        return []
+    which = " and ".join(f"the {name} clips" for name in names)
+    return [
+        f"Of {which} there are fewer than {FEW_GROUPS} videos: the interval of the set is"
+        " unreliable."
+    ]
 
 
 def _discoveries(verdict) -> str:
@@ -107,11 +126,17 @@ def _dropped(verdict) -> list[str]:
     return [f"Left out, their video being among the judged ones: {rows}."]
 
 
-def _unchecked(verdict) -> list[str]:
-    reason = verdict["baselines"]["reason"]
-    if not reason:
-        return []
-    return [f"Whether the judged clips are like the reference was not checked: {reason}."]
+def _likeness(verdict, settings) -> str:
+    """Say whether the one assumption was looked into, and what came out."""
+    blind = verdict["baselines"]
+    if blind["reason"]:
+        return (
+            "Whether the judged clips are like the reference was not checked:"
+            f" {blind['reason']}."
+        )
+    if telling(blind, settings):
+        return "The judged clips are not like the reference: see the warning."
+    return none_tells(blind, "judged clips and reference")
 
 
 def _warning(verdict, settings) -> str:

@@ -55,6 +55,8 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
     double = next((name for name, n in names.items() if n > 1), None)
     if double is not None:
         raise InputError(f"{path} has the column {double} more than once, expected one")
+    if not len(table):
+        raise InputError(f"{path} has no rows")
     lacking = [name for name in _NEEDED if name not in table.column_names]
     if lacking:
         exists = ", ".join(map(str, table.column_names))[:200]
@@ -62,9 +64,8 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
             f"{path} has no column {lacking[0]}, expected {', '.join(_NEEDED)}; there are"
             f" {exists}"
         )
-    if not len(table):
-        raise InputError(f"{path} has no rows")
     ours = {"frames", *scores.columns()}  # what they would mean is not known
+    ours |= {name for name in table.column_names if scores.is_published(name)}
     columns = {name: table[name] for name in table.column_names if name not in ours}
     columns["id"] = pa.array(
         [_id(path, n, x) for n, x in enumerate(table["id"].to_pylist())]

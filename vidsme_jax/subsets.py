@@ -50,6 +50,21 @@ def evaluate_subsets(
     }
 
 
+def check_parts(
+    member: Bool[np.ndarray, "row"], rows: Sequence[Row], names: Sequence[str]
+) -> None:
+    """Raise an InputError for a column that has no part with members and non-members."""
+    for name in names:
+        parts = split(rows, name)
+        named = [*parts.values()][: _VALUES - 1]  # behind them the rest is together
+        if not any(len(set(member[inside].tolist())) == 2 for inside in named):
+            held = ", ".join(parts)[:200] or "no value"
+            raise InputError(
+                f"by={name} makes no part that holds both members and non-members; there"
+                f" is {held}"
+            )
+
+
 def split(rows: Sequence[Row], name: str) -> Parts:
     """Return which rows have which value of a column; numbers of many values in thirds.
 
@@ -74,7 +89,9 @@ def split(rows: Sequence[Row], name: str) -> Parts:
 
 
 def _text(value: Any) -> str:
-    return "unknown" if value is None else f"{value:g}" if _is_number(value) else str(value)
+    if value is None:
+        return "unknown"
+    return f"{value:g}" if _is_number(value) else str(value).strip() or "blank"
 
 
 def _is_number(value: Any) -> bool:

@@ -10,8 +10,9 @@ from jaxtyping import UInt8
 from vidsme_jax import scores
 from vidsme_jax.data.batches import Layout, make_batch, make_layout
 from vidsme_jax.data.synthetic import FPS, draw_clip, write_mp4
-from vidsme_jax.data.workers import Workers
+from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
 from vidsme_jax.definitions import Orders
+from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.toy import write_toy
@@ -122,6 +123,8 @@ def _read(paths: list[Path], port: Port, frames: int) -> list[Any]:
     try:
         how = (frames, processor.resize, processor.crop)
         return [workers.submit(path, *how).result() for path in paths]
+    except (WorkerDied, WorkerTimeout) as error:
+        raise InputError(f"frames={frames}: {error}") from error
     finally:
         workers.close()
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from vidsme_jax import diagnosis, findings, records, report, wording
@@ -17,8 +18,15 @@ from vidsme_jax.foreign import read_scores
 from vidsme_jax.per_clip import clip_rows
 from vidsme_jax.progress import say
 from vidsme_jax.report_figures import distinct
-from vidsme_jax.samples import Sample, pair, samples, with_published
-from vidsme_jax.subsets import THIRDS, evaluate_subsets
+from vidsme_jax.samples import (
+    Sample,
+    labels_of,
+    pair,
+    primary_of,
+    samples,
+    with_published,
+)
+from vidsme_jax.subsets import THIRDS, check_parts, evaluate_subsets
 
 
 def evaluate(
@@ -224,22 +232,21 @@ def _check(
             f"by={absent[0]} is no column of run={run.path}, there are"
             f" {', '.join(held)[:400]}"
         )
-    for name in {"id", "label"} & set(settings.by):
-        raise InputError(
-            f"by={name} makes no parts that hold both members and non-members, expected"
-            " a column of the manifest"
-        )
     labels = set(run.table["label"].to_pylist())
     if settings.by and not {0, 1} <= labels:
         raise InputError(
             f"by={settings.by[0]} compares members with non-members of a part, but"
             f" run={run.path} has not both label 1 and label 0"
         )
+    for sample in samples(run.table):
+        rows = feature_rows(run.table, features, sample.ids, sample.frames, settings.by)
+        check_parts(sample.member, rows, settings.by)
     if control is not None:
         if control.path.resolve() == run.path.resolve():
             raise InputError(f"control={control.path} is the run itself, expected another")
         _check_common(run, control)
         _check_other_model(run, control)
+        _check_other_values(run, control, settings)
     if reference is not None:
         _check_alike(run, reference)
 
@@ -269,9 +276,32 @@ def _check_other_model(run: records.Run, control: records.Run) -> None:
         )
 
 
+def _check_other_values(
+    run: records.Run, control: records.Run, settings: EvaluationSettings
+) -> None:
+    """Refuse a control with other labels for the same clips, or with the same scores."""
+    held = dict(zip(control.table["id"].to_pylist(), labels_of(control.table), strict=True))
+    for sample in samples(run.table):
+        for name, member in zip(sample.ids, sample.member, strict=True):
+            label = held.get(name, -1)
+            if label >= 0 and label != member:
+                raise InputError(
+                    f"control={control.path} has label={label} for id={name!r}, run="
+                    f"{run.path} has {int(member)}; expected the same labels"
+                )
+        score = primary_of(sample, settings.score)
+        mine, other = (part.scores.get(str(score)) for part in pair(sample, control.table))
+        if mine is None or other is None:
+            continue
+        if len(set(mine.tolist())) > 1 and np.array_equal(mine, other):
+            raise InputError(
+                f"control={control.path} has the same {score} as run={run.path} for all"
+                f" {len(mine)} clips, expected the scores of another model"
+            )
+
+
 # Of a run's settings, what makes the scores of two runs comparable.
 _ALIKE = (
-    "definitions",
     "perturbation",
     "prompt",
     "template",

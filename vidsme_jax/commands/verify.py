@@ -52,7 +52,8 @@ def _check_run(path: Path) -> tuple[list[str], str]:
     if "ok" in status:  # else there was nothing to calibrate
         faults += _check_calibration(path, settings["frames"])
     counts = count_text(status)
-    return faults, f"{table.num_rows} rows ({counts}), each once, no score missing"
+    scored = "no score missing" if "ok" in status else "none was scored"
+    return faults, f"{table.num_rows} rows ({counts}), each once, {scored}"
 
 
 def _check_calibration(path: Path, counts: Sequence[int]) -> list[str]:
