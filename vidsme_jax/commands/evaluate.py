@@ -4,11 +4,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from vidsme_jax import diagnosis, findings, records, report, wording
+from vidsme_jax import diagnosis, findings, records, report
 from vidsme_jax.blind_features import Row, feature_rows
+from vidsme_jax.commands.evaluate_checks import check_run, differs
 from vidsme_jax.errors import InputError, check_folder
 from vidsme_jax.evaluation import EvaluationSettings, settings_dict
 from vidsme_jax.evaluation_blind import evaluate_blind
@@ -16,17 +14,9 @@ from vidsme_jax.evaluation_table import compare_runs, evaluate_table
 from vidsme_jax.evaluation_verdict import judge
 from vidsme_jax.foreign import read_scores
 from vidsme_jax.per_clip import clip_rows
-from vidsme_jax.progress import say
 from vidsme_jax.report_figures import distinct
-from vidsme_jax.samples import (
-    Sample,
-    labels_of,
-    pair,
-    primary_of,
-    samples,
-    with_published,
-)
-from vidsme_jax.subsets import THIRDS, check_parts, evaluate_subsets
+from vidsme_jax.samples import Sample, samples, with_published
+from vidsme_jax.subsets import THIRDS, evaluate_subsets
 
 
 def evaluate(
@@ -66,7 +56,7 @@ def evaluate(
     held = [read(path) for path in runs]
     other, outside = (None if x is None else read(x) for x in (control, reference))
     for run in held:
-        _check(run, other, outside, settings)
+        check_run(run, other, outside, settings)
     result = make_result(held, settings, other, outside)
     out.mkdir(parents=True, exist_ok=True)
     report.write(out, result, held, other)
@@ -92,7 +82,7 @@ def make_result(
     result = {
         "settings": settings_dict(settings),
         "control": None if control is None else control.path.resolve().name,
-        "control_differs": "" if control is None else _differs(runs[0], control),
+        "control_differs": "" if control is None else differs(runs[0], control),
         "reference": None if reference is None else reference.path.resolve().name,
         "runs": [
             {
@@ -210,165 +200,3 @@ def _aligned(rows: list[list[str]]) -> list[str]:
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _check(
-    run: records.Run,
-    control: records.Run | None,
-    reference: records.Run | None,
-    settings: EvaluationSettings,
-) -> None:
-    """Refuse what nothing can be said of, and say what is left out."""
-    _check_labels(run, reference)
-    unread = sorted(path.name for path in run.path.glob("top_*.parquet"))
-    if unread:
-        say(f"{run.path}: {', '.join(unread)} not evaluated here, vidsme sweep does")
-    features = run.others.get("features", run.table)
-    columns = {*run.table.column_names, *features.column_names}
-    absent = [name for name in settings.by if name not in columns]
-    if absent:
-        held = sorted(name for name in columns if name.count(".") != 2)
-        raise InputError(
-            f"by={absent[0]} is no column of run={run.path}, there are"
-            f" {', '.join(held)[:400]}"
-        )
-    labels = set(run.table["label"].to_pylist())
-    if settings.by and not {0, 1} <= labels:
-        raise InputError(
-            f"by={settings.by[0]} compares members with non-members of a part, but"
-            f" run={run.path} has not both label 1 and label 0"
-        )
-    for sample in samples(run.table):
-        rows = feature_rows(run.table, features, sample.ids, sample.frames, settings.by)
-        check_parts(sample.member, rows, settings.by)
-    if control is not None:
-        if control.path.resolve() == run.path.resolve():
-            raise InputError(f"control={control.path} is the run itself, expected another")
-        _check_common(run, control)
-        _check_other_model(run, control)
-        _check_other_values(run, control, settings)
-    if reference is not None:
-        _check_alike(run, reference)
-
-
-def _check_labels(run: records.Run, reference: records.Run | None) -> None:
-    """Refuse a run with nothing to compare and nothing to judge."""
-    if "label" not in run.table.column_names:
-        raise InputError(f"run={run.path} has no column label, expected 1 and 0 in it")
-    count = {k: 0 for k in (1, 0, None)}
-    for label in run.table["label"].to_pylist():
-        count[label] = count.get(label, 0) + 1
-    if count[None] or (count[1] and (count[0] or reference is not None)):
-        return
-    raise InputError(
-        f"run={run.path} has one class only (there are {count[1]} members, {count[0]}"
-        " non-members, none without a label); expected both label 1 and label 0, or clips"
-        " to judge: rows without a label, or --reference with clips known to be outside"
-    )
-
-
-def _check_other_model(run: records.Run, control: records.Run) -> None:
-    models = [held.info["settings"].get("model") for held in (run, control)]
-    if models[0] is not None and models[0] == models[1]:
-        raise InputError(
-            f"control={control.path} is a run of the same model as run={run.path}, expected"
-            " a model that saw none of the clips"
-        )
-
-
-def _check_other_values(
-    run: records.Run, control: records.Run, settings: EvaluationSettings
-) -> None:
-    """Refuse a control with other labels for the same clips, or with the same scores."""
-    held = dict(zip(control.table["id"].to_pylist(), labels_of(control.table), strict=True))
-    for sample in samples(run.table):
-        for name, member in zip(sample.ids, sample.member, strict=True):
-            label = held.get(name, -1)
-            if label >= 0 and label != member:
-                raise InputError(
-                    f"control={control.path} has label={label} for id={name!r}, run="
-                    f"{run.path} has {int(member)}; expected the same labels"
-                )
-        score = primary_of(sample, settings.score)
-        mine, other = (part.scores.get(str(score)) for part in pair(sample, control.table))
-        if mine is None or other is None:
-            continue
-        if len(set(mine.tolist())) > 1 and np.array_equal(mine, other):
-            raise InputError(
-                f"control={control.path} has the same {score} as run={run.path} for all"
-                f" {len(mine)} clips, expected the scores of another model"
-            )
-
-
-# Of a run's settings, what makes the scores of two runs comparable.
-_ALIKE = (
-    "perturbation",
-    "prompt",
-    "template",
-    "dtype",
-    "beta1",
-    "beta2",
-    "reader",
-)
-
-
-def _check_alike(run: records.Run, reference: records.Run) -> None:
-    """Refuse a reference whose clips were not treated as those of the run were."""
-    kinds = ["scores_from" in held.info for held in (run, reference)]
-    if kinds[0] != kinds[1]:
-        raise InputError(
-            f"reference={reference.path} and run={run.path}: one is a table from elsewhere"
-            " and one a run of vidsme score, expected two of a kind"
-        )
-    differs = _differs(run, reference, "model")
-    if differs:
-        raise InputError(
-            f"reference={reference.path} was scored otherwise than run={run.path}:"
-            f" {differs}; score both alike, with --calibration FILE so that q and r mean"
-            " the same, or in one manifest"
-        )
-    if set(reference.table["label"].to_pylist()) == {1}:
-        raise InputError(
-            f"reference={reference.path} has members only, expected clips known to be"
-            " outside: label 0, or no labels at all"
-        )
-    counts = set(run.table["frames"].to_pylist())
-    if not counts & set(reference.table["frames"].to_pylist()):
-        raise InputError(
-            f"reference={reference.path} has none of the frame counts {sorted(counts)} of"
-            f" run={run.path}"
-        )
-
-
-def _differs(run: records.Run, other: records.Run, *more: str) -> str:
-    """Say in what another run was scored otherwise, as far as it decides the numbers."""
-    here, there = (
-        {key: held.info["settings"].get(key) for key in (*_ALIKE, *more)}
-        | {"calibration": _ranges(held)}
-        for held in (run, other)
-    )
-    return wording.shorten(records.differences(there, here), 400)
-
-
-def _ranges(run: records.Run) -> Any:
-    """What q and r were calibrated by; nothing for scores from elsewhere."""
-    path = run.path / "calibration.json"
-    return records.read_json(path) if path.is_file() else None
-
-
-def _check_common(run: records.Run, control: records.Run) -> None:
-    """Refuse a control that shares no clip with the run."""
-    for sample in samples(run.table, labelled=False):
-        if sample.ids and pair(sample, control.table)[0].ids:
-            return
-    raise InputError(
-        f"control={control.path} shares no scored clip with run={run.path}, expected"
-        f" the same ids and frames; the run has {_examples(run.table)}, the control"
-        f" {_examples(control.table)}"
-    )
-
-
-def _examples(table: pa.Table) -> str:
-    ids = ", ".join(wording.shorten(i, 20) for i in table["id"].to_pylist()[:2])
-    frames = sorted(set(table["frames"].to_pylist()))
-    return f"{len(table)} rows (ids {ids}, …; frames {frames})"
