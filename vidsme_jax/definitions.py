@@ -149,7 +149,7 @@ def _statistics(row: Peaked, target, orders: Orders) -> dict[str, Array]:
 
 def _orders(orders: Orders, rows: int) -> Float[Array, "q row"]:
     """Return q - 1 of each order for each of a chunk's rows."""
-    return jnp.stack([per_row(q, rows) for q in orders.q_less_one.T])
+    return per_row(orders.q_less_one.T, rows)
 
 
 def _mask(z: Array, vocab_keep: int) -> Array:

@@ -150,9 +150,9 @@ def chunk_rows(rows: int, sequences: int, vocab: int) -> int:
     return whole if 8 * _ROWS <= whole <= most else even
 
 
-def per_row(values: Float[Array, "clip"], rows: int) -> Float[Array, "row"]:
+def per_row(values: Float[Array, "*n clip"], rows: int) -> Float[Array, "*n row"]:
     """Return for each of a chunk's rows the value of its clip."""
-    return jnp.repeat(values, rows // len(values))
+    return jnp.repeat(values, rows // values.shape[-1], axis=-1)
 
 
 def reduce_chunk(reduce, carry, z, target, averaged):
