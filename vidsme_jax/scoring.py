@@ -32,7 +32,9 @@ Forward = Callable[[Any, Any], tuple[Hidden, Head] | tuple[Hidden, Head, Array]]
 OWN_ARGMAX = -1  # as a target: the row's own most likely token
 _CHUNK_BYTES = 256 * 2**20  # of float32 logits alive at a time
 _CACHED_BYTES = 2 * 2**20  # of them that a CPU reduces at a time
-_ROWS = 8  # of which a larger chunk is a multiple, so that it divides into blocks
+# Of which a larger chunk is a multiple, so that it divides into blocks on a CPU, and that
+# its rows lie one under the other on a TPU, whose tiles have so many.
+_ROWS = 8
 
 
 class Prompt(NamedTuple):
@@ -145,9 +147,11 @@ def chunk_rows(rows: int, sequences: int, vocab: int) -> int:
     Chunks of one size as even as can be: the last one is filled up with rows in vain.
     """
     most = max(1, _CHUNK_BYTES // (4 * sequences * vocab))
+    if min(rows, most) < 8 * _ROWS:
+        return -(-rows // -(-rows // most))
+    most -= most % _ROWS
     even = -(-rows // -(-rows // most))
-    whole = -(-even // _ROWS) * _ROWS
-    return whole if 8 * _ROWS <= whole <= most else even
+    return -(-even // _ROWS) * _ROWS
 
 
 def per_row(values: Float[Array, "*n clip"], rows: int) -> Float[Array, "*n row"]:
