@@ -18,9 +18,10 @@ import pyarrow as pa
 from vidsme_jax import scores
 from vidsme_jax.evaluation import EvaluationSettings
 from vidsme_jax.intervals import percentile
+from vidsme_jax.metrics import FEW_GROUPS
 from vidsme_jax.resampling import bootstrap_weights
 from vidsme_jax.samples import Sample, samples
-from vidsme_jax.wording import FEW_GROUPS, estimate, percent
+from vidsme_jax.wording import estimate, percent
 
 # Of the clip's mean entropy. bfloat16 keeps 8 significant bits, 0.4 %: two entropies of
 # one distribution can differ by that much, so that 1 % is no more than rounding explains.

@@ -7,11 +7,13 @@ and `runs`, each with `name`, `info` and the list `frames` of `evaluate_table`.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from vidsme_jax import scores
 from vidsme_jax.findings_blind import blind_texts
 from vidsme_jax.findings_verdict import verdict_texts
+from vidsme_jax.metrics import FEW_GROUPS, allowed_false
 from vidsme_jax.wording import (
-    FEW_GROUPS,
     counted,
     estimate,
     listed,
@@ -307,14 +309,13 @@ def rule_text(settings: dict[str, Any], negatives: int) -> str:
 
 def _step_notes(found, settings) -> list[str]:
     n = found["non_members"]
-    below = settings["rule"] == "<"
+    rule, fprs = settings["rule"], settings["fprs"]
+    allowed = allowed_false(tuple(fprs), np.array([float(n)]), rule)
     coarse = [
-        percent(fpr)
-        for fpr in settings["fprs"]
-        if 0 < n * fpr < 1 or (below and n * fpr == 1)
+        percent(fpr) for fpr, most in zip(fprs, allowed, strict=True) if fpr and not most
     ]
     text = rule_text(settings, n)
-    if below and 0 in settings["fprs"]:
+    if rule == "<" and 0 in fprs:
         text += "; no FPR is below 0, so that TPR at 0 % is 0"
     if coarse:
         text += f"; TPR at {listed(coarse)} is the TPR at zero false positives"

@@ -3,7 +3,8 @@
 from typing import Any
 
 from vidsme_jax.findings_blind import none_tells, telling
-from vidsme_jax.wording import FEW_GROUPS, counted, estimate, percent, shorten, side_of
+from vidsme_jax.metrics import FEW_GROUPS
+from vidsme_jax.wording import counted, estimate, percent, shorten, side_of
 
 _USUAL = 0.05  # the false positive rate of the sentence that comes first
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
 PUBLISHED_METRICS = ("auc", "accuracy", "tpr_below_5")
+FEW_GROUPS = 10  # of a class, below which its interval is called unreliable
 RULES = ("<=", "<")
 RECALL = 0.95  # of members, at which the false positive rate is read
 

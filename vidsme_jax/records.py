@@ -367,10 +367,7 @@ def read_run(run: Path) -> Run:
     """
     if not (run / "run.json").exists():
         what = "has no run.json" if run.is_dir() else "does not exist"
-        raise InputError(
-            f"run={run} {what}; expected a directory that vidsme score wrote,"
-            " or a table of scores (.csv, .parquet, .json, .jsonl)"
-        )
+        raise InputError(f"run={run} {what}; expected a directory that vidsme score wrote")
     if not is_finished(run):
         raise InputError(
             f"run={run} has no scores.parquet: its vidsme score has not ended;"

@@ -4,8 +4,6 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-FEW_GROUPS = 10  # of a class, below which its interval is called unreliable
-
 
 def estimate(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
     """Return `value (low to high)`; a dash where there is no value."""

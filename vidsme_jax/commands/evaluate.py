@@ -102,6 +102,11 @@ def read(path: Path) -> records.Run:
     """Read a run's directory, or a table of scores from elsewhere."""
     if path.is_file():
         return read_scores(path)
+    if not path.exists():
+        raise InputError(
+            f"run={path} does not exist; expected a directory that vidsme score wrote, or a"
+            " table of scores (.csv, .parquet, .json, .jsonl)"
+        )
     return with_published(records.read_run(path))
 
 

@@ -123,9 +123,15 @@ def make_prompts(
 
 def _refuse_long(prompts: Prompts, frames: int, max_text: int) -> None:
     for n, prompt in enumerate(prompts.longest[frames]):
-        length = len(prompt.after) + len(prompt.answer)
-        if length > max_text:
-            reason = f"{length} tokens of text, more than --max-text {max_text}"
+        if reason := excess(prompt, max_text):
             prompts.refused.setdefault(n, reason)
         if n in prompts.refused:
             prompts.longest[frames][n] = Prompt(prompt.before, (), ())
+
+
+def excess(prompt: Prompt, max_text: int) -> str:
+    """Say by how much question and answer are too long; "" where they are not."""
+    length = len(prompt.after) + len(prompt.answer)
+    if length <= max_text:
+        return ""
+    return f"{length} tokens of text, more than --max-text {max_text}"

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from vidsme_jax.commands.prompts import clip_times
+from vidsme_jax.commands.prompts import clip_times, excess
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.manifest import Row, read_manifests
@@ -87,8 +87,7 @@ def train(request: TrainRequest) -> list[float]:
     port.check_weights()
     _check_order(request.frame_order, port)
     codes = _code_ids(port) if request.objective == "text+video" else None
-    pixels, prompts = _read_clips(port, members, request.frames)
-    _check_texts(members, prompts, request.max_text)
+    pixels, prompts = _read_clips(port, members, request.frames, request.max_text)
     shuffle = None
     if request.frame_order == "shuffled":  # the seed alone deals the order of the clips
         shuffle = np.random.default_rng([request.recipe.seed, 2])
@@ -135,7 +134,7 @@ def _code_ids(port: Port) -> np.ndarray:
 
 
 def _read_clips(
-    port: Port, rows: list[Row], frames: int
+    port: Port, rows: list[Row], frames: int, max_text: int
 ) -> tuple[np.ndarray, list[Prompt]]:
     """Decode all clips into memory, training needs every one; return prompts with them."""
     wanted = Wanted((frames,), port.processor.resize, port.processor.crop)
@@ -149,19 +148,11 @@ def _read_clips(
             raise InputError(f"video={row.video} has no frame rate for the prompt")
         times = clip_times(facts, frames) if facts["fps"] else None
         prompts.append(port.prompt(row.question, row.answer, times=times))
+        if reason := excess(prompts[-1], max_text):
+            raise InputError(f"video={row.video}: {reason}")
         pixels.append(clip.sample(frames))
     port.check_length(prompts, frames)
     return np.stack(pixels), prompts
-
-
-def _check_texts(rows: list[Row], prompts: list[Prompt], most: int) -> None:
-    """Refuse a text that would make every clip's sequence as long as itself."""
-    for row, prompt in zip(rows, prompts, strict=True):
-        length = len(prompt.after) + len(prompt.answer)
-        if length > most:
-            raise InputError(
-                f"video={row.video}: {length} tokens of text, more than --max-text {most}"
-            )
 
 
 def _samples(
