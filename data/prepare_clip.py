@@ -1,11 +1,14 @@
 """One clip, decoded once, as everything a run needs of it: what a decoding process does.
 
-Whatever is wrong with a clip becomes a status and a line, never an exception.
+Whatever is wrong with a clip becomes a status and a line, never an exception; what is wrong
+with the program becomes the status internal_error, so that no clip is blamed for it.
 """
 
 import hashlib
 import io
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,8 @@ from vidsme_jax.motion import flow_variance, illumination
 from vidsme_jax.records import STRIP_FRAMES
 
 _STRIP_HEIGHT = 54  # of a thumbnail
+# No content of a file raises these: code calls what it should not.
+_OUR_FAULTS = (TypeError, AttributeError, NameError, ImportError, AssertionError)
 
 
 def prepare(path: Source, wanted: Wanted) -> PreparedClip:
@@ -37,8 +42,19 @@ def prepare(path: Source, wanted: Wanted) -> PreparedClip:
         return bad_clip(wanted, "missing_file", str(error))
     except DecodeError as error:
         return bad_clip(wanted, "decode_error", str(error))
+    except _OUR_FAULTS as error:
+        return bad_clip(wanted, "internal_error", _place(error))
     except Exception as error:  # any clip, however broken, is a row and not the end
         return bad_clip(wanted, "decode_error", repr(error))
+
+
+def _place(error: Exception) -> str:
+    """Return an error of the program with the line that raised it."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{error!r} at {Path(frame.filename).name}:{frame.lineno}: a fault of vidsme_jax or"
+        " of a library's version, not of the clip"
+    )
 
 
 def _facts(clip: Clip, counts: Sequence[int]) -> dict[str, Any]:

@@ -13,6 +13,11 @@ try:
     import av
 except (ImportError, OSError):
     av = None  # type: ignore[assignment]
+    _LENIENT = {}
+else:
+    # A title that is no UTF-8 is none of our business: PyAV 19 passes over it by itself and
+    # knows no option for it, those before end with an error unless told.
+    _LENIENT = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def read(path: Path, counts: Sequence[int], announced: int = 0) -> Clip:
@@ -39,7 +44,7 @@ def read(path: Path, counts: Sequence[int], announced: int = 0) -> Clip:
 
 def _survey(path: Path) -> tuple[int, float]:
     """Return how many frames the packets hold, most likely, and the frame rate."""
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with av.open(str(path), **_LENIENT) as container:
         stream = _video(container)
         # Those before the start of an edit list are marked, and come out of no decoder.
         packets = sum(p.size > 0 and not p.is_discard for p in container.demux(stream))
@@ -54,7 +59,7 @@ def _video(container: Any) -> Any:
 
 def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
     """Yield, for each frame, what converts it to RGB."""
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with av.open(str(path), **_LENIENT) as container:
         stream, count = _video(container), 0
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
         decoded = container.decode(stream)

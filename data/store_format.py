@@ -21,9 +21,18 @@ _COUNTS = ("frames_total", "width", "height")
 
 
 def tfds() -> Any:
-    """Import tensorflow-datasets, which takes a second, only where it is needed."""
-    import tensorflow_datasets
+    """Import tensorflow-datasets, which takes a second, only where it is needed.
 
+    Raises:
+        InputError: it cannot be imported, as some releases beside a newer protobuf.
+    """
+    try:
+        import tensorflow_datasets
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"tensorflow-datasets cannot be imported ({type(error).__name__}: {error});"
+            " pip install --upgrade tensorflow-datasets"
+        ) from error
     return tensorflow_datasets
 
 
@@ -106,12 +115,16 @@ def open_source(store: Path) -> Any:
 
 
 def _builder(store: Path) -> Any:
+    kit, folder = tfds(), store / NAME / VERSION
+    missing = [n for n in ("dataset_info.json", "features.json") if not (folder / n).exists()]
+    if missing:
+        raise InputError(f"{folder} lacks {' and '.join(missing)}")
     try:
-        return tfds().builder(NAME, data_dir=str(store))
+        return kit.builder(NAME, data_dir=str(store))
     except Exception as error:  # it has one of its own for each file that is damaged
         raise InputError(
-            f"{store / NAME / VERSION} lacks its .json files, or they are damaged:"
-            f" {type(error).__name__}"
+            f"{folder} cannot be opened, its .json files may be damaged:"
+            f" {type(error).__name__}: {' '.join(str(error).split()):.200}"
         ) from error
 
 

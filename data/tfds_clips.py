@@ -82,8 +82,9 @@ def read_examples(
 
 
 def _builder(given: str, folder: str | None, name: str) -> Any:
+    kit = tfds()
     try:
-        builder = tfds().builder(name, data_dir=folder)
+        builder = kit.builder(name, data_dir=folder)
     except Exception as error:  # of its registry, its files, or TensorFlow's absence
         line = " ".join(str(error).split())
         if type(error).__name__ == "DatasetNotFoundError":  # with a list of all there are
@@ -91,7 +92,7 @@ def _builder(given: str, folder: str | None, name: str) -> Any:
                 f"data={given}: no data set of that name in"
                 f" {folder or 'the default folder'}; --root names the folder"
             ) from error
-        if isinstance(error, ImportError) or "tensorflow" in line.lower():
+        if isinstance(error, ImportError) and (error.name or "") in ("", "tensorflow"):
             raise InputError(
                 f"data={given} cannot be read without TensorFlow (its own Video and Image"
                 " features need it); expected frames as a Tensor of uint8 [T, H, W, 3]"

@@ -14,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+from vidsme_jax.errors import InputError
+
 _START = 120.0  # seconds for an interpreter to come up, on a machine that is busy
 _CLIPS = 200  # of a process; what its libraries leak goes with it
 
@@ -48,7 +50,10 @@ class _Worker:
         theirs.close()
         self._pipe: Connection = ours
         self.left = _CLIPS
-        self._answer(_START)
+        try:
+            self._answer(_START)
+        except (WorkerDied, WorkerTimeout) as error:  # no clip is to blame
+            raise InputError(f"no decoding process can be started: {error}") from error
 
     def ask(self, arguments: tuple[Any, ...], seconds: float) -> Any:
         self.left -= 1
@@ -99,7 +104,11 @@ class Workers:
         self._lock, self._closed = threading.Lock(), False
 
     def submit(self, *arguments: Any) -> Future:
-        """Have the function called; the future may raise WorkerDied or WorkerTimeout."""
+        """Have the function called.
+
+        The future may raise WorkerDied or WorkerTimeout, and InputError where no process
+        can be started at all.
+        """
         return self._threads.submit(self._call, arguments)
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:

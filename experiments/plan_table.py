@@ -1,6 +1,6 @@
 """What scoring takes on TPUs: one line a model, topology and frame count, as Markdown.
 
-    pip install 'vidsme-jax[tpu]'
+    pip install '.[tpu]'
     python experiments/plan_table.py --configs tests/configs/LongVA-7B.json
 
 No TPU is needed; the compiler runs on the host, minutes a line.

@@ -201,4 +201,4 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(builtins, "__import__", without)
     assert main(GIVEN) == 2
     said = capsys.readouterr().err
-    assert "pip install 'vidsme-jax[bench]'" in said and said.count("\n") == 1
+    assert "pip install '.[bench]'" in said and said.count("\n") == 1

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from tools import numbered
+from tools import numbered, write_av
 
 from vidsme_jax.data import clips
 from vidsme_jax.data.appearance import appearance
@@ -20,6 +20,7 @@ from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.data.preprocess import preprocess
 from vidsme_jax.data.synthetic import write_mp4
 from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
+from vidsme_jax.errors import InputError
 from vidsme_jax.motion import flow_variance, illumination
 
 WANTED = Wanted((2, 4), 24, 24)
@@ -107,6 +108,35 @@ def test_any_failure_becomes_a_row(paths, monkeypatch):
     monkeypatch.setattr("vidsme_jax.data.prepare_clip.read_clip", broken)
     facts = prepare(paths[0], WANTED).facts
     assert facts["status"] == "decode_error" and "1 TB" in facts["error"]
+
+
+@pytest.mark.parametrize("reader", ["decord", "pyav", "opencv"])
+def test_a_fault_of_the_program_is_not_the_clips(paths, monkeypatch, reader):
+    """A library without an option that we pass is no damage, and no other reader hides it."""
+
+    def broken(path, counts, *more):
+        raise TypeError("open() got an unexpected keyword argument")
+
+    monkeypatch.setattr(f"vidsme_jax.data.reader_{reader}.read", broken)
+    facts = prepare(paths[0], Wanted((2, 4), 24, 24, reader)).facts
+    assert facts["status"] == "internal_error"
+    assert "unexpected keyword" in facts["error"] and "not of the clip" in facts["error"]
+    assert "test_clips.py:" in facts["error"]
+
+
+def test_a_title_that_is_no_text_is_passed_over(tmp_path):
+    """By the readers of every PyAV: old ones need an option that new ones do not know."""
+    path = tmp_path / "latin.avi"
+    write_av(path, numbered(8), "mpeg4", title="QQQQ")
+    path.write_bytes(path.read_bytes().replace(b"QQQQ", b"\xe9\xff\xe9\xe8"))
+    facts = prepare(path, Wanted((2, 4), 24, 24, "pyav")).facts
+    assert (facts["status"], facts["reader"]) == ("ok", "pyav"), facts
+
+
+def test_processes_that_cannot_start_blame_no_clip(paths, monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(InputError, match="no decoding process can be started"):
+        list(prepare_clips([[paths[0]]], WANTED, TWO))
 
 
 def test_a_process_that_hangs_is_killed_and_the_next_call_works():

@@ -39,6 +39,15 @@ def test_the_installed_package_has_every_file():
                 assert (place / path.name).is_file(), path
 
 
+def test_nothing_is_installed_that_the_checkout_lacks():
+    """A build folder of an earlier version would bring its modules back."""
+    listed = setup_cfg()["options"]["package_dir"].strip().splitlines()
+    for name, folder in (line.split(" = ") for line in listed):
+        place = Path(importlib.import_module(name).__file__).parent
+        installed = {p.name for p in place.iterdir() if p.suffix in (".py", ".html", ".json")}
+        assert installed <= {p.name for p in (ROOT / folder).iterdir()}, name
+
+
 def test_the_public_names_exist():
     import vidsme_jax
 

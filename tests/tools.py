@@ -33,10 +33,12 @@ def bar(frame):
     return int((row > 125).sum())
 
 
-def write_av(path, frames, codec, fps=10, format=None, **options):
+def write_av(path, frames, codec, fps=10, format=None, title=None, **options):
     """Encode frames with PyAV."""
     muxing = {k: str(options.pop(k)) for k in ("movflags",) if k in options}
     with av.open(str(path), "w", format=format, options=muxing) as container:
+        if title:
+            container.metadata["title"] = title
         stream = container.add_stream(codec, rate=fps)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"

@@ -84,7 +84,7 @@ def devices_of(topology: str) -> tuple[Any, ...]:
     if find_spec("libtpu") is None:
         raise InputError(
             f"topology={topology} needs the TPU compiler, expected the extra"
-            " (pip install 'vidsme-jax[tpu]')"
+            " (pip install '.[tpu]')"
         )
     try:
         found = topologies.get_topology_desc(topology, "tpu", **options)

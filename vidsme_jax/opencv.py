@@ -10,12 +10,17 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 try:
     import cv2
-except ImportError as error:  # most often libGL.so.1 on a machine without a screen
-    raise InputError(
-        f"OpenCV cannot be imported ({error}). Install the system library "
-        "(Debian: apt-get install libgl1), or replace the package: pip uninstall "
-        "opencv-python && pip install opencv-python-headless"
-    ) from error
+except (ImportError, AttributeError) as error:  # AttributeError: built for NumPy 1
+    remedy = "reinstall it: pip install --force-reinstall opencv-python"
+    if ".so" in str(error):  # most often libGL.so.1 on a machine without a screen
+        remedy = (
+            "install the system library (Debian: apt-get install libgl1 libglib2.0-0), or"
+            " replace the package: pip uninstall opencv-python && pip install"
+            " opencv-python-headless"
+        )
+    elif "numpy" in str(error).lower() or "_ARRAY_API" in str(error):
+        remedy = "it was built for another NumPy: pip install 'opencv-python>=4.10.0.84'"
+    raise InputError(f"OpenCV cannot be imported ({error}); {remedy}") from error
 
 # Clips are decoded in parallel: one thread each. Results do not depend on it.
 cv2.setNumThreads(1)

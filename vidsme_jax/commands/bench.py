@@ -86,7 +86,7 @@ def _import_torch() -> ModuleType:
             raise
         raise InputError(
             "bench compares with PyTorch, which is not installed:"
-            " pip install 'vidsme-jax[bench]'"
+            " pip install '.[bench]'"
         ) from error
     ours = jax.local_devices()[0].platform
     theirs = {"cuda": "gpu"}.get(bench_torch.device_name(), "cpu")
