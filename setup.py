@@ -1,4 +1,4 @@
-"""Build without the files that an earlier build left: a module that was moved stays away."""
+"""Build without what an earlier build left: a module that was moved stays away."""
 
 import shutil
 from pathlib import Path

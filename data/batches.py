@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from vidsme_jax.scoring import OWN_ARGMAX, Batch, Prompt
+from vidsme_jax.batch import OWN_ARGMAX, Batch, Prompt
 
 PERTURBATIONS = ("reverse", "shuffle", "repeat")
 _ROUND = 16  # sequence lengths are rounded up to this, so that few shapes exist

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from vidsme_jax.data.prepared import PreparedClip, Wanted, bad_clip
-from vidsme_jax.data.tfds_clips import Source
+from vidsme_jax.data.readers.tfds import Source
 from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
 
 _AHEAD = 2  # clips per worker decoded ahead of the batch in use

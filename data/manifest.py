@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidsme_jax.data.tfds_clips import PREFIX, Source, read_examples
+from vidsme_jax.data.readers.tfds import PREFIX, Source, read_examples
 from vidsme_jax.errors import InputError
 
 DEFAULT_QUESTION = "Describe the video."

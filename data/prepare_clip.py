@@ -15,13 +15,13 @@ import numpy as np
 from PIL import Image
 
 from vidsme_jax.data.appearance import appearance
-from vidsme_jax.data.decoded import Clip, DecodeError, sample_indices
-from vidsme_jax.data.frames import read_clip
+from vidsme_jax.data.motion import flow_variance, illumination
 from vidsme_jax.data.prepared import PreparedClip, Wanted, bad_clip
 from vidsme_jax.data.preprocess import preprocess
-from vidsme_jax.data.tfds_clips import Example, Source, read_example
-from vidsme_jax.motion import flow_variance, illumination
-from vidsme_jax.records import STRIP_FRAMES
+from vidsme_jax.data.readers.decoded import Clip, DecodeError, sample_indices
+from vidsme_jax.data.readers.policy import read_clip
+from vidsme_jax.data.readers.tfds import Example, Source, read_example
+from vidsme_jax.records.runs import STRIP_FRAMES
 
 _STRIP_HEIGHT = 54  # of a thumbnail
 # No content of a file raises these: code calls what it should not.

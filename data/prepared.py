@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from vidsme_jax.data.decoded import sample_indices
+from vidsme_jax.data.readers.decoded import sample_indices
 
 
 @dataclass(frozen=True)

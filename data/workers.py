@@ -6,10 +6,14 @@ named, and the next clip gets a new one. They start as fresh interpreters, never
 of this one, whose threads would not survive that.
 """
 
+import importlib
+import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
@@ -36,7 +40,7 @@ class _Worker:
         self._noise = tempfile.TemporaryFile()  # what decoders print while they fail
         code = (
             f"import sys; sys.path[:] = {sys.path!r}\n"
-            "from vidsme_jax.data.worker import serve\n"
+            "from vidsme_jax.data.workers import serve\n"
             f"serve({theirs.fileno()}, {function!r})"
         )
         self._process = subprocess.Popen(
@@ -144,3 +148,36 @@ class Workers:
             self._closed = True
             for worker in self._all:
                 worker.close()
+
+
+_MEMORY = 8 << 30  # bytes of a process; a clip that wants more fails alone
+
+
+def serve(descriptor: int, name: str) -> None:
+    """Answer calls until the other end of the pipe closes.
+
+    Args:
+        descriptor: of the pipe.
+        name: of the function to call, as "module:name".
+    """
+    parent = os.getppid()
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    module, function = name.split(":")
+    call = getattr(importlib.import_module(module), function)
+    pipe = Connection(descriptor)
+    pipe.send("ready")
+    while True:
+        try:
+            arguments = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(call(*arguments))
+
+
+def _die_with(parent: int) -> None:
+    """End this process when its parent has, even while a decoder hangs."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

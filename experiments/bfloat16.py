@@ -19,10 +19,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer
 
-from vidsme_jax import scores
-from vidsme_jax.commands.demo import FRAMES
-from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.cli.demo import FRAMES
 from vidsme_jax.models.toy import write_toy
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.scores import catalogue
 
 MIDDLE = {
     "hidden_size": 768,
@@ -56,8 +56,8 @@ def compare(wide, narrow) -> dict[str, tuple[float, float, float]]:
     """Return, for each family, the worst of its slices' three figures."""
     labels = np.array(wide["label"].to_pylist())
     worst: dict[str, tuple[float, float, float]] = {}
-    for part in scores.SLICES:
-        for family in scores.families(part):
+    for part in catalogue.SLICES:
+        for family in catalogue.families(part):
             name = f"{part}.{family}.mean"
             a, b = (t[name].to_numpy().astype(np.float64) for t in (wide, narrow))
             rank = float(spearmanr(a, b).statistic)

@@ -40,7 +40,7 @@ difference. Nothing here confirms that adaptation helps where there is much moti
 
 from lab import compare, lab_from_arguments
 
-from vidsme_jax.motion import OrderRule
+from vidsme_jax.scores.orders import OrderRule
 
 AXES = {
     "orders": (OrderRule(q=2.0, r=1.0), OrderRule(q=1.0, r=1.0)),

@@ -55,8 +55,8 @@ from lab import (
     trained,
 )
 
-from vidsme_jax.commands.grid import Grid
-from vidsme_jax.commands.sweep import sweep
+from vidsme_jax.sweeps.grid import Grid
+from vidsme_jax.sweeps.sweep import sweep
 
 KINDS = ("shapes", "textures")
 FAMILIES = ("sme", "logp")

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vidsme_jax.commands.grid import Grid
-from vidsme_jax.commands.sweep import sweep
-from vidsme_jax.commands.trial import FRAMES, Laid, Trial, lay_out
 from vidsme_jax.errors import InputError
-from vidsme_jax.records import refuse_foreign
+from vidsme_jax.records.files import refuse_foreign
+from vidsme_jax.sweeps.grid import Grid
+from vidsme_jax.sweeps.sweep import sweep
+from vidsme_jax.training.trial import FRAMES, Laid, Trial, lay_out
 
 
 @dataclass(frozen=True)

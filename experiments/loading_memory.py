@@ -42,8 +42,8 @@ def write(folder: Path) -> None:
     """Write the checkpoint, shard by shard."""
     from safetensors.numpy import save_file
 
-    from vidsme_jax.loading import flatten
     from vidsme_jax.models import open_port
+    from vidsme_jax.models.checkpoints.trees import flatten
     from vidsme_jax.models.toy import write_toy
 
     write_toy(folder, ["What moves?"] * 8, seed=0)
@@ -79,8 +79,8 @@ def load(folder: Path, dtype: str) -> None:
     """Load the checkpoint and print what it took, as JSON."""
     import jax
 
-    from vidsme_jax.loading import numpy_dtype
     from vidsme_jax.models import open_port
+    from vidsme_jax.models.checkpoints.trees import numpy_dtype
 
     here = jax.sharding.SingleDeviceSharding(jax.devices("cpu")[0])
     start = time.time()

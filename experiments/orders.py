@@ -34,7 +34,7 @@ the smallest 10 %, Tsallis has a little more (.69 against .62).
 
 from lab import compare, lab_from_arguments
 
-from vidsme_jax.motion import OrderRule
+from vidsme_jax.scores.orders import OrderRule
 
 ORDERS = (
     OrderRule(q=1.0, r=1.0),

@@ -33,12 +33,12 @@ import pyarrow as pa
 from lab import FRAMES, Lab, aligned, lab_from_arguments
 from scipy.stats import binomtest
 
-from vidsme_jax import scores
-from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.commands.train import TrainRequest, train
-from vidsme_jax.data.synthetic import write_clips
+from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.models.toy import write_toy
-from vidsme_jax.training import TrainSettings
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.scores import catalogue
+from vidsme_jax.training.fit import TrainSettings
+from vidsme_jax.training.train import TrainRequest, train
 
 OTHERS = 32
 STEPS = 160
@@ -79,7 +79,7 @@ def _places(table: pa.Table) -> dict[str, int]:
     out = {}
     for name in SCORES:
         own, *others = table[name].to_pylist()  # the member is the first row
-        sign = 1 if scores.higher_is_member(name) else -1
+        sign = 1 if catalogue.higher_is_member(name) else -1
         out[name] = 1 + sum(sign * other >= sign * own for other in others)
     return out
 

@@ -9,7 +9,7 @@ No TPU is needed; the compiler runs on the host, minutes a line.
 import argparse
 from pathlib import Path
 
-from vidsme_jax import chips
+from vidsme_jax.bench import tpu
 
 _TOPOLOGIES = ("v4:2x2x1", "v5e:2x4", "v5p:2x2x1", "v6e:2x4")
 _GIB = 2**30
@@ -24,7 +24,7 @@ def main() -> None:
     add("--frames", type=int, nargs="+", default=(16, 32, 128))
     add("--batch", type=int, help="clips a replica and step (the most that fit)")
     given = parser.parse_args()
-    chips.prepare_environment()
+    tpu.prepare_environment()
     print("| model | topology | placement | frames | clips a replica | arguments, GiB"
           " | temporaries, GiB | of | collectives | compiled / necessary | TFLOP a clip"
           " | clips/s at 40 % |")  # fmt: skip
@@ -37,7 +37,7 @@ def main() -> None:
 
 def line(config: Path, topology: str, frames: int, batch: int | None) -> str:
     """Return one plan as a line of the table."""
-    from vidsme_jax.commands.plan import (
+    from vidsme_jax.bench.plan import (
         PlanSettings,
         clip_rate,
         make_placement,

@@ -22,19 +22,19 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 from scipy.stats import norm, rankdata, spearmanr
 
-from vidsme_jax import published, scores
-from vidsme_jax.commands.demo import FRAMES
-from vidsme_jax.commands.job import make_job
-from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.cli.demo import FRAMES
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
-from vidsme_jax.data.frames import read_clip
-from vidsme_jax.data.synthetic import write_mp4
-from vidsme_jax.definitions import Asked, Orders, score_program
-from vidsme_jax.entropy import renyi, sharma_mittal, split_top
-from vidsme_jax.metrics import auc, measure, published_metrics, roc, tpr_at_fpr
+from vidsme_jax.data.readers.policy import read_clip
+from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.models.video_llm import make_forward
-from vidsme_jax.motion import OrderRule
+from vidsme_jax.runs.job import make_job
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.scores import catalogue, published
+from vidsme_jax.scores.entropy import renyi, sharma_mittal, split_top
+from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.stats.metrics import auc, measure, published_metrics, roc, tpr_at_fpr
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Scored:
 
     def exact_auc(self, name: str) -> float:
         """Return the AUC of a score of the video slice."""
-        sign = 1 if scores.higher_is_member(f"video.{name}") else -1
+        sign = 1 if catalogue.higher_is_member(f"video.{name}") else -1
         return auc(sign * self.exact[f"video.{name}"], self.label)
 
 
@@ -169,7 +169,7 @@ def run_scores(settings: Settings, model: Path, data, out: Path) -> Scored:
     score(asked)
     tables = [pq.read_table(out / f"{n}.parquet") for n in ("scores", "published")]
     label = np.array(tables[0]["label"].to_pylist())
-    names = ("q", "r", "motion", *scores.columns())
+    names = ("q", "r", "motion", *catalogue.columns())
     columns = [
         {n: t[n].to_numpy().astype(np.float64) for n in wanted}
         for t, wanted in zip(tables, (names, published.COLUMNS), strict=True)
@@ -413,8 +413,8 @@ def on_metrics(run: Scored, settings: Settings) -> list[str]:
 def _held_out_accuracy(rng, scores, label) -> float:
     """Choose the threshold on a random half; return balanced accuracy on the other."""
     first = rng.permutation(len(label)) < len(label) // 2
-    fpr, tpr, thresholds = roc(scores[first], label[first])
-    said = scores[~first] >= thresholds[np.argmax(tpr - fpr)]
+    fpr, tpr, thresholds = roc(catalogue[first], label[first])
+    said = catalogue[~first] >= thresholds[np.argmax(tpr - fpr)]
     rates = [np.mean(said[label[~first] == n] == n) for n in (0, 1)]
     return float(np.mean(rates))
 

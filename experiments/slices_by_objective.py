@@ -26,7 +26,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidsme_jax.commands.demo import DemoSettings, demo
+from vidsme_jax.cli.demo import DemoSettings, demo
 
 SCORES = (
     "video.sme.mean",

@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models import (
+from vidsme_jax.models.checkpoints.fields import read_config
+from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.ports import (
     llava_next_video,
     llava_onevision,
     llava_video,
     longva,
     video_llava,
 )
-from vidsme_jax.models.config import read_config
-from vidsme_jax.models.port import Graph, Port
 
 # Each module has NAME, CHECKPOINTS, ARCHITECTURE, matches(config), read_graph(path of its
 # config.json) and open_checkpoint(graph).

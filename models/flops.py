@@ -6,9 +6,9 @@ see each other. What a compiled program does beyond that is waste, or is counted
 
 from dataclasses import dataclass
 
-from vidsme_jax.models.decoder import DecoderConfig
+from vidsme_jax.models.layers.decoder import DecoderConfig
+from vidsme_jax.models.layers.vision_tower import VisionConfig
 from vidsme_jax.models.video_llm import VideoLLMConfig
-from vidsme_jax.models.vision_tower import VisionConfig
 
 
 @dataclass(frozen=True)

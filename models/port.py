@@ -6,14 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vidsme_jax.batch import Prompt
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import check_checkpoint, load_params, weight_files
+from vidsme_jax.models.checkpoints.loading import (
+    check_checkpoint,
+    load_params,
+    weight_files,
+)
+from vidsme_jax.models.checkpoints.rules import Names, Rule
 from vidsme_jax.models.processor import Processor
-from vidsme_jax.models.template import Slot, Template
-from vidsme_jax.models.text import Tokenizer
+from vidsme_jax.models.prompts.template import Slot, Template
+from vidsme_jax.models.prompts.times import Times, say_times
+from vidsme_jax.models.prompts.tokenizer import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
-from vidsme_jax.rules import Names, Rule
-from vidsme_jax.scoring import Prompt
 
 # The files beside the weights that decide a model's numbers.
 _READ = (
@@ -21,19 +26,6 @@ _READ = (
     " preprocessor_config.json processor_config.json special_tokens_map.json tokenizer.json"
     " tokenizer.model tokenizer_config.json video_preprocessor_config.json vocab.json"
 ).split()
-
-
-@dataclass(frozen=True)
-class Times:
-    """When the frames of a clip were taken, for the prompts that say so.
-
-    Attributes:
-        duration: of the clip, seconds.
-        frames: of each sampled frame, seconds from the start.
-    """
-
-    duration: float
-    frames: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -144,7 +136,7 @@ class Port:
         words = {
             Slot.SYSTEM: template.system,
             Slot.QUESTION: question,
-            Slot.TIMES: _say_times(times),
+            Slot.TIMES: say_times(times),
         }
         prompt = self.tokenizer.prompt(template, words, answer, self.video_token)
         largest = max((max(ids) for ids in prompt if ids), default=0)
@@ -226,15 +218,4 @@ def join(
         template,
         tokenizer,
         **further,
-    )
-
-
-def _say_times(times: Times | None) -> str:
-    """Return the words in which LLaVA-Video was told when its frames were taken."""
-    if times is None:
-        return ""
-    places = ",".join(f"{second:.2f}s" for second in times.frames)
-    return (
-        f"The video lasts for {times.duration:.2f} seconds, and {len(times.frames)} frames"
-        f" are uniformly sampled from it. These frames are located at {places}."
     )

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.config import read_config
+from vidsme_jax.models.checkpoints.fields import read_config
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from vidsme_jax.loading import flatten, numpy_dtype
-from vidsme_jax.models import llava_original, longva
-from vidsme_jax.models.template import CHATML, Slot
+from vidsme_jax.models.checkpoints.trees import flatten, numpy_dtype
+from vidsme_jax.models.ports import llava_original, longva
+from vidsme_jax.models.prompts.template import CHATML, Slot
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
 
 CODES = 64

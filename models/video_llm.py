@@ -16,12 +16,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from vidsme_jax.batch import Batch, Head
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.connector import Connector, Projector, add_newlines, pool
-from vidsme_jax.models.decoder import Decoder, DecoderConfig
+from vidsme_jax.models.layers.connector import Connector, Projector, add_newlines, pool
+from vidsme_jax.models.layers.decoder import Decoder, DecoderConfig
+from vidsme_jax.models.layers.vision_tower import VisionConfig, VisionTower
 from vidsme_jax.models.processor import pixel_levels
-from vidsme_jax.models.vision_tower import VisionConfig, VisionTower
-from vidsme_jax.scoring import Batch, Head
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import vidsme_jax
-from vidsme_jax.aggregate import AGGREGATES, PERCENTS
+from vidsme_jax.scores.aggregate import AGGREGATES, PERCENTS
 
 # Compiled as a whole: their operations one by one take ten times as long.
 aggregates, masked_mean = jax.jit(vidsme_jax.aggregates), jax.jit(vidsme_jax.masked_mean)

@@ -10,8 +10,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from tools import operations
 
-from vidsme_jax.models import attention
-from vidsme_jax.models.attention import Sight, attend
+from vidsme_jax.models.layers import attention
+from vidsme_jax.models.layers.attention import Sight, attend
 
 SIGHTS = (Sight(), Sight(window=1), Sight(window=37), Sight(causal=False))
 SPLASH = partial(attention._splash, interpret=True)

@@ -10,15 +10,16 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from vidsme_jax.bench_statistics import row_loop, statistics
-from vidsme_jax.cli import main
-from vidsme_jax.commands.bench import _make_room
-from vidsme_jax.commands.bench_agreement import differences
-from vidsme_jax.commands.bench_inputs import SIZES
-from vidsme_jax.commands.bench_table import describe
-from vidsme_jax.loading import flatten, weight_files
+from vidsme_jax.bench.agreement import differences
+from vidsme_jax.bench.bench import _make_room
+from vidsme_jax.bench.inputs import SIZES
+from vidsme_jax.bench.table import describe
+from vidsme_jax.bench.torch_statistics import row_loop, statistics
+from vidsme_jax.cli.main import main
 from vidsme_jax.models import read_graph, toy
-from vidsme_jax.statistics import FAMILIES, row_statistics
+from vidsme_jax.models.checkpoints.loading import weight_files
+from vidsme_jax.models.checkpoints.trees import flatten
+from vidsme_jax.scores.token_statistics import FAMILIES, row_statistics
 
 CONTESTANTS = ("ours", "as_called", "at_best", "published", "ours_one", "at_best_one")
 GIVEN = ["bench", "--size", "toy", "--frames", "2", "--rounds", "1"]
@@ -196,8 +197,8 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
         return real(name, *more)
 
-    monkeypatch.delitem(sys.modules, "vidsme_jax.bench_torch", raising=False)
-    monkeypatch.delattr(sys.modules["vidsme_jax"], "bench_torch", raising=False)
+    monkeypatch.delitem(sys.modules, "vidsme_jax.bench.torch_peer", raising=False)
+    monkeypatch.delattr(sys.modules["vidsme_jax.bench"], "torch_peer", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
     assert main(GIVEN) == 2
     said = capsys.readouterr().err

@@ -14,22 +14,18 @@ from test_models import edit
 from test_ports import write as write_twin
 from tools import here, make_project
 
-from vidsme_jax import scores
-from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.commands.train import TrainRequest, train
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.errors import InputError
-from vidsme_jax.models import decoder, open_port
-from vidsme_jax.models.attention import Sight
-from vidsme_jax.models.decoder import (
-    Attention,
-    Decoder,
-    DecoderConfig,
-    rope_angles,
-)
+from vidsme_jax.models import open_port
+from vidsme_jax.models.layers import decoder
+from vidsme_jax.models.layers.attention import Sight
+from vidsme_jax.models.layers.decoder import Attention, Decoder, DecoderConfig, rope_angles
 from vidsme_jax.models.video_llm import make_forward
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.scores import catalogue
 from vidsme_jax.sharding import partitioned, replicated
-from vidsme_jax.training import TrainSettings
+from vidsme_jax.training.fit import TrainSettings
+from vidsme_jax.training.train import TrainRequest, train
 
 BOTH = "bidirectional"
 TINY = DecoderConfig(8, 2, 4, 2, 6, 12, 20, 10000.0, 1e-6, qkv_bias=True, tied=False)
@@ -56,7 +52,7 @@ def case(project):
 def batch_of(port, prompts, **longer):
     pixels = np.random.default_rng(0).integers(0, 256, (4, FRAMES, 24, 24, 3), np.uint8)
     size = port.config.tokens_per_frame
-    layout = make_layout(prompts, FRAMES, size, scores.SLICES)
+    layout = make_layout(prompts, FRAMES, size, catalogue.SLICES)
     return make_batch(prompts, pixels, replace(layout, **longer))
 
 
@@ -186,7 +182,7 @@ def test_text_and_padding_after_the_video_do_not_reach_it(case, both):
 def test_a_video_of_one_position_is_the_causal_one(project, case, tmp_path):
     whole_frame = edit(project[2], tmp_path / "m", mm_spatial_pool_stride=6)
     config, (_, params, prompts, _) = open_port(whole_frame).config, case
-    layout = make_layout(prompts[:1], 1, config.tokens_per_frame, scores.SLICES)
+    layout = make_layout(prompts[:1], 1, config.tokens_per_frame, catalogue.SLICES)
     assert layout.video == 1 and config.bidirectional
     batch = make_batch(prompts[:1], np.full((1, 1, 24, 24, 3), 90, np.uint8), layout)
     causal = replace(config, bidirectional=False)

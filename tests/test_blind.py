@@ -7,12 +7,12 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import roc_auc_score
 
-from vidsme_jax import blind
-from vidsme_jax.blind import Block, cross_validate, of_numbers, of_words
-from vidsme_jax.blind_features import baselines, feature_rows
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.evaluation_blind import evaluate_blind
-from vidsme_jax.samples import samples
+from vidsme_jax.evaluation.blind import evaluate_blind
+from vidsme_jax.evaluation.blind_features import baselines, feature_rows
+from vidsme_jax.evaluation.samples import samples
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.stats import cross_validation
+from vidsme_jax.stats.cross_validation import Block, cross_validate, of_numbers, of_words
 
 SMALL = EvaluationSettings(bootstrap=100, permutations=199)
 
@@ -41,13 +41,13 @@ def test_a_difference_is_found_and_none_is_not(rng):
 
 def test_the_area_is_that_of_pairs_within_a_fold(rng, monkeypatch):
     """A transcription with scikit-learn's kernel ridge, one repeat of the same folds."""
-    monkeypatch.setattr(blind, "_REPEATS", 1)
+    monkeypatch.setattr(cross_validation, "_REPEATS", 1)
     member = rng.permutation(np.arange(60) % 2 == 0)
     block, group = numbers(rng, member, 1.0), np.arange(60) // 2
     member = member[group]
     found = run([block], member, group, seed=3)
     wins = pairs = 0.0
-    for fold in blind._folds(group, np.random.default_rng(3)):
+    for fold in cross_validation._folds(group, np.random.default_rng(3)):
         train = ~fold
         x = (block.values - block.values[train].mean(0)) / block.values[train].std(0)
         apart = [
@@ -86,12 +86,12 @@ def test_permuted_labels_reject_at_the_nominal_rate():
 
 def test_folds_keep_groups_whole_and_see_no_label(rng):
     group = rng.integers(0, 12, size=50)
-    folds = list(blind._folds(group, np.random.default_rng(0)))
-    assert len(folds) == blind.FOLDS
+    folds = list(cross_validation._folds(group, np.random.default_rng(0)))
+    assert len(folds) == cross_validation.FOLDS
     assert np.all(np.sum(folds, axis=0) == 1)
     for held in np.unique(group):
         assert sum(fold[group == held].any() for fold in folds) == 1
-    few = list(blind._folds(np.array([0, 0, 1]), np.random.default_rng(0)))
+    few = list(cross_validation._folds(np.array([0, 0, 1]), np.random.default_rng(0)))
     assert len(few) == 2
 
 
@@ -222,13 +222,13 @@ def test_reasons_why_there_is_no_baseline(rng):
 
 
 def test_very_many_rows_are_a_random_choice_of_whole_groups(monkeypatch, rng):
-    monkeypatch.setattr("vidsme_jax.evaluation_blind._ROWS", 30)
+    monkeypatch.setattr("vidsme_jax.evaluation.blind._ROWS", 30)
     table = labelled(rng, 60)
     pairs = pa.array([f"video-{k // 2}" for k in range(60)])
     table = table.set_column(3, "group", pairs)
     table = table.set_column(2, "label", pa.array(np.arange(60) // 2 % 2))
     (sample,) = samples(table)
-    from vidsme_jax.evaluation_blind import _choice
+    from vidsme_jax.evaluation.blind import _choice
 
     kept = _choice(sample.group, 0)
     assert len(kept) == 30

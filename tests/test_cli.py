@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tools import make_project, python
 
-from vidsme_jax.cli import main
+from vidsme_jax.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_opencv_that_fails_names_what_helps(
 
 def test_training_that_diverges_writes_nothing(project, tmp_path, capsys, monkeypatch):
     fit = lambda params, *_: (params, np.array([2.0, np.nan]))  # noqa: E731
-    monkeypatch.setattr("vidsme_jax.commands.train.fit", fit)
+    monkeypatch.setattr("vidsme_jax.training.train.fit", fit)
     given = ("train", "--model", project / "model", "--out", tmp_path / "new")
     given += ("--data", project / "manifest.json", "--frames", 2, "--batch", 2)
     assert run(*given, "--steps", 3, "--learning-rate", 1e9) == 2
@@ -246,7 +246,7 @@ def test_a_signal_that_python_dropped_is_not_forgotten(monkeypatch):
 
 
 def test_interrupts_ask_for_another_run(monkeypatch, capsys):
-    import vidsme_jax.commands.score as command
+    import vidsme_jax.runs.score as command
 
     def interrupted(settings, profile):
         raise KeyboardInterrupt

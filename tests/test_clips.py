@@ -14,14 +14,14 @@ from tools import numbered, write_av
 from vidsme_jax.data import clips
 from vidsme_jax.data.appearance import appearance
 from vidsme_jax.data.clips import Decoding, prepare_clips
-from vidsme_jax.data.frames import read_clip
+from vidsme_jax.data.motion import flow_variance, illumination
 from vidsme_jax.data.prepare_clip import prepare
 from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.data.preprocess import preprocess
-from vidsme_jax.data.synthetic import write_mp4
+from vidsme_jax.data.readers.policy import read_clip
+from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
 from vidsme_jax.errors import InputError
-from vidsme_jax.motion import flow_variance, illumination
 
 WANTED = Wanted((2, 4), 24, 24)
 TWO = Decoding(2, 60.0)
@@ -112,12 +112,12 @@ def test_any_failure_becomes_a_row(paths, monkeypatch):
 
 @pytest.mark.parametrize("reader", ["decord", "pyav", "opencv"])
 def test_a_fault_of_the_program_is_not_the_clips(paths, monkeypatch, reader):
-    """A library without an option that we pass is no damage, and no other reader hides it."""
+    """An option that a library lacks is no damage, and no other reader hides it."""
 
     def broken(path, counts, *more):
         raise TypeError("open() got an unexpected keyword argument")
 
-    monkeypatch.setattr(f"vidsme_jax.data.reader_{reader}.read", broken)
+    monkeypatch.setattr(f"vidsme_jax.data.readers.{reader}.read", broken)
     facts = prepare(paths[0], Wanted((2, 4), 24, 24, reader)).facts
     assert facts["status"] == "internal_error"
     assert "unexpected keyword" in facts["error"] and "not of the clip" in facts["error"]
@@ -171,7 +171,7 @@ def test_a_process_that_dies_says_how_and_the_next_call_works(function, argument
 
 def test_processes_do_not_import_jax(paths):
     code = (
-        "import sys, vidsme_jax.data.prepare_clip, vidsme_jax.data.worker\n"
+        "import sys, vidsme_jax.data.prepare_clip, vidsme_jax.data.workers\n"
         "assert 'jax' not in sys.modules and 'tensorflow_datasets' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -16,20 +16,21 @@ import reference
 from safetensors.numpy import load_file, save_file
 from tools import here, make_project
 
-from vidsme_jax import published, scores
-from vidsme_jax.commands import engine
-from vidsme_jax.commands.place import Placement
-from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax.batch import OWN_ARGMAX, Batch
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.data.prepared import Wanted
-from vidsme_jax.definitions import Asked, Orders, score_program, swept_names
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
+from vidsme_jax.models.placement import Placement
 from vidsme_jax.models.video_llm import make_forward
-from vidsme_jax.motion import OrderRule
-from vidsme_jax.scoring import OWN_ARGMAX, Batch, chunk_rows
+from vidsme_jax.runs import engine
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.scores import catalogue, published
+from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.program import Asked, Orders, score_program, swept_names
+from vidsme_jax.scores.reduction import chunk_rows
 
 CLIPS, FRAMES = 9, (2, 4)
 HEAD = 704  # rows of the head; the tokenizer has fewer tokens, the rest is padding
@@ -151,7 +152,7 @@ def test_each_definition_is_a_table_of_the_same_rows(all_at_once):
     rows = all_at_once["scores"]
     ok = [status == "ok" for status in rows["status"].to_pylist()]
     assert rows.num_rows == 2 * (CLIPS + 1) and ok.count(False) == 2
-    for name, columns in (("published", published.COLUMNS), ("top_5", scores.columns())):
+    for name, columns in (("published", published.COLUMNS), ("top_5", catalogue.columns())):
         table = all_at_once[name]
         assert table.column_names == ["id", "frames", *columns]
         for key in ("id", "frames"):
@@ -167,7 +168,7 @@ def test_exact_scores_do_not_depend_on_what_else_is_asked(all_at_once, exact_alo
     rows = of_frames(all_at_once["scores"], FRAMES[1])
     assert rows.column_names == exact_alone.column_names
     agree(rows, exact_alone, ("q", "r"), atol=0)
-    for name in scores.columns():
+    for name in catalogue.columns():
         # A difference is as exact as what is subtracted: entropies of 5 nats, say.
         family = name.replace("_diff", "").replace(".sme.", ".sme_nat.")
         family = family.replace("sme_aligned", "sme_nat")
@@ -190,7 +191,7 @@ def logits(project, exact_alone):
     clips = next(prepare_clips([[row.path for row in rows]], wanted))
     pixels = np.stack([clip.sample(FRAMES[1]) for clip in clips])
     prompts = [port.prompt(row.question, row.answer) for row in rows]
-    layout = make_layout(prompts, FRAMES[1], port.config.tokens_per_frame, scores.SLICES)
+    layout = make_layout(prompts, FRAMES[1], port.config.tokens_per_frame, catalogue.SLICES)
     batch = jax.tree.map(jnp.asarray, make_batch(prompts, pixels, layout))
     config = replace(port.config, vocab_keep=port.config.decoder.vocab)
     assert port.config.vocab_keep < HEAD == config.vocab_keep
@@ -228,8 +229,8 @@ def test_published_numbers_need_the_video_slice_only(
     all_at_once, video_alone, exact_alone, logits
 ):
     table = score(video_alone)
-    assert [c for c in table.column_names if scores.is_score(c)] == list(
-        scores.columns(("video",))
+    assert [c for c in table.column_names if catalogue.is_score(c)] == list(
+        catalogue.columns(("video",))
     )
     alone = pq.read_table(video_alone.out / "published.parquet")
     matches_the_transcription(alone, exact_alone, logits[0])
@@ -256,7 +257,7 @@ def test_orders_of_the_same_pass_equal_runs_of_their_own(
         changes = fixed(tmp_path / "fixed.json", *orders)
     own = score(replace(project, out=tmp_path / "exact", **changes))
     swept = of_rule(all_at_once["exact-orders"], rule)
-    names = swept_names("exact", scores.SLICES)
+    names = swept_names("exact", catalogue.SLICES)
     assert swept.column_names == ["id", "frames", "q_rule", "r_rule", "q", "r", *names]
     agree(swept, own, ("q", "r", *names))
     score(replace(video_alone, out=tmp_path / "published", **changes))

@@ -5,10 +5,10 @@ from functools import partial
 
 import pytest
 
-from vidsme_jax.commands.demo import DemoSettings, demo
+from vidsme_jax.cli.demo import DemoSettings, demo
 from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation import EvaluationSettings
+from vidsme_jax.evaluation.settings import EvaluationSettings
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def small(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "demo"
     few = partial(EvaluationSettings, bootstrap=200, permutations=199)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidsme_jax.commands.demo.EvaluationSettings", few)
+        patch.setattr("vidsme_jax.cli.demo.EvaluationSettings", few)
         text = demo(DemoSettings(out, clips=12, steps=30))
         metrics = json.loads((out / "report" / "metrics.json").read_text())
         yield out, text, metrics
@@ -47,7 +47,7 @@ def test_the_table_ends_with_the_report(small):
 
 
 def test_the_same_demo_goes_on_and_another_is_refused(small, monkeypatch):
-    import vidsme_jax.commands.trial as command
+    import vidsme_jax.training.trial as command
 
     def trained_again(request):
         raise AssertionError("the checkpoints are there already")

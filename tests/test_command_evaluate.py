@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vidsme_jax.commands.evaluate import evaluate, terminal_table
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.findings_blind import blind_texts
+from vidsme_jax.evaluation.evaluate import evaluate
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.report.terminal import terminal_table
+from vidsme_jax.report.words.blind import blind_texts
 
 SMALL = EvaluationSettings(bootstrap=50, permutations=99)
 

@@ -15,18 +15,20 @@ import pyarrow.parquet as pq
 import pytest
 from tools import make_project, numbered
 
-from vidsme_jax import records, scores
-from vidsme_jax.commands.job import about, make_job
-from vidsme_jax.commands.score import ScoreSettings, score
 from vidsme_jax.data.batches import fit, make_layout
 from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.data.prepare_clip import prepare
 from vidsme_jax.data.prepared import Wanted
-from vidsme_jax.data.synthetic import write_mp4
+from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.video_llm import bind
-from vidsme_jax.motion import OrderRule
+from vidsme_jax.records import files, runs
+from vidsme_jax.runs.identity import about
+from vidsme_jax.runs.job import make_job
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.orders import OrderRule
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +73,8 @@ def test_one_row_per_clip_in_order_with_every_column(project, whole):
     base += " frames_total frame_indices frame_hash motion illumination q r duration fps"
     base = [*base.split(), "width", "height"]
     assert names[:23] == base
-    assert names[23:27] == ["source", "manifest.status", *scores.columns()[:2]]
-    assert tuple(names[25:]) == scores.columns()
+    assert names[23:27] == ["source", "manifest.status", *catalogue.columns()[:2]]
+    assert tuple(names[25:]) == catalogue.columns()
     assert whole["row"].to_pylist() == list(range(20))
     assert whole.num_rows == 20 and len(set(whole["id"].to_pylist())) == 20
     entries = json.loads(project.data[0].read_text())
@@ -102,7 +104,7 @@ def test_orders_come_from_the_run_s_own_calibration(project, whole):
     np.testing.assert_allclose(column(whole, "q"), want_q)
     want_r = 1 + 0.1 * (b - np.nanmin(b)) / span_b
     np.testing.assert_allclose(column(whole, "r"), want_r)
-    saved = records.read_json(project.out / "calibration.json")
+    saved = files.read_json(project.out / "calibration.json")
     assert saved["4"]["motion_max"] == np.nanmax(v)
 
 
@@ -255,7 +257,7 @@ def test_a_slice_alone_agrees(whole, video_only):
 
 def assert_agree(table, whole, atol):
     ok = np.array(whole["status"].to_pylist()) == "ok"
-    shared = [c for c in table.column_names if scores.is_score(c)]
+    shared = [c for c in table.column_names if catalogue.is_score(c)]
     assert len(shared) >= 300
     for name in shared:
         got, want = column(table, name)[ok], column(whole, name)[ok]
@@ -265,12 +267,12 @@ def assert_agree(table, whole, atol):
 def test_another_run_s_directory_is_not_touched(project, whole, tmp_path):
     with pytest.raises(InputError, match="other settings: .*beta1 1.0 there, 0.5 here"):
         score(replace(project, beta1=0.5))
-    assert_equal(records.read_run(project.out).table, whole)
+    assert_equal(runs.read_run(project.out).table, whole)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds other files \(notes.txt\)"):
         score(replace(project, out=tmp_path))
     with (
-        records.locked(project.out),
+        files.locked(project.out),
         pytest.raises(InputError, match="another process"),
     ):
         score(project)
@@ -340,7 +342,7 @@ def test_a_run_of_nothing_does_not_hold_its_directory(project, whole, tmp_path):
 
 
 def test_device_memory_that_runs_out_is_one_line(project, tmp_path, monkeypatch):
-    import vidsme_jax.commands.score as command
+    import vidsme_jax.runs.score as command
 
     def full(*given):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
@@ -376,7 +378,7 @@ def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path):
     given = replace(project, data=(manifest,), batch=1)
     job = make_job(replace(given, out=tmp_path / "job"))
     assert job.batches == [[(n,) for n in range(1, 9)], [(0,)]]
-    whole = make_layout(job.prompts.longest[4], 4, 9, scores.SLICES)
+    whole = make_layout(job.prompts.longest[4], 4, 9, catalogue.SLICES)
     shapes = [fit(whole, [prompt]) for prompt in job.prompts.longest[4]]
     assert shapes[0] == whole != shapes[1]
     assert shapes[1:] == [shapes[1]] * 8
@@ -421,7 +423,7 @@ def test_rows_that_score_alike_are_scored_once(project, whole, video_only, tmp_p
     assert table["row"].to_pylist() == [*range(12)]
     assert table["label"].to_pylist() == [row["label"] for row in rows]
     assert table["status"].to_pylist() == ["ok", "missing_file", "ok", "ok"] * 3
-    for name in scores.columns(("video",)):
+    for name in catalogue.columns(("video",)):
         found = column(table, name)
         np.testing.assert_array_equal(found, np.tile(found[:4], 3))
         want = column(video_only, name)[clips]

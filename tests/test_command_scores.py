@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from tools import python
 
-from vidsme_jax import scores
-from vidsme_jax.aggregate import PERCENTS
-from vidsme_jax.cli import main
-from vidsme_jax.commands.scores import scores_table
-from vidsme_jax.statistics import row_statistics
+from vidsme_jax.cli.main import main
+from vidsme_jax.cli.scores import scores_table
+from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.aggregate import PERCENTS
+from vidsme_jax.scores.token_statistics import row_statistics
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +19,17 @@ def blocks():
     return {part[0]: " ".join(part[-1].split()) for part in parts}
 
 
-OWN = [name for name in scores.FAMILY_INFO if not name.endswith("_diff")]
+OWN = [name for name in catalogue.FAMILY_INFO if not name.endswith("_diff")]
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_every_family_is_there_with_its_facts(blocks, name):
-    info, text = scores.FAMILY_INFO[name], blocks[name]
+    info, text = catalogue.FAMILY_INFO[name], blocks[name]
     side = "higher" if info.higher_is_member else "lower"
     assert f"members {side} slices" in text
     assert f"formula {info.formula} members" in text
     assert text.endswith(f"source {info.source}")
-    held = [s for s in scores.SLICES if name in scores.families(s)]
+    held = [s for s in catalogue.SLICES if name in catalogue.families(s)]
     assert f"slices {', '.join(held)} source" in text
 
 
@@ -46,20 +46,20 @@ def test_differences_are_said_once(blocks):
     text = blocks[held[0]]
     high, low = re.search(r"members higher (.*) members lower (.*) slices", text).groups()
     assert high.split(", ") == ["logp_diff", "gap_diff", "minkpp_diff"]
-    names = {name for name in scores.FAMILY_INFO if name.endswith("_diff")}
+    names = {name for name in catalogue.FAMILY_INFO if name.endswith("_diff")}
     assert len(held) == 1 and set((high + ", " + low).split(", ")) == names
 
 
 def test_aggregates_slices_and_what_else_there_is(blocks):
     text = " ".join(scores_table().split())
-    for name, line in (scores.SLICE_INFO | scores.AGGREGATE_INFO).items():
+    for name, line in (catalogue.SLICE_INFO | catalogue.AGGREGATE_INFO).items():
         assert f"{name} {line}" in text
     assert f"K is one of {', '.join(map(str, PERCENTS))} (percent)" in text
     assert "k = max(1, n K // 100)" in text
     assert "slice.family.aggregate" in text
     assert "Primary score, fixed in advance: video.sme.mean (members lower)" in text
     assert "Columns of a run with all slices: 910" in text
-    assert len(scores.columns()) == 910
+    assert len(catalogue.columns()) == 910
 
 
 def test_no_line_is_wider_than_a_terminal():

@@ -5,11 +5,11 @@ import os
 import pytest
 from tools import python
 
-from vidsme_jax.compiled import keep_compiled
+from vidsme_jax.cli.environment import keep_compiled
 
 PLACE, SIZE = "JAX_COMPILATION_CACHE_DIR", "JAX_COMPILATION_CACHE_MAX_SIZE"
 COMPILE = """
-from vidsme_jax.compiled import keep_compiled
+from vidsme_jax.cli.environment import keep_compiled
 keep_compiled()
 import jax, jax.numpy as jnp
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vidsme_jax import diagnosis
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.evaluation_table import evaluate_table
+from vidsme_jax.evaluation import diagnosis
+from vidsme_jax.evaluation.score_metrics import evaluate_table
+from vidsme_jax.evaluation.settings import EvaluationSettings
 
 SMALL = EvaluationSettings(bootstrap=200, permutations=99)
 N = 40

@@ -5,7 +5,7 @@ import pytest
 import reference
 
 from vidsme_jax import renyi, sharma_mittal
-from vidsme_jax.entropy import gap_to_second, split_top
+from vidsme_jax.scores.entropy import gap_to_second, split_top
 
 QS = (0.5, 0.9, 0.91, 0.999, 1 - 1e-4, 1.0, 1 + 1e-4, 1.01, 1.0999, 1.1, 1.5, 2.0)
 RS = (0.7, 1.0, 1 + 1e-4, 1.05, 1.1, 2.0)

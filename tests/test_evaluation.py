@@ -6,13 +6,14 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vidsme_jax import scores
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation import EvaluationSettings, estimate, tpr_band
-from vidsme_jax.evaluation_table import calibrated, compare_runs, evaluate_table
-from vidsme_jax.metrics import auc, tpr_at_fpr
-from vidsme_jax.resampling import bootstrap_weights
-from vidsme_jax.samples import pair, samples
+from vidsme_jax.evaluation.estimates import estimate, tpr_band
+from vidsme_jax.evaluation.samples import pair, samples
+from vidsme_jax.evaluation.score_metrics import calibrated, compare_runs, evaluate_table
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.scores import catalogue
+from vidsme_jax.stats.metrics import auc, tpr_at_fpr
+from vidsme_jax.stats.resampling import bootstrap_weights
 
 SMALL = EvaluationSettings(bootstrap=200, permutations=199)
 NAN = math.nan
@@ -45,7 +46,7 @@ def make_table(rng, n=24, frames=(16,), **changed):
 
 def test_orientation_is_applied(rng):
     (found,) = evaluate_table(make_table(rng), SMALL)
-    assert found["primary"] == scores.PRIMARY
+    assert found["primary"] == catalogue.PRIMARY
     for name in ("video.sme.mean", "video.logp.mean"):
         assert found["scores"][name]["auc"] > 0.9
     assert set(found["numbers"]) == {"motion", "illumination"}
@@ -226,16 +227,16 @@ def test_control_compares_common_clips_only(rng):
     (sample,) = samples(table)
     target, other = pair(sample, control)
     assert target.ids == other.ids == [f"clip-{k}" for k in range(4, 24)]
-    found = evaluate_table(table, SMALL, control)[0]["scores"][scores.PRIMARY]["control"]
+    found = evaluate_table(table, SMALL, control)[0]["scores"][catalogue.PRIMARY]["control"]
     assert (found["members"], found["non_members"]) == (10, 10)
     assert found["target_auc"] == pytest.approx(
-        auc(target.scores[scores.PRIMARY], target.member)
+        auc(target.scores[catalogue.PRIMARY], target.member)
     )
 
 
 def test_control_of_other_frames_gives_a_reason(rng):
     control = make_table(rng, frames=(4,))
-    found = evaluate_table(make_table(rng), SMALL, control)[0]["scores"][scores.PRIMARY]
+    found = evaluate_table(make_table(rng), SMALL, control)[0]["scores"][catalogue.PRIMARY]
     assert found["control"]["auc"] is None
     assert found["control"]["reason"] == "no member and no non-member has a value"
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from tools import make_project, operations
 
+from vidsme_jax.batch import Prompt
 from vidsme_jax.data.batches import make_batch, make_layout
-from vidsme_jax.models import attention, open_port, read_graph
+from vidsme_jax.models import open_port, read_graph
 from vidsme_jax.models.flops import necessary_flops
+from vidsme_jax.models.layers import attention
 from vidsme_jax.models.video_llm import graph_of, make_forward
-from vidsme_jax.scores import SLICES
-from vidsme_jax.scoring import Prompt
+from vidsme_jax.scores.catalogue import SLICES
 
 FRAMES = 3
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vidsme_jax.cli import main
+from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
-from vidsme_jax.foreign import read_scores
-from vidsme_jax.metrics import auc
-from vidsme_jax.samples import samples
+from vidsme_jax.evaluation.external import read_scores
+from vidsme_jax.evaluation.samples import samples
+from vidsme_jax.stats.metrics import auc
 
 ROWS = [
     {

@@ -7,13 +7,13 @@ import pytest
 from test_ports import write as write_twin
 from tools import make_project
 
-import vidsme_jax.commands.train as command
-from vidsme_jax.cli import main
-from vidsme_jax.commands.train import FRAME_ORDERS, TrainRequest, train
+import vidsme_jax.training.train as command
+from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.toy import CODES, code_token
-from vidsme_jax.training import TrainSettings, visual_codes
+from vidsme_jax.training.fit import TrainSettings, visual_codes
+from vidsme_jax.training.train import FRAME_ORDERS, TrainRequest, train
 
 FRAMES, CLIPS, EPOCHS = 6, 3, 4
 

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from zoo import COUNT, coded, cut, cut_short, number, write, write_zoo
 
-from vidsme_jax.data import frames, reader_decord, reader_pyav
-from vidsme_jax.data.containers import announced_size, container_of
-from vidsme_jax.data.decoded import DecodeError, sample_indices
-from vidsme_jax.data.frames import check_policy, read_clip
+from vidsme_jax.data.readers import decord as reader_decord
+from vidsme_jax.data.readers import policy as policy_module
+from vidsme_jax.data.readers import pyav as reader_pyav
+from vidsme_jax.data.readers.containers import announced_size, container_of
+from vidsme_jax.data.readers.decoded import DecodeError, sample_indices
+from vidsme_jax.data.readers.policy import check_policy, read_clip
 from vidsme_jax.errors import InputError
 
 ALL = list(range(COUNT))
@@ -222,7 +224,7 @@ def test_the_guard():
     assert "start at zero" in reader_decord._doubt(rising - 3, 0)
     assert "start at zero" in reader_decord._doubt(rising + 3, 0)
     assert "20 frames where the header has 40" in reader_decord._doubt(rising, 40)
-    assert frames.POLICIES[0] == "auto"
+    assert policy_module.POLICIES[0] == "auto"
 
 
 def test_containers(tmp_path, zoo):

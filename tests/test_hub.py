@@ -1,7 +1,7 @@
 import pytest
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models import hub
+from vidsme_jax.models.checkpoints import hub
 
 
 @pytest.fixture

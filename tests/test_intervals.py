@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vidsme_jax import intervals
-from vidsme_jax.evaluation import EvaluationSettings, estimate
-from vidsme_jax.metrics import auc
+from vidsme_jax.evaluation.estimates import estimate
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.stats import intervals
+from vidsme_jax.stats.metrics import auc
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 10), (3, 10), (10, 10), (7, 200)])

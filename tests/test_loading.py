@@ -10,11 +10,12 @@ from safetensors.numpy import load_file, save_file
 from test_sharding import COLLECTIVES
 from tools import here, make_project
 
-from vidsme_jax import loading
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import flatten, load_params, read_others, save_params, unflatten
 from vidsme_jax.models import open_port
-from vidsme_jax.rules import EVERYWHERE, Names
+from vidsme_jax.models.checkpoints import loading
+from vidsme_jax.models.checkpoints.loading import load_params, read_others, save_params
+from vidsme_jax.models.checkpoints.rules import EVERYWHERE, Names
+from vidsme_jax.models.checkpoints.trees import flatten, unflatten
 from vidsme_jax.sharding import partitioned, replicated
 
 GATE = "model.layers.2.mlp.gate_proj.weight"

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from vidsme_jax.metrics import RULES, auc, measure, roc, tpr_at_fpr
+from vidsme_jax.stats.metrics import RULES, auc, measure, roc, tpr_at_fpr
 
 NAN = math.nan
 RATES = (0.0, 0.01, 0.05, 0.1, 0.5, 1.0)
 
 
 def test_auc_needs_no_jax():
-    code = "import sys; import vidsme_jax.metrics; raise SystemExit('jax' in sys.modules)"
+    code = "import sys; import vidsme_jax.stats.metrics; raise SystemExit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code]).returncode == 0
 
 

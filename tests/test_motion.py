@@ -2,13 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vidsme_jax.motion import (
-    Calibration,
-    calibrate,
-    flow_variance,
-    illumination,
-    orders,
-)
+from vidsme_jax.data.motion import flow_variance, illumination
+from vidsme_jax.scores.orders import Calibration, calibrate, orders
 
 
 def gray(frame):

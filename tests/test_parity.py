@@ -15,12 +15,13 @@ import pytest
 from tools import here, matrix_products
 from twins import GOLDENS, TWINS, Twin, config_of, inputs_of, spelled, write_twin
 
+from vidsme_jax.batch import Batch
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.models import open_port
 from vidsme_jax.models.processor import pixel_levels
 from vidsme_jax.models.video_llm import bind, make_forward
-from vidsme_jax.scores import SLICES
-from vidsme_jax.scoring import Batch, score_batch
+from vidsme_jax.scores.catalogue import SLICES
+from vidsme_jax.scores.curves import score_batch
 
 LOGITS, KL = 2e-5, 1e-9  # largest difference, float32 on CPU
 HAVE_TORCH = importlib.util.find_spec("torch") is not None

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vidsme_jax.metrics import auc
-from vidsme_jax.permutation import choose_on_half, permutation_test
+from vidsme_jax.stats.metrics import auc
+from vidsme_jax.stats.permutation import choose_on_half, permutation_test
 
 
 @pytest.mark.parametrize("size", [1, 5])

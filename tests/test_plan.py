@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 from tools import make_project
 
-from vidsme_jax import chips
-from vidsme_jax.cli import main
-from vidsme_jax.commands import ahead
-from vidsme_jax.commands.place import place_model
-from vidsme_jax.commands.plan import (
+from vidsme_jax.bench import compile_ahead, tpu
+from vidsme_jax.bench.plan import (
     PlanSettings,
     clip_rate,
     make_placement,
     make_plan,
     make_task,
 )
+from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import read_graph
-from vidsme_jax.models.attention import Sight, splash_blocks, splash_pairs
+from vidsme_jax.models.layers.attention import Sight, splash_blocks, splash_pairs
+from vidsme_jax.models.placement import place_model
 
 CONFIGS = Path(__file__).parent / "configs"
 LONGVA = CONFIGS / "LongVA-7B.json"
@@ -71,13 +70,13 @@ def test_projection_of_a_sweep():
 def test_a_grid_that_no_chip_is_built_in_is_said(name):
     """The compiler would abort the process."""
     with pytest.raises(InputError, match=f"topology={name}, expected v.*numbers of chips"):
-        chips.chip_of(name)
+        tpu.chip_of(name)
 
 
 @pytest.mark.parametrize("name", ["v9:2x4", "2x4", ""])
 def test_an_unknown_topology_is_said(name):
     with pytest.raises(InputError, match="expected one like v4:2x2x1, v5e:2x4"):
-        chips.chip_of(name)
+        tpu.chip_of(name)
 
 
 @pytest.mark.parametrize("fits", [1, 2, 3, 17, 18])
@@ -89,23 +88,27 @@ def test_the_largest_batch_is_found_in_few_compilations(monkeypatch, fits):
         asked.append(clips)
         used = 14.5 + 1.01 * clips + 0.001 * clips**2
         if used > limit:
-            raise ahead.TooLarge(f"XLA: Used {used:.2f}G of {limit:.2f}G hbm. Exceeded")
-        return ahead.Compiled(int(used * GIB), 0, 0, 0.0, {}, 0.0)
+            raise compile_ahead.TooLarge(
+                f"XLA: Used {used:.2f}G of {limit:.2f}G hbm. Exceeded"
+            )
+        return compile_ahead.Compiled(int(used * GIB), 0, 0, 0.0, {}, 0.0)
 
-    monkeypatch.setattr(ahead, "compile_for", compile_for)
+    monkeypatch.setattr(compile_ahead, "compile_for", compile_for)
     graph, devices = read_graph(LONGVA), tuple(jax.devices())
     memory = (limit + 0.75) * GIB  # a chip keeps some for itself
     placement = place_model(graph.config, "replicas", "bfloat16", devices, memory)
-    task = ahead.Task(graph, placement, ahead.plan_layout(graph, 16, 64), 64)
-    batch, compiled = ahead.compile_largest(task, memory)
+    task = compile_ahead.Task(
+        graph, placement, compile_ahead.plan_layout(graph, 16, 64), 64
+    )
+    batch, compiled = compile_ahead.compile_largest(task, memory)
     assert batch == fits and len(asked) <= 4 and asked.count(fits) == 1
     assert compiled.peak <= limit * GIB
 
 
 def test_the_compiler_says_how_much_is_missing():
-    error = ahead.TooLarge("RESOURCE_EXHAUSTED: Used 17.25G of 15.75G hbm. More")
+    error = compile_ahead.TooLarge("RESOURCE_EXHAUSTED: Used 17.25G of 15.75G hbm. More")
     assert str(error) == "Used 17.25G of 15.75G hbm" and error.excess == 1.5 * GIB
-    assert ahead.TooLarge("RESOURCE_EXHAUSTED: none left").excess == 0
+    assert compile_ahead.TooLarge("RESOURCE_EXHAUSTED: none left").excess == 0
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +134,7 @@ def test_flops_of_the_compiled_program_are_the_necessary_ones(wide):
     task = make_task(settings, graph, placement, 2)
     one = make_plan(settings, task, memory)
     assert one.flops is None  # loops of attention here are not counted
-    flops = ahead.compiled_flops(task, 2, one.compiled)
+    flops = compile_ahead.compiled_flops(task, 2, one.compiled)
     ratio = flops / (2 * 2 * one.necessary.total)
     assert 1 < ratio < 1.1, ratio
     assert one.compiled.collectives == {}
@@ -170,7 +173,7 @@ def test_the_command_on_this_machine(wide, capsys):
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, words, message):
-    monkeypatch.setattr(chips, "prepare_environment", lambda: None)
+    monkeypatch.setattr(tpu, "prepare_environment", lambda: None)
     manifest = tmp_path / "manifest.json"
     manifest.write_text("[]")
     words = [word.format(manifest=manifest) for word in words]

@@ -8,9 +8,10 @@ from tools import here
 from twins import GOLDENS, TWINS, write_twin
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import flatten, read_others
 from vidsme_jax.models import open_port
-from vidsme_jax.models.config import DECODERS, TOWERS, stop_early
+from vidsme_jax.models.checkpoints.loading import read_others
+from vidsme_jax.models.checkpoints.trees import flatten
+from vidsme_jax.models.ports.sizes import DECODERS, TOWERS, stop_early
 
 TWIN = {twin.name: twin for twin in TWINS}
 

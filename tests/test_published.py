@@ -6,11 +6,11 @@ import numpy as np
 import published_reference as reference
 import pytest
 
-from vidsme_jax import published, scoring
-from vidsme_jax.black_box import complete_top_k, logits_of_top_k
-from vidsme_jax.definitions import Asked, Orders, score_program
-from vidsme_jax.entropy import split_top
-from vidsme_jax.scoring import OWN_ARGMAX, Batch
+from vidsme_jax.batch import OWN_ARGMAX, Batch
+from vidsme_jax.scores import published, reduction
+from vidsme_jax.scores.entropy import split_top
+from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.scores.top_k import complete_top_k, logits_of_top_k
 
 PAIRS = (
     (1.7, 1.05),
@@ -107,7 +107,7 @@ def test_all_names_agree_with_the_transcription(kind, rng):
 
 def test_they_agree_at_full_size(rng, monkeypatch):
     """72 video rows, a third of each kind, over the vocabulary of Qwen2."""
-    monkeypatch.setattr(scoring, "_CHUNK_BYTES", 64 * 2**20)  # a CPU's cache likes that
+    monkeypatch.setattr(reduction, "_CHUNK_BYTES", 64 * 2**20)  # a CPU's cache likes that
     pairs = ((1.63, 1.043), (1.0, 1.02), (1.0004, 1.09))
     z = np.concatenate([logits(kind, 24, 151_646, rng) for kind in KINDS], axis=1)
     z = np.concatenate([z, z[:, 7:8]], axis=1)

@@ -11,13 +11,16 @@ import pytest
 from sklearn.metrics import auc as area
 from sklearn.metrics import roc_curve
 
-from vidsme_jax import findings, records, scores
-from vidsme_jax.cli import main
-from vidsme_jax.commands.evaluate import evaluate, terminal_table
+from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.metrics import auc, published_metrics, tpr_at_fpr
-from vidsme_jax.samples import samples, with_published
+from vidsme_jax.evaluation.evaluate import evaluate
+from vidsme_jax.evaluation.samples import samples, with_published
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.records import runs
+from vidsme_jax.report.terminal import terminal_table
+from vidsme_jax.report.words import answers
+from vidsme_jax.scores import catalogue
+from vidsme_jax.stats.metrics import auc, published_metrics, tpr_at_fpr
 
 SMALL = EvaluationSettings(bootstrap=50, permutations=99)
 BOTH = EvaluationSettings(bootstrap=50, permutations=99, published=True)
@@ -147,7 +150,7 @@ def write_run(path, seed=0, effect=2.0, frames=(16,), published=True, n=30, chan
 
 
 def test_published_scores_are_joined_by_id_and_frames(tmp_path):
-    run = records.read_run(write_run(tmp_path / "run", frames=(8, 16)))
+    run = runs.read_run(write_run(tmp_path / "run", frames=(8, 16)))
     joined = with_published(run)
     assert joined.table["id"].to_pylist() == run.table["id"].to_pylist()
     held = {tuple(row[:2]): row[2] for row in zip(
@@ -162,21 +165,21 @@ def test_published_scores_are_joined_by_id_and_frames(tmp_path):
         np.testing.assert_equal(value, held[name, frames])
     for sample in samples(joined.table):
         for name in NAMES:  # turned: members are low there, and high here
-            values = sample.scores[scores.PUBLISHED + name]
+            values = sample.scores[catalogue.PUBLISHED + name]
             assert values[sample.member].mean() > values[~sample.member].mean() + 1
 
 
 def test_a_manifest_column_is_not_taken_for_a_published_score(tmp_path):
-    run = records.read_run(write_run(tmp_path / "run", published=False))
+    run = runs.read_run(write_run(tmp_path / "run", published=False))
     assert run.others == {} and "published: ppl" in run.table.column_names
     assert "published: ppl" not in with_published(run).table.column_names
 
 
 def test_names_of_published_scores_are_no_families():
     name = "published: Max_5.0% renyi_0.5"
-    assert name.count(".") == 2 and not scores.is_score(name)
-    assert scores.is_published(name) and not scores.higher_is_member(name)
-    assert not scores.is_published("video.sme.mean")
+    assert name.count(".") == 2 and not catalogue.is_score(name)
+    assert catalogue.is_published(name) and not catalogue.higher_is_member(name)
+    assert not catalogue.is_published("video.sme.mean")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def test_names_of_published_scores_are_no_families():
     ],
 )
 def test_a_file_of_other_rows_is_refused(tmp_path, change, message):
-    run = records.read_run(write_run(tmp_path / "run", changed=change))
+    run = runs.read_run(write_run(tmp_path / "run", changed=change))
     with pytest.raises(InputError, match=message):
         with_published(run)
 
@@ -198,7 +201,7 @@ def test_a_file_without_keys_or_damaged_is_refused(tmp_path, capsys):
     held = pq.read_table(path / "published.parquet").drop_columns(["frames"])
     pq.write_table(held, path / "published.parquet")
     with pytest.raises(InputError, match="no column frames"):
-        with_published(records.read_run(path))
+        with_published(runs.read_run(path))
     (path / "published.parquet").write_bytes(b"cut short")
     assert main(["evaluate", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "published.parquet is damaged" in capsys.readouterr().err
@@ -218,13 +221,13 @@ def test_every_score_and_number_has_the_published_metrics(evaluated):
     assert result["settings"]["published"] is True
     data = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
     assert set(data["scores"]) == {
-        "video.sme.mean", *(scores.PUBLISHED + name for name in NAMES)
+        "video.sme.mean", *(catalogue.PUBLISHED + name for name in NAMES)
     }  # fmt: skip
     table = pq.read_table(out.parent / "run" / "published.parquet").to_pylist()
     kept = [row for row in table if row["id"] not in ("clip-28", "clip-29")]
     labels = [int(row["id"].removeprefix("clip-")) % 2 for row in kept]
     for name in NAMES:
-        found = data["scores"][scores.PUBLISHED + name]
+        found = data["scores"][catalogue.PUBLISHED + name]
         expected = oracle([row[name] for row in kept], np.array(labels))
         assert found["published"] == pytest.approx(expected)
         assert found["auc"] == pytest.approx(found["published"]["auc"])
@@ -249,7 +252,7 @@ def test_report_and_terminal_show_both(evaluated):
     result, out = evaluated
     text = terminal_table(result)
     for page in (text, (out / "report.html").read_text(), (out / "report.md").read_text()):
-        for name in findings.PUBLISHED_HEADER:
+        for name in answers.PUBLISHED_HEADER:
             assert name in page.replace("&lt;", "<")
     plain = (out / "report.md").read_text().replace("\\", "")
     assert "### As the published code defines them (video slice)" in plain

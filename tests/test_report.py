@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from vidsme_jax import figures, findings, report
-from vidsme_jax.commands import evaluate as commands
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.figures import Curve, Interval
-from vidsme_jax.records import Run
-from vidsme_jax.report_figures import distinct
-from vidsme_jax.report_sections import build
-from vidsme_jax.wording import shorten
+from vidsme_jax.errors import shorten
+from vidsme_jax.evaluation import evaluate as commands
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.records.runs import Run, distinct
+from vidsme_jax.report import figures, write
+from vidsme_jax.report.figures import Curve, Interval
+from vidsme_jax.report.sections import build
+from vidsme_jax.report.words import answers
 
 SMALL = EvaluationSettings(bootstrap=100, permutations=199)
 HOSTILE = '<script>alert("1")</script>|`x`\'" onload=y&\x00\n[a](b)'
@@ -74,8 +74,8 @@ def make_result(*runs, control=None, settings=SMALL):
 
 def only_answer(run, control=None):
     result = make_result(run, control=control)
-    (unit,) = findings.units(result)
-    (found,) = findings.answers(unit, result)
+    (unit,) = answers.units(result)
+    (found,) = answers.answers(unit, result)
     return found
 
 
@@ -112,7 +112,7 @@ def hostile_run():
 def test_hostile_text_is_escaped_in_html():
     run = hostile_run()
     page = build(make_result(run, control=run), [run], run)
-    text = report.render_html(page)
+    text = write.render_html(page)
     tags = Tags(text)
     assert "script" not in tags.seen and "a" not in tags.seen
     assert not [name for name in tags.attributes if name.startswith("on")]
@@ -122,7 +122,7 @@ def test_hostile_text_is_escaped_in_html():
 
 def test_page_needs_no_network():
     run = make_run()
-    text = report.render_html(build(make_result(run), [run], None))
+    text = write.render_html(build(make_result(run), [run], None))
     tags = Tags(text)
     assert len(tags.links) == 24  # two strips a clip, and nothing else
     assert all(link.startswith("data:image/jpeg;base64,") for link in tags.links)
@@ -131,7 +131,7 @@ def test_page_needs_no_network():
 
 def test_hostile_text_is_escaped_in_markdown():
     run = hostile_run()
-    text = report.render_markdown(build(make_result(run, control=run), [run], run))
+    text = write.render_markdown(build(make_result(run, control=run), [run], run))
     assert "<" not in text
     assert "alert" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
@@ -180,8 +180,8 @@ def test_no_rate_is_below_zero():
     result = make_result(
         make_run(), settings=replace(SMALL, rule="<", fprs=(0.0, 0.05, 0.1))
     )
-    (unit,) = findings.units(result)
-    notes = " ".join(findings.answer(unit, result).notes)
+    (unit,) = answers.units(result)
+    notes = " ".join(answers.answer(unit, result).notes)
     assert "FPR < t; the finest step of FPR is 1/20; no FPR is below 0, so that" in notes
     assert "TPR at 0 % is 0; TPR at 5 % is the TPR at zero false positives" in notes
 
@@ -208,7 +208,7 @@ def test_answer_when_interval_and_p_disagree():
     run = make_run()
     result = make_result(run)
     result["runs"][0]["frames"][0]["scores"]["video.sme.mean"]["p_value"] = 0.2
-    found = findings.answer(findings.units(result)[0], result)
+    found = answers.answer(answers.units(result)[0], result)
     assert "does not clearly separate" in found.lead
 
 
@@ -231,7 +231,7 @@ def test_perfect_separation_is_not_called_certain():
 
 def test_the_best_of_all_scores_is_put_into_proportion():
     run = make_run(effect=0)
-    texts = findings.search_texts(findings.units(make_result(run))[0])
+    texts = answers.search_texts(answers.units(make_result(run))[0])
     assert "Of 2 scores, " in texts[0] and "Corrected for their number" in texts[0]
     assert "Chosen on one half of the groups" in texts[1] and "flatters by" in texts[1]
 
@@ -270,7 +270,7 @@ def test_blind_baseline_that_separates_is_named():
     assert "motion and illumination tells them apart with AUC 1.000" in found.warning
     assert "is not clearly better" in found.warning
     page = build(make_result(run), [run], None)
-    texts = (report.render_html(page), report.render_markdown(page))
+    texts = (write.render_html(page), write.render_markdown(page))
     for text, title in zip(texts, ("<h2>Answer", "## Answer"), strict=True):
         first = text[text.index(title) :]
         assert first.index("Warning") < first.index("The primary score video.sme.mean ")
@@ -329,7 +329,7 @@ def test_a_jpeg_that_cannot_be_decoded_is_shown_as_it_is():
 def test_runs_and_frame_counts_stand_side_by_side(tmp_path):
     first, second = make_run(frames=(8, 16)), make_run(1, name="other")
     result = make_result(first, second)
-    report.write(tmp_path, result, [first, second], None)
+    write.write(tmp_path, result, [first, second], None)
     text = (tmp_path / "report.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| video.sme.mean")]
     assert [row.split("|")[1].split("·")[1].strip() for row in rows] == [
@@ -348,7 +348,7 @@ def test_text_from_right_to_left_turns_nothing_else_round():
 def test_long_values_are_shortened():
     run = make_run()
     run.info["settings"]["prompt"] = "x" * 5000
-    text = report.render_html(build(make_result(run), [run], None))
+    text = write.render_html(build(make_result(run), [run], None))
     assert "x" * 199 + "…" in text and "x" * 200 not in text
 
 
@@ -356,7 +356,7 @@ def test_metrics_are_strict_json_and_one_csv_row_each(tmp_path):
     run = make_run(**{"response.logp.mean": [np.nan] * 40})
     run.info["settings"]["odd"] = [float("inf"), 1.0]
     control = make_run(1, name="base")
-    report.write(tmp_path, make_result(run, control=control), [run], control)
+    write.write(tmp_path, make_result(run, control=control), [run], control)
 
     def refuse(name):
         raise ValueError(name)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vidsme_jax.metrics import RULES, Metrics, measure
-from vidsme_jax.resampling import bootstrap_weights, resampled
+from vidsme_jax.stats.metrics import RULES, Metrics, measure
+from vidsme_jax.stats.resampling import bootstrap_weights, resampled
 
 RATES = (0.0, 0.05, 0.3)
 

@@ -13,15 +13,15 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from twins import TWINS
 
-from vidsme_jax.commands import train as command
-from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.commands.train import TrainRequest, train
-from vidsme_jax.data.synthetic import write_clips
+from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.errors import InputError
-from vidsme_jax.loading import flatten
 from vidsme_jax.models import open_port
-from vidsme_jax.models.port import Times
-from vidsme_jax.training import TrainSettings
+from vidsme_jax.models.checkpoints.trees import flatten
+from vidsme_jax.models.prompts.times import Times
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.training import train as command
+from vidsme_jax.training.fit import TrainSettings
+from vidsme_jax.training.train import TrainRequest, train
 
 FRAMES = 3
 NAMES = ("longva", "video-bilinear-grid", "next-mistral-window", "onevision-tied")

@@ -6,17 +6,12 @@ import numpy as np
 import pytest
 import reference
 
-from vidsme_jax import scores, scoring
+from vidsme_jax.batch import Batch, Prompt
 from vidsme_jax.data.batches import frame_order, make_batch, make_layout
-from vidsme_jax.definitions import Asked, Orders, score_program
-from vidsme_jax.scoring import (
-    Batch,
-    Prompt,
-    chunk_rows,
-    score_batch,
-    score_table,
-    token_curves,
-)
+from vidsme_jax.scores import catalogue, reduction
+from vidsme_jax.scores.curves import score_batch, score_table, token_curves
+from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.scores.reduction import chunk_rows
 
 VOCAB, WIDTH, FRAMES, TOKENS = 40, 12, 3, 4
 PROMPTS = [
@@ -54,7 +49,7 @@ def forward(params, batch):
 def case():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (3, FRAMES, 2, 2, 3), dtype=np.uint8)
-    layout = make_layout(PROMPTS, FRAMES, TOKENS, scores.SLICES)
+    layout = make_layout(PROMPTS, FRAMES, TOKENS, catalogue.SLICES)
     batch = make_batch(PROMPTS, pixels, layout)
     q, r = np.float32([1.0, 1.3, 2.0]), np.float32([1.0, 1.05, 1.1])
     return jax.tree.map(jnp.asarray, (weights(rng), batch, q, r))
@@ -114,10 +109,10 @@ def naive(params, pixels, prompt, q, r):
 def test_every_score_matches_two_separate_passes(case, program):
     params, batch, q, r = case
     table, kept = scored(program.run, params, batch, q, r)
-    named = dict(zip(scores.columns(), np.asarray(table).T, strict=True))
+    named = dict(zip(catalogue.columns(), np.asarray(table).T, strict=True))
     for n, prompt in enumerate(PROMPTS):
         rows = naive(params, batch.pixels[n], prompt, q[n], r[n])
-        for name in scores.SLICES:
+        for name in catalogue.SLICES:
             natural, reverse = rows[name, 0], rows[name, 1]
             if not natural:
                 assert np.isnan(named[f"{name}.sme.mean"][n])
@@ -170,7 +165,7 @@ def test_chunks_of_rows_change_nothing(case, monkeypatch):
 
         return hidden, noted
 
-    monkeypatch.setattr(scoring, "_CHUNK_BYTES", 4 * 3 * 2 * VOCAB * 5)  # 5 rows
+    monkeypatch.setattr(reduction, "_CHUNK_BYTES", 4 * 3 * 2 * VOCAB * 5)  # 5 rows
     parts = rows_of(params, watched, batch, q, r)
     assert chunks[-1] == (3, 2, 5, WIDTH)
     for name in whole:
@@ -241,14 +236,14 @@ def test_a_model_that_gives_logits_at_once(case):
 def test_slices_are_independent(case, program):
     params, batch, q, r = case
     table, _ = scored(program.run, params, batch, q, r)
-    named = dict(zip(scores.columns(), np.asarray(table).T, strict=True))
+    named = dict(zip(catalogue.columns(), np.asarray(table).T, strict=True))
     for asked in (("video",), ("instruction", "response")):
         layout = make_layout(PROMPTS, FRAMES, TOKENS, asked)
         alone = make_batch(PROMPTS, np.asarray(batch.pixels), layout)
         alone = jax.tree.map(jnp.asarray, alone)
         run = jax.jit(score_program(forward, Asked(asked)))
         got, _ = scored(run, params, alone, q, r)
-        for column, values in zip(scores.columns(asked), np.asarray(got).T, strict=True):
+        for column, values in zip(catalogue.columns(asked), np.asarray(got).T, strict=True):
             # A difference is as exact as what is subtracted, which differs by the CPU.
             size = max(1, np.nanmax(np.abs(named[column.replace("_diff", "")])))
             np.testing.assert_allclose(values, named[column], rtol=2e-4, atol=2e-5 * size)
@@ -256,29 +251,29 @@ def test_slices_are_independent(case, program):
 
 
 def test_columns_have_two_dots_and_an_orientation():
-    names = scores.columns()
-    assert len(set(names)) == len(names) and scores.PRIMARY in names
-    assert all(scores.is_score(name) for name in names)
-    assert not scores.higher_is_member("video.sme.mean")
-    assert scores.higher_is_member("response.logp.min_10")
+    names = catalogue.columns()
+    assert len(set(names)) == len(names) and catalogue.PRIMARY in names
+    assert all(catalogue.is_score(name) for name in names)
+    assert not catalogue.higher_is_member("video.sme.mean")
+    assert catalogue.higher_is_member("response.logp.min_10")
     with pytest.raises(ValueError, match="no known family"):
-        scores.higher_is_member("video.nonsense.mean")
+        catalogue.higher_is_member("video.nonsense.mean")
 
 
 def test_curves_hold_every_family(case):
     params, batch, q, r = case
     statistics = rows_of(params, forward, batch, q, r)
     curves = token_curves(statistics, batch.mirror)
-    assert set(curves) == set(scores.FAMILY_INFO)
+    assert set(curves) == set(catalogue.FAMILY_INFO)
     table = jax.eval_shape(score_table, curves, batch.masks)
-    assert table.shape == (3, len(scores.columns()))
+    assert table.shape == (3, len(catalogue.columns()))
 
 
 @pytest.mark.parametrize(
     "order, place", [((2, 1, 0), (2, 1, 0)), ((1, 2, 0), (2, 0, 1)), ((1, 1, 1), (0, 0, 2))]
 )
 def test_mirror_is_where_the_other_way_shows_a_frame(order, place):
-    layout = make_layout(PROMPTS[:1], FRAMES, TOKENS, scores.SLICES, tail=1)
+    layout = make_layout(PROMPTS[:1], FRAMES, TOKENS, catalogue.SLICES, tail=1)
     pixels = np.zeros((1, FRAMES, 2, 2, 3), np.uint8)
     batch = make_batch(PROMPTS[:1], pixels, layout, [np.int32(order)])
     rows = np.arange(layout.video + layout.text_rows)

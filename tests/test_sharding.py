@@ -6,8 +6,8 @@ import pytest
 from tools import make_project
 
 from vidsme_jax.data.batches import make_batch, make_layout
-from vidsme_jax.definitions import Asked, Orders, score_program
 from vidsme_jax.models import open_port
+from vidsme_jax.scores.program import Asked, Orders, score_program
 from vidsme_jax.sharding import pad_clips, partitioned, replicated
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute")

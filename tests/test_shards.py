@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from tools import make_project
 
-from vidsme_jax import cli, records
-from vidsme_jax.commands.merge import merge
-from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.commands.status import status
-from vidsme_jax.commands.verify import verify
+from vidsme_jax import cli
 from vidsme_jax.errors import InputError
-from vidsme_jax.shards import Shard, read_shard, shard_directories
+from vidsme_jax.records import files
+from vidsme_jax.records.shards import Shard, read_shard, shard_directories
+from vidsme_jax.runs.merge import merge
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.runs.status import status
+from vidsme_jax.runs.verify import verify
 
 
 def test_every_row_has_one_shard_whatever_its_place():
@@ -148,10 +149,8 @@ def test_status_says_how_far_each_is(project, whole, parts, tmp_path, capsys):
     said = status(out).splitlines()
     assert said[0] == "shard 0/2: not started" and said[1].startswith("shard 1/2: finished")
     path = Shard(0, 2).directory(out)
-    with records.locked(path):
-        records.write_json(
-            path / "run.json", {"settings": {"frames": [2, 4]}, "own_rows": 5}
-        )
+    with files.locked(path):
+        files.write_json(path / "run.json", {"settings": {"frames": [2, 4]}, "own_rows": 5})
         assert "shard 0/2: running, 0 of 10 rows" in status(out)
     assert "shard 0/2: stopped, 0 of 10 rows" in status(out)
     assert "finished, 22 rows (2 decode_error, 20 ok)" in status(whole)
@@ -256,7 +255,7 @@ def test_damaged_shards_are_one_line(parts, tmp_path):
 def test_verify_finds_missing_rows_and_changed_settings(whole, tmp_path):
     copy = shutil.copytree(whole, tmp_path / "copy")
     pq.write_table(pq.read_table(copy / "scores.parquet")[:-1], copy / "scores.parquet")
-    info = records.read_json(copy / "run.json")
+    info = files.read_json(copy / "run.json")
     info["settings"]["beta1"] = 0.5
     (copy / "run.json").write_text(json.dumps(info))
     with pytest.raises(InputError) as caught:

@@ -13,10 +13,10 @@ import pytest
 from test_parity import WITH_TORCH
 from twins import write_tokenizer
 
-from vidsme_jax.loading import flatten
 from vidsme_jax.models import open_port
+from vidsme_jax.models.checkpoints.rules import find_faults
+from vidsme_jax.models.checkpoints.trees import flatten
 from vidsme_jax.models.video_llm import graph_of
-from vidsme_jax.rules import find_faults
 
 CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.json"))
 REAL = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -36,7 +36,7 @@ def open_real(path, folder, monkeypatch):
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[side]))
     write_tokenizer(folder)
     # The real tokenizers know the ids that the configs name.
-    monkeypatch.setattr("vidsme_jax.models.hugging_face._token", lambda *_: "<video>")
+    monkeypatch.setattr("vidsme_jax.models.ports.llava_hf._token", lambda *_: "<video>")
     return open_port(folder)
 
 

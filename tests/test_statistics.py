@@ -5,7 +5,7 @@ import pytest
 import reference
 
 from vidsme_jax import row_statistics
-from vidsme_jax.statistics import FAMILIES
+from vidsme_jax.scores.token_statistics import FAMILIES
 
 
 def run(z, y, q=1.5, r=1.05):

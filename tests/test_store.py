@@ -16,19 +16,21 @@ import pyarrow.parquet as pq
 import pytest
 from tools import make_project
 
-from vidsme_jax import cli, records
-from vidsme_jax.commands.prepare import PrepareSettings, prepare
-from vidsme_jax.commands.score import ScoreSettings, score
+from vidsme_jax import cli
 from vidsme_jax.data import clips as clips_module
 from vidsme_jax.data.clips import Decoding
-from vidsme_jax.data.frames import read_clip
+from vidsme_jax.data.motion import flow_variance
 from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.data.preprocess import preprocess
-from vidsme_jax.data.store import open_store
-from vidsme_jax.data.store_writer import Making
+from vidsme_jax.data.readers.policy import read_clip
+from vidsme_jax.data.store.store import open_store
+from vidsme_jax.data.store.writer import Making
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
-from vidsme_jax.motion import Calibration, flow_variance
+from vidsme_jax.records import files as record_files
+from vidsme_jax.runs.prepare import PrepareSettings, prepare
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.scores.orders import Calibration
 
 FRAMES = (2, 4)
 
@@ -81,7 +83,7 @@ def assert_equal(one: Path, other: Path):
                 assert x == y, (name, column)
             else:
                 assert x.equals(y), (name, column)
-    assert records.read_json(one / "calibration.json") == records.read_json(
+    assert record_files.read_json(one / "calibration.json") == record_files.read_json(
         other / "calibration.json"
     )
 
@@ -100,7 +102,7 @@ def test_what_it_holds(project, store):
         np.testing.assert_array_equal(clip.indices, source.indices)
         motion = flow_variance(source.sample(4))
         assert clip.facts["4"]["motion"] == motion
-    ranges = records.read_json(store.path / "calibration.json")
+    ranges = record_files.read_json(store.path / "calibration.json")
     assert set(ranges) == {"2", "4"} and Calibration(**ranges["4"]).motion_max > 0
     assert {p.name for p in store.path.iterdir()} == {
         *(".lock", "calibration.json", "clips.parquet", "rows.parquet", "store.json"),
@@ -162,9 +164,9 @@ def test_what_a_store_cannot_give_is_refused(project, store, tmp_path, change, m
 
 
 def test_a_model_with_other_pixels_is_refused(project, store, tmp_path):
-    info = records.read_json(store.path / "store.json")
+    info = record_files.read_json(store.path / "store.json")
     info["settings"]["preprocessing"]["resize"] = 99
-    info["settings_hash"] = records.digest(info["settings"])
+    info["settings_hash"] = record_files.digest(info["settings"])
     copy = Path(shutil.copytree(store.path, tmp_path / "copy"))
     (copy / "store.json").write_text(json.dumps(info))
     given = replace(run_of(project, tmp_path / "run"), data=(copy,))
@@ -324,7 +326,7 @@ def test_verify_finds_what_is_wrong(project, store, tmp_path, capsys):
     records_file.write_bytes(content)
     assert cli.main(["verify", str(copy)]) == 2
     assert "cannot be read" in capsys.readouterr().err
-    info = records.read_json(store.path / "store.json")
+    info = record_files.read_json(store.path / "store.json")
     info["settings"]["reader"] = "pyav"
     copy = Path(shutil.copytree(store.path, tmp_path / "other"))
     (copy / "store.json").write_text(json.dumps(info))

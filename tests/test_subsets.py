@@ -3,10 +3,10 @@ import pyarrow as pa
 import pytest
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.metrics import auc
-from vidsme_jax.samples import samples
-from vidsme_jax.subsets import evaluate_subsets, split
+from vidsme_jax.evaluation.samples import samples
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.subsets import evaluate_subsets, split
+from vidsme_jax.stats.metrics import auc
 
 
 def sizes(parts):

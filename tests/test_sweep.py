@@ -14,16 +14,18 @@ import yaml
 from safetensors.numpy import load_file, save_file
 from tools import make_project
 
-from vidsme_jax import cli, metrics, published, scores
-from vidsme_jax.commands import sweep as command
-from vidsme_jax.commands.grid import Grid, read_grid
-from vidsme_jax.commands.prepare import PrepareSettings, prepare
-from vidsme_jax.commands.sweep import sweep
+from vidsme_jax import cli
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.motion import OrderRule
-from vidsme_jax.sweep_cells import AXES, Cell, Pass, make_cells
-from vidsme_jax.sweep_figures import write_figures
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.runs.prepare import PrepareSettings, prepare
+from vidsme_jax.scores import catalogue, published
+from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.stats import metrics
+from vidsme_jax.sweeps import sweep as command
+from vidsme_jax.sweeps.cells import AXES, Cell, Pass, make_cells
+from vidsme_jax.sweeps.figures import write_figures
+from vidsme_jax.sweeps.grid import Grid, read_grid
+from vidsme_jax.sweeps.sweep import sweep
 
 FEW = EvaluationSettings(bootstrap=20, permutations=20)
 
@@ -259,8 +261,8 @@ def test_cells_that_no_table_has_are_no_cells():
 def test_published_names_of_families():
     every = {
         published.name_of(family, aggregate)
-        for family in scores.FAMILY_INFO
-        for aggregate in scores.AGGREGATES
+        for family in catalogue.FAMILY_INFO
+        for aggregate in catalogue.AGGREGATES
     } - {None}
     assert every <= set(published.COLUMNS)
     # Not reached by a family and an aggregate: aliases, and the sequence score.
@@ -296,7 +298,7 @@ def test_a_grid_file(tmp_path):
     grid = read_grid(write_grid(tmp_path, **content))
     assert grid.models == {"one": "a/one", "two": "two"}
     assert grid.data == (tmp_path / "clips.json",) and grid.out == tmp_path / "grid"
-    assert grid.definitions == scores.DEFINITIONS and grid.frames == (2, 4)
+    assert grid.definitions == catalogue.DEFINITIONS and grid.frames == (2, 4)
     assert [r.r_key for r in grid.rules[2:]] == ["fixed 1", "q, fixed 1.5"]
     assert grid.shared == {"root": tmp_path / "videos", "labels": (1,), "batch": 4}
 

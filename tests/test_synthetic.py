@@ -5,8 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from vidsme_jax.data.frames import read_clip
-from vidsme_jax.data.synthetic import (
+from vidsme_jax.data.motion import flow_variance
+from vidsme_jax.data.readers.policy import read_clip
+from vidsme_jax.data.synthetic.shapes import (
     FPS,
     FRAMES,
     HEIGHT,
@@ -15,9 +16,8 @@ from vidsme_jax.data.synthetic import (
     draw_clip,
     write_clips,
 )
-from vidsme_jax.data.synthetic_textures import QUESTIONS, Traits, paint
+from vidsme_jax.data.synthetic.textures import QUESTIONS, Traits, paint
 from vidsme_jax.errors import InputError
-from vidsme_jax.motion import flow_variance
 
 # sha256 of the drawn frames, from before there was a second kind: the figures of the
 # demo are those of these clips.

@@ -17,12 +17,12 @@ from tokenizers import (
 from transformers import AutoTokenizer
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.hugging_face import CHATML_DIRECT, INSTRUCT, VICUNA
-from vidsme_jax.models.llava_video import _TIMED
-from vidsme_jax.models.port import Times, _say_times
-from vidsme_jax.models.published_prompts import PUBLISHED, published_question
-from vidsme_jax.models.template import CHATML, Slot, Template
-from vidsme_jax.models.text import Tokenizer as OurTokenizer
+from vidsme_jax.models.ports.llava_hf import CHATML_DIRECT, INSTRUCT, VICUNA
+from vidsme_jax.models.ports.llava_video import _TIMED
+from vidsme_jax.models.prompts.published import PUBLISHED, published_question
+from vidsme_jax.models.prompts.template import CHATML, Slot, Template
+from vidsme_jax.models.prompts.times import Times, say_times
+from vidsme_jax.models.prompts.tokenizer import Tokenizer as OurTokenizer
 
 CORPUS = [
     "USER: What happens in the video? ASSISTANT: A cat jumps over the red fence.",
@@ -295,7 +295,7 @@ def test_published_prompts_byte_for_byte(name, digest):
 
 def test_times_of_the_frames_in_words():
     times = Times(12.5, (0.0, 1.0 / 3.0, 12.469))
-    assert _say_times(times) == (
+    assert say_times(times) == (
         "The video lasts for 12.50 seconds, and 3 frames are uniformly sampled from it."
         " These frames are located at 0.00s,0.33s,12.47s."
     )

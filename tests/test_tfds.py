@@ -9,13 +9,13 @@ import tensorflow_datasets as tfds
 from tools import make_project
 
 from vidsme_jax import cli
-from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.data.frames import read_clip
 from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.data.prepare_clip import prepare
 from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.data.preprocess import preprocess
+from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.errors import InputError
+from vidsme_jax.runs.score import ScoreSettings, score
 
 KINDS = tfds.features
 

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from tools import make_project
 
-from vidsme_jax import scores
-from vidsme_jax.commands import job
-from vidsme_jax.commands.prepare import PrepareSettings, prepare
-from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.commands.together import ALONE
 from vidsme_jax.errors import InputError
-from vidsme_jax.shards import Shard
+from vidsme_jax.records.shards import Shard
+from vidsme_jax.runs import job
+from vidsme_jax.runs.prepare import PrepareSettings, prepare
+from vidsme_jax.runs.processes import ALONE
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.scores import catalogue
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_two_processes_score_as_one_does(project, tmp_path):
     given = ScoreSettings(project / "model", (project / "store",), tmp_path / "alone")
     want = score(replace(given, frames=(4,), batch=1, parallel="partitioned"))
     for name in want.column_names:
-        if name not in scores.columns():
+        if name not in catalogue.columns():
             assert got[name].to_pylist() == want[name].to_pylist(), name
             continue
         columns = (np.array(t[name].to_pylist(), float) for t in (got, want))

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidsme_jax import training
-from vidsme_jax.scoring import Batch
-from vidsme_jax.training import Sample, TrainSettings, fit, token_loss, visual_codes
+from vidsme_jax.batch import Batch
+from vidsme_jax.training import fit as training
+from vidsme_jax.training.fit import Sample, TrainSettings, fit, token_loss, visual_codes
 
 VOCAB, WIDTH = 11, 6
 

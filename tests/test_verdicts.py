@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from vidsme_jax.verdicts import adjusted, conformal_p, threshold
+from vidsme_jax.stats.conformal import adjusted, conformal_p, threshold
 
 
 def test_p_values_count_the_reference_clips_that_reach_a_score():

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from vidsme_jax.data.synthetic import draw_clip, write_clips
+from vidsme_jax.data.synthetic.shapes import draw_clip, write_clips
 from vidsme_jax.models.toy import write_toy
 
 

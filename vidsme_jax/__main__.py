@@ -1,5 +1,5 @@
 """`python -m vidsme_jax` is the `vidsme` command."""
 
-from vidsme_jax.cli import entry
+from vidsme_jax.cli.main import entry
 
 entry()

@@ -1,23 +1,24 @@
 """The errors that the command line turns into a single line and an exit code."""
 
-from pathlib import Path
+import unicodedata
+from typing import Any
 
 
 class InputError(ValueError):
     """Say what was given, what was expected and what exists, in one line. Exit code 2."""
 
 
-def check_folder(name: str, path: Path) -> None:
-    """Refuse an option whose folder cannot be made: it, or what it is in, is a file.
-
-    Raises:
-        InputError: with the option's name, the path and the file.
-    """
-    found = next((place for place in (path, *path.parents) if place.exists()), None)
-    if found is not None and not found.is_dir():
-        where = "is a file" if found == path else f"lies in {found}, which is a file"
-        raise InputError(f"{name}={path} {where}, expected a directory")
-
-
 class Interrupted(Exception):
     """Work that stopped half-way; the same command goes on with it. Exit code 75."""
+
+
+def shorten(text: Any, length: int) -> str:
+    """Return printable text of at most `length` characters.
+
+    Text that runs from right to left is marked as a unit, so that it turns nothing round
+    that stands beside it.
+    """
+    line = "".join(c if c.isprintable() else " " for c in str(text))
+    line = line if len(line) <= length else line[: length - 1] + "…"
+    leftwards = any(unicodedata.bidirectional(c) in ("R", "AL") for c in line)
+    return f"\u2068{line}\u2069" if leftwards else line

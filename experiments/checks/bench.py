@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidsme_jax.data.synthetic import write_clips
+from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.models.toy import write_toy
 
 FRAMES = "4,8"

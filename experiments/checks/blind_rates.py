@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from vidsme_jax import findings
-from vidsme_jax.blind_features import feature_rows
-from vidsme_jax.commands.evaluate import make_result, read
-from vidsme_jax.commands.score import ScoreSettings, score
-from vidsme_jax.commands.trial import FRAMES, Trial, deal, write_start
-from vidsme_jax.data.synthetic import KINDS, write_clips
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.evaluation_blind import evaluate_blind
-from vidsme_jax.samples import samples
+from vidsme_jax.data.synthetic.shapes import KINDS, write_clips
+from vidsme_jax.evaluation.blind import evaluate_blind
+from vidsme_jax.evaluation.blind_features import feature_rows
+from vidsme_jax.evaluation.evaluate import make_result, read
+from vidsme_jax.evaluation.samples import samples
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.report.words import answers
+from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.training.trial import FRAMES, Trial, deal, write_start
 
 
 def main() -> None:
@@ -43,12 +43,12 @@ def main() -> None:
         out = given.out / f"{'shift-' * given.shift}{seed}"
         result = evaluated(out, trial, given.shift)
         again += dealt_again(out / "run", given.deals, seed)
-        (unit,) = findings.units(result)
+        (unit,) = answers.units(result)
         found = unit.data["baselines"]["found"]
         name = min(found, key=lambda name: found[name]["p_adjusted"])
         smallest.append(found[name]["p_adjusted"])
         aucs += [one["auc"] for one in found.values()]
-        (answer,) = findings.answers(unit, result)
+        (answer,) = answers.answers(unit, result)
         warned += bool(answer.warning)
         auc = found[name]["auc"]
         print(

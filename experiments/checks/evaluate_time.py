@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from vidsme_jax import scores
-from vidsme_jax.commands.evaluate import make_result
-from vidsme_jax.evaluation import EvaluationSettings
-from vidsme_jax.records import Run
+from vidsme_jax.evaluation.evaluate import make_result
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.records.runs import Run
+from vidsme_jax.scores import catalogue
 
 
 def vectors(rng: np.random.Generator, clips: int, **widths: int) -> dict[str, pa.Array]:
@@ -37,7 +37,7 @@ def main() -> None:
     rng, label = np.random.default_rng(0), np.arange(given.clips) % 2
     drawn = {
         name: (rng.normal(size=given.clips) + 0.3 * label).astype(np.float32)
-        for name in scores.columns()
+        for name in catalogue.columns()
     }
     keys = {"id": [str(n) for n in range(given.clips)], "label": label}
     keys["frames"] = np.full(given.clips, 16)

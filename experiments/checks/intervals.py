@@ -13,7 +13,8 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from vidsme_jax.evaluation import EvaluationSettings, estimate
+from vidsme_jax.evaluation.estimates import estimate
+from vidsme_jax.evaluation.settings import EvaluationSettings
 
 _FPRS = (0.0, 0.01, 0.05, 0.1)
 

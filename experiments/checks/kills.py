@@ -27,7 +27,7 @@ from pathlib import Path
 
 from bench import Bench, arguments, make_bench, run, same_runs
 
-from vidsme_jax.data.store import open_store
+from vidsme_jax.data.store.store import open_store
 
 KILLS = 20
 _LIMITED = (

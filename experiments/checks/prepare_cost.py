@@ -35,12 +35,12 @@ import numpy as np
 import psutil
 from bench import Bench, arguments, make_bench
 
-from vidsme_jax.data.decoded import sample_indices
+from vidsme_jax.data.motion import flow_variance, illumination
+from vidsme_jax.data.opencv import cv2
 from vidsme_jax.data.preprocess import preprocess
-from vidsme_jax.data.synthetic import write_mp4
+from vidsme_jax.data.readers.decoded import sample_indices
+from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.models import open_port
-from vidsme_jax.motion import flow_variance, illumination
-from vidsme_jax.opencv import cv2
 
 COUNT = 32
 

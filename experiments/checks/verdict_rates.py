@@ -14,8 +14,8 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from vidsme_jax.permutation import permutation_test
-from vidsme_jax.verdicts import adjusted, conformal_p, threshold
+from vidsme_jax.stats.conformal import adjusted, conformal_p, threshold
+from vidsme_jax.stats.permutation import permutation_test
 
 _RATES = np.array([0.01, 0.05, 0.10])
 

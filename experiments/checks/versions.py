@@ -28,7 +28,9 @@ def lowest() -> list[str]:
     """Return name==version for every lower bound of the package and its extra [video]."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
-    lines = parser["options"]["install_requires"] + parser["options.extras_require"]["video"]
+    lines = (
+        parser["options"]["install_requires"] + parser["options.extras_require"]["video"]
+    )
     pattern = re.compile(r"^([\w.-]+)>=([\w.]+)", re.MULTILINE)
     return [f"{name}=={version}" for name, version in pattern.findall(lines)]
 

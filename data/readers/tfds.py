@@ -1,0 +1,170 @@
+"""Clips of an existing tensorflow-datasets data set: `tfds:NAME/SPLIT`.
+
+It must be stored as ArrayRecord and have one feature of frames, uint8 [T, H, W, 3]. Its
+other scalar features are read as the columns of a manifest are; a ClassLabel is what a clip
+shows, not whether it was trained on, and is kept as the column `class`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidsme_jax.data.readers.decoded import Clip, DecodeError, union_indices
+from vidsme_jax.errors import InputError
+
+PREFIX = "tfds:"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example of a data set, where other clips have a file.
+
+    Attributes:
+        folder: that holds the data set; None for where tensorflow-datasets looks.
+        name: of the data set.
+        split: of it.
+        feature: that holds the frames.
+        index: of the example.
+    """
+
+    folder: str | None
+    name: str
+    split: str
+    feature: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.name}/{self.split}#{self.index}"
+
+
+Source = Path | Example  # of a clip
+
+
+def read_examples(
+    given: str, folder: Path | None
+) -> tuple[list[dict[str, Any]], list[Example]]:
+    """Return what stands in a manifest's row for each example; the frames are not read.
+
+    Args:
+        given: tfds:NAME/SPLIT.
+        folder: that holds the data set; None for where tensorflow-datasets looks.
+
+    Raises:
+        InputError: no such data set, or one that cannot be read without TensorFlow.
+    """
+    name, _, split = given.removeprefix(PREFIX).rpartition("/")
+    if not name:
+        raise InputError(f"data={given}, expected tfds:NAME/SPLIT")
+    where = None if folder is None else str(folder)
+    builder = _builder(given, where, name)
+    if split not in builder.info.splits:
+        raise InputError(f"data={given}: there are splits {', '.join(builder.info.splits)}")
+    feature = _frames_feature(given, builder.info.features)
+    kinds = {k: v for k, v in builder.info.features.items() if k != feature}
+    skipped = {feature: tfds().decode.SkipDecoding()}
+    if not builder.info.splits[split].num_examples:
+        raise InputError(f"data={given} has no examples")
+    try:
+        source = builder.as_data_source(split=split, decoders=skipped)
+        records = [
+            _record(source[n], kinds) | {"video": f"{name}/{split}#{n}"}
+            for n in range(len(source))
+        ]
+    except (OSError, RuntimeError, ValueError, IndexError) as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"data={given} is damaged: {line:.200}") from error
+    return records, [Example(where, name, split, feature, n) for n in range(len(records))]
+
+
+def _builder(given: str, folder: str | None, name: str) -> Any:
+    kit = tfds()
+    try:
+        builder = kit.builder(name, data_dir=folder)
+    except Exception as error:  # of its registry, its files, or TensorFlow's absence
+        line = " ".join(str(error).split())
+        if type(error).__name__ == "DatasetNotFoundError":  # with a list of all there are
+            raise InputError(
+                f"data={given}: no data set of that name in"
+                f" {folder or 'the default folder'}; --root names the folder"
+            ) from error
+        if isinstance(error, ImportError) and (error.name or "") in ("", "tensorflow"):
+            raise InputError(
+                f"data={given} cannot be read without TensorFlow (its own Video and Image"
+                " features need it); expected frames as a Tensor of uint8 [T, H, W, 3]"
+            ) from error
+        raise InputError(f"data={given} cannot be opened: {line:.200}") from error
+    stored = builder.info.file_format
+    if stored is None or stored.value != "array_record":
+        kind = stored.value if stored else "nothing"
+        raise InputError(
+            f"data={given} is stored as {kind}, expected array_record, which needs no"
+            " TensorFlow"
+        )
+    return builder
+
+
+def _frames_feature(given: str, features: Any) -> str:
+    fits = [
+        name
+        for name, kind in features.items()
+        if type(kind).__name__ == "Tensor"
+        and len(kind.shape) == 4
+        and kind.shape[-1] == 3
+        and kind.np_dtype == np.uint8
+    ]
+    if len(fits) != 1:
+        held = ", ".join(f"{k} {type(v).__name__}" for k, v in features.items())
+        raise InputError(
+            f"data={given} has features {held}; expected one Tensor of uint8 [T, H, W, 3]"
+        )
+    return fits[0]
+
+
+def _record(example: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+    """Return an example's scalars and texts under the names of a manifest."""
+    out = {}
+    for name in kinds:
+        value = example[name]
+        if type(kinds[name]).__name__ == "ClassLabel":
+            out["class" if name == "label" else name] = kinds[name].int2str(int(value))
+        elif np.ndim(value) == 0:
+            plain = value.item() if isinstance(value, np.generic) else value
+            out[name] = (
+                plain.decode(errors="replace") if isinstance(plain, bytes) else plain
+            )
+    return out
+
+
+def read_example(example: Example, counts: Sequence[int]) -> Clip:
+    """Return the frames of an example that the counts need."""
+    frames = _source(example.folder, example.name, example.split)[example.index]
+    held = np.asarray(frames[example.feature])
+    if not held.size:
+        raise DecodeError("it has no frames")
+    indices = union_indices(len(held), counts)
+    return Clip(held[indices], indices, len(held), 0.0, "tfds", container="array_record")
+
+
+@lru_cache(4)
+def _source(folder: str | None, name: str, split: str) -> Any:
+    return tfds().builder(name, data_dir=folder).as_data_source(split=split)
+
+
+def tfds() -> Any:
+    """Import tensorflow-datasets, which takes a second, only where it is needed.
+
+    Raises:
+        InputError: it cannot be imported, as some releases beside a newer protobuf.
+    """
+    try:
+        import tensorflow_datasets
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"tensorflow-datasets cannot be imported ({type(error).__name__}: {error});"
+            " pip install --upgrade tensorflow-datasets"
+        ) from error
+    return tensorflow_datasets

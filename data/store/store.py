@@ -1,0 +1,179 @@
+"""Prepared clips on disk: decoded once, scored many times, by any model they fit.
+
+    STORE/store.json             what decides the frames; written first
+    STORE/rows.parquet           the manifest's rows, each with the number of its clip
+    STORE/journal/*.npz          finished clips, until the file that they belong to is full
+    STORE/parts/*.parquet        facts of a full file's clips, until all files are there
+    STORE/vidsme_clips/1.0.0/    the frames, a tensorflow-datasets data set of ArrayRecord
+    STORE/calibration.json       ranges of motion and illumination per frame count
+    STORE/clips.parquet          facts and thumbnails of all clips; written last
+
+`tfds.builder("vidsme_clips", data_dir=STORE).as_data_source("clips")` opens the frames.
+Every file appears by a rename of a complete one.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vidsme_jax.data.manifest import Row, other_columns
+from vidsme_jax.data.prepared import PreparedClip, Wanted
+from vidsme_jax.data.readers.tfds import Source
+from vidsme_jax.data.store.format import open_source
+from vidsme_jax.errors import InputError
+from vidsme_jax.records import files as record_files
+
+INFO, CLIPS, ROWS = "store.json", "clips.parquet", "rows.parquet"
+_OTHER = "other."  # before the names of the manifest's further columns
+_ROW = {
+    **dict.fromkeys(("id", "video", "asked", "answer", "group"), pa.string()),
+    "label": pa.int8(),
+    "candidates": pa.list_(pa.string()),
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished store.
+
+    Attributes:
+        path: its directory.
+        info: store.json.
+        rows: of the manifest it was made from.
+        places: the number of each row's clip.
+        numbers: of each row in its manifest, of which a shard holds a part.
+        table: `video`, `facts` (JSON) and `thumbnail` of each clip.
+    """
+
+    path: Path
+    info: dict[str, Any]
+    rows: list[Row]
+    places: list[int]
+    numbers: list[int]
+    table: pa.Table
+
+    @property
+    def wanted(self) -> Wanted:
+        """What was made of each clip."""
+        return wanted_of(self.info["settings"])
+
+    @cached_property
+    def facts(self) -> list[dict[str, Any]]:
+        """The facts of each clip."""
+        return [json.loads(text) for text in self.table["facts"].to_pylist()]
+
+    @cached_property
+    def _source(self) -> Any:
+        return open_source(self.path)
+
+    def clips(self, rows: Sequence[int]) -> list[PreparedClip]:
+        """Return the clips of some rows, each read once."""
+        once = {n: self._clip(n) for n in {self.places[row] for row in rows}}
+        return [once[self.places[row]] for row in rows]
+
+    def _clip(self, number: int) -> PreparedClip:
+        try:
+            held = self._source[number]
+        except InputError:
+            raise
+        except Exception as error:  # whatever its libraries make of damage
+            raise InputError(
+                f"data={self.path} is damaged, clip {number} cannot be read"
+                f" ({record_files.one_line(error)}); vidsme verify names all"
+            ) from error
+        thumbnail = self.table["thumbnail"][number].as_py()
+        return PreparedClip(held["frames"], held["indices"], self.facts[number], thumbnail)
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether a directory is a store, finished or not."""
+    return (path / INFO).is_file()
+
+
+def wanted_of(settings: dict[str, Any]) -> Wanted:
+    """Return what the settings of a store.json say of each clip."""
+    frames, shape = tuple(settings["frames"]), settings["preprocessing"]
+    return Wanted(frames, shape["resize"], shape["crop"], settings["reader"])
+
+
+def open_store(path: Path) -> Store:
+    """Open a finished store.
+
+    Raises:
+        InputError: it is none, not finished, or damaged.
+    """
+    info = record_files.read_info(path / INFO)
+    if not (path / CLIPS).exists():
+        raise InputError(
+            f"data={path} is a store without {CLIPS}: its vidsme prepare has not ended, run"
+            " that command again (and vidsme merge, where it was made in shards)"
+        )
+    try:
+        table = record_files.read_table(path / CLIPS)
+        rows, places, numbers = _read_rows(path)
+        store = Store(path, info, rows, places, numbers, table)
+        _check(store)
+    except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
+        raise InputError(f"data={path} is damaged: {kind}{error}") from error
+    return store
+
+
+def _check(store: Store) -> None:
+    """Refuse files that do not belong together."""
+    if store.info.get("settings_hash") != record_files.digest(store.info["settings"]):
+        raise ValueError(f"the settings in {INFO} were changed by hand")
+    if max(store.places, default=0) >= max(1, len(store.table)):
+        raise ValueError(f"{ROWS} has more clips than {CLIPS}")
+    counts = {str(count) for count in store.wanted.counts}
+    for facts in store.facts:
+        if facts["status"] == "ok" and not counts <= set(facts):
+            raise ValueError(f"{CLIPS} lacks frame counts that {INFO} names")
+
+
+def number_clips(rows: Sequence[Row]) -> tuple[list[Source], list[int]]:
+    """Return the distinct files of some rows, in order, and the number of each row's."""
+    files: dict[Source, int] = {}
+    clips = [files.setdefault(row.path, len(files)) for row in rows]
+    return list(files), clips
+
+
+def write_rows(
+    store: Path, numbers: Sequence[int], rows: Sequence[Row], clips: Sequence[int]
+) -> None:
+    """Keep rows of a manifest beside the clips.
+
+    Args:
+        store: the directory.
+        numbers: of each row in its manifest.
+        rows: to keep.
+        clips: the number of each row's clip.
+    """
+    columns = {
+        **{name: pa.array([getattr(r, name) for r in rows], _ROW[name]) for name in _ROW},
+        "path": pa.array([str(row.path) for row in rows], pa.string()),
+        "clip": pa.array(clips, pa.int64()),
+        "row": pa.array(numbers, pa.int64()),
+        **{f"{_OTHER}{name}": column for name, column in other_columns(rows).items()},
+    }
+    record_files.write_table(store / ROWS, pa.table(columns))
+
+
+def _read_rows(store: Path) -> tuple[list[Row], list[int], list[int]]:
+    table = record_files.read_table(store / ROWS)
+    others = [name for name in table.column_names if name.startswith(_OTHER)]
+    rows = [
+        Row(
+            **{name: record[name] for name in _ROW if name != "candidates"},
+            path=Path(record["path"]),
+            candidates=tuple(record["candidates"]),
+            other={name.removeprefix(_OTHER): record[name] for name in others},
+        )
+        for record in table.to_pylist()
+    ]
+    return rows, table["clip"].to_pylist(), table["row"].to_pylist()

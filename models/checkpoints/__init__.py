@@ -1,0 +1,1 @@
+"""From a directory of files to parameters: configs, rules, weights."""

@@ -1,0 +1,1 @@
+"""The layers that ports are composed of."""

@@ -1,0 +1,48 @@
+"""LLaVA-NeXT-Video: CLIP tower, 2x2 pooling, then the MLP; Llama, Yi or Mistral.
+
+Transformers' class, whose order of pooling and MLP is not LongVA's. Vicuna's rotary
+positions are scaled linearly where the config says so.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.models.checkpoints.fields import read_config
+from vidsme_jax.models.layers.connector import Connector
+from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.ports import llava_hf as hf
+from vidsme_jax.models.prompts.tokenizer import Tokenizer
+
+NAME = "llava_next_video"
+CHECKPOINTS = "LLaVA-NeXT-Video-7B, -7B-DPO, -7B-32K, -34B, -34B-DPO (llava-hf)"
+ARCHITECTURE = "LlavaNextVideoForConditionalGeneration"
+
+
+def matches(config: dict[str, Any]) -> bool:
+    """Tell a checkpoint of this kind by its config."""
+    return hf.has_architecture(config, ARCHITECTURE, "llava_next_video")
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
+
+    Raises:
+        InputError: fields that are missing, unknown, or ask for what this port lacks.
+    """
+    towers = ("clip_vision_model", "siglip_vision_model")
+    parts = hf.read_parts(path, towers, -2, "default")
+    hf.check_selection(parts)
+    mode = parts.fields.expect("spatial_pool_mode", ("average",), "average")
+    stride = parts.fields.size("spatial_pool_stride", 2)
+    connector = Connector(mode, stride, pool_first=True)
+    return hf.make_graph(parts, NAME, connector, "vision_tower")
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    tokenizer, template = Tokenizer(graph.path.parent), hf.VICUNA
+    if read_config(graph.path)["text_config"].get("model_type") == "mistral":
+        template = hf.INSTRUCT
+    elif tokenizer.has("<|im_start|>"):  # the 34B checkpoints
+        template = hf.CHATML_DIRECT
+    return hf.make_port(graph, template, tokenizer, 32000)

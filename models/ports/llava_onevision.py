@@ -1,0 +1,47 @@
+"""LLaVA-OneVision: SigLIP tower, MLP, bilinear pooling by two, one newline; Qwen2.
+
+Transformers' class. The newline embedding stands once, after the last frame.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.models.layers.connector import Connector
+from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.ports import llava_hf as hf
+from vidsme_jax.models.prompts.template import Slot, Template
+from vidsme_jax.models.prompts.tokenizer import Tokenizer
+
+NAME = "llava_onevision"
+CHECKPOINTS = "llava-onevision-qwen2-0.5b, -7b, -72b, -ov and -ov-chat (llava-hf)"
+ARCHITECTURE = "LlavaOnevisionForConditionalGeneration"
+
+_TEMPLATE = Template(
+    (
+        *("<|im_start|>user ", Slot.VIDEO, "\n", Slot.QUESTION),
+        "<|im_end|><|im_start|>assistant\n",
+    )
+)
+
+
+def matches(config: dict[str, Any]) -> bool:
+    """Tell a checkpoint of this kind by its config."""
+    return hf.has_architecture(config, ARCHITECTURE, "llava_onevision")
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
+
+    Raises:
+        InputError: fields that are missing, unknown, or ask for what this port lacks.
+    """
+    towers = ("siglip_vision_model", "clip_vision_model")
+    parts = hf.read_parts(path, towers, -1, "full")
+    hf.check_selection(parts)
+    connector = Connector("bilinear", 2, newline="end")
+    return hf.make_graph(parts, NAME, connector, "vision_tower")
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    return hf.make_port(graph, _TEMPLATE, Tokenizer(graph.path.parent), 151647)

@@ -1,0 +1,68 @@
+"""LLaVA-Video, and LLaVA-OneVision in its first layout: SigLIP, MLP, pooling, Qwen2.
+
+Original LLaVA layout with "spatial" merging: 27 x 27 features are projected, pooled by two,
+and a learned newline follows every row of the grid, every frame, or the whole clip.
+LLaVA-Video's prompt tells the model when its frames were taken.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.models.checkpoints.fields import Fields, read_config
+from vidsme_jax.models.layers.connector import Connector
+from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.ports import llava_original as original
+from vidsme_jax.models.prompts.template import CHATML, Slot, Template
+
+NAME = "llava_video"
+CHECKPOINTS = "LLaVA-Video-7B-Qwen2, llava-onevision-qwen2-7b-ov (lmms-lab's files)"
+ARCHITECTURE = original.ARCHITECTURE
+_MERGE = ("spatial", "spatial_unpad")
+_STRIDE = 2  # the original code pools videos by two, whatever the config says
+
+# LLaVA-Video's published example: no line break between the video and its times.
+_TIMED = Template(
+    (
+        *("<|im_start|>system\n", Slot.SYSTEM, "<|im_end|>\n<|im_start|>user\n"),
+        *(Slot.VIDEO, Slot.TIMES),
+        "Please answer the following questions related to this video.\n",
+        *(Slot.QUESTION, "<|im_end|>\n<|im_start|>assistant\n"),
+    ),
+    system=CHATML.system,
+)
+
+
+def matches(config: dict[str, Any]) -> bool:
+    """Tell a checkpoint of this kind by its config."""
+    return original.is_llava_qwen(config) and original.merges_spatially(config)
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
+
+    Raises:
+        InputError: fields that are missing, unknown, or ask for what this port lacks.
+    """
+    fields = original.read_fields(path)
+    connector = _read_connector(fields)
+    fields.expect("add_time_instruction", (True, False, None))
+    return original.make_graph(path, NAME, fields, connector)
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    timed = read_config(graph.path).get("add_time_instruction")
+    return original.make_port(graph, _TIMED if timed else CHATML)
+
+
+def _read_connector(fields: Fields) -> Connector:
+    merge = fields.expect("mm_patch_merge_type", _MERGE)
+    mode = fields.expect("mm_spatial_pool_mode", ("average", "bilinear"), "bilinear")
+    fields.expect("mm_spatial_pool_stride", (_STRIDE, None))
+    fields.expect("add_faster_video", (False, None))
+    places = {"grid": "grid", "frame": "frame", "no_token": "none", "one_token": "end"}
+    place = fields.expect("mm_newline_position", tuple(places), "one_token")
+    newline = places[place]
+    if newline == "end" and merge == "spatial":
+        newline = "none"
+    return Connector(mode, _STRIDE, newline=newline)

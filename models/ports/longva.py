@@ -1,0 +1,47 @@
+"""LongVA and the Vid-SME checkpoints: CLIP tower, MLP, 2x2 average pooling, Qwen2.
+
+Original LLaVA layout. Video features are projected, then pooled, flattened by frame and
+put in place of one placeholder, with no newline embeddings ("unires"). One field of
+config.json is our own: with "video_attention": "bidirectional" the positions of the video
+see each other, and LongVA's code would not run that checkpoint as it was trained.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.models.layers.connector import Connector
+from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.ports import llava_original as original
+from vidsme_jax.models.prompts.template import CHATML
+
+NAME = "longva"
+CHECKPOINTS = "LongVA-7B, LongVA-7B-DPO, Vid-SME-CinePile, -NExTQA and -Caption-7B"
+ARCHITECTURE = original.ARCHITECTURE
+_MERGE = ("unires", "flat")
+_ATTENTION = ("causal", "bidirectional")
+
+
+def matches(config: dict[str, Any]) -> bool:
+    """Tell a checkpoint of this kind by its config."""
+    return original.is_llava_qwen(config) and not original.merges_spatially(config)
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
+
+    Raises:
+        InputError: fields that are missing, unknown, or ask for what LongVA does not do.
+    """
+    fields = original.read_fields(path)
+    fields.expect("mm_patch_merge_type", _MERGE, "flat")
+    fields.expect("mm_newline_position", (None, "no_token", "one_token", "grid", "frame"))
+    fields.expect("add_faster_video", (False, None))
+    pool = fields.expect("mm_spatial_pool_mode", ("average",), "average")
+    connector = Connector(pool, fields.size("mm_spatial_pool_stride", 2))
+    both_ways = fields.expect("video_attention", _ATTENTION, "causal") == "bidirectional"
+    return original.make_graph(path, NAME, fields, connector, both_ways)
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    return original.make_port(graph, CHATML)

@@ -1,0 +1,177 @@
+"""Reading config.json strictly: each field by name, and what nobody knows is refused.
+
+Sub-configs of Hugging Face checkpoints leave out what equals the default of their class;
+these defaults are here, one table a `model_type`.
+"""
+
+from typing import Any
+
+from vidsme_jax.errors import InputError
+from vidsme_jax.models.checkpoints.fields import LARGEST, Fields
+from vidsme_jax.models.layers.decoder import DecoderConfig
+from vidsme_jax.models.layers.vision_tower import ACTIVATIONS, VisionConfig
+
+_LAYERS, _PIXELS = 1000, 10000  # more is a mistake, and would take all memory
+DECODERS: dict[str, dict[str, Any]] = {
+    "llama": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
+    "mistral": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "sliding_window": 4096,
+    },
+    "qwen2": {
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+    },
+}
+TOWERS: dict[str, dict[str, Any]] = {
+    "clip_vision_model": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "image_size": 224,
+        "patch_size": 32,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    },
+    "siglip_vision_model": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "image_size": 224,
+        "patch_size": 16,
+        "hidden_act": "gelu_pytorch_tanh",
+        "layer_norm_eps": 1e-6,
+    },
+}
+
+
+def read_decoder(fields: Fields, kind: str, tied: bool = False) -> DecoderConfig:
+    """Read the language model's fields.
+
+    Args:
+        fields: with the defaults of `DECODERS[kind]` where the layout leaves them out.
+        kind: llama, mistral or qwen2.
+        tied: whether the config around this one ties the head to the embedding.
+    """
+    fields.expect("hidden_act", ("silu",), "silu")
+    for name in ("attention_bias", "mlp_bias", "use_sliding_window"):
+        fields.expect(name, (False, None), False)
+    fields.expect("pretraining_tp", (1, None), 1)
+    heads, width = fields.size("num_attention_heads"), fields.size("hidden_size")
+    kv_heads = fields.optional_size("num_key_value_heads") or heads
+    head_dim = fields.optional_size("head_dim") or width // heads
+    if heads % kv_heads or head_dim % 2:
+        raise InputError(
+            f"{fields.where}: {heads} heads of {head_dim} over {kv_heads} key-value heads,"
+            " expected a multiple, and an even size"
+        )
+    window = fields.optional_size("sliding_window") if kind == "mistral" else None
+    fields.seen.add("sliding_window")  # others have the field, and do not use it
+    _check_layer_types(fields, window)
+    theta, factor = _rope(fields)
+    return DecoderConfig(
+        width=width,
+        layers=fields.size("num_hidden_layers", most=_LAYERS),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        mlp_width=fields.size("intermediate_size"),
+        vocab=fields.size("vocab_size"),
+        rope_theta=theta,
+        norm_eps=fields.positive("rms_norm_eps", 1e-6),
+        qkv_bias=kind == "qwen2",
+        tied=fields.get("tie_word_embeddings", bool, False) or tied,
+        rope_factor=factor,
+        window=window,
+    )
+
+
+def _check_layer_types(fields: Fields, window: int | None) -> None:
+    """Refuse layers that differ: they are scanned as one."""
+    wanted = "full_attention" if window is None else "sliding_attention"
+    types = fields.get("layer_types", list | None) or []
+    others = [kind for kind in types if kind != wanted]
+    if others:
+        raise InputError(
+            f"{fields.where}: layer_types has {others[0]!r}, this port has {wanted!r}"
+        )
+
+
+def _rope(fields: Fields) -> tuple[float, float]:
+    """Return base and linear factor, from the fields of transformers 4 or 5."""
+    theta = fields.get("rope_theta", float, 10000.0)
+    scaling = fields.get("rope_scaling", dict | None)
+    parameters = fields.get("rope_parameters", dict | None)
+    rope = parameters or scaling or {}
+    named = [rope[name] for name in ("rope_type", "type") if name in rope]
+    kinds = [kind for kind in named if kind != "default"]
+    known = {"rope_type", "type", "factor", "rope_theta"}
+    strange = [kind for kind in kinds if kind != "linear"]
+    if strange or set(rope) - known or (parameters and scaling):
+        raise InputError(
+            f"{fields.where}: rotary positions {rope}, this port has the default and"
+            " {'rope_type': 'linear', 'factor': number}"
+        )
+    try:
+        numbers = (rope.get("rope_theta", theta), rope["factor"] if kinds else 1.0)
+        if not all(type(number) in (int, float) for number in numbers):
+            raise TypeError(f"{numbers}, expected numbers")
+        theta, factor = (float(min(number, 10**300)) for number in numbers)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{fields.where}: rotary positions {rope}: {error!r}") from error
+    if not (0 < theta < LARGEST and 0 < factor < LARGEST):
+        raise InputError(f"{fields.where}: {theta=} {factor=}, expected numbers above 0")
+    return theta, factor
+
+
+def read_vision(fields: Fields, kind: str) -> VisionConfig:
+    """Read a tower's fields; all layers of the checkpoint are run until told otherwise."""
+    fields.expect("num_channels", (3,), 3)
+    if kind == "siglip_vision_model":
+        fields.expect("vision_use_head", (True, False, None))
+    layers = fields.size("num_hidden_layers", most=_LAYERS)
+    vision = VisionConfig(
+        image=fields.size("image_size", most=_PIXELS),
+        patch=fields.size("patch_size", most=_PIXELS),
+        width=fields.size("hidden_size"),
+        layers=layers,
+        layers_total=layers,
+        heads=fields.size("num_attention_heads"),
+        mlp_width=fields.size("intermediate_size"),
+        norm_eps=fields.positive("layer_norm_eps"),
+        activation=fields.expect("hidden_act", ACTIVATIONS),
+        clip=kind == "clip_vision_model",
+    )
+    fields.finish()
+    if vision.width % vision.heads or vision.image < vision.patch:
+        raise InputError(f"{fields.where}: {vision}, expected heads that divide the width")
+    return vision
+
+
+def stop_early(vision: VisionConfig, layer: int, where: str) -> VisionConfig:
+    """Return the tower that ends with hidden state `layer`, counted as transformers does.
+
+    Hidden state 0 enters the first layer, -1 leaves the last, -2 the one before it.
+    """
+    total = vision.layers_total
+    run = layer + total + 1 if layer < 0 else layer
+    if not 0 < run <= total:
+        raise InputError(f"{where}={layer} of {total} layers")
+    return VisionConfig(**(vars(vision) | {"layers": run}))

@@ -1,0 +1,38 @@
+"""Video-LLaVA: CLIP tower with its class token, MLP, no pooling; Vicuna.
+
+Transformers' class. It has two towers; videos go through `video_tower`, and keep the class
+token whatever the config selects for images.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.models.layers.connector import Connector
+from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.ports import llava_hf as hf
+from vidsme_jax.models.prompts.tokenizer import Tokenizer
+
+NAME = "video_llava"
+CHECKPOINTS = "Video-LLaVA-7B (LanguageBind's -hf files)"
+ARCHITECTURE = "VideoLlavaForConditionalGeneration"
+
+
+def matches(config: dict[str, Any]) -> bool:
+    """Tell a checkpoint of this kind by its config."""
+    return hf.has_architecture(config, ARCHITECTURE, "video_llava")
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a config.json.
+
+    Raises:
+        InputError: fields that are missing, unknown, or ask for what this port lacks.
+    """
+    parts = hf.read_parts(path, ("clip_vision_model",), -2, "default")
+    connector = Connector(class_token=True)
+    return hf.make_graph(parts, NAME, connector, "video_tower")
+
+
+def open_checkpoint(graph: Graph) -> Port:
+    """Add processor, tokenizer and prompt; weights come later."""
+    return hf.make_port(graph, hf.VICUNA, Tokenizer(graph.path.parent), 32001)

@@ -1,0 +1,1 @@
+"""What scoring costs: measured beside PyTorch, or asked of the compiler."""

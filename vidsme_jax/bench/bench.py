@@ -1,0 +1,319 @@
+"""`vidsme bench`: ours and PyTorch on the same weights and clips, in alternation."""
+
+import json
+import math
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+from vidsme_jax.bench import ours as ours_module
+from vidsme_jax.bench.agreement import differences
+from vidsme_jax.bench.inputs import Inputs, make_inputs
+from vidsme_jax.bench.ours import Ours, Scorer
+from vidsme_jax.bench.table import describe
+from vidsme_jax.errors import InputError
+from vidsme_jax.models.flops import necessary_flops
+from vidsme_jax.models.placement import resolve_dtype
+from vidsme_jax.progress import say
+from vidsme_jax.records.files import check_folder
+
+TOLERANCE = 1e-3  # by which any float32 value may differ from PyTorch's
+_GENERATED = 16  # tokens, of the published algorithm's answer
+_STATISTICS_ROWS, _LOOPED_ROWS = 256, 8
+_ORDERS = (1.5, 1.05)  # q and r of the statistics alone
+_LEAST_SECONDS = 0.1  # that a timing of the bare product lasts
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What is asked.
+
+    Attributes:
+        size: one of `bench_inputs.SIZES`.
+        frames: of a clip.
+        clips: that a round scores.
+        batch: of them in a batch; a divisor of `clips`.
+        rounds: in each of which every contestant runs once.
+        dtype: auto, float32 or bfloat16.
+        out: directory for checkpoint, clips and bench.json; None keeps nothing.
+    """
+
+    size: str
+    frames: int = 16
+    clips: int = 2
+    batch: int = 2
+    rounds: int = 5
+    dtype: str = "auto"
+    out: Path | None = None
+
+
+def bench(settings: BenchSettings) -> str:
+    """Measure, write bench.json, and return the table.
+
+    Raises:
+        InputError: no PyTorch, or it sees other devices; clips that make no whole batches;
+            `out` holds something.
+    """
+    if settings.clips % settings.batch:
+        raise InputError(
+            f"clips={settings.clips} with batch={settings.batch}, expected a multiple of it"
+        )
+    if settings.out is not None:
+        _make_room(settings.out)
+    peer = _import_torch()
+    with _folder(settings.out) as folder:
+        facts = _measure(settings, peer, folder)
+        (folder / "bench.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return describe(facts)
+
+
+def _import_torch() -> ModuleType:
+    try:
+        from vidsme_jax.bench import torch_peer
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise InputError(
+            "bench compares with PyTorch, which is not installed: pip install '.[bench]'"
+        ) from error
+    ours = jax.local_devices()[0].platform
+    theirs = {"cuda": "gpu"}.get(torch_peer.device_name(), "cpu")
+    if ours != theirs:
+        raise InputError(
+            f"JAX runs on {ours} and PyTorch on {theirs}, expected one kind of device for"
+            " both; JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES= compares them on the CPU"
+        )
+    return torch_peer
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    """Give a new directory: the one that is asked for, or one that goes afterwards."""
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="vidsme-bench-") as name:
+            yield Path(name)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    yield out
+
+
+def _make_room(out: Path) -> None:
+    """Remove what was written for measurements that did not come to an end.
+
+    Raises:
+        InputError: there is anything else, or a file in the way.
+    """
+    check_folder("out", out)
+    held = set(out.iterdir()) if out.exists() else set()
+    if not held:
+        return
+    if not held <= {*out.glob("clip-*.mp4"), out / "model"}:
+        raise InputError(f"out={out} holds other files; remove it, or give another --out")
+    shutil.rmtree(out)
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What there is to run.
+
+    Attributes:
+        inputs: what is scored.
+        ours: the checkpoint in JAX.
+        scorers: our compiled programs, by contestant.
+        peer: the module that knows PyTorch.
+        parts: the checkpoint in PyTorch.
+    """
+
+    inputs: Inputs
+    ours: Ours
+    scorers: dict[str, Scorer]
+    peer: ModuleType
+    parts: Any
+
+
+def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[str, Any]:
+    """Run everything and return all that is known of it, ready for JSON."""
+    setup = _set_up(settings, peer, folder)
+    best = _choose(setup)
+    results, seconds = _run_rounds(_contestants(setup, best), settings)
+    masks: list[Any] = [batch.masks for batch, _ in setup.inputs.batches]
+    scored = {
+        "at_best": best,
+        "differences": differences(masks, results),
+        "tolerance": TOLERANCE if setup.ours.dtype == "float32" else None,
+        "seconds_a_clip": seconds,
+    }
+    apart = _apart(setup, settings.rounds)
+    parts = ours_module.time_parts(setup.ours, setup.inputs)
+    split = {"parts_seconds_a_clip": parts}
+    return _surroundings(settings, setup) | scored | apart | split
+
+
+def _set_up(settings: BenchSettings, peer: ModuleType, folder: Path) -> _Setup:
+    """Write the inputs, load the checkpoint into both frameworks, compile."""
+    s, dtype = settings, resolve_dtype(settings.dtype)
+    say(f"write a checkpoint of size {s.size} and {s.clips} clips")
+    inputs = make_inputs(folder, s.size, s.frames, s.clips, s.batch)
+    say("load it twice, compile")
+    ours = ours_module.load_ours(inputs, dtype)
+    config = ours.config
+    parts = peer.load_parts(inputs.port.directory, dtype, config.mean, config.std)
+    scorers = {
+        "ours": ours_module.make_scorer(ours, ours_module.both_ways(ours), inputs),
+        "ours_one": ours_module.make_scorer(ours, ours_module.one_way(ours), inputs),
+    }
+    return _Setup(inputs, ours, scorers, peer, parts)
+
+
+def _choose(setup: _Setup) -> dict[str, int]:
+    """Return how PyTorch is at its best here: rows of a chunk, clips at once."""
+    peer, parts, (batch, orders) = setup.peer, setup.parts, setup.inputs.batches[0]
+    clips, rows = len(batch.pixels), batch.rows.shape[1]
+    chunk = peer.best_chunk(parts, rows)
+    if clips == 1:
+        return {"chunk": chunk, "clips": 1}
+    say("choose PyTorch's batch")
+
+    def score(count: int, at_once: int) -> Any:
+        first = jax.tree.map(lambda x: x[:count], (batch, orders))
+        return peer.at_best(parts, *first, at_once, chunk)
+
+    taken = {}
+    for n in (1, clips):
+        score(clips, n)  # first calls cost more
+        taken[n] = min(peer.seconds(lambda n=n: score(clips, n)) for _ in range(2))
+    return {"chunk": chunk, "clips": min(taken, key=taken.__getitem__)}
+
+
+def _contestants(setup: _Setup, best: dict[str, int]) -> dict[str, Callable[[], Any]]:
+    """Return what runs in turn, each over all clips but the published one: its first."""
+    peer, parts, inputs = setup.peer, setup.parts, setup.inputs
+    first = [jax.tree.map(lambda x: x[:1], one) for one in inputs.batches[:1]]
+
+    def at_best(ways: int) -> list[Any]:
+        how = (best["clips"], best["chunk"], ways)
+        return [peer.at_best(parts, *one, *how) for one in inputs.batches]
+
+    return {
+        "ours": lambda: setup.scorers["ours"](inputs),
+        "as_called": lambda: [peer.as_called(parts, *one) for one in inputs.batches],
+        "at_best": lambda: at_best(2),
+        "published": lambda: [peer.published(parts, *one) for one in first],
+        "ours_one": lambda: setup.scorers["ours_one"](inputs),
+        "at_best_one": lambda: at_best(1),
+    }
+
+
+def _run_rounds(calls: dict[str, Callable[[], Any]], settings: BenchSettings):
+    """Return everybody's results, and the seconds a clip of each in every round."""
+    results = {}
+    for name, call in calls.items():
+        say(f"warm up: {name}")
+        results[name] = call()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for n in range(settings.rounds):
+        say(f"round {n + 1} of {settings.rounds}")
+        for name, call in calls.items():
+            clips = 1 if name == "published" else settings.clips
+            start = time.perf_counter()
+            call()
+            seconds[name].append((time.perf_counter() - start) / clips)
+    return results, seconds
+
+
+def _surroundings(settings: BenchSettings, setup: _Setup) -> dict[str, Any]:
+    """Return what the numbers hang on."""
+    layout, ours = setup.inputs.layout, setup.ours
+    names = ("jax", "flax", "torch", "transformers")
+    return {
+        "settings": asdict(settings)
+        | {
+            "dtype": ours.dtype,
+            "out": None if settings.out is None else str(settings.out),
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in names},
+        "device": ours.device.device_kind,
+        "platform": ours.device.platform,
+        "cores": len(os.sched_getaffinity(0)),
+        "torch_threads": setup.peer.threads(),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(ours.params)),
+        "vocab": ours.config.decoder.vocab,
+        "video_tokens": layout.video,
+        "positions": layout.time,
+        "rows": layout.video + layout.text_rows,
+    }
+
+
+def _apart(setup: _Setup, rounds: int) -> dict[str, Any]:
+    """Return what is measured beside the rounds."""
+    ours, peer, scorers = setup.ours, setup.peer, setup.scorers
+    return {
+        "necessary_flops": _necessary(ours, setup.inputs),
+        "product": _products(peer, ours, setup.inputs, rounds),
+        "statistics": _statistics(peer, ours),
+        "compile_seconds": {name: one.compile for name, one in scorers.items()},
+        "generate_seconds": _generate(setup),
+        "generated_tokens": _GENERATED,
+        "peak_bytes": {
+            "compiled": scorers["ours"].bytes,
+            "ours": ours_module.peak_bytes(ours.device),
+            "torch": peer.peak_bytes(),
+        },
+    }
+
+
+def _necessary(ours: Ours, inputs: Inputs) -> dict[str, int]:
+    """Return the operations that a clip needs, in both directions and in one."""
+    layout = inputs.layout
+    shape = (layout.frames, layout.time, layout.video + layout.text_rows)
+    both, one = (necessary_flops(ours.config, *shape, ways=n).total for n in (2, 1))
+    return {"both": both, "one": one}
+
+
+def _products(peer: ModuleType, ours: Ours, inputs: Inputs, rounds: int) -> dict[str, Any]:
+    """Time the product of the decoder's MLP, bare, in both frameworks by turns."""
+    decoder, clips = ours.config.decoder, len(inputs.batches[0][0].pixels)
+    shape = (2 * clips * inputs.layout.time, decoder.width, decoder.mlp_width)
+    calls = {
+        "ours": ours_module.product(ours, *shape),
+        "torch": peer.product(*shape, ours.dtype),
+    }
+    repeats = {}
+    for name, call in calls.items():
+        call()
+        repeats[name] = math.ceil(_LEAST_SECONDS / peer.seconds(call))
+    rates: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(2 * rounds + 1):
+        for name, call in calls.items():
+            many = range(repeats[name])
+            taken = peer.seconds(lambda call=call, many=many: [call() for _ in many])
+            rates[name].append(2 * math.prod(shape) * len(many) / taken)
+    return {"shape": shape, "flops_a_second": rates}
+
+
+def _statistics(peer: ModuleType, ours: Ours) -> dict[str, float]:
+    """Return seconds a row of the statistics alone."""
+    shape = (_STATISTICS_ROWS, ours.config.decoder.vocab)
+    logits = 2 * np.random.default_rng(0).standard_normal(shape, np.float32)
+    at_once, loop = peer.time_statistics(logits, *_ORDERS, _LOOPED_ROWS)
+    mine = ours_module.time_statistics(ours, logits, *_ORDERS)
+    return {"ours": mine, "torch": at_once, "published": loop}
+
+
+def _generate(setup: _Setup) -> float:
+    """Return the seconds of the answer that the published code has written."""
+    peer, first = setup.peer, setup.inputs.batches[0]
+    return peer.seconds(lambda: peer.generate(setup.parts, *first, _GENERATED))

@@ -1,0 +1,253 @@
+"""The scoring program compiled for devices that need not be there: what it would take."""
+
+import math
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from vidsme_jax import sharding
+from vidsme_jax.batch import Prompt
+from vidsme_jax.data.batches import Layout, make_batch, make_layout
+from vidsme_jax.models.checkpoints.trees import flatten, numpy_dtype, unflatten
+from vidsme_jax.models.layers.attention import Sight, uncounted_pairs
+from vidsme_jax.models.placement import Placement
+from vidsme_jax.models.port import Graph
+from vidsme_jax.models.video_llm import make_forward
+from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.scores.reduction import chunk_rows
+
+_COLLECTIVE = re.compile(
+    r"= \S.* (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
+    r"|collective-broadcast)(?:-start)?\("
+)
+_FULL = "RESOURCE_EXHAUSTED"
+_USED = re.compile(r"Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One program, per device.
+
+    Attributes:
+        arguments: bytes of parameters and batch.
+        temporaries: bytes that live while it runs.
+        results: bytes.
+        flops: operations that the compiler counts, the body of a loop once.
+        collectives: how many of each kind stand in the program.
+        seconds: that compiling took.
+    """
+
+    arguments: int
+    temporaries: int
+    results: int
+    flops: float
+    collectives: dict[str, int]
+    seconds: float
+
+    @property
+    def peak(self) -> int:
+        """Bytes at most."""
+        return self.arguments + self.temporaries + self.results
+
+
+class TooLarge(Exception):
+    """The compiler found no way to keep the program within the device's memory.
+
+    Attributes:
+        excess: bytes beyond it; 0 where the compiler does not say.
+    """
+
+    def __init__(self, message: str):
+        """Take the sentence about memory out of the compiler's message."""
+        found = _USED.search(message)
+        super().__init__(found[0] if found else message.splitlines()[0][:150])
+        self.excess = 0.0
+        if found:
+            used, limit = _bytes(found[1]), _bytes(found[2])
+            self.excess = used - limit
+
+
+def _bytes(size: str) -> float:
+    """Return the bytes of a size as the compiler writes it, 15.75G."""
+    return float(size[:-1]) * 1024 ** "BKMG".index(size[-1])
+
+
+def plan_layout(graph: Graph, frames: int, text: int) -> Layout:
+    """Return the shapes of a clip whose prompt and answer have `text` tokens together."""
+    config, prompt = graph.config, _stand_in(text)
+    size, tail = config.tokens_per_frame, config.connector.tail
+    return make_layout([prompt], frames, size, catalogue.SLICES, tail)
+
+
+def _stand_in(text: int) -> Prompt:
+    """Return a prompt of so many tokens, a quarter of them before the video."""
+    part = text // 4
+    return Prompt((1,) * part, (1,) * (text - 2 * part), (1,) * part)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to compile, but for the number of clips.
+
+    Attributes:
+        graph: of the model.
+        placement: of the model on devices, real ones or those of a topology.
+        layout: of the clips.
+        text: tokens of a prompt.
+    """
+
+    graph: Graph
+    placement: Placement
+    layout: Layout
+    text: int
+
+
+def compile_for(task: Task, clips: int, **layers: int) -> Compiled:
+    """Compile the scoring program.
+
+    Args:
+        task: what to compile.
+        clips: of a replica and step.
+        layers: `decoder` or `tower`, to run so many layers instead of all.
+
+    Raises:
+        TooLarge: it does not fit the device's memory.
+    """
+    place = task.placement
+    run = score_program(make_forward(task.graph.config), Asked(kept=("sme",)))
+    program = place.program(run)
+    batch = _spread(place, _batch(task, clips), program)
+    params = _parameters(task, program, layers)
+    start = time.monotonic()
+    try:
+        with place.precision():
+            compiled = program.run.lower(params, batch).compile()  # type: ignore[attr-defined]
+    except jax.errors.JaxRuntimeError as error:
+        if _FULL in str(error):
+            raise TooLarge(str(error)) from error
+        raise
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    return Compiled(
+        arguments=memory.argument_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        results=memory.output_size_in_bytes,
+        flops=cost.get("flops", 0.0),
+        collectives=dict(Counter(_COLLECTIVE.findall(compiled.as_text()))),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _batch(task: Task, clips: int) -> Any:
+    """Return the shapes of a replica's batch."""
+    side = task.graph.config.vision.image
+    pixels = np.zeros((1, task.layout.frames, side, side, 3), np.uint8)
+    one = make_batch([_stand_in(task.text)], pixels, task.layout)
+    order: Any = np.zeros((1, 1), np.float32)
+    shape = lambda x: jax.ShapeDtypeStruct((clips, *x.shape[1:]), x.dtype)  # noqa: E731
+    return jax.tree.map(shape, (one, Orders(order, order)))
+
+
+def _spread(placement: Placement, batch: Any, program: sharding.Program) -> Any:
+    """Return the shapes of all replicas' batches together."""
+    count = placement.replicas
+    if placement.parallel == "replicas":
+        wide = lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype)  # noqa: E731
+        return jax.tree.map(wide, batch)
+    split = NamedSharding(program.place(P(), ()).mesh, P("data"))
+
+    def wider(x):
+        shape = (count * x.shape[0], *x.shape[1:])
+        return jax.ShapeDtypeStruct(shape, x.dtype, sharding=split)
+
+    return jax.tree.map(wider, batch)
+
+
+def _parameters(task: Task, program: sharding.Program, layers: dict[str, int]) -> Any:
+    """Return shapes and placement of the parameters."""
+    specs = {rule.path: rule.spec for rule in task.graph.rules}
+    dtype, out = numpy_dtype(task.placement.dtype), {}
+    for path, leaf in flatten(task.graph.abstract).items():
+        shape, part = leaf.shape, path.split(".")[0]
+        if ".layers." in path and part in layers:
+            shape = (layers[part], *shape[1:])
+        place = None
+        if task.placement.parallel == "partitioned":
+            place = program.place(specs[path], shape)
+        out[path] = jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+    return unflatten(out)
+
+
+def compiled_flops(task: Task, clips: int, whole: Compiled) -> float:
+    """Return the operations of the whole program on all devices, every loop in full.
+
+    The compiler counts the body of a loop once and a kernel not at all. So the layers come
+    from programs without them, further chunks of the head and the pairs of attention by
+    hand.
+    """
+    config, layout = task.graph.config, task.layout
+    each = {
+        name: whole.flops - compile_for(task, clips, **{name: 0}).flops
+        for name in ("decoder", "tower")
+    }
+    counted = whole.flops + (config.decoder.layers - 1) * each["decoder"]
+    counted += (config.vision.layers - 1) * each["tower"]
+    counted += attention_flops(task, clips)
+    rows = layout.video + layout.text_rows
+    size = chunk_rows(rows, 2 * clips, config.decoder.vocab)
+    chunks = -(-rows // size)
+    head = 2 * 2 * clips * size * config.decoder.width * config.decoder.vocab
+    further = task.placement.replicas * (chunks - 1) * head
+    return len(task.placement.devices) * counted + further
+
+
+def attention_flops(task: Task, clips: int) -> int:
+    """Return what attention does on a device beyond what the compiler counts."""
+    config, model = task.graph.config, task.placement.model
+    decoder, vision, frames = config.decoder, config.vision, task.layout.frames
+    kernel = task.placement.devices[0].platform == "tpu"
+
+    def flops(layers, heads, head_dim, sequences, time, sight, together=False):
+        own = heads // model if heads % model == 0 else heads
+        pairs = uncounted_pairs(
+            sight, sequences, time, own, together=together, kernel=kernel
+        )
+        return 4 * layers * own * head_dim * pairs
+
+    patches, size = vision.grid**2 + vision.clip, vision.width // vision.heads
+    seen, shown = Sight(causal=False), Sight(window=decoder.window)
+    text = (2 * clips, task.layout.time, shown, config.bidirectional)
+    return flops(vision.layers, vision.heads, size, clips * frames, patches, seen) + flops(
+        decoder.layers, decoder.heads, decoder.head_dim, *text
+    )
+
+
+def compile_largest(task: Task, memory: float) -> tuple[int, Compiled]:
+    """Return the most clips a replica and step that fit, and their program.
+
+    Memory grows evenly from one clip to two; what that predicts is compiled, and as much
+    less as the compiler says if it does not fit.
+
+    Raises:
+        TooLarge: not even one clip fits.
+    """
+    one = compile_for(task, 1)
+    try:
+        two = compile_for(task, 2)
+    except TooLarge:
+        return 1, one
+    each = max(two.peak - one.peak, 1)
+    guess = 1 + math.floor((memory - one.peak) / each)
+    while guess > 2:
+        try:
+            return guess, compile_for(task, guess)
+        except TooLarge as error:
+            guess -= max(1, math.ceil(error.excess / each))
+    return 2, two

@@ -1,0 +1,136 @@
+"""What `vidsme bench` runs on: a checkpoint of random weights, clips, and their batches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from vidsme_jax.batch import Batch
+from vidsme_jax.data.batches import Layout, make_batch, make_layout
+from vidsme_jax.data.synthetic.shapes import FPS, draw_clip, write_mp4
+from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
+from vidsme_jax.errors import InputError
+from vidsme_jax.models import open_port
+from vidsme_jax.models.port import Port
+from vidsme_jax.models.toy import write_toy
+from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.program import Orders
+
+_READER, _SECONDS = "vidsme_jax.bench.timed_clip:prepare_timed", 600.0
+_QUESTION = "What moves in this video?"
+_ENLARGED = 5  # the synthetic clips' 64 x 80 pixels, so that reading them is some work
+_MEDIUM = {
+    "hidden_size": 768,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 4,
+    "vocab_size": 32_000,
+}
+_MEDIUM_TOWER = {
+    "hidden_size": 384,
+    "image_size": 336,
+    "intermediate_size": 1536,
+    "num_attention_heads": 6,
+    "num_hidden_layers": 12,
+    "patch_size": 14,
+}
+_LONGVA = {
+    "hidden_size": 3584,
+    "intermediate_size": 18_944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "rope_theta": 1e6,
+    "vocab_size": 152_064,
+}
+_CLIP_L_336 = {
+    "hidden_size": 1024,
+    "image_size": 336,
+    "intermediate_size": 4096,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "patch_size": 14,
+}
+# Fields of the decoder and of the tower, over the toy's, and the type of the weights.
+SIZES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "toy": ({}, {}, "float32"),
+    "medium": (_MEDIUM, _MEDIUM_TOWER, "float32"),
+    "7b": (_LONGVA, _CLIP_L_336, "bfloat16"),
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every contestant gets.
+
+    Attributes:
+        port: the checkpoint.
+        layout: of a clip.
+        batches: host arrays of so many clips each, with the orders of their entropies.
+        decode: seconds a clip to decode, and to resize and cut, in one process.
+        flow: seconds a clip for optical flow and illumination, likewise.
+    """
+
+    port: Port
+    layout: Layout
+    batches: list[tuple[Batch, Orders]]
+    decode: float
+    flow: float
+
+
+def make_inputs(folder: Path, size: str, frames: int, clips: int, batch: int) -> Inputs:
+    """Write checkpoint and clips, then read the clips as a run does.
+
+    Args:
+        folder: to write in.
+        size: one of `SIZES`.
+        frames: of a clip.
+        clips: in all.
+        batch: of them in a batch; a divisor of `clips`.
+    """
+    drawn = [draw_clip(rng, "shapes") for rng in np.random.default_rng(0).spawn(clips)]
+    captions = [caption for _, caption in drawn]
+    texts = [f"{_QUESTION}\n{caption}" for caption in captions]
+    decoder, tower, dtype = SIZES[size]
+    port = open_port(write_toy(folder / "model", texts, 0, decoder, tower, dtype))
+    paths = [_write_clip(folder, n, shown) for n, (shown, _) in enumerate(drawn)]
+    read = _read(paths, port, frames)
+    prompts = [port.prompt(_QUESTION, caption) for caption in captions]
+    config = port.config
+    layout = make_layout(
+        prompts, frames, config.tokens_per_frame, catalogue.SLICES, config.connector.tail
+    )
+    groups = [slice(first, first + batch) for first in range(0, clips, batch)]
+    pixels = np.stack([one[0] for one in read])
+    batches = [make_batch(prompts[part], pixels[part], layout) for part in groups]
+    orders = [_orders(clips, part) for part in groups]
+    decode, flow = (float(np.median([one[n] for one in read])) for n in (1, 2))
+    return Inputs(port, layout, list(zip(batches, orders, strict=True)), decode, flow)
+
+
+def _write_clip(folder: Path, n: int, frames: UInt8[np.ndarray, "frame h w 3"]) -> Path:
+    path = folder / f"clip-{n:03d}.mp4"
+    write_mp4(path, frames.repeat(_ENLARGED, axis=1).repeat(_ENLARGED, axis=2), FPS)
+    return path
+
+
+def _read(paths: list[Path], port: Port, frames: int) -> list[Any]:
+    """Return what `timed_clip.prepare_timed` gives of each clip."""
+    workers, processor = Workers(_READER, 1, _SECONDS), port.processor
+    try:
+        how = (frames, processor.resize, processor.crop)
+        return [workers.submit(path, *how).result() for path in paths]
+    except (WorkerDied, WorkerTimeout) as error:
+        raise InputError(f"frames={frames}: {error}") from error
+    finally:
+        workers.close()
+
+
+def _orders(clips: int, part: slice) -> Orders:
+    """Return orders spread over the ranges that Vid-SME gives them."""
+    q: Any = np.linspace(0.3, 0.9, clips, dtype=np.float32)
+    r: Any = np.linspace(0.02, 0.08, clips, dtype=np.float32)
+    return Orders(q[part, None], r[part, None])

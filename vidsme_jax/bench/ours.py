@@ -1,0 +1,219 @@
+"""Our side of `vidsme bench`: the programs of a run, compiled, and their parts apart."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+
+from vidsme_jax import sharding
+from vidsme_jax.batch import OWN_ARGMAX, Batch
+from vidsme_jax.bench.inputs import Inputs
+from vidsme_jax.models.checkpoints.trees import numpy_dtype
+from vidsme_jax.models.placement import precision
+from vidsme_jax.models.video_llm import VideoLLMConfig, bind, decode_frames, make_forward
+from vidsme_jax.records import runs
+from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.curves import score_batch
+from vidsme_jax.scores.program import Asked, Orders, Results, score_program
+from vidsme_jax.scores.reduction import reduce_chunk
+from vidsme_jax.scores.token_statistics import FAMILIES, row_statistics
+
+_KEPT = ("sme", "sme_nat", "sme_rev", *FAMILIES)
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A checkpoint on the first device, and what runs it.
+
+    Attributes:
+        config: of the graph; the whole head takes part in the softmax.
+        params: in place.
+        device: the one.
+        dtype: of weights and activations.
+    """
+
+    config: VideoLLMConfig
+    params: Any
+    device: Any
+    dtype: str
+
+    def place(self, function: Callable[..., Any]) -> sharding.Program:
+        """Place run(params, *batch) as a run places its program."""
+        return sharding.replicated(function, (self.device,))
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A compiled program.
+
+    Attributes:
+        run: put arrays -> results on the device.
+        program: with which arrays are put and results fetched.
+        params: first argument of `run`.
+        compile: seconds that compiling took.
+        bytes: of arguments, results and temporaries, as the compiler counts them.
+    """
+
+    run: Callable[..., Any]
+    program: sharding.Program
+    params: Any
+    compile: float
+    bytes: int
+
+    def __call__(self, inputs: Inputs) -> list[Any]:
+        """Score every batch, putting and fetching as a run does."""
+        out = []
+        for arrays in inputs.batches:
+            out.append(self.run(self.params, self.program.put_batch(arrays)))
+        return [self.program.fetch(results) for results in out]
+
+
+def load_ours(inputs: Inputs, dtype: str) -> Ours:
+    """Read the checkpoint onto the first device."""
+    # So that every framework has the same to do, the whole head is scored: the tokenizer
+    # of these checkpoints is a small one.
+    port = inputs.port
+    config = replace(port.config, vocab_keep=port.config.decoder.vocab)
+    empty = Ours(config, None, jax.local_devices()[0], dtype)
+    params = port.load(numpy_dtype(dtype), empty.place(_nothing).place)
+    return replace(empty, params=params)
+
+
+def _nothing(params: Any) -> Any:
+    return params
+
+
+def both_ways(ours: Ours) -> Callable[..., Results]:
+    """Return the program that a run scores with."""
+    return score_program(make_forward(ours.config), Asked(kept=_KEPT))
+
+
+def one_way(ours: Ours) -> Callable[..., dict[str, Any]]:
+    """Return the statistics of the natural direction alone."""
+    forward = make_forward(ours.config, natural_only=True)
+
+    def run(params: Any, batch: Batch, orders: Orders) -> dict[str, Any]:
+        q, r = 1 + orders.q_less_one[:, 0], 1 + orders.r_less_one[:, 0]
+        return score_batch(params, forward, batch, q, r)
+
+    return run
+
+
+def make_scorer(ours: Ours, function: Callable[..., Any], inputs: Inputs) -> Scorer:
+    """Compile a program for the batches' shape."""
+    program = ours.place(function)
+    arrays = program.put_batch(inputs.batches[0])
+    start = time.perf_counter()
+    with precision(ours.dtype):
+        lowered = program.run.lower(ours.params, arrays)  # type: ignore[attr-defined]
+        compiled = lowered.compile()
+    taken, memory = time.perf_counter() - start, compiled.memory_analysis()
+    size = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    size += memory.output_size_in_bytes
+    return Scorer(compiled, program, ours.params, taken, size)
+
+
+def peak_bytes(device: Any) -> int | None:
+    """Return the most memory that a device held; None where it does not count."""
+    return (device.memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def time_parts(ours: Ours, inputs: Inputs) -> dict[str, float]:
+    """Return the seconds a clip of each step, each by itself on the same batch.
+
+    Vision, decoder and head are programs of their own here; in a run they are one.
+    """
+    arrays, clips = inputs.batches[0], len(inputs.batches[0][0].pixels)
+    programs = [ours.place(part) for part in _parts(ours.config)]
+    with precision(ours.dtype):
+        transfer, put = _timed(lambda: programs[0].put_batch(arrays))
+        batch, orders = put
+        vision, frames = _timed(lambda: programs[0].run(ours.params, (batch.pixels,)))
+        decoder, hidden = _timed(lambda: programs[1].run(ours.params, (frames, batch)))
+        given = (hidden, batch, orders)
+        head, results = _timed(lambda: programs[2].run(ours.params, given))
+    with TemporaryDirectory(prefix="vidsme-bench-") as folder:
+        part = Path(folder) / "part"
+        write, _ = _timed(lambda: _write(programs[2].fetch(results), part))
+    seconds = {
+        "transfer": transfer,
+        "vision": vision,
+        "decoder": decoder,
+        "head and statistics": head,
+        "write": write,
+    }
+    each = {name: value / clips for name, value in seconds.items()}
+    return {"decode": inputs.decode, "flow": inputs.flow} | each
+
+
+def _parts(config: VideoLLMConfig) -> tuple[Callable[..., Any], ...]:
+    """Return vision, decoder, and head with statistics as functions of their own."""
+
+    def vision(params, pixels):
+        return bind(config, params).embed_frames(pixels)
+
+    def decoder(params, frames, batch):
+        return decode_frames(bind(config, params), frames, batch)
+
+    def forward(given, batch):
+        params, hidden = given
+        return hidden, bind(config, params).logits
+
+    scored = score_program(forward, Asked(kept=("sme",)))
+
+    def head(params, hidden, batch, orders):
+        return scored((params, hidden), batch, orders)
+
+    return vision, decoder, head
+
+
+def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the better of two calls after a first, in seconds, and what came out."""
+    out, times = jax.block_until_ready(call()), []
+    for _ in range(2):
+        start = time.perf_counter()
+        out = jax.block_until_ready(call())
+        times.append(time.perf_counter() - start)
+    return min(times), out
+
+
+def _write(results: Results, path: Path) -> None:
+    """Write a batch's results as a run does."""
+    table, curves = results.tables["exact"], results.curves["sme"]
+    named = dict(zip(catalogue.columns(), np.asarray(table).T, strict=True))
+    held = pa.table({"id": [str(n) for n in range(len(table))]} | named)
+    runs.write_part(path, held, {"video.sme": list(curves)}, [b""] * len(table), {})
+
+
+def product(ours: Ours, rows: int, inner: int, outer: int) -> Callable[[], Any]:
+    """Return a call that does one matrix product [rows inner] x [inner outer]."""
+    rng = np.random.default_rng(0)
+    kind = numpy_dtype(ours.dtype)
+    a, b = (
+        jax.device_put(rng.standard_normal(shape, np.float32).astype(kind), ours.device)
+        for shape in ((rows, inner), (inner, outer))
+    )
+    with precision(ours.dtype):
+        run = jax.jit(jnp.matmul).lower(a, b).compile()
+    return lambda: jax.block_until_ready(run(a, b))
+
+
+def time_statistics(ours: Ours, logits: np.ndarray, q: float, r: float) -> float:
+    """Return seconds a row of the statistics alone, logits [row vocab] float32."""
+
+    def reduce(carry, z, target, averaged):
+        orders = (jnp.full(target.shape, order, jnp.float32) for order in (q, r))
+        return carry, row_statistics(z, target, *orders)
+
+    rows = (1, 1, len(logits))
+    given = (logits[None, None], np.full(rows, OWN_ARGMAX, np.int32), np.zeros(rows, bool))
+    arrays = jax.device_put(given, ours.device)
+    run = jax.jit(lambda *given: reduce_chunk(reduce, None, *given)[1])
+    return _timed(lambda: run(*arrays))[0] / len(logits)

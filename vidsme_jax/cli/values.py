@@ -1,0 +1,95 @@
+"""The values that the `vidsme` command takes, read and checked; nothing heavy imported."""
+
+import argparse
+import math
+
+# More is a slip of the hand, or does not fit any memory.
+_MOST_FRAMES = 10_000  # of a clip
+_MOST_TOKENS = 1_000_000  # of a text
+_MOST_RESAMPLES = 1_000_000
+
+
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def resamples(text: str) -> int:
+    """Read a number of resamples; fewer than 100 have no ends of an interval."""
+    if not text.isdecimal() or not 100 <= int(text) <= _MOST_RESAMPLES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number from 100 to {_MOST_RESAMPLES}"
+        )
+    return int(text)
+
+
+def frame_count(text: str) -> int:
+    """Read one frame count."""
+    if positive(text) > _MOST_FRAMES:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_FRAMES} frames")
+    return int(text)
+
+
+def token_count(text: str) -> int:
+    """Read how many tokens a text has."""
+    if positive(text) > _MOST_TOKENS:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_TOKENS} tokens")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """Read a whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """Read a finite number from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 on")
+    return value
+
+
+def share(text: str) -> float:
+    """Read a number above 0 and up to 1."""
+    value = rate(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected above 0 and up to 1")
+    return value
+
+
+def frame_counts(text: str) -> tuple[int, ...]:
+    """Read frame counts, separated by commas."""
+    counts = tuple(frame_count(part) for part in text.split(","))
+    if len(set(counts)) < len(counts):
+        raise argparse.ArgumentTypeError(f"{text!r} names a frame count twice")
+    return counts
+
+
+def slice_names(text: str) -> tuple[str, ...]:
+    """Read names of slices, separated by commas; they come in the table's order."""
+    from vidsme_jax.scores.catalogue import SLICES
+
+    asked = text.split(",")
+    if not set(asked) <= set(SLICES):
+        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(SLICES)}")
+    if len(set(asked)) < len(asked):
+        raise argparse.ArgumentTypeError(f"{text!r} names a slice twice")
+    return tuple(name for name in SLICES if name in asked)
+
+
+def definition_names(text: str) -> tuple[str, ...]:
+    """Read names of definitions, separated by commas; exact is always among them."""
+    from vidsme_jax.scores.catalogue import DEFINITIONS
+
+    asked = text.split(",")
+    if not set(asked) <= set(DEFINITIONS):
+        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(DEFINITIONS)}")
+    return tuple(name for name in DEFINITIONS if name in ("exact", *asked))

@@ -1,0 +1,1 @@
+"""From score tables to one result: metrics, controls, verdicts, blind baselines."""

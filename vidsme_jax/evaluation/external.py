@@ -1,0 +1,152 @@
+"""Scores from elsewhere: a table of ids, labels and scores, read as if it were a run.
+
+CSV, Parquet, JSON Lines, or JSON (a list of objects). `id`, `label` (1 member, 0
+non-member, empty unknown) and `score` (higher = member) are needed, `group` is used where
+it stands; other columns are kept, but for those that are named as our scores are. So users
+of other tools get every interval and test.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from vidsme_jax.errors import InputError
+from vidsme_jax.records import runs
+from vidsme_jax.scores import catalogue
+
+_NEEDED = ("id", "label", "score")
+_LONGEST_ROW = 1 << 28  # bytes
+
+
+def read_scores(path: Path) -> runs.Run:
+    """Read a table of scores.
+
+    Raises:
+        InputError: a kind of file that is not read, a damaged one, columns that are missing
+            or hold something else, an id twice, no rows.
+    """
+    if path.suffix not in _READERS:
+        kinds = ", ".join(_READERS)
+        raise InputError(
+            f"run={path} is a file, expected a run's directory, or a table of scores as"
+            f" {kinds}"
+        )
+    try:
+        table = _READERS[path.suffix](path)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} cannot be read as {path.suffix}: {reason}") from error
+    table = _checked(path, table)
+    nothing = table.select(["id", "frames"]).slice(0, 0)
+    info = {"settings": {}, "scores_from": str(path), "columns": table.column_names}
+    return runs.Run(path, info, table, nothing, nothing)
+
+
+def _checked(path: Path, table: pa.Table) -> pa.Table:
+    """Return the table with the columns of a run, or say what is wrong with it."""
+    names = Counter(table.column_names)
+    double = next((name for name, n in names.items() if n > 1), None)
+    if double is not None:
+        raise InputError(f"{path} has the column {double} more than once, expected one")
+    if not len(table):
+        raise InputError(f"{path} has no rows")
+    lacking = [name for name in _NEEDED if name not in table.column_names]
+    if lacking:
+        exists = ", ".join(map(str, table.column_names))[:200]
+        raise InputError(
+            f"{path} has no column {lacking[0]}, expected {', '.join(_NEEDED)}; there are"
+            f" {exists}"
+        )
+    ours = {"frames", *catalogue.columns()}  # what they would mean is not known
+    ours |= {name for name in table.column_names if catalogue.is_published(name)}
+    columns = {name: table[name] for name in table.column_names if name not in ours}
+    columns["id"] = pa.array(
+        [_id(path, n, x) for n, x in enumerate(table["id"].to_pylist())]
+    )
+    twice = [name for name, n in Counter(columns["id"].to_pylist()).items() if n > 1]
+    if twice:
+        raise InputError(f"{path} holds id={twice[0]!r} more than once, expected once each")
+    for name in ("label", "score"):
+        columns[name] = _numbers(path, name, table[name])
+    strange = sorted(set(columns["label"].drop_null().to_pylist()) - {0.0, 1.0})
+    if strange:
+        raise InputError(f"{path}: label={strange[0]:g}, expected 1, 0 or none")
+    if not np.isfinite(columns["score"].to_numpy()).any():
+        raise InputError(f"{path}: no row has a score, expected numbers")
+    infinite = np.flatnonzero(np.isinf(columns["score"].to_numpy()))
+    if len(infinite):
+        value, name = (columns[c][int(infinite[0])].as_py() for c in ("score", "id"))
+        raise InputError(f"{path}: score={value} of id={name!r}, expected finite numbers")
+    if "group" in columns:
+        groups = table["group"].to_pylist()
+        columns["group"] = pa.array([None if g is None else str(g) for g in groups])
+    columns["frames"] = pa.array([0] * len(table), pa.int64())  # of no clip that we read
+    return pa.table(columns)
+
+
+def _numbers(path: Path, name: str, column) -> pa.ChunkedArray:
+    if pa.types.is_null(column.type):
+        return column.cast(pa.float64())
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
+    if not any(kind(column.type) for kind in kinds):
+        row, value = next((n, x) for n, x in enumerate(column.to_pylist()) if _is_text(x))
+        given = f"{name}={str(value)[:40]!r} in row {row + 1}"
+        raise InputError(f"{path}: {given}, expected numbers")
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    return column.cast(pa.float64())
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether a value of a column of texts keeps it from being one of numbers."""
+    try:
+        return value is not None and not math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return True
+
+
+def _id(path: Path, row: int, value: Any) -> str:
+    if value is None or not str(value).strip():
+        raise InputError(
+            f"{path}: id={value!r} in row {row + 1}, expected one for each row"
+        )
+    return str(value)
+
+
+def _read_csv(path: Path) -> pa.Table:
+    as_text = {"id": pa.string(), "group": pa.string()}  # 007 is not 7
+    options = pyarrow.csv.ConvertOptions(column_types=as_text)
+    # A row must fit a block.
+    blocks = pyarrow.csv.ReadOptions(block_size=_LONGEST_ROW)
+    return pyarrow.csv.read_csv(path, read_options=blocks, convert_options=options)
+
+
+def _read_json(path: Path) -> pa.Table:
+    return _of_objects(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _read_lines(path: Path) -> pa.Table:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return _of_objects([json.loads(line) for line in lines if line.strip()])
+
+
+def _of_objects(rows: Any) -> pa.Table:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("expected a list of objects")
+    return pa.Table.from_pylist(rows)
+
+
+_READERS: dict[str, Callable[[Path], pa.Table]] = {
+    ".csv": _read_csv,
+    ".parquet": pyarrow.parquet.read_table,
+    ".json": _read_json,
+    ".jsonl": _read_lines,
+}

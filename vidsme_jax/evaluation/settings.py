@@ -1,0 +1,58 @@
+"""How score tables are evaluated."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vidsme_jax.errors import InputError
+from vidsme_jax.stats.metrics import RULES
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How to evaluate.
+
+    Attributes:
+        fprs: false positive rates at which the true positive rate is read.
+        rule: whether a rate at `fprs` may be reached (`<=`) or not (`<`, as published).
+        bootstrap: resamples behind every interval.
+        permutations: label permutations behind every p-value.
+        splits: random halves of the groups, on one of which a score is chosen.
+        confidence: coverage of the intervals.
+        seed: of both; the same seed gives the same numbers.
+        published: also give the metrics by the published code's rules.
+        score: the primary score, chosen before looking; None is `scores.PRIMARY`.
+        by: columns of the table, for whose values the primary score is evaluated apart.
+    """
+
+    fprs: tuple[float, ...] = (0.0, 0.001, 0.01, 0.05, 0.10)
+    rule: str = "<="
+    bootstrap: int = 2000
+    permutations: int = 9999
+    splits: int = 200
+    confidence: float = 0.95
+    seed: int = 0
+    published: bool = False
+    score: str | None = None
+    by: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name in ("bootstrap", "permutations", "splits"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}, expected at least 1")
+        if not 0 < self.confidence < 1:
+            raise InputError(f"confidence={self.confidence}, expected between 0 and 1")
+        if not all(0 <= fpr <= 1 for fpr in self.fprs):
+            raise InputError(f"fprs={self.fprs}, expected numbers from 0 to 1")
+        if self.rule not in RULES:
+            raise InputError(f"rule={self.rule}, there are {', '.join(RULES)}")
+
+
+def settings_dict(settings: EvaluationSettings) -> dict[str, Any]:
+    """Return the settings as JSON, for the record beside the numbers."""
+    return asdict(settings) | {"fprs": list(settings.fprs), "by": list(settings.by)}
+
+
+def settings_of(held: dict[str, Any]) -> EvaluationSettings:
+    """Return the settings that `settings_dict` made a record of."""
+    tuples = {name: tuple(held[name]) for name in ("fprs", "by")}
+    return EvaluationSettings(**held | tuples)

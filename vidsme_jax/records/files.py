@@ -1,0 +1,240 @@
+"""Write files that appear whole, and claim directories for one process at a time."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidsme_jax.errors import InputError, Interrupted
+
+
+def check_folder(name: str, path: Path) -> None:
+    """Refuse an option whose folder cannot be made: it, or what it is in, is a file.
+
+    Raises:
+        InputError: with the option's name, the path and the file.
+    """
+    found = next((place for place in (path, *path.parents) if place.exists()), None)
+    if found is not None and not found.is_dir():
+        where = "is a file" if found == path else f"lies in {found}, which is a file"
+        raise InputError(f"{name}={path} {where}, expected a directory")
+
+
+_HERE = re.sub(r"\W", "_", platform.node())  # in the names of temporary files
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # some network file systems
+
+
+def digest(value: Any) -> str:
+    """Return 16 hex digits that identify a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; rename it to `path` when the block ends well.
+
+    Raises:
+        Interrupted: the disk is full, or takes no more for another reason.
+    """
+    temporary = path.with_name(f".{path.name}.{_HERE}-{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        reason = _full_disk(error)
+        if not reason:
+            raise
+        raise Interrupted(
+            f"{path} could not be written: {reason}; what was finished before is kept,"
+            " make room and run the same command again"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _full_disk(error: Exception) -> str:
+    """Return in which way a disk is full, if that is the error; some libraries only say."""
+    known = {number: os.strerror(number) for number in _FULL}
+    if isinstance(error, OSError) and error.errno in known:
+        return known[error.errno]
+    return next((text for text in known.values() if text in str(error)), "")
+
+
+def _drop_temporaries(folder: Path) -> None:
+    """Remove what processes of this machine left when they were killed."""
+    for path in folder.rglob(f".*.{_HERE}-*.tmp"):
+        number = path.name.removesuffix(".tmp").rpartition("-")[2]
+        if not _lives(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        pass
+    return True
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically."""
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+@contextlib.contextmanager
+def locked(run: Path, name: str = "run.json") -> Iterator[None]:
+    """Hold a directory for one process; a second one gets one clear line.
+
+    Where the file system has no locks, two processes do the same work twice: both write
+    whole files of equal content.
+
+    Args:
+        run: the directory; made, if it is not there.
+        name: of the file that says whose it is.
+
+    Raises:
+        InputError: another process holds it, or it has files but none of that name.
+    """
+    refuse_foreign(run, name)
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise InputError(
+                    f"out={run} is being written by another process"
+                ) from error
+        _drop_temporaries(run)
+        yield
+
+
+def refuse_foreign(folder: Path, name: str) -> None:
+    """Raise an InputError where a directory holds files but not the one named."""
+    check_folder("out", folder)
+    if not folder.exists() or (folder / name).exists():
+        return
+    names = sorted(p.name for p in folder.iterdir())
+    foreign = [n for n in names if not n.startswith(".") and n != "shards"]
+    if foreign:
+        raise InputError(
+            f"out={folder} holds other files ({', '.join(foreign[:3])}) and no {name};"
+            " expected a new or empty directory, or an earlier run of this command"
+        )
+
+
+def is_locked(run: Path) -> bool:
+    """Tell whether a process of this machine is at work in a directory."""
+    try:
+        with (run / ".lock").open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock file, or no locks
+        pass
+    return False
+
+
+def claim(
+    run: Path, settings: dict[str, Any], about: dict[str, Any], name: str = "run.json"
+) -> None:
+    """Make `run` the directory of these settings, or check that it already is.
+
+    Args:
+        run: the directory.
+        settings: what decides the numbers.
+        about: what else its reader may want to know.
+        name: of the file that holds both.
+
+    Raises:
+        InputError: it holds another run's settings, each difference named.
+    """
+    path = run / name
+    if not path.exists():
+        write_json(path, {"settings": settings, "settings_hash": digest(settings), **about})
+        return
+    held = read_info(path)["settings"]
+    if held != json.loads(json.dumps(settings)):
+        raise InputError(
+            f"out={run} was made with other settings: {differences(held, settings)};"
+            " give another --out, or remove it"
+        )
+
+
+def differences(held: dict[str, Any], given: dict[str, Any]) -> str:
+    """Say in which settings two runs differ."""
+    keys = [k for k in sorted({*held, *given}) if held.get(k) != given.get(k)]
+    return ", ".join(f"{k} {held.get(k)!r} there, {given.get(k)!r} here" for k in keys)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a damaged one is an InputError that names it."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist, expected a JSON file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable JSON: {error}") from error
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Read the file that says what decided a run, or a store.
+
+    Raises:
+        InputError: it is missing, damaged, or no vidsme command wrote it.
+    """
+    info = read_json(path)
+    if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
+        raise InputError(f"{path} holds no settings: no vidsme command wrote it")
+    return info
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a table of a run or a store, or some of its columns.
+
+    Raises:
+        InputError: it is missing, damaged, or lacks one of the columns.
+    """
+    again = "run the command that wrote it again, into a new directory"
+    if not path.exists():
+        raise InputError(f"{path} is missing; {again}")
+    try:
+        table = pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} is damaged ({one_line(error)}); {again}") from error
+    absent = set(columns or ()) - set(table.column_names)
+    if absent:
+        raise InputError(f"{path} has no {', '.join(sorted(absent))}; {again}")
+    return table
+
+
+def one_line(error: Exception) -> str:
+    """Return the first line of what a library says of a fault, cut where it is long."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -1,0 +1,1 @@
+"""A result as page, Markdown, figures, CSV and terminal text; measures nothing new."""

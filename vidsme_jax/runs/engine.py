@@ -1,0 +1,266 @@
+"""The device's side of a run: batches put, scored ahead of writing, written as parts."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+
+from vidsme_jax.batch import Forward, Prompt
+from vidsme_jax.data.batches import Layout, fit, frame_order, make_batch, make_layout
+from vidsme_jax.data.manifest import other_columns
+from vidsme_jax.data.prepared import PreparedClip
+from vidsme_jax.models.video_llm import make_forward
+from vidsme_jax.records import runs
+from vidsme_jax.runs.job import Job
+from vidsme_jax.runs.tables import (
+    base_table,
+    definition_table,
+    features_table,
+    mark_not_finite,
+    other_names,
+    part_table,
+    rule_orders,
+    swept_table,
+)
+from vidsme_jax.runs.timing import Clock
+from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.orders import Calibration, OrderRule, distinct_orders
+from vidsme_jax.scores.program import (
+    Asked,
+    Orders,
+    Results,
+    score_program,
+    swept_names,
+    table_names,
+)
+from vidsme_jax.sharding import Program, pad_clips
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What every step of scoring needs beside the job: the program and its surroundings."""
+
+    job: Job
+    program: Program
+    params: dict[str, Any]
+    asked: Asked
+    rules: list[OrderRule]
+    layouts: dict[int, Layout]
+    calibrations: dict[int, Calibration]
+    other: dict[str, pa.Array]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A batch that the device is working on.
+
+    Attributes:
+        batch: its number.
+        frames: of each clip.
+        rows: of the manifests, group by group.
+        places: of each row's group in the batch.
+        base: the rows' part of the table without scores.
+        known: of each row's clip.
+        prompts: of each row.
+        thumbnails: of each row.
+        results: on the device; None where no clip of the batch is worth its time.
+    """
+
+    batch: int
+    frames: int
+    rows: list[int]
+    places: list[int]
+    base: pa.Table
+    known: list[dict[str, Any]]
+    prompts: list[Prompt]
+    thumbnails: list[bytes]
+    results: Any
+
+
+def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
+    """Compile nothing yet: place the program and load the parameters."""
+    settings, config = job.settings, job.port.config
+    size, tail = config.tokens_per_frame, config.connector.tail
+    held = next(iter(calibrations.values()), None)
+    own = held and OrderRule(held.beta1, held.beta2)
+    rules = [own or OrderRule(), *settings.variants]
+    forward, asked = _asked(job, rules)
+    program = job.placement.program(score_program(forward, asked))
+    layouts = {
+        n: make_layout(job.prompts.longest[n], n, size, settings.slices, tail, job.behind)
+        for n in settings.frames
+    }
+    params = job.placement.load(job.port, program)
+    further = other_columns(job.rows)
+    other = dict(zip(other_names(further), further.values(), strict=True))
+    return Engine(job, program, params, asked, rules, layouts, calibrations, other)
+
+
+def _asked(job: Job, rules: list[OrderRule]) -> tuple[Forward, Asked]:
+    """Return the model, and what to compute of it."""
+    config, names = job.port.config, job.definitions
+    kept = catalogue.families("video") if job.settings.keep_tokens else ("sme",)
+    *_, pairs = distinct_orders(rules)
+    if "published" not in names:
+        asked = Asked(job.settings.slices, kept, names, pairs)
+        return job.port.forward, asked
+    # The published softmax runs over the head's padding too.
+    whole = make_forward(replace(config, vocab_keep=config.decoder.vocab))
+    return whole, Asked(job.settings.slices, kept, names, pairs, config.vocab_keep)
+
+
+def _orders(engine: Engine, base: pa.Table, frames: int) -> Orders:
+    """Return the distinct orders of each clip; a bad clip gets 1."""
+    calibration = engine.calibrations.get(frames)
+    each = [rule_orders(base, rule, calibration) for rule in engine.rules]
+    first_q, first_r, _ = distinct_orders(engine.rules)
+    columns = ([each[n][0] for n in first_q], [each[n][1] for n in first_r])
+    q, r = (np.nan_to_num(np.stack(values, axis=1), nan=1.0) - 1 for values in columns)
+    return Orders(q.astype(np.float32), r.astype(np.float32))
+
+
+def start(
+    engine: Engine, n: int, frames: int, clips: list[PreparedClip], clock: Clock
+) -> Started:
+    """Put a batch on the device and set it going; a bad clip has zeros there."""
+    with clock.on("batches"):
+        started, arrays = _make(engine, n, frames, clips)
+    if arrays is None:
+        return started
+    with clock.on("device"):  # the first call compiles
+        return replace(started, results=engine.program.run(engine.params, arrays))
+
+
+def _make(engine: Engine, n: int, frames: int, clips: list[PreparedClip]):
+    """Return the batch without results, and its arrays, put; None where no clip is good."""
+    started = _open_batch(engine, n, frames, clips)
+    job, rows = engine.job, started.rows
+    if "ok" not in started.base["status"].to_pylist():
+        return started, None
+    firsts = [started.places.index(place) for place in range(len(clips))]
+    heads = [rows[i] for i in firsts]
+    shown = [frame_order(job.settings.perturbation, frames, job.rows[i].id) for i in heads]
+    pixels = np.stack([clip.sample(frames) for clip in clips])
+    longest = [job.prompts.longest[frames][i] for i in heads]
+    prompts = [started.prompts[i] for i in firsts]
+    batch = make_batch(prompts, pixels, fit(engine.layouts[frames], longest), shown)
+    arrays = (batch, _orders(engine, started.base.take(firsts), frames))
+    arrays = pad_clips(arrays, job.settings.batch * job.placement.replicas)
+    return started, engine.program.put_batch(arrays)
+
+
+def _open_batch(engine: Engine, n: int, frames: int, clips: list[PreparedClip]) -> Started:
+    """Return all that is known of a batch before the device has it."""
+    job, groups = engine.job, engine.job.batches[n]
+    rows = [row for group in groups for row in group]
+    places = [place for place, group in enumerate(groups) for _ in group]
+    clip_of = dict(zip(rows, (clips[place] for place in places), strict=True))
+    known = {row: job.facts(row, clip.facts) for row, clip in clip_of.items()}
+    calibration = engine.calibrations.get(frames)
+    return Started(
+        n,
+        frames,
+        rows,
+        places,
+        base_table(job.rows, rows, list(known.values()), frames, calibration),
+        list(known.values()),
+        [job.prompts.of_clip(row, frames, facts) for row, facts in known.items()],
+        [clip.thumbnail for clip in clip_of.values()],
+        None,
+    )
+
+
+def wait(engine: Engine, started: Started, clock: Clock) -> None:
+    """Let the device finish a batch whose results another process keeps."""
+    with clock.on("device"):
+        jax.block_until_ready(started.results)
+
+
+def write(engine: Engine, started: Started, clock: Clock) -> None:
+    """Bring a batch's results home and write its part."""
+    results = None
+    if started.results is not None:
+        with clock.on("device"):
+            results = engine.program.fetch(started.results)
+            results = jax.tree.map(lambda x: x[started.places], results)
+    with clock.on("writing"):
+        _write(engine, started, results)
+
+
+def _write(engine: Engine, started: Started, results: Results | None) -> None:
+    job, rows = engine.job, started.rows
+    slices, base = job.settings.slices, started.base
+    if results is None:
+        results = _no_results(engine, len(rows))
+    else:
+        broken = np.any(np.isnan(results.curves["sme"]), axis=1)
+        base = mark_not_finite(base, broken)
+    names = catalogue.columns(slices)
+    part = part_table(base, engine.other, rows, names, results.tables["exact"])
+    layout = engine.layouts[started.frames]
+    shown = _named_curves(results.curves, layout, base, started.prompts)
+    others = _other_tables(engine, started, base, results)
+    path = job.part_path(started.frames, started.batch)
+    runs.write_part(path, part, shown, started.thumbnails, others)
+
+
+def _no_results(engine: Engine, clips: int) -> Results:
+    """Return results of the right shapes for a batch without one good clip."""
+    asked, pairs = engine.asked, len(engine.asked.pairs)
+    names = {d: len(table_names(d, asked.slices)) for d in asked.definitions}
+    swept = {d: len(swept_names(d, asked.slices)) for d in asked.definitions}
+
+    def blank(*shape: int) -> np.ndarray:
+        return np.full((clips, *shape), np.nan, np.float32)
+
+    return Results(
+        {d: blank(n) for d, n in names.items()},
+        {d: blank(pairs, n) for d, n in swept.items()},
+        dict.fromkeys(asked.kept, blank(0)),
+        blank(0),
+    )
+
+
+def _other_tables(engine: Engine, started: Started, base: pa.Table, results: Results):
+    """Return the batch's rows of the tables beside scores.parquet, by name."""
+    slices, calibration = engine.asked.slices, engine.calibrations.get(started.frames)
+    rows = [engine.job.rows[n] for n in started.rows]
+    out = {"features": features_table(base, rows, started.known, results.embedding)}
+    for name in engine.asked.definitions[1:]:
+        columns, values = table_names(name, slices), results.tables[name]
+        out[name] = definition_table(base, columns, np.asarray(values))
+    if len(engine.rules) > 1:
+        for name in engine.asked.definitions:
+            columns, values = swept_names(name, slices), results.swept[name]
+            held = swept_table(base, engine.rules, calibration, columns, values)
+            out[f"{name}-orders"] = held
+    return out
+
+
+def _named_curves(curves, layout: Layout, base: pa.Table, prompts: list[Prompt]):
+    """Cut the kept curves to each clip's own rows; none for a bad clip."""
+    ok = [status == "ok" for status in base["status"].to_pylist()]
+    video = layout.video if "video" in layout.slices else 0
+    out = {}
+    for name, values in curves.items():
+        if video:
+            out[f"video.{name}"] = [
+                v[:video] if good else None for v, good in zip(values, ok, strict=True)
+            ]
+        for s in layout.slices:
+            if s != "video" and len(curves) > 1 and name in catalogue.families(s):
+                spans = [_span(prompt, s, video) for prompt in prompts]
+                out[f"{s}.{name}"] = [
+                    v[slice(*span)] if good else None
+                    for v, good, span in zip(values, ok, spans, strict=True)
+                ]
+    return out
+
+
+def _span(prompt: Prompt, slice_name: str, video: int) -> tuple[int, int]:
+    middle = video + len(prompt.after)
+    if slice_name == "instruction":
+        return video, middle
+    return middle, middle + len(prompt.answer)

@@ -1,0 +1,94 @@
+"""What decides the numbers of a run, and what is noted beside them."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from vidsme_jax.data.opencv import cv2
+from vidsme_jax.models.prompts.template import Slot
+from vidsme_jax.records import files
+from vidsme_jax.runs.batching import RULE
+from vidsme_jax.runs.job import Job
+from vidsme_jax.runs.prompts import Prompts
+from vidsme_jax.scores.orders import Calibration
+
+_VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy")
+
+
+_DECODERS = ("decord", "av", "pillow")
+
+
+def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
+    """Return everything that decides the numbers; a run goes on only under the same.
+
+    Args:
+        job: the request.
+        given: the calibration of each frame count, None where the run makes its own.
+    """
+    s, devices = job.settings, job.placement.devices
+    decoders = job.store.info["settings"]["versions"] if job.store else decoder_versions()
+    # Where the clips lie may change between two tries, what they are called may not.
+    rows = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in job.rows]
+    ranges = None if given is None else {str(n): vars(c) for n, c in given.items()}
+    return {
+        "model": job.port.fingerprint(),
+        "port": job.port.name,
+        "manifest": files.digest(rows),
+        "frames": list(s.frames),
+        "slices": list(s.slices),
+        "definitions": list(s.definitions),
+        "variants": [vars(rule) for rule in s.variants],
+        "perturbation": s.perturbation,
+        "prompt": _spell(job.prompts),
+        "template": files.digest([str(job.prompts.template)]),
+        "vocab_keep": job.port.config.vocab_keep,
+        "dtype": job.placement.dtype,
+        "parallel": job.placement.parallel,
+        "devices": f"{len(devices)} {devices[0].device_kind}",
+        "batch": s.batch,
+        "batches": RULE,
+        "calibration": "run" if ranges is None else files.digest(ranges),
+        "beta1": s.beta1,
+        "beta2": s.beta2,
+        "max_text": s.max_text,
+        "keep": "tokens" if s.keep_tokens else "sme",
+        "reader": s.reader,
+        "shard": str(s.shard) if s.shard else None,
+        "versions": versions(_VERSIONED) | decoders,
+    }
+
+
+def _spell(prompts: Prompts) -> str:
+    """Return the prompt with its slots named, the system message filled in."""
+    template = prompts.template.saying(prompts.system)
+    slots = {slot: f"{{{slot.value}}}" for slot in Slot} | {Slot.SYSTEM: template.system}
+    return "".join(slots[p] if isinstance(p, Slot) else p for p in template.pieces)
+
+
+def about(job: Job) -> dict[str, Any]:
+    """Return what helps a reader of the run but does not decide its numbers."""
+    asked = job.settings
+    return {
+        "asked": {"model": str(asked.model), "data": [str(p) for p in asked.data]},
+        "rows": len(job.rows),
+        "own_rows": sum(len(group) for batch in job.batches for group in batch),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def decoder_versions() -> dict[str, str]:
+    """Return the versions of what turns files into pixels."""
+    # OpenCV goes by the names of several packages.
+    return {"opencv": cv2.__version__} | versions(_DECODERS)
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of some packages."""
+    out = {}
+    for name in packages:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:  # decord has no wheels for some platforms
+            out[name] = "absent"
+    return out

@@ -1,0 +1,196 @@
+"""A request to score, checked: settings, rows, prompts, batches, and what identifies it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vidsme_jax.data.manifest import Row, read_manifests
+from vidsme_jax.data.prepared import Wanted
+from vidsme_jax.data.readers.policy import check_policy
+from vidsme_jax.data.store.store import Store, is_store, open_store
+from vidsme_jax.errors import InputError
+from vidsme_jax.models import open_port
+from vidsme_jax.models.checkpoints.hub import find_checkpoint
+from vidsme_jax.models.placement import Placement, choose_placement
+from vidsme_jax.models.port import Port
+from vidsme_jax.records import runs
+from vidsme_jax.runs.batching import Group, make_batches
+from vidsme_jax.runs.processes import ALONE, Team, join
+from vidsme_jax.runs.prompts import Prompts, make_prompts
+from vidsme_jax.runs.settings import ScoreSettings
+from vidsme_jax.scores import catalogue
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that the steps of a run share.
+
+    Attributes:
+        settings: as asked.
+        port: the checkpoint.
+        rows: of all manifests, in order.
+        prompts: of each row.
+        batches: of all rows, or of those of the shard; rows of a group score alike.
+        placement: devices, dtype and kind of parallelism.
+        store: where the clips are ready; None where they must be decoded.
+        team: the processes that score as one; mostly this one alone.
+    """
+
+    settings: ScoreSettings
+    port: Port
+    rows: list[Row]
+    prompts: Prompts
+    batches: list[list[Group]]
+    placement: Placement
+    store: Store | None
+    team: Team
+
+    @property
+    def out(self) -> Path:
+        """Where this run's files go."""
+        shard, out = self.settings.shard, self.settings.out
+        return shard.directory(out) if shard else out
+
+    @property
+    def definitions(self) -> tuple[str, ...]:
+        """The definitions asked for, exact first."""
+        others = [d for d in catalogue.DEFINITIONS if d in self.settings.definitions]
+        return ("exact", *(d for d in others if d != "exact"))
+
+    @property
+    def behind(self) -> int:
+        """Text tokens behind the video that are scored whatever the slices."""
+        return int("published" in self.definitions)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What to make of each clip."""
+        processor = self.port.processor
+        frames, reader = self.settings.frames, self.settings.reader
+        return Wanted(frames, processor.resize, processor.crop, reader)
+
+    def facts(self, row: int, clip: dict[str, Any]) -> dict[str, Any]:
+        """Return what is known of a row's clip, or why the row has no prompt."""
+        return self.prompts.fault(row, clip) or clip
+
+    def part_path(self, frames: int, batch: int) -> Path:
+        """Return where a finished batch lies."""
+        return runs.part_path(self.out, frames, batch)
+
+
+def make_job(settings: ScoreSettings) -> Job:
+    """Read manifests and checkpoint, choose devices and form the batches.
+
+    Raises:
+        InputError: anything wrong with them, found before anything is decoded.
+    """
+    _check_definitions(settings)
+    team = join() if settings.parallel == "global" else ALONE
+    rows, store = read_data(settings.data, settings.root, settings.labels)
+    settings = _with_reader(settings, store)
+    if settings.shard and not (settings.calibration or store):
+        raise InputError(
+            f"shards={settings.shard} with calibration=run: part of the clips does not"
+            " know the motion of all; expected --calibration FILE, or --data STORE"
+        )
+    if settings.parallel == "global" and (settings.shard or not store):
+        raise InputError(
+            "parallel=global has all processes score all rows together, expected --data"
+            " STORE of vidsme prepare, which each of them can read, and no --shards"
+        )
+    port = open_port(find_checkpoint(str(settings.model)))
+    port.check_weights()
+    prompts = make_prompts(
+        port,
+        rows,
+        settings.frames,
+        settings.system,
+        settings.published_prompt,
+        settings.max_text,
+    )
+    placement = choose_placement(port.config, settings.parallel, settings.dtype)
+    job = Job(settings, port, rows, prompts, [], placement, store, team)
+    if store:
+        _check_fits(job, store)
+    return replace(job, batches=_batches(job))
+
+
+def _batches(job: Job) -> list[list[Group]]:
+    s, size = job.settings, job.settings.batch * job.placement.replicas
+    mine = [n for n, row in enumerate(job.rows) if not s.shard or s.shard.has(row.id)]
+    clips: list[Any] = job.store.places if job.store else [row.path for row in job.rows]
+    if s.perturbation == "shuffle":  # it hangs on the id
+        clips = [*range(len(job.rows))]
+    return make_batches(mine, clips, job.prompts, s.slices, job.behind, size)
+
+
+def read_data(
+    data: Sequence[Path], root: Path | None, labels: Sequence[int] | None
+) -> tuple[list[Row], Store | None]:
+    """Return the rows to score, and the store where that is what was given.
+
+    Args:
+        data: manifests, taken as one set, or one store.
+        root: folder that video paths start from.
+        labels: one label a manifest, for lists without labels.
+
+    Raises:
+        InputError: a fault of a manifest; something beside a store.
+    """
+    stores = [path for path in data if is_store(path)]
+    if not stores:
+        return read_manifests(
+            list(data), root, None if labels is None else list(labels)
+        ), None
+    if len(data) > 1:
+        raise InputError(f"data={stores[0]} is a store, expected no other data beside it")
+    if labels is not None or root is not None:
+        raise InputError(
+            f"data={stores[0]} is a store, which holds the labels and clips that vidsme"
+            " prepare was given; expected neither label nor root"
+        )
+    store = open_store(stores[0])
+    return store.rows, store
+
+
+def _with_reader(settings: ScoreSettings, store: Store | None) -> ScoreSettings:
+    """Take over the reader that a store was prepared with; refuse another."""
+    if store is None:
+        check_policy(settings.reader)
+        return settings
+    held = store.wanted.reader
+    if settings.reader not in ("auto", held):
+        raise InputError(
+            f"reader={settings.reader}, but data={store.path} was prepared with {held}"
+        )
+    return replace(settings, reader=held)
+
+
+def _check_fits(job: Job, store: Store) -> None:
+    """Refuse a store made for other pixels, or without the frames asked for."""
+    held, wanted = store.wanted, job.wanted
+    shape = (held.resize, held.crop)
+    if shape != (wanted.resize, wanted.crop):
+        raise InputError(
+            f"data={store.path} holds frames resized to {held.resize} and cropped to"
+            f" {held.crop}, model={job.settings.model} takes {wanted.resize} and"
+            f" {wanted.crop}; prepare the clips for this model into another store"
+        )
+    absent = [n for n in wanted.counts if n not in held.counts]
+    if absent:
+        raise InputError(
+            f"data={store.path} holds frame counts {list(held.counts)}, expected {absent}"
+        )
+
+
+def _check_definitions(settings: ScoreSettings) -> None:
+    unknown = [d for d in settings.definitions if d not in catalogue.DEFINITIONS]
+    if unknown:
+        known = ", ".join(catalogue.DEFINITIONS)
+        raise InputError(f"definition={unknown[0]}, there are {known}")
+    if "published" in settings.definitions and "video" not in settings.slices:
+        raise InputError(
+            f"definition=published scores the video slice, slices={settings.slices} has"
+            " none; add video"
+        )

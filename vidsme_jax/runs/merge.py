@@ -1,0 +1,161 @@
+"""`vidsme merge`: the shards of a run, or of a store, joined into what one host had made.
+
+The shards stay as they are. The frames of a store are linked, not copied, where the file
+system can.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidsme_jax.data.store import store as stores
+from vidsme_jax.data.store.format import NAME, VERSION, describe, file_name, record_files
+from vidsme_jax.errors import InputError
+from vidsme_jax.records import files as record_files
+from vidsme_jax.records import runs
+from vidsme_jax.records.shards import Shard, shard_directories
+from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
+
+
+def merge(parts: Sequence[Path], out: Path) -> str:
+    """Join all shards of some directories into one; return a line that says so.
+
+    Raises:
+        InputError: no shards, one that is missing or not finished, or others' settings.
+    """
+    shards = _collect(parts)
+    kind = stores.INFO if stores.is_store(shards[0]) else "run.json"
+    infos = [record_files.read_info(path / kind) for path in shards]
+    settings = _common_settings(shards, infos)
+    about = {k: v for k, v in infos[0].items() if k not in ("settings", "settings_hash")}
+    about["own_rows"] = about.get("rows")
+    join: Callable[[Path, list[Path]], None] = _join_runs
+    if kind == stores.INFO:
+        join = _join_stores
+    with record_files.locked(out, kind):
+        record_files.claim(out, settings, about, kind)
+        join(out, shards)
+    what = "the store" if kind == stores.INFO else "the run"
+    return f"{out}: {what} of {about['rows']} rows, from {len(shards)} shards"
+
+
+def _collect(parts: Sequence[Path]) -> list[Path]:
+    """Return the directories of all shards, in order, each finished."""
+    found: dict[Shard, Path] = {}
+    for part in parts:
+        held = shard_directories(part)
+        if not held:
+            what = "has no shards/" if part.is_dir() else "does not exist"
+            raise InputError(
+                f"run={part} {what}, expected what --out was of vidsme score or prepare"
+                " with --shards"
+            )
+        for shard, path in held.items():
+            if shard not in found or not _is_finished(found[shard]):
+                found[shard] = path
+    counts = {shard.count for shard in found}
+    if len(counts) > 1:
+        raise InputError(f"run={parts[0]} has shards of {sorted(counts)}, expected one")
+    (count,) = counts
+    wanted = [Shard(n, count) for n in range(count)]
+    absent = [str(s) for s in wanted if s not in found or not _is_finished(found[s])]
+    if absent:
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        raise InputError(
+            f"run={parts[0]}: shards {', '.join(absent[:5])}{more} are missing or not"
+            " finished; vidsme status says how far each is"
+        )
+    return [found[s] for s in wanted]
+
+
+def _is_finished(path: Path) -> bool:
+    return runs.is_finished(path) or (path / stores.CLIPS).exists()
+
+
+def _common_settings(shards: list[Path], infos: list[dict[str, Any]]) -> dict[str, Any]:
+    common = [info["settings"] | {"shard": None} for info in infos]
+    for path, settings in zip(shards, common, strict=True):
+        if settings != common[0]:
+            raise InputError(
+                f"{path} has other settings than {shards[0]}:"
+                f" {record_files.differences(common[0], settings)}"
+            )
+    return common[0]
+
+
+def _join_runs(out: Path, shards: list[Path]) -> None:
+    names = {path.stem for path in shards[0].glob("*.parquet")}
+    scores = pa.concat_tables(
+        [record_files.read_table(path / "scores.parquet") for path in shards],
+        promote_options="permissive",
+    )
+    frames = record_files.read_json(shards[0] / "run.json")["settings"]["frames"]
+    places = pc.index_in(scores["frames"], pa.array(frames, pa.int32()))
+    keyed = scores.append_column("place", places)
+    order = pc.sort_indices(keyed, [("place", "ascending"), ("row", "ascending")])
+    scores = scores.take(order)
+    rank = {key: n for n, key in enumerate(runs.row_keys(scores))}
+    for name in sorted(names - {"scores"}):
+        tables = [record_files.read_table(path / f"{name}.parquet") for path in shards]
+        record_files.write_table(out / f"{name}.parquet", _in_order(tables, rank))
+    for path in shards:  # one without a clip has none
+        if (path / "calibration.json").exists():
+            ranges = record_files.read_json(path / "calibration.json")
+            record_files.write_json(out / "calibration.json", ranges)
+    # Last: it says that the run is finished.
+    record_files.write_table(out / "scores.parquet", scores)
+
+
+def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Table:
+    """Join tables with a row, or several, per id and frame count."""
+    table = pa.concat_tables(tables, promote_options="permissive")
+    keys = runs.row_keys(table)
+    if set(keys) != set(rank):
+        other = min(set(keys) ^ set(rank))
+        raise InputError(
+            f"row {other} stands in only one of the tables of a shard: one was changed by"
+            " hand; remove that shard and score it again"
+        )
+    ranks = [rank[key] for key in keys]
+    return table.take(sorted(range(len(ranks)), key=ranks.__getitem__))
+
+
+def _join_stores(out: Path, shards: list[Path]) -> None:
+    held = [stores.open_store(path) for path in shards]
+    files = [file for path in shards for file in record_files(path)]
+    folder = out / NAME / VERSION
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (file, _) in enumerate(files):
+        _link(file, folder / file_name(number, len(files)))
+    describe(folder, [length for _, length in files], held[0].wanted)
+    rows = sorted(
+        (number, row, clip + start)
+        for store, start in zip(held, _starts(held), strict=True)
+        for number, row, clip in zip(store.numbers, store.rows, store.places, strict=True)
+    )
+    stores.write_rows(out, *zip(*rows, strict=True))
+    table = pa.concat_tables([store.table for store in held])
+    facts = [facts for store in held for facts in store.facts]
+    write_calibrations(out, calibrate_counts(facts, held[0].wanted.counts))
+    record_files.write_table(out / stores.CLIPS, table)
+
+
+def _starts(held: list[stores.Store]) -> list[int]:
+    """Return the number of each store's first clip among all."""
+    lengths = [len(store.table) for store in held]
+    return [sum(lengths[:n]) for n in range(len(lengths))]
+
+
+def _link(file: Path, target: Path) -> None:
+    if target.exists():
+        return
+    with record_files.replacing(target) as temporary:
+        try:
+            os.link(file, temporary)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(file, temporary)

@@ -1,0 +1,124 @@
+"""The prompt of every row; of every clip, where it says when the frames were taken.
+
+Shapes are fixed before the first clip is opened. A prompt that will name seconds is then
+taken at its longest, and made anew when the clip's own are known.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vidsme_jax.batch import Prompt
+from vidsme_jax.data.manifest import Row
+from vidsme_jax.errors import InputError
+from vidsme_jax.models.port import Port
+from vidsme_jax.models.prompts.published import PUBLISHED, published_question
+from vidsme_jax.models.prompts.template import Slot, Template
+from vidsme_jax.models.prompts.times import Times, clip_times, excess
+
+_LONGEST = 99999.99  # seconds of a clip, about a day
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of a run.
+
+    Attributes:
+        port: whose tokens they are.
+        rows: of the manifests.
+        template: the port's, or a published one.
+        published: name of the published prompt, if one was asked for.
+        system: message instead of the template's own.
+        longest: per frame count, each row's prompt, at its longest where it names times.
+        refused: rows that are not scored, with the reason.
+    """
+
+    port: Port
+    rows: list[Row]
+    template: Template
+    published: str | None
+    system: str | None
+    longest: dict[int, list[Prompt]]
+    refused: dict[int, str]
+
+    @property
+    def timed(self) -> bool:
+        """Whether the prompt says when the frames were taken."""
+        return Slot.TIMES in self.template.pieces
+
+    def of_clip(self, n: int, frames: int, facts: dict[str, Any]) -> Prompt:
+        """Return row n's prompt, given what is known of its clip."""
+        if not self.timed or n in self.refused or facts["status"] != "ok":
+            return self.longest[frames][n]
+        return self._make(n, clip_times(facts, frames))
+
+    def fault(self, n: int, facts: dict[str, Any]) -> dict[str, Any] | None:
+        """Return status and error of a row that has no prompt, None where it has one."""
+        if n in self.refused:
+            return {"status": "too_long", "error": self.refused[n]}
+        if not self.timed or facts["status"] != "ok":
+            return None
+        if not facts["duration"]:
+            error = "no frame rate, which this model's prompt needs"
+            return {"status": "decode_error", "error": error}
+        if facts["duration"] > _LONGEST:
+            error = f"the clip lasts {facts['duration']:.0f} s, expected up to {_LONGEST} s"
+            return {"status": "too_long", "error": error}
+        return None
+
+    def _make(self, n: int, times: Times) -> Prompt:
+        row = self.rows[n]
+        words = row.question
+        if self.published:
+            words = published_question(self.published, row.asked, row.options)
+        return self.port.prompt(words, row.answer, self.system, times, self.template)
+
+
+def make_prompts(
+    port: Port,
+    rows: list[Row],
+    counts: tuple[int, ...],
+    system: str | None,
+    published: str | None,
+    max_text: int,
+) -> Prompts:
+    """Make the prompts of all rows.
+
+    Args:
+        port: whose tokens they are.
+        rows: of the manifests.
+        counts: the frame counts.
+        system: message instead of the template's own.
+        published: a name of `PUBLISHED`, or None.
+        max_text: tokens of question and answer beyond which a row is refused.
+
+    Raises:
+        InputError: no such published prompt, or a tokenizer that lacks its tokens; more
+            positions than the model takes.
+    """
+    if published and published not in PUBLISHED:
+        raise InputError(f"published_prompt={published}, there are {', '.join(PUBLISHED)}")
+    if published and not port.tokenizer.has("<|im_start|>"):
+        raise InputError(
+            f"published_prompt={published} is written for tokenizers with <|im_start|>,"
+            f" which that of {port.directory} does not have"
+        )
+    template = PUBLISHED[published] if published else port.template
+    out = Prompts(port, rows, template, published, system, {}, {})
+    for frames in sorted(counts, reverse=True):
+        if out.longest and not out.timed:
+            out.longest[frames] = out.longest[max(counts)]
+            continue
+        times = Times(_LONGEST, (_LONGEST,) * frames)
+        out.longest[frames] = [out._make(n, times) for n in range(len(rows))]
+        _refuse_long(out, frames, max_text)
+    for frames, prompts in out.longest.items():
+        port.check_length(prompts, frames)
+    return out
+
+
+def _refuse_long(prompts: Prompts, frames: int, max_text: int) -> None:
+    for n, prompt in enumerate(prompts.longest[frames]):
+        if reason := excess(prompt, max_text):
+            prompts.refused.setdefault(n, reason)
+        if n in prompts.refused:
+            prompts.longest[frames][n] = Prompt(prompt.before, (), ())

@@ -1,0 +1,277 @@
+"""`vidsme score`: manifest and checkpoint in, score table out, resumable at any moment.
+
+From a store of `vidsme prepare` the clips are read as they are. Straight from the files,
+with calibration over the run itself, they are first prepared in RUN/prepared, a store like
+any other, since q and r of every clip depend on the motion of all; then the model runs.
+With a calibration file, decoding runs ahead of the model and nothing is kept.
+"""
+
+import shutil
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import jax
+import numpy as np
+import pyarrow as pa
+
+from vidsme_jax.data.clips import prepare_clips
+from vidsme_jax.data.prepared import PreparedClip
+from vidsme_jax.data.store.store import Store, is_store, open_store
+from vidsme_jax.errors import InputError
+from vidsme_jax.progress import Stopped, progress, say
+from vidsme_jax.records import files, runs
+from vidsme_jax.records.files import check_folder
+from vidsme_jax.runs.calibrations import (
+    calibrate_counts,
+    read_calibrations,
+    write_calibrations,
+)
+from vidsme_jax.runs.engine import Engine, make_engine, start, wait, write
+from vidsme_jax.runs.identity import about, identity
+from vidsme_jax.runs.job import Job, make_job
+from vidsme_jax.runs.prepare import fill_store
+from vidsme_jax.runs.settings import ScoreSettings
+from vidsme_jax.runs.timing import Clock, traced
+from vidsme_jax.scores.orders import Calibration
+
+__all__ = ["ScoreSettings", "score"]
+
+
+def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | None:
+    """Score every row of the manifests; return the table of RUN/scores.parquet.
+
+    Of several processes that share a model the first returns it, the others None.
+
+    Args:
+        settings: what to score, and how.
+        profile: folder for a trace of it; None writes none.
+
+    Raises:
+        InputError: wrong input, or not one clip that could be read (the table is written).
+    """
+    clock = Clock()
+    given = None
+    if settings.calibration:
+        given = read_calibrations(settings.calibration, settings.frames)
+    if profile is not None:
+        check_folder("profile", profile)
+    job = make_job(settings)
+    if not job.team.leads:
+        _follow(job, given, clock, profile)
+        return None
+    with ExitStack() as stack:
+        with job.team.telling():
+            stack.enter_context(files.locked(job.out))
+            _claim(job, given)
+        if not job.team.told(not runs.is_finished(job.out)):
+            untraced = "" if profile is None else ", and no trace to write"
+            say(f"{job.out} is complete: nothing left to do{untraced}")
+            runs.clean(job.out)
+        else:
+            say(str(job.placement))
+            try:
+                with traced(profile):
+                    _run_within_memory(job, given, clock)
+            except Exception:
+                # Without locks another process may have finished, and cleaned up.
+                if not runs.is_finished(job.out):
+                    raise
+            say(clock.line())
+        table = runs.read_run(job.out).table
+    if not settings.shard:  # of which a part may hold bad clips only
+        _refuse_if_nothing_was_read(table, job.out)
+    return table
+
+
+def _claim(job: Job, given: dict[int, Calibration] | None) -> None:
+    if not job.settings.shard:
+        _forget_a_run_of_nothing(job.out)
+    files.claim(job.out, identity(job, given), about(job))
+
+
+def _follow(
+    job: Job,
+    given: dict[int, Calibration] | None,
+    clock: Clock,
+    profile: Path | None,
+) -> None:
+    """Do this process's part of what the first one does, and keep nothing."""
+    if job.team.told(False):
+        assert job.store is not None
+        with traced(profile):
+            calibrations = _calibrate_all(job, job.store) if given is None else given
+            _score_all(job, calibrations, job.store, clock)
+
+
+def _forget_a_run_of_nothing(out: Path) -> None:
+    """Make room where an earlier try could not score one row, and so decided nothing."""
+    if runs.is_finished(out):
+        status = runs.read_run(out).table["status"].to_pylist()
+        if "ok" not in status:
+            runs.forget(out)
+
+
+def _run_within_memory(
+    job: Job, given: dict[int, Calibration] | None, clock: Clock
+) -> None:
+    try:
+        _run(job, given, clock)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        prompts = job.prompts.longest[max(job.settings.frames)]
+        longest = max(len(p.after) + len(p.answer) for p in prompts)
+        raise InputError(
+            f"the device is out of memory with batch={job.settings.batch} clips of"
+            f" {max(job.settings.frames)} frames and up to {longest} tokens of text;"
+            " a smaller --batch, fewer --frames or a smaller --max-text needs less"
+        ) from error
+
+
+def _run(job: Job, given: dict[int, Calibration] | None, clock: Clock) -> None:
+    (job.out / "parts").mkdir(exist_ok=True)
+    store = job.store
+    if store is None and given is None:
+        with clock.on("clips"):
+            store = _prepare(job)
+    calibrations = given
+    if calibrations is None:
+        assert store is not None
+        calibrations = _calibrate_all(job, store)
+    if calibrations:
+        write_calibrations(job.out, calibrations)
+    _score_all(job, calibrations, store, clock)
+    parts = [
+        job.part_path(frames, batch)
+        for frames in job.settings.frames
+        for batch in range(len(job.batches))
+    ]
+    with clock.on("writing"):
+        runs.finish(job.out, parts, _other_names(job))
+
+
+def _other_names(job: Job) -> tuple[str, ...]:
+    """Return the names of the tables that `_other_tables` gives."""
+    swept = job.definitions if job.settings.variants else ()
+    return ("features", *job.definitions[1:], *(f"{name}-orders" for name in swept))
+
+
+def _prepare(job: Job) -> Store:
+    """Decode every clip into a store of this run's own."""
+    path = job.out / "prepared"
+    if not is_store(path):
+        _check_disk(job)
+    fill_store(path, job.rows, job.wanted, job.settings.decoding)
+    return open_store(path)
+
+
+def _check_disk(job: Job) -> None:
+    clips = len({row.path for row in job.rows})
+    need = clips * sum(job.settings.frames) * 3 * job.port.processor.crop**2
+    free = shutil.disk_usage(job.out).free
+    if need > free:
+        raise InputError(
+            f"out={job.out} has {free / 1e9:.1f} GB free, expected up to"
+            f" {need / 1e9:.1f} GB for decoded frames; --calibration FILE keeps none"
+        )
+
+
+def _calibrate_all(job: Job, store: Store) -> dict[int, Calibration]:
+    """Return a calibration per frame count over all rows that can be scored.
+
+    All of the manifest's, also where this run scores a part of them.
+    """
+    known = (job.facts(n, store.facts[clip]) for n, clip in enumerate(store.places))
+    s = job.settings
+    return calibrate_counts(list(known), s.frames, s.beta1, s.beta2)
+
+
+def _score_all(
+    job: Job, calibrations: dict[int, Calibration], store: Store | None, clock: Clock
+) -> None:
+    """Score what has no part yet, the device always one batch ahead of writing."""
+    missing = _missing(job)
+    todo = [*missing]
+    if not todo:
+        return
+    engine = make_engine(job, calibrations)
+    count = len(job.batches)
+    with (
+        closing(_read_ahead(job, todo, store)) as clips,
+        jax.transfer_guard("disallow"),
+        job.placement.precision(),
+    ):
+        waited = clock.each(clips, "clips")
+        steps = progress(waited, count, "score, batches", count - len(todo))
+        _score_batches(engine, zip(missing.items(), steps, strict=True), clock)
+
+
+def _score_batches(
+    engine: Engine,
+    steps: Iterator[tuple[tuple[int, list[int]], list[PreparedClip]]],
+    clock: Clock,
+) -> None:
+    waiting = None
+    keep = write if engine.job.team.leads else wait
+    try:
+        for (n, counts), clips in steps:
+            for frames in counts:
+                started = start(engine, n, frames, clips, clock)
+                if waiting:
+                    keep(engine, waiting, clock)
+                waiting = started
+    except Stopped:
+        if waiting:
+            keep(engine, waiting, clock)
+        raise
+    if waiting:
+        keep(engine, waiting, clock)
+
+
+def _read_ahead(
+    job: Job, todo: list[int], store: Store | None
+) -> Generator[list[PreparedClip], None, None]:
+    """Yield the clips of each batch, read or decoded while the device works."""
+    if store is None:
+        paths = ([job.rows[i].path for i in _firsts(job, n)] for n in todo)
+        yield from prepare_clips(paths, job.wanted, job.settings.decoding)
+        return
+    with ThreadPoolExecutor(1) as reader:  # one batch ahead of the one in use
+        pending = None
+        for n in todo:
+            coming = reader.submit(store.clips, _firsts(job, n))
+            if pending:
+                yield pending.result()
+            pending = coming
+        if pending:
+            yield pending.result()
+
+
+def _firsts(job: Job, batch: int) -> list[int]:
+    """Return the first row of each group of a batch."""
+    return [group[0] for group in job.batches[batch]]
+
+
+def _missing(job: Job) -> dict[int, list[int]]:
+    """Return the frame counts that are not on disk, of each batch that lacks some.
+
+    Of several processes the first one's disk counts.
+    """
+    counts, numbers = job.settings.frames, range(len(job.batches))
+    absent = [[not job.part_path(c, n).exists() for c in counts] for n in numbers]
+    found = {
+        n: [c for c, is_absent in zip(counts, row, strict=True) if is_absent]
+        for n, row in enumerate(job.team.agreed(np.array(absent)))
+    }
+    return {n: row for n, row in found.items() if row}
+
+
+def _refuse_if_nothing_was_read(table: pa.Table, out: Path) -> None:
+    status = table["status"].to_pylist()
+    if "ok" not in status:
+        raise InputError(
+            f"none of {len(status)} rows could be scored, the first: "
+            f"{table['error'][0].as_py()} ({out}/scores.parquet has every reason)"
+        )

@@ -1,0 +1,64 @@
+"""What a score run is asked to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidsme_jax.data.clips import Decoding
+from vidsme_jax.records.shards import Shard
+from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.orders import OrderRule
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What `vidsme score` was asked for; see its --help.
+
+    Attributes:
+        model: checkpoint directory or hub id.
+        data: manifests, scored as one set, or one store of `vidsme prepare`.
+        out: the run's directory.
+        frames: frame counts, each a row of the table per manifest row.
+        slices: of `scores.SLICES`.
+        root: folder that video paths start from.
+        labels: one label a manifest, for lists without labels.
+        system: system message instead of the template's own.
+        published_prompt: cinepile, nextqa or caption, instead of the port's template.
+        definitions: of `scores.DEFINITIONS`; exact is always among them.
+        variants: further ways to choose q and r, scored in the same pass.
+        perturbation: what way 1 shows, of `batches.PERTURBATIONS`.
+        dtype: float32, bfloat16, or auto: float32 on CPU, else bfloat16.
+        parallel: auto, replicas, partitioned, or global: over all processes' devices.
+        batch: clips per replica of the model and step.
+        calibration: a calibration.json; None calibrates over this run.
+        beta1: width of the range of q.
+        beta2: width of the range of r.
+        max_text: tokens of question and answer beyond which a row is too long.
+        keep_tokens: keep every per-token curve, not only that of `sme`.
+        reader: of `frames.POLICIES`.
+        decoding: with how many processes, and how long a clip may take.
+        shard: score its rows only; None scores all.
+    """
+
+    model: str | Path
+    data: tuple[Path, ...]
+    out: Path
+    frames: tuple[int, ...] = (16,)
+    slices: tuple[str, ...] = catalogue.SLICES
+    root: Path | None = None
+    labels: tuple[int, ...] | None = None
+    system: str | None = None
+    published_prompt: str | None = None
+    definitions: tuple[str, ...] = ("exact",)
+    variants: tuple[OrderRule, ...] = ()
+    perturbation: str = "reverse"
+    dtype: str = "auto"
+    parallel: str = "auto"
+    batch: int = 8
+    calibration: Path | None = None
+    beta1: float = 1.0
+    beta2: float = 0.1
+    max_text: int = 2048
+    keep_tokens: bool = False
+    reader: str = "auto"
+    decoding: Decoding = Decoding()
+    shard: Shard | None = None

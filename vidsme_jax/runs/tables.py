@@ -1,0 +1,220 @@
+"""The rows of the score table, batch by batch, always with the same column types."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vidsme_jax.data.manifest import Row
+from vidsme_jax.scores.orders import Calibration, OrderRule, orders
+
+BASE = pa.schema(
+    [
+        ("id", pa.string()),
+        ("frames", pa.int32()),
+        ("row", pa.int64()),
+        ("group", pa.string()),
+        ("label", pa.int8()),
+        ("video", pa.string()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("reader", pa.string()),
+        ("fallback", pa.string()),
+        ("container", pa.string()),
+        ("codec", pa.string()),
+        ("frames_total", pa.int64()),
+        ("frame_indices", pa.list_(pa.int64())),
+        ("frame_hash", pa.string()),
+        ("motion", pa.float64()),
+        ("illumination", pa.float64()),
+        ("q", pa.float64()),
+        ("r", pa.float64()),
+        ("duration", pa.float64()),
+        ("fps", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+
+# What the blind baselines of `evaluate` look at, beside the columns of the score table.
+FEATURES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("frames", pa.int32()),
+        ("question", pa.string()),
+        ("candidates", pa.list_(pa.string())),
+        ("answer", pa.string()),
+        ("file_bytes", pa.int64()),
+        ("appearance", pa.list_(pa.float32())),
+        ("embedding", pa.list_(pa.float16())),  # thousands a row: half the file
+    ]
+)
+
+
+def base_table(
+    rows: list[Row],
+    chosen: list[int],
+    known: list[dict[str, Any]],
+    frames: int,
+    calibration: Calibration | None,
+) -> pa.Table:
+    """Return everything but the scores: who, what was read, and the orders q and r.
+
+    Args:
+        rows: of the manifests.
+        chosen: the numbers of those of the table.
+        known: of each one's clip.
+        frames: the frame count.
+        calibration: of the frame count; None where no clip could be read.
+    """
+    records = []
+    for number, facts in zip(chosen, known, strict=True):
+        row = rows[number]
+        record = {name: facts.get(name) for name in BASE.names}
+        record |= facts.get(str(frames), {})
+        record |= {
+            "id": row.id,
+            "frames": frames,
+            "row": number,
+            "group": row.group,
+            "label": row.label,
+            "video": row.video,
+        }
+        if record["status"] == "ok" and calibration is not None:
+            one = (np.array([record[n]]) for n in ("motion", "illumination"))
+            q, r = orders(calibration, *one)
+            record |= {"q": float(q[0]), "r": float(r[0])}
+        records.append(record)
+    return pa.Table.from_pylist(records, BASE)
+
+
+def features_table(
+    base: pa.Table,
+    rows: list[Row],
+    known: list[dict[str, Any]],
+    embedding: np.ndarray,
+) -> pa.Table:
+    """Return what may tell the sets of clips apart without what the model predicts.
+
+    Args:
+        base: of the batch.
+        rows: of the manifests, the batch's.
+        known: of each one's clip.
+        embedding: [clip width], mean of the frames' after the vision tower.
+    """
+    most = np.finfo(np.float16).max
+    halves = np.clip(embedding, -most, most).astype(np.float16)
+    records = []
+    for record, row, facts, seen in zip(
+        base.select(["id", "frames", "status"]).to_pylist(),
+        rows,
+        known,
+        halves,
+        strict=True,
+    ):
+        is_good = record.pop("status") == "ok"
+        texts = {
+            "question": row.asked,
+            "candidates": list(row.candidates),
+            "answer": row.answer,
+        }
+        look = {name: facts.get(name) for name in ("file_bytes", "appearance")}
+        look |= {"embedding": seen if is_good else None}
+        records.append(record | texts | look)
+    return pa.Table.from_pylist(records, FEATURES)
+
+
+def other_names(names: Iterable[str]) -> list[str]:
+    """Name the manifest's further columns; one that is ours becomes `manifest.NAME`."""
+    ours = [name in BASE.names or name.count(".") == 2 for name in names]
+    return [f"manifest.{n}" if own else n for n, own in zip(names, ours, strict=True)]
+
+
+def mark_not_finite(base: pa.Table, broken: np.ndarray) -> pa.Table:
+    """Give rows for which the model computed NaN a status of their own."""
+    status = np.array(base["status"].to_pylist(), object)
+    error = np.array(base["error"].to_pylist(), object)
+    bad = broken & (status == "ok")
+    status[bad] = "not_finite"
+    error[bad] = "the model's predictions for this clip are not finite numbers"
+    for name, values in (("status", status), ("error", error)):
+        column = pa.array(values.tolist(), pa.string())
+        base = base.set_column(base.column_names.index(name), BASE.field(name), column)
+    return base
+
+
+def definition_table(
+    base: pa.Table, names: tuple[str, ...], values: np.ndarray
+) -> pa.Table:
+    """Return the scores of a further definition, to be joined by id and frames."""
+    return _with_scores(base.select(["id", "frames"]), base, names, values)
+
+
+def swept_table(
+    base: pa.Table,
+    rules: list[OrderRule],
+    calibration: Calibration | None,
+    names: tuple[str, ...],
+    values: np.ndarray,
+) -> pa.Table:
+    """Return a row per clip and rule: how q and r were chosen, what they are, scores.
+
+    Args:
+        base: of the batch.
+        rules: the run's own first.
+        calibration: of the frame count; None where no clip could be read.
+        names: of the scores.
+        values: [clip rule score].
+    """
+    # Clip by clip, so that the order of rows does not depend on the batches.
+    clips, many = len(base), len(rules)
+    spread = base.take(np.repeat(np.arange(clips), many))
+    table = spread.select(["id", "frames"])
+    for name, texts in (
+        ("q_rule", [rule.q_key for rule in rules]),
+        ("r_rule", [rule.r_key for rule in rules]),
+    ):
+        table = table.append_column(name, pa.array(texts * clips, pa.string()))
+    each = [rule_orders(base, rule, calibration) for rule in rules]
+    for n, name in enumerate(("q", "r")):
+        column = np.stack([orders[n] for orders in each], axis=1).ravel()
+        table = table.append_column(name, pa.array(column, pa.float64()))
+    return _with_scores(table, spread, names, values[:clips].reshape(clips * many, -1))
+
+
+def rule_orders(
+    base: pa.Table, rule: OrderRule, calibration: Calibration | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return q and r of each clip under a rule; NaN for a bad clip."""
+    motion, light = (
+        base[name].to_numpy().astype(float) for name in ("motion", "illumination")
+    )
+    if calibration is None:
+        return motion * np.nan, light * np.nan
+    q, r = rule.orders(calibration, motion, light)
+    good = np.array([status == "ok" for status in base["status"].to_pylist()], bool)
+    return np.where(good, q, np.nan), np.where(good, r, np.nan)
+
+
+def part_table(
+    base: pa.Table,
+    other: dict[str, pa.Array],
+    rows: list[int],
+    columns: tuple[str, ...],
+    scores: np.ndarray,
+) -> pa.Table:
+    """Join the rows of a batch with their scores; a row that is not ok has none."""
+    for name, values in other.items():
+        base = base.append_column(name, values.take(pa.array(rows, pa.int64())))
+    return _with_scores(base, base, columns, scores)
+
+
+def _with_scores(
+    table: pa.Table, base: pa.Table, names: tuple[str, ...], values: np.ndarray
+) -> pa.Table:
+    """Append score columns; a row whose clip is bad has none, padding is cut."""
+    bad = np.array([status != "ok" for status in base["status"].to_pylist()], bool)
+    columns = [pa.array(column, pa.float32(), mask=bad) for column in values[: len(base)].T]
+    arrays = [*table.columns, *columns]
+    return pa.table(arrays, names=[*table.column_names, *names])

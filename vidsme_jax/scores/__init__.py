@@ -1,0 +1,1 @@
+"""Turn next-token distributions into named numbers: nothing fitted, nothing read."""

@@ -1,0 +1,245 @@
+"""The cells of a sweep: what each one is, where its score stands, how well it separates.
+
+A cell is one score of one pass over the clips: the axes of the pass (model, dtype,
+perturbation, frames) and those that are computed after the model has run (slice,
+definition, orders q and r, family, aggregate, which clips are evaluated).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float
+
+from vidsme_jax.evaluation.samples import Sample, samples
+from vidsme_jax.evaluation.score_metrics import evaluate_columns
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.scores import catalogue, published
+from vidsme_jax.scores.orders import OrderRule
+
+CLIPS = ("all", "slow", "fast")  # fast: motion above the median of those evaluated
+AXES = (
+    "model",
+    "dtype",
+    "perturbation",
+    "frames",
+    "clips",
+    "slice",
+    "definition",
+    "q_rule",
+    "r_rule",
+    "family",
+    "aggregate",
+)
+_BASE = ("id", "frames", "group", "label", "status", "motion")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way to run a model over the clips.
+
+    Attributes:
+        model: its name in the sweep.
+        dtype: of weights and activations.
+        perturbation: what natural order is compared with.
+    """
+
+    model: str
+    dtype: str = "auto"
+    perturbation: str = "reverse"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a sweep.
+
+    Attributes:
+        run: the pass it comes from.
+        frames: of a clip.
+        clips: of `CLIPS`.
+        slice: of `scores.SLICES`.
+        definition: of `scores.DEFINITIONS`.
+        rule: how q and r are chosen; None for families that do not depend on them.
+        family: of the catalogue.
+        aggregate: of `aggregate.AGGREGATES`.
+    """
+
+    run: Pass
+    frames: int
+    clips: str
+    slice: str
+    definition: str
+    rule: OrderRule | None
+    family: str
+    aggregate: str
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Return what tells this cell from all others, by the names of `AXES`."""
+        own = vars(self.run) | {k: v for k, v in vars(self).items() if k in AXES}
+        q, r = (self.rule.q_key, self.rule.r_key) if self.rule else (None, None)
+        return {name: (own | {"q_rule": q, "r_rule": r})[name] for name in AXES}
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Return the values of the axes."""
+        return tuple(self.axes.values())
+
+    @property
+    def column(self) -> str | None:
+        """Return the name of the score's column; None where there is no such score."""
+        if self.definition == "published":
+            if self.slice != "video" or not _swept(self.family) and self.rule:
+                return None
+            return published.name_of(self.family, self.aggregate)
+        if self.family not in catalogue.families(self.slice):
+            return None
+        return f"{self.slice}.{self.family}.{self.aggregate}"
+
+    @property
+    def sign(self) -> int:
+        """Return what turns the score so that higher means member."""
+        if self.definition == "published":  # all of its scores are low for members
+            return -1
+        return 1 if catalogue.higher_is_member(self.family) else -1
+
+
+def _swept(family: str) -> bool:
+    return family in catalogue.SWEPT_FAMILIES
+
+
+def make_cells(
+    runs: Iterable[Pass],
+    frames: Iterable[int],
+    clips: Iterable[str],
+    slices: Iterable[str],
+    definitions: Iterable[str],
+    rules: Iterable[OrderRule],
+    families: Iterable[str],
+    aggregates: Iterable[str],
+) -> list[Cell]:
+    """Return the cells of a grid that exist, each once; see `Cell` for the axes."""
+    out: dict[Cell, None] = {}
+    grid = product(runs, frames, clips, slices, definitions, families, aggregates)
+    rules = tuple(rules)
+    for run, count, part, place, definition, family, aggregate in grid:
+        for rule in rules if _swept(family) else (None,):
+            cell = Cell(run, count, part, place, definition, rule, family, aggregate)
+            if cell.column is not None:
+                out[cell] = None
+    return list(out)
+
+
+def evaluate_cells(
+    cells: list[Cell],
+    read: Callable[[str], pa.Table | None],
+    settings: EvaluationSettings,
+) -> list[dict[str, Any]]:
+    """Return one row of the sweep's table per cell: its axes, then its metrics.
+
+    Args:
+        cells: of one pass.
+        read: from the name of a table of the pass's run, such as `scores`, to the table;
+            None where there is none.
+        settings: of the evaluation.
+    """
+    base = read("scores")
+    assert base is not None  # every run has it
+    base = base.select([name for name in _BASE if name in base.column_names])
+    found = {sample.frames: sample for sample in samples(base)}
+    rows: dict[Cell, dict[str, Any]] = {}
+    tables = _Tables(read)
+    groups = dict.fromkeys((cell.frames, cell.clips) for cell in cells)
+    for frames, clips in groups:
+        part = [c for c in cells if (c.frames, c.clips) == (frames, clips)]
+        whole = found[frames]
+        sample = whole.take(_chosen(whole, clips))
+        values = {c: c.sign * tables.column(c, sample.ids) for c in part}
+        metrics = evaluate_columns(sample, values, settings)
+        rows |= {cell: _row(cell, metrics[cell]) for cell in part}
+    return [rows[cell] for cell in cells]
+
+
+class _Tables:
+    """The tables of a run, each read once and cut once to a frame count and rule."""
+
+    def __init__(self, read: Callable[[str], pa.Table | None]):
+        self._read = read
+        self._held: dict[str, pa.Table | None] = {}
+        self._parts: dict[Any, tuple[pa.Table, dict[str, int]]] = {}
+
+    def column(self, cell: Cell, ids: list[str]) -> Float[np.ndarray, "row"]:
+        """Return the cell's score of the given clips."""
+        part, place = self._part(cell)
+        values = part[cell.column].cast(pa.float64()).to_numpy()
+        return values[[place[name] for name in ids]]
+
+    def _part(self, cell: Cell):
+        name = "scores" if cell.definition == "exact" else cell.definition
+        rule = None
+        if cell.rule and self._table(f"{cell.definition}-orders") is not None:
+            name, rule = f"{cell.definition}-orders", cell.rule
+        key = name, cell.frames, rule
+        if key not in self._parts:
+            part = self._table(name)
+            assert part is not None, name  # the pass was asked for it
+            part = part.filter(pc.equal(part["frames"], cell.frames))
+            if rule:
+                part = part.filter(
+                    pc.and_(
+                        pc.equal(part["q_rule"], rule.q_key),
+                        pc.equal(part["r_rule"], rule.r_key),
+                    )
+                )
+            place = {name: n for n, name in enumerate(part["id"].to_pylist())}
+            self._parts[key] = part, place
+        return self._parts[key]
+
+    def _table(self, name: str) -> pa.Table | None:
+        if name not in self._held:
+            self._held[name] = self._read(name)
+        return self._held[name]
+
+
+def _chosen(sample: Sample, clips: str) -> list[int]:
+    """Return the rows of a sample that are evaluated."""
+    if clips == "all":
+        return list(range(len(sample.ids)))
+    motion = sample.numbers["motion"]
+    is_fast = motion > np.median(motion)
+    return np.flatnonzero(is_fast if clips == "fast" else ~is_fast).tolist()
+
+
+_PLAIN = (
+    "average_precision",
+    "fpr_at_95_tpr",
+    "best_balanced_accuracy",
+    "advantage",
+    "members",
+    "non_members",
+    "reason",
+)
+
+
+def _row(cell: Cell, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the tidy row; of an adaptive rule also its betas as numbers."""
+    rule = cell.rule
+    row = cell.axes | {
+        "beta1": rule.beta1 if rule and rule.q is None else None,
+        "beta2": rule.beta2 if rule and rule.r is None and not rule.tied else None,
+        "score": cell.column,
+        "auc": metrics["auc"],
+        "auc_low": metrics["auc_interval"][0],
+        "auc_high": metrics["auc_interval"][1],
+    }
+    for fpr, value in metrics["tpr"].items():
+        low, high = metrics["tpr_interval"][fpr]
+        row |= {f"tpr_at_{fpr}": value}
+        row |= {f"tpr_at_{fpr}_low": low, f"tpr_at_{fpr}_high": high}
+    for name in _PLAIN:
+        row[name] = metrics[name]
+    return row

@@ -1,0 +1,300 @@
+"""The grid of a sweep: its axes, from Python or from a YAML file."""
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vidsme_jax.data.batches import PERTURBATIONS
+from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.readers.tfds import PREFIX
+from vidsme_jax.errors import InputError
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.aggregate import AGGREGATES
+from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.sweeps.cells import CLIPS, Cell, Pass, make_cells
+
+# Of `ScoreSettings`, what is the same for all passes, with its type in the file.
+_SHARED = {
+    "root": Path,
+    "labels": tuple,
+    "system": str,
+    "published_prompt": str,
+    "parallel": str,
+    "batch": int,
+    "calibration": Path,
+    "max_text": int,
+    "reader": str,
+    "workers": int,  # of its `decoding`
+}
+_MOST = 100_000  # cells of a grid
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The axes of a sweep, and what all its cells share.
+
+    Attributes:
+        models: checkpoint directory or hub id by the name it has in the table.
+        data: manifests, scored as one set, or one store.
+        out: directory of the sweep.
+        frames: frame counts.
+        slices: of `scores.SLICES`.
+        definitions: of `scores.DEFINITIONS`.
+        beta1: widths of the range of an adaptive q.
+        beta2: widths of the range of an adaptive r, each with each beta1.
+        orders: further ways to choose q and r, as fields of `OrderRule`.
+        families: of the catalogue.
+        aggregates: of `aggregate.AGGREGATES`.
+        perturbations: of `batches.PERTURBATIONS`.
+        dtypes: as `vidsme score --dtype`.
+        clips: of `sweep_cells.CLIPS`.
+        shared: further fields of `ScoreSettings`, the same for all passes.
+        evaluation: of every cell.
+    """
+
+    models: dict[str, str | Path]
+    data: tuple[Path, ...]
+    out: Path
+    frames: tuple[int, ...] = (16,)
+    slices: tuple[str, ...] = ("video",)
+    definitions: tuple[str, ...] = ("exact",)
+    beta1: tuple[float, ...] = (1.0,)
+    beta2: tuple[float, ...] = (0.1,)
+    orders: tuple[OrderRule, ...] = ()
+    families: tuple[str, ...] = ("sme",)
+    aggregates: tuple[str, ...] = ("mean",)
+    perturbations: tuple[str, ...] = ("reverse",)
+    dtypes: tuple[str, ...] = ("auto",)
+    clips: tuple[str, ...] = ("all",)
+    shared: dict[str, Any] = field(default_factory=dict)
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @property
+    def rules(self) -> tuple[OrderRule, ...]:
+        """All ways to choose q and r, the adaptive ones first."""
+        return (
+            *(OrderRule(a, b) for a, b in product(self.beta1, self.beta2)),
+            *self.orders,
+        )
+
+    def cells(self) -> list[Cell]:
+        """Return the cells, in the order of the table.
+
+        Raises:
+            InputError: more than anybody wants.
+        """
+        axes = (
+            *(self.models, self.dtypes, self.perturbations, self.frames, self.clips),
+            *(self.slices, self.definitions, self.rules, self.families, self.aggregates),
+        )
+        count = math.prod(map(len, axes))
+        if count > _MOST:
+            raise InputError(f"the grid has {count:,} cells, expected up to {_MOST:,}")
+        runs = [Pass(*p) for p in product(self.models, self.dtypes, self.perturbations)]
+        return make_cells(
+            runs,
+            self.frames,
+            self.clips,
+            self.slices,
+            self.definitions,
+            self.rules,
+            self.families,
+            self.aggregates,
+        )
+
+
+# The axes whose values are names, and the names there are; `all` stands for every one.
+_NAMED = {
+    "slices": catalogue.SLICES,
+    "definitions": catalogue.DEFINITIONS,
+    "families": tuple(catalogue.FAMILY_INFO),
+    "aggregates": AGGREGATES,
+    "perturbations": PERTURBATIONS,
+    "dtypes": ("auto", "float32", "bfloat16"),
+    "clips": CLIPS,
+}
+
+
+def read_grid(path: Path, out: Path | None = None) -> Grid:
+    """Read a grid from YAML; paths in it start from the file's own folder.
+
+    Args:
+        path: the file. Its keys are the fields of `Grid` but `shared` and `evaluation`,
+            and of `ScoreSettings` those of `shared`; one value may stand for a list of
+            one, `all` for every name of an axis (but `clips`, where it is a name).
+        out: instead of the file's `out`; without either, the file's name less its ending.
+
+    Raises:
+        InputError: not YAML, an unknown key, a value that no cell can have.
+    """
+    content = _read_yaml(path)
+    axes = {f.name for f in fields(Grid)} - {"shared", "evaluation"}
+    unknown = sorted(map(str, set(content) - axes - set(_SHARED)))
+    if unknown:
+        known = ", ".join(sorted([*axes, *_SHARED]))
+        raise InputError(f"{path}: no such key: {', '.join(unknown)}; there are {known}")
+    for name in ("models", "data"):
+        if not content.get(name):
+            raise InputError(f"{path} has no {name}, expected at least one")
+    base = path.parent
+    given: dict[str, Any] = {
+        "models": _models(path, content["models"]),
+        "data": tuple(_data(base, str(p)) for p in _listed(content["data"])),
+        "out": out or base / _text(path, "out", content.get("out", path.stem)),
+        "shared": {k: _shared(path, k, content[k]) for k in _SHARED if k in content},
+    }
+    if "workers" in given["shared"]:
+        workers = given["shared"].pop("workers")
+        given["shared"]["decoding"] = replace(Decoding(), workers=workers)
+    for name, values in _NAMED.items():
+        if name in content:
+            given[name] = _names(path, name, content[name], values)
+    for name in ("beta1", "beta2"):
+        if name in content:
+            given[name] = _numbers(path, name, content[name])
+    if "frames" in content:
+        counts = [_count(path, "frames", n) for n in _listed(content["frames"])]
+        given["frames"] = _once(path, "frames", counts)
+    if "orders" in content:
+        given["orders"] = tuple(_rule(path, rule) for rule in _listed(content["orders"]))
+    return Grid(**given)
+
+
+def _data(base: Path, given: str) -> Path:
+    return Path(given) if given.startswith(PREFIX) else base / given
+
+
+def _read_yaml(path: Path) -> dict[Any, Any]:
+    try:
+        content = yaml.load(path.read_text(), _Loader)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist, expected a grid in YAML") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"{path} is not readable YAML: {line:.200}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no keys, expected models, data and the axes")
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for n, key in enumerate(keys) if key in keys[:n]]
+        if twice:
+            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _models(path: Path, value: Any) -> dict[str, str | Path]:
+    """Return the models by name; a list is named by the last part of each path."""
+    if isinstance(value, dict):
+        named = {str(n): _text(path, f"models.{n}", model) for n, model in value.items()}
+    else:
+        models = [_text(path, "models", model) for model in _listed(value)]
+        named = {Path(model).name: model for model in models}
+        if len(named) < len(models):
+            raise InputError(f"{path}: models={models} end alike; give them names")
+    strange = [name for name in named if "/" in name or name.startswith(".") or not name]
+    if strange:
+        raise InputError(f"{path}: models has the name {strange[0]!r}, expected a word")
+    here = {name: path.parent / model for name, model in named.items()}
+    return {n: here[n] if here[n].exists() else model for n, model in named.items()}
+
+
+def _names(path: Path, key: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    if value == "all" and value not in known:  # of `clips` it is a value
+        return known
+    given = [str(name) for name in _listed(value)]
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"{path}: {key} has {name!r}, there are {', '.join(known)};"
+                " or all, without a list"
+            )
+    return _once(path, key, given)
+
+
+def _numbers(path: Path, key: str, value: Any) -> tuple[float, ...]:
+    return _once(path, key, [_number(path, key, n) for n in _listed(value)])
+
+
+def _number(path: Path, key: str, value: Any) -> float:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)  # of text too: 1e-1 is text to YAML
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        shown = f"{value!r:.40}"
+        raise InputError(f"{path}: {key} has {shown}, expected finite numbers from 0 on")
+    return number
+
+
+def _count(path: Path, key: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise InputError(f"{path}: {key} has {value!r}, expected whole numbers above 0")
+    return value
+
+
+def _once(path: Path, key: str, values: list[Any]) -> tuple[Any, ...]:
+    if not values:
+        raise InputError(f"{path}: {key} is empty, expected at least one value")
+    twice = [value for n, value in enumerate(values) if value in values[:n]]
+    if twice:
+        raise InputError(f"{path}: {key} has {twice[0]!r} twice, expected each value once")
+    return tuple(values)
+
+
+def _rule(path: Path, value: Any) -> OrderRule:
+    """Read one way to choose q and r, such as {q: 2, r: 1} or {q: 2, tied: true}."""
+    known = {f.name for f in fields(OrderRule)}
+    if not isinstance(value, dict) or not value or set(value) - known:
+        raise InputError(
+            f"{path}: orders has {value!r}, expected some of {', '.join(sorted(known))}"
+        )
+    tied = value.get("tied", False)
+    if not isinstance(tied, bool):
+        raise InputError(f"{path}: orders has tied={tied!r}, expected true or false")
+    if tied and "r" in value:
+        raise InputError(
+            f"{path}: orders has {value!r}, expected tied: true or r, not both"
+        )
+    numbers = {k: _number(path, f"orders.{k}", v) for k, v in value.items() if k != "tied"}
+    return OrderRule(**numbers, tied=tied)
+
+
+def _shared(path: Path, key: str, value: Any) -> Any:
+    kind = _SHARED[key]
+    if (key, value) == ("parallel", "global"):
+        raise InputError(f"{path}: parallel=global, but a sweep runs in one process")
+    if kind is Path:
+        return path.parent / _text(path, key, value)
+    if kind is int:
+        return _count(path, key, value)
+    if kind is tuple:
+        labels = tuple(_listed(value))
+        if any(type(label) is not int or label not in (0, 1) for label in labels):
+            raise InputError(
+                f"{path}: {key}={list(labels)}, expected 0 and 1, one a manifest"
+            )
+        return labels
+    return _text(path, key, value)
+
+
+def _text(path: Path, key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{path}: {key}={value!r}, expected text")
+    return value

@@ -1,0 +1,1 @@
+"""Change weights on known members."""
