@@ -50,31 +50,14 @@ def rng():
     return np.random.default_rng(0)
 
 
-# The files that take longest come first, so that two processes end together.
-_LONGEST = (
-    "test_command_score.py test_command_definitions.py test_command_demo.py"
-    " test_parity.py test_score_ports.py test_shards.py test_store.py test_sharding.py"
-    " test_sweep.py test_published.py test_cli.py test_bidirectional.py test_together.py"
-    " test_loading.py test_tfds.py test_packaging.py test_attention.py test_bench.py"
-    " test_aggregate.py test_scoring.py test_entropy.py test_plan.py"
-    " test_command_evaluate.py test_statistics.py test_blind.py test_report.py"
-).split()
-
-
-# What these files check does not hang on how well a program is compiled, and compiling is
-# most of their time: they ask for the least. All others test programs as users run them.
-_LEAST_COMPILED = (
-    "test_attention.py test_bench.py test_bidirectional.py test_cli.py"
-    " test_command_definitions.py test_command_score.py test_loading.py"
-    " test_packaging.py test_parity.py test_plan.py test_score_ports.py test_scoring.py"
-    " test_shards.py test_store.py test_sweep.py test_tfds.py test_together.py"
-).split()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def least_compiled(request):
-    """Let such a file, and the commands that it runs, compile without optimisation."""
-    if request.path.name not in _LEAST_COMPILED:
+    """Let a file with this mark, and its commands, compile without optimisation.
+
+    What these files check does not hang on how well a program is compiled, and compiling
+    is most of their time. All others test programs as users run them.
+    """
+    if request.node.get_closest_marker("least_compiled") is None:
         yield
         return
     name = "jax_disable_most_optimizations"
@@ -97,9 +80,13 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Order the files; within a file the order stays."""
-    places = {name: n for n, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    """Put the files that take longest first, so that two processes end together."""
+
+    def seconds(item):
+        mark = item.get_closest_marker("slow")
+        return mark.args[0] if mark else 0
+
+    items.sort(key=seconds, reverse=True)
 
 
 def pytest_addoption(parser):

@@ -4,7 +4,10 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 from tools import python
+
+pytestmark = [pytest.mark.slow(55), pytest.mark.least_compiled]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -121,7 +124,8 @@ def test_a_checkout_is_importable_from_inside(tmp_path):
     for name in ("vidsme_jax", "models", "data"):
         shutil.copytree(ROOT / name, tmp_path / name)
     code = (
-        "import vidsme_jax.models.checkpoints.hub as hub, vidsme_jax.data.manifest as manifest\n"
+        "import vidsme_jax.models.checkpoints.hub as hub\n"
+        "import vidsme_jax.data.manifest as manifest\n"
         f"assert hub.__file__ == {str(tmp_path / 'models' / 'checkpoints' / 'hub.py')!r}\n"
         f"assert manifest.__file__ == {str(tmp_path / 'data' / 'manifest.py')!r}"
     )

@@ -10,6 +10,8 @@ from vidsme_jax.models import open_port
 from vidsme_jax.scores.program import Asked, Orders, score_program
 from vidsme_jax.sharding import pad_clips, partitioned, replicated
 
+pytestmark = pytest.mark.slow(95)
+
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
 COLLECTIVES += ("reduce-scatter", "collective-broadcast")
 FRAMES, CLIPS = 4, 27

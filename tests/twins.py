@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 GOLDENS = Path(__file__).parent / "goldens"
+CONFIGS = Path(__file__).parent / "configs"  # of real checkpoints
 SPECIALS = ("<image>", "<video>", "<|im_start|>", "<|im_end|>", "</s>")
 VIDEO_TOKEN, VOCAB = 257, 280  # of 256 bytes, the specials, and rows that nothing names
 TEXT = {

@@ -115,7 +115,7 @@ def _builder(store: Path) -> Any:
         ) from error
 
 
-def record_files(store: Path) -> list[tuple[Path, int]]:
+def array_record_files(store: Path) -> list[tuple[Path, int]]:
     """Return the files of a finished store, in order, and how many clips each holds."""
     folder = store / NAME / VERSION
     lengths = _builder(store).info.splits[SPLIT].shard_lengths

@@ -14,7 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidsme_jax.data.store import store as stores
-from vidsme_jax.data.store.format import NAME, VERSION, describe, file_name, record_files
+from vidsme_jax.data.store.format import (
+    NAME,
+    VERSION,
+    array_record_files,
+    describe,
+    file_name,
+)
 from vidsme_jax.errors import InputError
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records import runs
@@ -127,7 +133,7 @@ def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Ta
 
 def _join_stores(out: Path, shards: list[Path]) -> None:
     held = [stores.open_store(path) for path in shards]
-    files = [file for path in shards for file in record_files(path)]
+    files = [file for path in shards for file in array_record_files(path)]
     folder = out / NAME / VERSION
     folder.mkdir(parents=True, exist_ok=True)
     for number, (file, _) in enumerate(files):

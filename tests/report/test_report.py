@@ -1,0 +1,449 @@
+import base64
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from vidsme_jax.errors import shorten
+from vidsme_jax.evaluation import evaluate as commands
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.records.runs import Run, distinct
+from vidsme_jax.report import figures, write
+from vidsme_jax.report.figures import Curve, Interval
+from vidsme_jax.report.sections import build
+from vidsme_jax.report.words import answers
+
+pytestmark = pytest.mark.slow(5)
+
+SMALL = EvaluationSettings(bootstrap=100, permutations=199)
+HOSTILE = '<script>alert("1")</script>|`x`\'" onload=y&\x00\n[a](b)'
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def jpeg():
+    """Six frames side by side, each lighter than the one before."""
+    levels = np.repeat(np.arange(20, 200, 30, dtype=np.uint8), 32)
+    strip = np.broadcast_to(levels[None, :, None], (32, 6 * 32, 3))
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(strip)).save(out, "JPEG")
+    return out.getvalue()
+
+
+JPEG = jpeg()
+
+
+def make_run(seed=0, effect=3.0, n=40, frames=(16,), name="run", thumbnail=JPEG, **changed):
+    rng = np.random.default_rng(seed)
+    total = n * len(frames)
+    label = np.arange(total) % 2
+    keys = {
+        "id": [f"clip-{k % n}" for k in range(total)],
+        "frames": [f for f in frames for _ in range(n)],
+    }
+    table = {
+        **keys,
+        "group": keys["id"],
+        "label": label.tolist(),
+        "status": ["ok"] * total,
+        "motion": rng.normal(size=total),
+        "video.sme.mean": rng.normal(size=total) - effect * label,
+        "response.logp.mean": rng.normal(size=total) + effect * label,
+    }
+    table = {k: v for k, v in (table | changed).items() if v is not None}
+    keys["id"] = table["id"]
+    curves = [[0.1, -0.2, float(k)] for k in range(total)]
+    return Run(
+        Path(name),
+        {"settings": {"model": "tiny", "slices": ["video"]}, "settings_hash": "ab12"},
+        pa.table(table),
+        pa.table(keys | {"video.sme": pa.array(curves, pa.list_(pa.float32()))}),
+        pa.table(keys | {"thumbnail": pa.array([thumbnail] * total, pa.binary())}),
+    )
+
+
+def make_result(*runs, control=None, settings=SMALL):
+    return commands.make_result([*runs], settings, control)
+
+
+def only_answer(run, control=None):
+    result = make_result(run, control=control)
+    (unit,) = answers.units(result)
+    (found,) = answers.answers(unit, result)
+    return found
+
+
+def answer(run, control=None):
+    found = only_answer(run, control)
+    return found.lead, " ".join(found.notes)
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.seen, self.links, self.attributes, self.words = set(), [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def hostile_run():
+    run = make_run(
+        name=HOSTILE.replace("/", "").replace("\x00", ""),
+        id=[HOSTILE + str(k) for k in range(40)],
+        status=[HOSTILE] * 3 + ["ok"] * 37,
+    )
+    run.info["settings"][HOSTILE] = {"value": HOSTILE}
+    return run
+
+
+def test_hostile_text_is_escaped_in_html():
+    run = hostile_run()
+    page = build(make_result(run, control=run), [run], run)
+    text = write.render_html(page)
+    tags = Tags(text)
+    assert "script" not in tags.seen and "a" not in tags.seen
+    assert not [name for name in tags.attributes if name.startswith("on")]
+    assert any("<script>" in word for word in tags.words)  # it is there, as text
+    assert text.count("<svg") == text.count("</svg>") == 10
+
+
+def test_page_needs_no_network():
+    run = make_run()
+    text = write.render_html(build(make_result(run), [run], None))
+    tags = Tags(text)
+    assert len(tags.links) == 24  # two strips a clip, and nothing else
+    assert all(link.startswith("data:image/jpeg;base64,") for link in tags.links)
+    assert "url(" not in text and "@import" not in text
+
+
+def test_hostile_text_is_escaped_in_markdown():
+    run = hostile_run()
+    text = write.render_markdown(build(make_result(run, control=run), [run], run))
+    assert "<" not in text
+    assert "alert" in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+    links = re.findall(r"(?<!\\)\]\((.*?)\)", text)
+    assert links and all(re.fullmatch(r"figures/[\w-]+\.svg", link) for link in links)
+
+
+def test_hostile_text_is_escaped_in_every_figure():
+    values = np.array([0.0, 1.0, 2.0])
+    drawn = [
+        figures.roc_figure(HOSTILE, [Curve(HOSTILE, values / 2, values / 2)], 3, 3),
+        figures.histogram_figure(HOSTILE, values, values, HOSTILE),
+        figures.dot_figure(HOSTILE, [(HOSTILE, [Interval(0.5, 0.4, 0.6)])], (HOSTILE,)),
+        figures.time_figure(HOSTILE, values, 1, None, True),
+    ]
+    for svg in drawn:
+        root = ElementTree.fromstring(svg)
+        assert root.get("role") == "img"
+        assert root.find(f"{SVG}title").text.startswith('<script>alert("1")')
+        assert root.find(f".//{SVG}script") is None
+
+
+def test_order_of_sections():
+    run = make_run()
+    page = build(make_result(run), [run], None)
+    assert [s.title.split()[0] for s in page.sections] == [
+        "Answer", "Failure", "The", "Clips", "Scores", "Without", "Parts", "What", "The",
+        "All", "Settings",
+    ]  # fmt: skip
+
+
+def test_answer_separates_and_names_what_limits_it():
+    status = ["decode_error"] * 3 + ["ok"] * 37
+    lead, notes = answer(make_run(effect=1.5, status=status))
+    assert "separates members from non-members: AUC 0." in lead
+    assert "lies above 0.5; permutation p = 0.005; 19 members, 18 non-members" in lead
+    assert "No control run was given" in notes
+    assert "FPR <= t; the finest step of FPR is 1/18; TPR at 0.1 %, 1 % and 5 % is" in notes
+    assert "1 member and 2 non-members with status decode_error" in notes
+
+
+def test_no_rate_is_below_zero():
+    """Under the published rule TPR at 0 % FPR is empty, and 1/n is no FPR below itself."""
+    result = make_result(
+        make_run(), settings=replace(SMALL, rule="<", fprs=(0.0, 0.05, 0.1))
+    )
+    (unit,) = answers.units(result)
+    notes = " ".join(answers.answer(unit, result).notes)
+    assert "FPR < t; the finest step of FPR is 1/20; no FPR is below 0, so that" in notes
+    assert "TPR at 0 % is 0; TPR at 5 % is the TPR at zero false positives" in notes
+
+
+def test_answer_does_not_separate():
+    lead, notes = answer(make_run(effect=0))
+    assert "does not separate members from non-members" in lead
+    assert "contains 0.5" in lead
+    assert "No row was left out" in notes
+
+
+def test_answer_below_one_half():
+    lead, _ = answer(make_run(effect=-3))
+    assert "does not separate members as expected" in lead and "lies below 0.5" in lead
+
+
+def test_constant_score_contains_one_half():
+    lead, _ = answer(make_run(**{"video.sme.mean": [1.0] * 40}))
+    assert "does not separate" in lead and "interval 0.332 to 0.668, which contains" in lead
+    assert "permutation p = 1;" in lead
+
+
+def test_answer_when_interval_and_p_disagree():
+    run = make_run()
+    result = make_result(run)
+    result["runs"][0]["frames"][0]["scores"]["video.sme.mean"]["p_value"] = 0.2
+    found = answers.answer(answers.units(result)[0], result)
+    assert "does not clearly separate" in found.lead
+
+
+def test_answer_without_the_primary_score():
+    lead, _ = answer(make_run(**{"video.sme.mean": None}))
+    assert "video.sme.mean is not in this run" in lead
+
+
+def test_answer_without_values_gives_the_reason():
+    lead, notes = answer(make_run(**{"video.sme.mean": [None, 1.0] * 20}))
+    assert "cannot be evaluated: no non-member has a value" in lead
+    assert "0 members and 20 non-members without a value of the primary" in notes
+
+
+def test_perfect_separation_is_not_called_certain():
+    """No resample differs; the ranks of 20 against 20 still leave room."""
+    lead, _ = answer(make_run(effect=100))
+    assert "AUC 1.000, 95 % interval 0.899 to 1.000, which lies above 0.5" in lead
+
+
+def test_the_best_of_all_scores_is_put_into_proportion():
+    run = make_run(effect=0)
+    texts = answers.search_texts(answers.units(make_result(run))[0])
+    assert "Of 2 scores, " in texts[0] and "Corrected for their number" in texts[0]
+    assert "Chosen on one half of the groups" in texts[1] and "flatters by" in texts[1]
+
+
+def test_the_primary_score_in_full():
+    run = make_run(effect=1.5)
+    page = build(make_result(run), [run], None)
+    (section,) = [s for s in page.sections if s.title == "The primary score in full"]
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == [
+        "AUC", "average precision", "balanced accuracy", "advantage, TPR - FPR",
+        "FPR at 95 % TPR", "TPR at 0 % FPR", "TPR at 0.1 % FPR", "TPR at 1 % FPR",
+        "TPR at 5 % FPR", "TPR at 10 % FPR",
+    ]  # fmt: skip
+    assert "FPR <= t; the finest step of FPR is 1/20" in table.caption
+    assert all(" to " in row[2] for row in table.rows)
+
+
+@pytest.mark.parametrize(("effect", "shift"), [(0, False), (3, True), (-3, True)])
+def test_control_that_tells_the_sets_apart_is_named(effect, shift):
+    _, notes = answer(make_run(effect=1.5), make_run(1, effect=effect, name="base"))
+    assert "Control run base: AUC" in notes
+    assert ("rather than of training" in notes) == shift
+    assert ("does not exceed the control" in notes) == (effect == 3)
+
+
+def test_control_with_the_same_effect_leaves_no_difference():
+    _, notes = answer(make_run(effect=1), make_run(1, effect=1, name="base"))
+    assert "The target does not exceed the control" in notes
+
+
+def test_blind_baseline_that_separates_is_named():
+    run = make_run(motion=[k % 2 + 0.01 * k for k in range(40)], effect=0)
+    found = only_answer(run)
+    assert "differ by more than training" in found.warning
+    assert "motion and illumination tells them apart with AUC 1.000" in found.warning
+    assert "is not clearly better" in found.warning
+    page = build(make_result(run), [run], None)
+    texts = (write.render_html(page), write.render_markdown(page))
+    for text, title in zip(texts, ("<h2>Answer", "## Answer"), strict=True):
+        first = text[text.index(title) :]
+        assert first.index("Warning") < first.index("The primary score video.sme.mean ")
+
+
+def test_few_groups_and_contradicting_labels_are_named():
+    _, notes = answer(make_run(group=["a"] * 20 + ["b"] * 20))
+    assert "fewer than 10 groups" in notes and "2 groups stand under both" in notes
+
+
+def test_clips_are_the_most_member_like():
+    values = [float(k) for k in range(40)]  # lower = member
+    run = make_run(**{"video.sme.mean": [*values[:-1], None]})
+    page = build(make_result(run), [run], None)
+    clips = next(s.clips for s in page.sections if s.title == "Clips")
+    assert [clip.id for clip in clips] == [f"clip-{k}" for k in range(12)]
+    assert clips[1].text == "member, video.sme.mean = 1"
+    assert [bool(clip.curve) for clip in clips] == [True] * 6 + [False] * 6
+    assert [name for name, _ in clips[0].strips] == ["natural", "reversed"]
+
+
+@pytest.mark.parametrize("data", [None, b"<svg onload=x>", b"\xff\xd8\xff" * 500_000])
+def test_only_small_jpeg_thumbnails_are_shown(data):
+    run = make_run()
+    bad = run.thumbnails.set_column(2, "thumbnail", pa.array([data] * 40, pa.binary()))
+    run = Run(run.path, run.info, run.table, run.curves.drop(["video.sme"]), bad)
+    page = build(make_result(run), [run], None)
+    clips = next(s.clips for s in page.sections if s.title == "Clips")
+    assert {(clip.strips, clip.curve) for clip in clips} == {((), None)}
+
+
+def test_the_reversed_strip_is_the_natural_one_backwards():
+    run = make_run()
+    (strips,) = {c.strips for c in build(make_result(run), [run], None).sections[3].clips}
+    natural, backwards = (pixels_of(uri) for _, uri in strips)
+    assert natural.shape == backwards.shape == (32, 6 * 32, 3)
+    levels = [natural[:, 32 * n : 32 * (n + 1)].mean() for n in range(6)]
+    turned = [backwards[:, 32 * n : 32 * (n + 1)].mean() for n in range(6)]
+    assert levels == sorted(levels) and turned == pytest.approx(levels[::-1], abs=2)
+    run.info["settings"]["perturbation"] = "shuffle"  # whose order is the clip's own
+    clips = build(make_result(run), [run], None).sections[3].clips
+    assert {tuple(name for name, _ in clip.strips) for clip in clips} == {("natural",)}
+
+
+def pixels_of(uri):
+    data = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_a_jpeg_that_cannot_be_decoded_is_shown_as_it_is():
+    run = make_run(thumbnail=b"\xff\xd8\xff\xe0 not decoded here")
+    clips = build(make_result(run), [run], None).sections[3].clips
+    assert {tuple(name for name, _ in clip.strips) for clip in clips} == {("natural",)}
+
+
+def test_runs_and_frame_counts_stand_side_by_side(tmp_path):
+    first, second = make_run(frames=(8, 16)), make_run(1, name="other")
+    result = make_result(first, second)
+    write.write(tmp_path, result, [first, second], None)
+    text = (tmp_path / "report.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| video.sme.mean")]
+    assert [row.split("|")[1].split("·")[1].strip() for row in rows] == [
+        "run, 8 frames", "run, 16 frames", "other, 16 frames"
+    ]  # fmt: skip
+    for link in re.findall(r"\((figures/.*?)\)", text):
+        ElementTree.parse(tmp_path / link)
+
+
+def test_text_from_right_to_left_turns_nothing_else_round():
+    assert shorten("שלום 12", 60) == "\u2068שלום 12\u2069"
+    assert shorten("\u202egnp.mp4", 60) == " gnp.mp4"
+    assert shorten("é" * 9, 5) == "éééé…"
+
+
+def test_long_values_are_shortened():
+    run = make_run()
+    run.info["settings"]["prompt"] = "x" * 5000
+    text = write.render_html(build(make_result(run), [run], None))
+    assert "x" * 199 + "…" in text and "x" * 200 not in text
+
+
+def test_metrics_are_strict_json_and_one_csv_row_each(tmp_path):
+    run = make_run(**{"response.logp.mean": [np.nan] * 40})
+    run.info["settings"]["odd"] = [float("inf"), 1.0]
+    control = make_run(1, name="base")
+    write.write(tmp_path, make_result(run, control=control), [run], control)
+
+    def refuse(name):
+        raise ValueError(name)
+
+    text = (tmp_path / "metrics.json").read_text()
+    found = json.loads(text, parse_constant=refuse)
+    assert found["runs"][0]["info"]["settings"]["odd"] == [None, 1.0]
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        held = list(csv.DictReader(file))
+    assert [row["kind"] for row in held] == (
+        ["score"] * 2 + ["number", "baseline"] + ["subset"] * 3
+    )
+    assert [row["part"].split(":")[0] for row in held[4:]] == ["motion"] * 3
+    rows = {row["score"]: row for row in held[:4]}
+    assert rows["video.sme.mean"]["rule"] == "<="
+    assert float(rows["video.sme.mean"]["fpr_step"]) == 1 / 20
+    primary = found["runs"][0]["frames"][0]["scores"]["video.sme.mean"]
+    row = rows["video.sme.mean"]
+    assert (row["primary"], row["kind"], row["run"]) == ("1", "score", "run")
+    assert float(row["auc_low"]) == primary["auc_interval"][0]
+    assert float(row["control_difference"]) == primary["control"]["difference"]
+    assert rows["response.logp.mean"]["auc"] == ""
+    assert rows["motion"]["kind"] == "number"
+
+
+def test_names_are_made_distinct():
+    assert distinct(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-2", "a-2-2", "a-3"]
+
+
+def points(element):
+    return [tuple(map(float, p.split(","))) for p in element.get("points").split()]
+
+
+def test_roc_figure_starts_at_one_over_n_on_log_axes():
+    fpr, tpr = np.array([0, 0, 0.1, 1]), np.array([0, 0.1, 1, 1])
+    root = ElementTree.fromstring(
+        figures.roc_figure("t", [Curve("target", fpr, tpr)], 100, 100)
+    )
+    assert {"0.01", "0.1", "1"} <= {t.text for t in root.iter(f"{SVG}text")}
+    curve = points(list(root.iter(f"{SVG}polyline"))[1])
+    left, right = curve[0][0], curve[-1][0]
+    # A FPR of 0.1 lies half way between 0.01 and 1.
+    assert any(x == pytest.approx((left + right) / 2, abs=0.1) for x, _ in curve)
+    assert curve[0][1] > curve[-1][1]
+
+
+def test_dot_figure_places_one_half_on_the_line():
+    rows = [("a", [Interval(0.5, 0.25, 0.75)]), ("b", [Interval(None, None, None)])]
+    root = ElementTree.fromstring(figures.dot_figure("t", rows, ("target",)))
+    (dot,) = root.iter(f"{SVG}circle")
+    (middle,) = root.iter(f"{SVG}polyline")
+    assert float(dot.get("cx")) == pytest.approx(points(middle)[0][0])
+    assert "no value" in {t.text for t in root.iter(f"{SVG}text")}
+
+
+def test_histogram_outlines_hold_every_clip():
+    members, others = np.linspace(-1, 1, 50), np.append(np.full(30, 5.0), np.inf)
+    root = ElementTree.fromstring(figures.histogram_figure("t", members, others, "x"))
+    words = {t.text for t in root.iter(f"{SVG}text")}
+    assert {"members, solid (50)", "non-members, dashed (30)"} <= words
+    blocks = [points(p) for p in root.iter(f"{SVG}polygon")]
+    assert len(blocks) == 2 and len(blocks[0]) == len(blocks[1])
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [np.inf, -np.inf], [2.0, 2.0], [0.0]])
+def test_figures_of_empty_and_constant_values(values):
+    array = np.array(values, float)
+    finite = bool(np.isfinite(array).any())
+    for svg in (
+        figures.histogram_figure("t", array, array, "x"),
+        figures.time_figure("t", array, 1, None, True),
+    ):
+        ElementTree.fromstring(svg)
+        assert ("no finite value" in svg) == (not finite)
+
+
+def test_the_curve_along_a_clip_has_its_times_and_its_most_member_like_frame():
+    values = np.array([0.0, 0, 1, 1, -3, -1, np.nan, 2, 7])  # four frames, and one behind
+    root = ElementTree.fromstring(
+        figures.time_figure("t", values, 4, [0.0, 0.5, 1.0, 1.5], high=False)
+    )
+    texts = {t.text for t in root.iter(f"{SVG}text")}
+    assert {"0", "0.5", "1", "1.5", "time in seconds", "most member-like at 1 s"} <= texts
+    lines = [points(e) for e in root.iter(f"{SVG}polyline")]
+    assert [len(line) for line in lines] == [2, 6, 2, 6]  # zero, thin with a gap, thick
+    root = ElementTree.fromstring(figures.time_figure("t", values, 4, None, high=True))
+    texts = {t.text for t in root.iter(f"{SVG}text")}
+    assert {"1", "4", "frame", "most member-like at frame 2"} <= texts
