@@ -42,7 +42,7 @@ same frames instead of the same positions the smallest gain .05, the others noth
 
 from lab import compare, lab_from_arguments
 
-from vidsme_jax.scores.aggregate import AGGREGATES
+from vidsme_jax.scores.catalogue import AGGREGATES
 
 AXES = {"families": ("sme", "sme_aligned"), "aggregates": AGGREGATES}
 

@@ -19,7 +19,8 @@ from vidsme_jax.cli.main import main
 from vidsme_jax.models import read_graph, toy
 from vidsme_jax.models.checkpoints.loading import weight_files
 from vidsme_jax.models.checkpoints.trees import flatten
-from vidsme_jax.scores.token_statistics import FAMILIES, row_statistics
+from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
+from vidsme_jax.scores.token_statistics import row_statistics
 
 pytestmark = [pytest.mark.slow(45), pytest.mark.least_compiled]
 
@@ -42,7 +43,7 @@ def test_everybody_computes_the_same(run):
         both = name in ("as_called", "at_best", "published")
         sme = {"sme", "sme_nat", "sme_rev"} if both else {"sme_nat"}
         lacking = {"minkpp"} if name == "published" else set()  # it has no Min-K%++
-        assert set(families) == sme | set(FAMILIES) - lacking
+        assert set(families) == sme | set(TOKEN_FAMILIES) - lacking
         assert max(families.values()) < run[0]["tolerance"] == 1e-3, (name, families)
 
 

@@ -8,7 +8,7 @@ from tools import python
 from vidsme_jax.cli.main import main
 from vidsme_jax.cli.scores import scores_table
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.aggregate import PERCENTS
+from vidsme_jax.scores.catalogue import PERCENTS
 from vidsme_jax.scores.token_statistics import row_statistics
 
 

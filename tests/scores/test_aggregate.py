@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import vidsme_jax
-from vidsme_jax.scores.aggregate import AGGREGATES, PERCENTS
+from vidsme_jax.scores.catalogue import AGGREGATES, PERCENTS
 
 pytestmark = pytest.mark.slow(40)
 

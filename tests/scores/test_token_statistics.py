@@ -5,7 +5,7 @@ import pytest
 import reference
 
 from vidsme_jax import row_statistics
-from vidsme_jax.scores.token_statistics import FAMILIES
+from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
 
 pytestmark = pytest.mark.slow(15)
 
@@ -40,7 +40,7 @@ def test_every_family_matches_its_formula(rng, target):
         order = np.argsort(-z)
         y = order[{"top": 0, "second": 1, "last": -1}[target]]
         got, want = run(z, y), reference.families(np.float32(z), y)
-        assert set(got) == {"sme", *FAMILIES}
+        assert set(got) == {"sme", *TOKEN_FAMILIES}
         for name, value in want.items():
             assert got[name] == pytest.approx(value, rel=2e-5, abs=1e-6), (name, scale)
         sme = reference.sharma_mittal(np.float32(z), 1.5, float(np.float32(1.05)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from vidsme_jax.scores.token_statistics import FAMILIES
+from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
 
 Curves = dict[str, np.ndarray]  # of one clip: values of its scored rows, video rows first
 
@@ -51,7 +51,7 @@ def _cut(masks: list[np.ndarray], results: list[Curves]) -> list[Curves]:
 def _of_torch(results: list[Any]) -> list[Curves]:
     out = []
     for natural, *other in (ways for found in results for ways in found):
-        curves = {k: v for k, v in natural.items() if k in FAMILIES}
+        curves = {k: v for k, v in natural.items() if k in TOKEN_FAMILIES}
         curves["sme_nat"] = natural["sme"]
         for reverse in other:
             curves["sme_rev"] = reverse["sme"]

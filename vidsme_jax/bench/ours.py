@@ -20,12 +20,13 @@ from vidsme_jax.models.placement import precision
 from vidsme_jax.models.video_llm import VideoLLMConfig, bind, decode_frames, make_forward
 from vidsme_jax.records import runs
 from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
 from vidsme_jax.scores.curves import score_batch
 from vidsme_jax.scores.program import Asked, Orders, Results, score_program
 from vidsme_jax.scores.reduction import reduce_chunk
-from vidsme_jax.scores.token_statistics import FAMILIES, row_statistics
+from vidsme_jax.scores.token_statistics import row_statistics
 
-_KEPT = ("sme", "sme_nat", "sme_rev", *FAMILIES)
+_KEPT = ("sme", "sme_nat", "sme_rev", *TOKEN_FAMILIES)
 
 
 @dataclass(frozen=True)

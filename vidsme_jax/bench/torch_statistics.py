@@ -13,7 +13,7 @@ _LEAST = 2**-24  # of 1 - p in float32
 
 
 def statistics(z, target, q: float, r: float) -> dict[str, Any]:
-    """Return the families of `statistics.FAMILIES` and `sme`, in textbook form.
+    """Return the families of `catalogue.TOKEN_FAMILIES` and `sme`, in textbook form.
 
     Args:
         z: logits [row vocab], float32.

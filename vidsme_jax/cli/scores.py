@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable
 
 from vidsme_jax.scores import catalogue, published
-from vidsme_jax.scores.aggregate import PERCENTS
+from vidsme_jax.scores.catalogue import PERCENTS
 
 _WIDTH = 88
 _DIFFERENCE = "_diff"

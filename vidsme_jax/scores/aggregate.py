@@ -8,12 +8,7 @@ tokens gives NaN: nothing is dropped unseen.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-PERCENTS = (0, 5, 10, 30, 60, 90)
-AGGREGATES = (
-    "mean",
-    *(f"min_{k}" for k in PERCENTS),
-    *(f"max_{k}" for k in PERCENTS),
-)
+from vidsme_jax.scores.catalogue import PERCENTS
 
 
 def masked_mean(

@@ -20,9 +20,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vidsme_jax.batch import Forward
 from vidsme_jax.scores.aggregate import aggregates
-from vidsme_jax.scores.catalogue import SLICES, families
+from vidsme_jax.scores.catalogue import SLICES, TOKEN_FAMILIES, families
 from vidsme_jax.scores.reduction import per_row, scan_rows
-from vidsme_jax.scores.token_statistics import FAMILIES, row_statistics
+from vidsme_jax.scores.token_statistics import row_statistics
 
 
 def score_batch(
@@ -78,9 +78,9 @@ def family_curves(
     statistics: dict[str, Float[Array, "clip way row"]],
 ) -> dict[str, Float[Array, "clip row"]]:
     """Return the curves that do not: each family in natural order, and its difference."""
-    natural = {name: statistics[name][:, 0] for name in FAMILIES}
+    natural = {name: statistics[name][:, 0] for name in TOKEN_FAMILIES}
     differences = {
-        f"{name}_diff": natural[name] - statistics[name][:, 1] for name in FAMILIES
+        f"{name}_diff": natural[name] - statistics[name][:, 1] for name in TOKEN_FAMILIES
     }
     return natural | differences
 

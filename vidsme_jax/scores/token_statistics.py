@@ -1,9 +1,10 @@
 """Per-token statistics of a chunk of logits.
 
 Each family of the score table is one function of a split row (`entropy.Peaked`), of the
-sums over its vocabulary (`Sums`, all taken in one pass) and of the target; adding a family
-costs one function, one entry in `FAMILIES` and perhaps a sum. No probability is clamped:
-where p_i is within rounding of 1, log(1 - p_i) comes from the other entries.
+sums over its vocabulary (`Sums`, all taken in one pass) and of the target. Adding a family
+costs one function, one entry in `FAMILY_FUNCTIONS`, its formula in the catalogue, and
+perhaps a sum. No probability is clamped: where p_i is within rounding of 1, log(1 - p_i)
+comes from the other entries.
 """
 
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
 from vidsme_jax.scores.entropy import (
     Peaked,
     gap_of,
@@ -59,7 +61,7 @@ def row_statistics(
         r: Sharma-Mittal degree of each row.
 
     Returns:
-        float32 arrays: `sme` and the families of `FAMILIES`; entropies in nats.
+        float32 arrays: `sme` and those of `TOKEN_FAMILIES`; entropies in nats.
     """
     row = split_top(logits)
     return {"sme": squash(renyi_of(row, q), r)} | family_statistics(row, target)
@@ -68,10 +70,10 @@ def row_statistics(
 def family_statistics(
     row: Peaked, target: Int[Array, "*rows"]
 ) -> dict[str, Float[Array, "*rows"]]:
-    """Return the statistics of `FAMILIES`; see `row_statistics`."""
+    """Return the statistics of `TOKEN_FAMILIES`; see `row_statistics`."""
     target = jnp.where(target < 0, row.top.astype(target.dtype), target)
     sums = _sums(row)
-    return {name: family(row, sums, target) for name, family in FAMILIES.items()}
+    return {name: family(row, sums, target) for name, family in FAMILY_FUNCTIONS.items()}
 
 
 def _sums(row: Peaked) -> Sums:
@@ -167,7 +169,7 @@ def min_k_plus_plus(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
     return jnp.where(flat, 0, (gap_of(row, target) - row.mean) / sigma)
 
 
-FAMILIES = {
+FAMILY_FUNCTIONS = {
     "logp": log_target,
     "gap": top_gap,
     "renyi_half": renyi_half,
@@ -179,6 +181,7 @@ FAMILIES = {
     "mod_renyi_two": modified_renyi_two,
     "minkpp": min_k_plus_plus,
 }
+assert tuple(FAMILY_FUNCTIONS) == TOKEN_FAMILIES
 
 
 def _one_minus(row: Peaked, target, log_y) -> Float[Array, "*rows"]:

@@ -65,7 +65,7 @@ class Cell:
         definition: of `scores.DEFINITIONS`.
         rule: how q and r are chosen; None for families that do not depend on them.
         family: of the catalogue.
-        aggregate: of `aggregate.AGGREGATES`.
+        aggregate: of `catalogue.AGGREGATES`.
     """
 
     run: Pass

@@ -14,7 +14,7 @@ from vidsme_jax.data.readers.tfds import PREFIX
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.aggregate import AGGREGATES
+from vidsme_jax.scores.catalogue import AGGREGATES
 from vidsme_jax.scores.orders import OrderRule
 from vidsme_jax.sweeps.cells import CLIPS, Cell, Pass, make_cells
 
@@ -49,7 +49,7 @@ class Grid:
         beta2: widths of the range of an adaptive r, each with each beta1.
         orders: further ways to choose q and r, as fields of `OrderRule`.
         families: of the catalogue.
-        aggregates: of `aggregate.AGGREGATES`.
+        aggregates: of `catalogue.AGGREGATES`.
         perturbations: of `batches.PERTURBATIONS`.
         dtypes: as `vidsme score --dtype`.
         clips: of `sweep_cells.CLIPS`.
