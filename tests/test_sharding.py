@@ -3,7 +3,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 import pytest
-from tools import make_project
+from tools import COLLECTIVES, make_project
 
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.models import open_port
@@ -12,8 +12,6 @@ from vidsme_jax.sharding import pad_clips, partitioned, replicated
 
 pytestmark = pytest.mark.slow(95)
 
-COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
-COLLECTIVES += ("reduce-scatter", "collective-broadcast")
 FRAMES, CLIPS = 4, 27
 SLICES = ("video", "response")  # both kinds of rows
 

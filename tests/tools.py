@@ -18,6 +18,9 @@ from jax.extend.core import jaxprs_in_params
 from vidsme_jax.data.synthetic.shapes import draw_clip, write_clips
 from vidsme_jax.models.toy import write_toy
 
+COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
+COLLECTIVES += ("reduce-scatter", "collective-broadcast")
+
 
 def numbered(count, height=48, width=64):
     """Frames that say which they are: a bar whose length is the frame's number."""
@@ -109,3 +112,16 @@ def operations(jaxpr, loops=True):
 def here(*_):
     """Place every parameter on the first device."""
     return jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+
+def edit(directory, target, **fields):
+    """Copy a checkpoint's small files with some config fields changed."""
+    target.mkdir()
+    for path in directory.rglob("*.json"):
+        copy = target / path.relative_to(directory)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    config = json.loads((target / "config.json").read_text()) | fields
+    config = {k: v for k, v in config.items() if v is not ...}
+    (target / "config.json").write_text(json.dumps(config))
+    return target

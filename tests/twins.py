@@ -5,6 +5,7 @@ with and without PyTorch: what a PyTorch class said of it is stored in tests/gol
 """
 
 import hashlib
+import importlib.util
 import json
 import math
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -241,3 +243,47 @@ def inputs_of(twin: Twin, frames: int) -> Inputs:
         [rng.integers(0, 256, n) for n in lengths] for lengths in ((5, 1, 9), (4, 11, 2))
     )
     return Inputs(pixels, before, after)
+
+
+TWIN = {twin.name: twin for twin in TWINS}
+
+
+def write(name, folder, change=None, text=None, vision=None):
+    """Write a twin with some fields of its config changed; `...` removes one."""
+    stored = json.loads((GOLDENS / f"{name}.json").read_text())
+    config = stored["config"]
+    parts = ((config, change), (config.get("text_config"), text))
+    for fields, changes in (*parts, (config.get("vision_config"), vision)):
+        for key, value in (changes or {}).items():
+            fields.pop(key, None) if value is ... else fields.update({key: value})
+    return write_twin(TWIN[name], folder / name, config, stored["shapes"])
+
+
+HAVE_TORCH = importlib.util.find_spec("torch") is not None
+WITH_TORCH = pytest.mark.skipif(not HAVE_TORCH, reason="PyTorch is not installed")
+
+
+def oracle(twin: Twin, port, folder):
+    """Return logits(pixels, before, after, positions of the video) of the PyTorch side."""
+    from oracles import class_logits, composed_logits, load_parts, make_model
+
+    if twin.original:
+        parts = load_parts(twin, port.directory)
+        return lambda pixels, before, after, _: composed_logits(
+            twin, parts, pixels, before, after
+        )
+    model = make_model(twin)
+    model.save_pretrained(folder)
+    check_spelling(twin, folder, port.directory)
+    return lambda *given: class_logits(model, *given)
+
+
+def check_spelling(twin: Twin, saved, written):
+    """The twin's file has the keys that transformers 5 writes, in the twin's spelling."""
+    from safetensors import safe_open
+
+    with (
+        safe_open(saved / "model.safetensors", "np") as theirs,
+        safe_open(written / "model.safetensors", "np") as ours,
+    ):
+        assert {spelled(k, twin.layout) for k in theirs.keys()} == set(ours.keys())

@@ -1,7 +1,5 @@
-import json
-
 import pytest
-from tools import make_project
+from tools import edit, make_project
 
 from vidsme_jax.cli.models import models_table
 from vidsme_jax.errors import InputError
@@ -12,19 +10,6 @@ from vidsme_jax.models import PORTS, open_port
 def port(tmp_path_factory):
     _, _, model = make_project(tmp_path_factory.mktemp("toy"), count=3)
     return open_port(model)
-
-
-def edit(directory, target, **fields):
-    """Copy a checkpoint's small files with some config fields changed."""
-    target.mkdir()
-    for path in directory.rglob("*.json"):
-        copy = target / path.relative_to(directory)
-        copy.parent.mkdir(exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    config = json.loads((target / "config.json").read_text()) | fields
-    config = {k: v for k, v in config.items() if v is not ...}
-    (target / "config.json").write_text(json.dumps(config))
-    return target
 
 
 @pytest.mark.parametrize(

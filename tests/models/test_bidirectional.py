@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import load_file
-from test_models import edit
-from test_ports import write as write_twin
-from tools import here, make_project
+from tools import edit, here, make_project
+from twins import write as write_twin
 
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.errors import InputError

@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from test_parity import WITH_TORCH, oracle
-from test_ports import write
 from tools import here
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
-from twins import TWINS
+from twins import TWINS, WITH_TORCH, oracle, write
 
 from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.errors import InputError

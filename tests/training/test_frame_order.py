@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from test_ports import write as write_twin
 from tools import make_project
+from twins import write as write_twin
 
 import vidsme_jax.training.train as command
 from vidsme_jax.cli.main import main

@@ -7,8 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from test_sharding import COLLECTIVES
-from tools import here, make_project
+from tools import COLLECTIVES, here, make_project
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port

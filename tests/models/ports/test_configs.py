@@ -5,27 +5,13 @@ import json
 import numpy as np
 import pytest
 from tools import here
-from twins import GOLDENS, TWINS, write_twin
+from twins import write
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.loading import read_others
 from vidsme_jax.models.checkpoints.trees import flatten
 from vidsme_jax.models.ports.sizes import DECODERS, TOWERS, stop_early
-
-TWIN = {twin.name: twin for twin in TWINS}
-
-
-def write(name, folder, change=None, text=None, vision=None):
-    """Write a twin with some fields of its config changed; `...` removes one."""
-    stored = json.loads((GOLDENS / f"{name}.json").read_text())
-    config = stored["config"]
-    parts = ((config, change), (config.get("text_config"), text))
-    for fields, changes in (*parts, (config.get("vision_config"), vision)):
-        for key, value in (changes or {}).items():
-            fields.pop(key, None) if value is ... else fields.update({key: value})
-    return write_twin(TWIN[name], folder / name, config, stored["shapes"])
-
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}
 

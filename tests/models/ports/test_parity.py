@@ -4,7 +4,6 @@
 that `vidsme models` prints; without the option both are checked.
 """
 
-import importlib.util
 import json
 from functools import lru_cache
 
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tools import here, matrix_products
-from twins import GOLDENS, TWINS, Twin, config_of, inputs_of, spelled, write_twin
+from twins import GOLDENS, TWINS, WITH_TORCH, Twin, config_of, inputs_of, oracle, write_twin
 
 from vidsme_jax.batch import Batch
 from vidsme_jax.data.batches import make_batch, make_layout
@@ -26,8 +25,6 @@ from vidsme_jax.scores.curves import score_batch
 pytestmark = [pytest.mark.slow(115), pytest.mark.least_compiled]
 
 LOGITS, KL = 2e-5, 1e-9  # largest difference, float32 on CPU
-HAVE_TORCH = importlib.util.find_spec("torch") is not None
-WITH_TORCH = pytest.mark.skipif(not HAVE_TORCH, reason="PyTorch is not installed")
 CASES = pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
 
 
@@ -144,32 +141,6 @@ def test_equal_to_pytorch(twin, open_twin, tmp_path, record, request):
     record.case(twin, worst, divergence)
     if request.config.getoption("record"):
         np.savez_compressed(GOLDENS / f"{twin.name}.npz", **goldens)
-
-
-def oracle(twin: Twin, port, folder):
-    """Return logits(pixels, before, after, positions of the video) of the PyTorch side."""
-    from oracles import class_logits, composed_logits, load_parts, make_model
-
-    if twin.original:
-        parts = load_parts(twin, port.directory)
-        return lambda pixels, before, after, _: composed_logits(
-            twin, parts, pixels, before, after
-        )
-    model = make_model(twin)
-    model.save_pretrained(folder)
-    check_spelling(twin, folder, port.directory)
-    return lambda *given: class_logits(model, *given)
-
-
-def check_spelling(twin: Twin, saved, written):
-    """The twin's file has the keys that transformers 5 writes, in the twin's spelling."""
-    from safetensors import safe_open
-
-    with (
-        safe_open(saved / "model.safetensors", "np") as theirs,
-        safe_open(written / "model.safetensors", "np") as ours,
-    ):
-        assert {spelled(k, twin.layout) for k in theirs.keys()} == set(ours.keys())
 
 
 def kl(z, other):

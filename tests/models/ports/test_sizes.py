@@ -9,9 +9,8 @@ import math
 
 import jax
 import pytest
-from test_parity import WITH_TORCH
 from twins import CONFIGS as CONFIGS_FOLDER
-from twins import write_tokenizer
+from twins import WITH_TORCH, write_tokenizer
 
 from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.rules import find_faults
