@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
-from vidsme_jax.batch import OWN_ARGMAX, Batch, Prompt
+from vidsme_jax.batch import OWN_ARGMAX, TEXT, Batch, Prompt, VideoShape
 
 PERTURBATIONS = ("reverse", "shuffle", "repeat")
 _ROUND = 16  # sequence lengths are rounded up to this, so that few shapes exist
-_SHORT = 64  # text tokens of the smallest shape; the next are twice as large each
+_SHORT = 64  # text tokens of the smallest shape; the next are twice as large
 
 
 @dataclass(frozen=True)
@@ -26,54 +26,58 @@ class Layout:
     """The shapes of a run's batches.
 
     Attributes:
-        frames: frames of a clip.
-        tokens_per_frame: embeddings of a frame.
-        tail: embeddings of the video after its last frame.
+        video: how a clip stands in the sequence.
         slices: which slices are scored.
-        behind: text tokens behind the video that are kept though no slice asks for them.
+        text_after: text tokens after the video that are kept though no slice asks for
+            them.
         time: positions of the sequence.
         text_rows: scored rows that predict text.
     """
 
-    frames: int
-    tokens_per_frame: int
-    tail: int
+    video: VideoShape
     slices: tuple[str, ...]
-    behind: int
+    text_after: int
     time: int
     text_rows: int
 
     @property
-    def video(self) -> int:
-        """Embeddings of a clip."""
-        return self.frames * self.tokens_per_frame + self.tail
+    def video_rows(self) -> int:
+        """Scored rows at embeddings of the video."""
+        return self.video.length if "video" in self.slices else 0
 
 
-def cut(prompt: Prompt, slices: Sequence[str], behind: int = 0) -> Prompt:
-    """Drop the text that no asked slice depends on; the model is causal."""
+def cut(prompt: Prompt, slices: Sequence[str], text_after: int = 0) -> Prompt:
+    """Drop the text that no slice depends on, since the model is causal.
+
+    Args:
+        prompt: whole.
+        slices: which are scored.
+        text_after: tokens after the video that stay in any case.
+    """
     if "response" in slices:
         return prompt
-    kept = len(prompt.after) if "instruction" in slices else behind
-    return Prompt(prompt.before, prompt.after[:kept], ())
+    kept = len(prompt.after) if "instruction" in slices else text_after
+    return prompt._replace(after=prompt.after[:kept], answer=())
 
 
 def make_layout(
     prompts: Sequence[Prompt],
-    frames: int,
-    tokens_per_frame: int,
+    video: VideoShape,
     slices: Sequence[str],
-    tail: int = 0,
-    behind: int = 0,
+    text_after: int = 0,
 ) -> Layout:
-    """Return the layout that holds all the given prompts; see `Layout` for the others."""
-    video = frames * tokens_per_frame + tail
-    shown = [cut(p, slices, behind) for p in prompts]
-    texts = [len(p.after) + len(p.answer) for p in shown]
-    longest = max(len(p.before) + video + n for p, n in zip(prompts, texts, strict=True))
+    """Return the layout that holds all the prompts; see `Layout` for the others."""
+    shown = [cut(prompt, slices, text_after) for prompt in prompts]
+    texts = [len(prompt.after) + len(prompt.answer) for prompt in shown]
+    between = [sum(map(len, prompt.gaps)) for prompt in shown]
+    longest = video.length + max(
+        len(prompt.before) + gap + text
+        for prompt, gap, text in zip(shown, between, texts, strict=True)
+    )
     time = -(-longest // _ROUND) * _ROUND
-    # The row behind the video comes after the one that predicts its token.
-    rows = max(*texts, 2) if behind else max(texts)
-    return Layout(frames, tokens_per_frame, tail, tuple(slices), behind, time, rows)
+    # The row after the video comes after the one that predicts its token.
+    rows = max(*texts, 2) if text_after else max(texts)
+    return Layout(video, tuple(slices), text_after, time, rows)
 
 
 def fit(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
@@ -85,7 +89,7 @@ def fit(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
         layout: of the whole run.
         prompts: of the batch.
     """
-    shown = [cut(p, layout.slices, layout.behind) for p in prompts]
+    shown = [cut(prompt, layout.slices, layout.text_after) for prompt in prompts]
     longest = max((len(p.after) + len(p.answer) for p in shown), default=0)
     room = text_room(longest)
     if room >= layout.text_rows:
@@ -99,22 +103,29 @@ def text_room(tokens: int) -> int:
     return max(_SHORT, 1 << max(0, tokens - 1).bit_length())
 
 
-def frame_order(perturbation: str, frames: int, clip: str) -> Int[np.ndarray, "frame"]:
+def frame_order(
+    perturbation: str, video: VideoShape, clip: str
+) -> Int[np.ndarray, "frame"]:
     """Return which frame the perturbed clip shows at each place.
 
     Args:
         perturbation: reverse; shuffle, drawn from the clip's id alone, so that batches
-            and reruns do not matter; repeat, the middle frame all the time.
-        frames: of the clip.
+            and reruns do not matter; repeat, the middle frame all the time. The last two
+            move whole units.
+        video: how many frames there are, and how many of them belong together.
         clip: its id.
     """
+    if perturbation == "reverse":
+        return np.arange(video.frames, dtype=np.int32)[::-1]
+    units = video.units
     if perturbation == "repeat":
-        return np.full(frames, frames // 2, np.int32)
-    if perturbation == "shuffle":
+        order = np.full(units, units // 2, np.int32)
+    else:
+        assert perturbation == "shuffle", perturbation
         seed = int.from_bytes(hashlib.sha256(clip.encode()).digest()[:8], "big")
-        return np.random.default_rng(seed).permutation(frames).astype(np.int32)
-    assert perturbation == "reverse", perturbation
-    return np.arange(frames, dtype=np.int32)[::-1]
+        order = np.random.default_rng(seed).permutation(units).astype(np.int32)
+    within = np.arange(video.unit, dtype=np.int32)
+    return (order[:, None] * video.unit + within).reshape(-1)
 
 
 def make_batch(
@@ -125,65 +136,108 @@ def make_batch(
 ) -> Batch:
     """Return the arrays of one batch, on the host; way 1 is reversed unless `orders`."""
     if orders is None:
-        orders = [frame_order("reverse", layout.frames, "")] * len(prompts)
-    rows = [
-        _row_arrays(cut(prompt, layout.slices, layout.behind), layout, order)
+        orders = [frame_order("reverse", layout.video, "")] * len(prompts)
+    clips = [
+        _clip_arrays(cut(prompt, layout.slices, layout.text_after), layout, order)
         for prompt, order in zip(prompts, orders, strict=True)
     ]
-    columns: list[Any] = [np.stack(column) for column in zip(*rows, strict=True)]
+    columns: list[Any] = [np.stack(column) for column in zip(*clips, strict=True)]
     return Batch(pixels, *columns)  # type: ignore[arg-type]  # host arrays until put
 
 
-def _row_arrays(
+def _clip_arrays(
     prompt: Prompt, layout: Layout, order: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    start, video, text = len(prompt.before), layout.video, layout.text_rows
-    tokens = np.zeros(layout.time, np.int32)
+    """Return one clip's arrays, in the order of `Batch`, its pixels left out."""
+    text, with_video = layout.text_rows, layout.video_rows
     words = np.array([*prompt.after, *prompt.answer], np.int32)
-    tokens[:start] = prompt.before
-    tokens[start + video : start + video + len(words)] = words
-    positions = np.minimum(start + video - 1 + np.arange(text), layout.time - 1)
-    targets = np.zeros(text, np.int32)
-    targets[: len(words)] = words
-    place = np.arange(text)
-    masks = {
-        "instruction": place < len(prompt.after),
-        "response": (place >= len(prompt.after)) & (place < len(words)),
-    }
-    with_video = video if "video" in layout.slices else 0
-    rows = np.concatenate([start + np.arange(with_video), positions])
-    masks = {k: np.concatenate([np.zeros(with_video, bool), m]) for k, m in masks.items()}
-    masks["video"] = np.arange(len(rows)) < with_video
+    tokens, source = _sequence(prompt, layout)
+    places = np.flatnonzero(source != TEXT)  # of the video's embeddings
+    last = places[-1]
+    predicting = np.minimum(last + np.arange(text), layout.time - 1)
+    targets = np.full(with_video + text, OWN_ARGMAX, np.int32)
+    targets[with_video:] = 0
+    targets[with_video : with_video + len(words)] = words
+    rows = np.concatenate([places[:with_video], predicting]).astype(np.int32)
     return (
         tokens,
-        np.array(start, np.int32),
-        rows.astype(np.int32),
-        np.concatenate([np.full(with_video, OWN_ARGMAX, np.int32), targets]),
-        np.stack([masks[name] for name in layout.slices]),
+        source,
+        np.arange(layout.time, dtype=np.int32)[None],
+        rows,
+        targets,
+        _masks(prompt, layout),
         order,
-        _mirror(layout, order, with_video, len(rows)),
-        _averaged(layout, with_video, len(rows)),
+        _mirror(layout, order),
+        _averaged(layout),
     )
 
 
-def _mirror(layout: Layout, order: np.ndarray, with_video: int, rows: int) -> np.ndarray:
-    """Return, for each video row, the row of its frame in the perturbed clip.
+def _sequence(prompt: Prompt, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of the text at each position, and the source of each."""
+    video, gaps = layout.video, prompt.gaps
+    assert len(gaps) in (0, video.units - 1), (len(gaps), video)
+    tokens = np.zeros(layout.time, np.int32)
+    source = np.full(layout.time, TEXT, np.int32)
+    tokens[: len(prompt.before)] = prompt.before
+    at, done, span = len(prompt.before), 0, video.tokens_per_unit
+    for gap in gaps:
+        source[at : at + span] = done + np.arange(span)
+        at, done = at + span, done + span
+        tokens[at : at + len(gap)] = gap
+        at += len(gap)
+    rest = video.length - done
+    source[at : at + rest] = done + np.arange(rest)
+    at += rest
+    words = (*prompt.after, *prompt.answer)
+    tokens[at : at + len(words)] = words
+    return tokens, source
 
-    What follows the last frame follows it in any order.
+
+def _masks(prompt: Prompt, layout: Layout) -> Bool[np.ndarray, "slice row"]:
+    """Return which rows belong to each slice.
+
+    Where text stands between two units, the last row of a unit predicts a token of the
+    template. It belongs to no slice.
     """
-    mirror = np.arange(rows, dtype=np.int32)
+    video, with_video = layout.video, layout.video_rows
+    place = np.arange(with_video + layout.text_rows) - with_video
+    end = len(prompt.after)
+    masks = {
+        "instruction": (place >= 0) & (place < end),
+        "response": (place >= end) & (place < end + len(prompt.answer)),
+        "video": place < 0,
+    }
+    if prompt.gaps and with_video:
+        ends = video.tokens_per_unit * np.arange(1, video.units) - 1
+        masks["video"][ends] = False
+    return np.stack([masks[name] for name in layout.slices])
+
+
+def _mirror(layout: Layout, order: np.ndarray) -> Int[np.ndarray, "row"]:
+    """Return, for each video row, the row of its unit in the perturbed clip.
+
+    A unit that the perturbed clip does not show, with the same frames in any order, points
+    at itself. What follows the last unit follows it in any order.
+    """
+    video, with_video = layout.video, layout.video_rows
+    mirror = np.arange(with_video + layout.text_rows, dtype=np.int32)
     if with_video:
-        framed = with_video - layout.tail
-        blocks = mirror[:framed].reshape(layout.frames, layout.tokens_per_frame)
-        place = np.arange(layout.frames)  # of a frame that the perturbed clip lacks
-        shown, first = np.unique(order, return_index=True)
-        place[shown] = first
+        framed = with_video - video.tail
+        blocks = mirror[:framed].reshape(video.units, video.tokens_per_unit)
+        members = np.sort(order.reshape(video.units, video.unit), axis=1)
+        unit = members[:, 0] // video.unit
+        whole = unit[:, None] * video.unit + np.arange(video.unit)
+        intact = np.flatnonzero((members == whole).all(axis=1))
+        place = np.arange(video.units)
+        shown, first = np.unique(unit[intact], return_index=True)
+        place[shown] = intact[first]
         mirror[:framed] = blocks[place].reshape(-1).copy()
     return mirror
 
 
-def _averaged(layout: Layout, with_video: int, rows: int) -> np.ndarray:
+def _averaged(layout: Layout) -> Bool[np.ndarray, "row"]:
     """Return the rows of the published sequence score: the video's and the next one."""
-    place = np.arange(rows)
-    behind = place == with_video + 1  # the one at `with_video` is the last video row again
-    return (place < with_video) | (behind & bool(layout.behind and with_video))
+    with_video = layout.video_rows
+    place = np.arange(with_video + layout.text_rows)
+    after = place == with_video + 1  # the one at `with_video` is the last video row again
+    return (place < with_video) | (after & bool(layout.text_after and with_video))

@@ -12,7 +12,7 @@ import argparse
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -27,7 +27,6 @@ from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.data.synthetic.shapes import write_mp4
-from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.runs.job import make_job
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue, published
@@ -256,32 +255,30 @@ def on_names(run: Scored) -> list[str]:
 def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
     """Measure quirk 6, and the ties of quirk 11, on the logits themselves."""
     job = make_job(ScoreSettings(settings.demo / "target", data, run.out, (FRAMES,)))
-    config, prompts = job.port.config, job.prompts.longest[FRAMES]
+    prompts, video = job.prompts.longest[FRAMES], job.port.video(FRAMES)
     clips = next(prepare_clips([[row.path for row in job.rows]], job.wanted))
     pixels = np.stack([clip.sample(FRAMES) for clip in clips])
-    layout = make_layout(
-        prompts, FRAMES, config.tokens_per_frame, ("video",), config.connector.tail, 1
-    )
+    layout = make_layout(prompts, video, ("video",), 1)
     batch = jax.tree.map(jnp.asarray, make_batch(prompts, pixels, layout))
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     params = job.port.load(jnp.float32, lambda spec, shape: here)
-    forward = make_forward(replace(config, vocab_keep=config.decoder.vocab))
+    forward = job.port.whole_head().forward
     orders = Orders(
         *(jnp.asarray(run.exact[n][:, None] - 1, jnp.float32) for n in ("q", "r"))
     )
     program = jax.jit(score_program(forward, Asked(("video",), (), ("published",))))
-    video = batch._replace(averaged=batch.masks[:, 0])
+    video_alone = batch._replace(averaged=batch.masks[:, 0])
     with_row, without = (
         np.asarray(program(params, b, orders).tables["published"][:, -1], np.float64)
-        for b in (batch, video)
+        for b in (batch, video_alone)
     )
     hidden, head, *_ = forward(params, batch)
-    z = np.asarray(head(hidden[:, 0]))[:, len(prompts[0].before) :][:, : layout.video]
+    z = np.asarray(head(hidden[:, 0]))[:, len(prompts[0].before) :][:, : video.length]
     ties = [_tied(z.astype(kind)) for kind in (np.float32, np.float16)]
     rank = spearmanr(with_row, without).statistic
     return [
-        f"6   sequence_vetp over {layout.video + 1} rows: AUC"
-        f" {auc(-with_row, run.label):.3f}; over the {layout.video} video rows"
+        f"6   sequence_vetp over {video.length + 1} rows: AUC"
+        f" {auc(-with_row, run.label):.3f}; over the {video.length} video rows"
         f" {auc(-without, run.label):.3f}; rank correlation {rank:.4f}, largest difference"
         f" {np.abs(with_row - without).max():.2g}, standard deviation {without.std():.2g}",
         f"11  rows whose two largest logits tie: {ties[0]} of {z[..., 0].size} in float32,"

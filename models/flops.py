@@ -2,13 +2,15 @@
 
 Two operations per weight of a matrix product and position; of attention only the pairs that
 see each other. What a compiled program does beyond that is waste, or is counted wrongly.
+The functions count multiplications of one part each; a model's config adds them up.
 """
 
 from dataclasses import dataclass
 
+from vidsme_jax.models.layers.attention import Sight, uncounted_pairs
+from vidsme_jax.models.layers.connector import Connector
 from vidsme_jax.models.layers.decoder import DecoderConfig
 from vidsme_jax.models.layers.vision_tower import VisionConfig
-from vidsme_jax.models.video_llm import VideoLLMConfig
 
 
 @dataclass(frozen=True)
@@ -35,63 +37,118 @@ class ClipFlops:
         return sum(vars(self).values())
 
 
-def necessary_flops(
-    config: VideoLLMConfig, frames: int, time: int, rows: int, ways: int = 2
-) -> ClipFlops:
-    """Count what one clip needs.
+@dataclass(frozen=True)
+class Share:
+    """A device's share of a model.
 
-    Args:
-        config: of the model.
-        frames: of the clip; the tower sees each once.
-        time: positions of the sequence, without padding.
-        rows: positions whose distribution is scored.
-        ways: directions that the decoder and the head run in.
+    Attributes:
+        devices: that hold one copy of the parameters together.
+        kernel: whether it attends with the splash kernel where it can.
     """
-    decoder, vision = config.decoder, config.vision
-    seen = _pairs(config, frames, time)
-    return ClipFlops(
-        vision=2 * frames * (_tower_products(vision) + _projector_products(config)),
-        vision_attention=4 * frames * vision.layers * vision.width * _patches(vision) ** 2,
-        decoder=2 * ways * time * decoder.layers * _layer_weights(decoder),
-        decoder_attention=4
-        * ways
-        * decoder.layers
-        * decoder.heads
-        * decoder.head_dim
-        * seen,
-        head=2 * ways * rows * decoder.width * decoder.vocab,
-    )
+
+    devices: int
+    kernel: bool
 
 
-def _patches(config: VisionConfig) -> int:
+def patches(config: VisionConfig) -> int:
     """Return the positions of an image, the class token's included."""
     return config.grid**2 + config.clip
 
 
-def _tower_products(config: VisionConfig) -> int:
+def tower_products(config: VisionConfig) -> int:
     """Return the multiplications with weights for one image."""
     pixels = 3 * config.patch**2 * config.width * config.grid**2
     layer = 4 * config.width**2 + 2 * config.width * config.mlp_width
-    return pixels + _patches(config) * config.layers * layer
+    return pixels + patches(config) * config.layers * layer
 
 
-def _projector_products(config: VideoLLMConfig) -> int:
-    """Return the multiplications with weights for the embeddings of one frame."""
-    connector, grid = config.connector, config.vision.grid
-    side = connector.side(grid) if connector.pool_first else grid
-    outer = config.decoder.width
-    each = config.vision.width * outer + outer**2
-    return (side**2 + connector.class_token) * each
+def tower_attention_products(config: VisionConfig) -> int:
+    """Return the multiplications of attention for one image."""
+    return 2 * config.layers * config.width * patches(config) ** 2
 
 
-def _layer_weights(config: DecoderConfig) -> int:
+def projector_products(connector: Connector, vision: VisionConfig, width: int) -> int:
+    """Return the multiplications with weights for the embeddings of one frame.
+
+    Args:
+        connector: pools before or after the projector.
+        vision: the tower whose features it takes.
+        width: of the embeddings.
+    """
+    side = connector.side(vision.grid) if connector.pool_first else vision.grid
+    return (side**2 + connector.class_token) * (vision.width * width + width**2)
+
+
+def layer_products(config: DecoderConfig) -> int:
+    """Return the multiplications with weights for one position in one decoder layer."""
     inner, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
     return config.width * (2 * inner + 2 * keys + 3 * config.mlp_width)
 
 
-def _pairs(config: VideoLLMConfig, frames: int, time: int) -> int:
-    """Return how many pairs of positions see each other, themselves included."""
-    window = min(time, config.decoder.window or time)
-    causal = window * (window + 1) // 2 + (time - window) * window
-    video = config.video_length(frames)
-    return causal + config.bidirectional * video * (video - 1) // 2
+def attention_products(config: DecoderConfig, pairs: int) -> int:
+    """Return the multiplications of attention in all decoder layers.
+
+    Args:
+        config: of the decoder.
+        pairs: of positions that see each other in one sequence.
+    """
+    return 2 * config.layers * config.heads * config.head_dim * pairs
+
+
+def causal_pairs(time: int, window: int | None) -> int:
+    """Return how many positions are seen from all positions, themselves included.
+
+    Args:
+        time: positions of the sequence.
+        window: positions that one sees at most, itself included; None for all before.
+    """
+    seen = min(time, window or time)
+    return seen * (seen + 1) // 2 + (time - seen) * seen
+
+
+def uncounted_tower(config: VisionConfig, images: int, share: Share) -> int:
+    """Return the tower's attention on a device beyond what its compiler counts."""
+    size = config.width // config.heads
+    head_layers = _Heads(config.layers, config.heads, size)
+    everything = Sight(causal=False)
+    return _uncounted(head_layers, everything, (images, patches(config)), share)
+
+
+def uncounted_decoder(
+    config: DecoderConfig, sequences: int, time: int, blocks: bool, share: Share
+) -> int:
+    """Return the decoder's attention on a device beyond what its compiler counts.
+
+    Args:
+        config: of the decoder.
+        sequences: of the device, both ways counted.
+        time: positions of each.
+        blocks: whether some positions see later ones too.
+        share: of the device.
+    """
+    head_layers = _Heads(config.layers, config.heads, config.head_dim)
+    shown = Sight(window=config.window)
+    return _uncounted(head_layers, shown, (sequences, time), share, blocks)
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """The attention heads of a stack of layers."""
+
+    layers: int
+    count: int
+    width: int
+
+
+def _uncounted(
+    heads: _Heads,
+    sight: Sight,
+    shape: tuple[int, int],
+    share: Share,
+    blocks: bool = False,
+) -> int:
+    local = (
+        heads.count // share.devices if heads.count % share.devices == 0 else heads.count
+    )
+    pairs = uncounted_pairs(sight, *shape, local, together=blocks, kernel=share.kernel)
+    return 4 * heads.layers * local * heads.width * pairs

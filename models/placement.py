@@ -11,8 +11,7 @@ import jax
 from vidsme_jax import sharding
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.checkpoints.trees import numpy_dtype
-from vidsme_jax.models.port import Port
-from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
+from vidsme_jax.models.port import Graph, Port
 
 DTYPES = ("auto", "float32", "bfloat16")
 _PARALLEL = ("auto", "replicas", "partitioned", "global")
@@ -74,18 +73,18 @@ def resolve_dtype(dtype: str) -> str:
     return "float32" if jax.local_devices()[0].platform == "cpu" else "bfloat16"
 
 
-def choose_placement(config: VideoLLMConfig, parallel: str, dtype: str) -> Placement:
+def choose_placement(graph: Graph, parallel: str, dtype: str) -> Placement:
     """Resolve `auto` for the devices here."""
     if parallel not in _PARALLEL:
         raise InputError(f"parallel={parallel}, there are {', '.join(_PARALLEL)}")
     dtype, local = resolve_dtype(dtype), jax.local_devices()
     devices = tuple(jax.devices() if parallel == "global" else local)
     limit = (local[0].memory_stats() or {}).get("bytes_limit", math.inf)
-    return place_model(config, parallel, dtype, devices, limit)
+    return place_model(graph, parallel, dtype, devices, limit)
 
 
 def place_model(
-    config: VideoLLMConfig,
+    graph: Graph,
     parallel: str,
     dtype: str,
     devices: tuple[jax.Device, ...],
@@ -95,12 +94,12 @@ def place_model(
 
     Partitioned, as many devices share a model as the query heads divide over.
     """
-    leaves = jax.tree.leaves(graph_of(config)[1])
+    leaves = jax.tree.leaves(graph.abstract)
     size = sum(leaf.size for leaf in leaves) * numpy_dtype(dtype)(0).itemsize
     if parallel == "auto":
         parallel = "replicas" if size < _FILL * memory else "partitioned"
     if parallel == "replicas":
         return Placement(parallel, dtype, devices, 1)
-    heads, count = config.decoder.heads, len(devices)
+    heads, count = graph.sizes.heads, len(devices)
     shared = [n for n in range(1, count + 1) if count % n == 0 and heads % n == 0]
     return Placement(parallel, dtype, devices, shared[-1])

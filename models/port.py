@@ -1,24 +1,32 @@
-"""What a checkpoint directory is to the rest of the package."""
+"""What a checkpoint directory is to the rest of the package: the one door of `models`."""
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from vidsme_jax.batch import Prompt
+import numpy as np
+
+from vidsme_jax.batch import Forward, Prompt, VideoShape
 from vidsme_jax.errors import InputError
+from vidsme_jax.models.architecture import Architecture, CodeGrid, Sizes, Stages
 from vidsme_jax.models.checkpoints.loading import (
     check_checkpoint,
     load_params,
+    read_others,
+    save_params,
     weight_files,
 )
 from vidsme_jax.models.checkpoints.rules import Names, Rule
+from vidsme_jax.models.flops import ClipFlops, Share
 from vidsme_jax.models.processor import Processor
 from vidsme_jax.models.prompts.template import Slot, Template
 from vidsme_jax.models.prompts.times import Times, say_times
 from vidsme_jax.models.prompts.tokenizer import Tokenizer
-from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of, make_forward
+from vidsme_jax.models.prompts.visual_codes import CODES, code_token
+
+Model = TypeVar("Model", bound="Graph")
 
 # The files beside the weights that decide a model's numbers.
 _READ = (
@@ -30,40 +38,91 @@ _READ = (
 
 @dataclass(frozen=True)
 class Graph:
-    """What a config.json alone decides.
+    """A model as far as its config.json alone decides it.
 
     Attributes:
         name: the port's.
         path: of the config.json.
         config: of the graph, with the whole head and CLIP's pixels until a tokenizer and a
-            processor say more.
+            processor say more. Only `models` looks into it.
         rules: where the checkpoint's tensors go.
         names: which names of tensors a layout uses, and which are not needed.
     """
 
     name: str
     path: Path
-    config: VideoLLMConfig
+    config: Architecture
     rules: tuple[Rule, ...]
     names: Names
 
     @property
+    def directory(self) -> Path:
+        """The checkpoint's."""
+        return self.path.parent
+
+    @property
     def abstract(self) -> dict[str, Any]:
         """Shapes of the parameters, nested dicts."""
-        return graph_of(self.config)[1]
+        return self.config.abstract
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes to plan with."""
+        return self.config.sizes
+
+    @property
+    def stages(self) -> Stages:
+        """The steps of `forward`, apart."""
+        return self.config.stages
+
+    @property
+    def vocab_keep(self) -> int:
+        """Entries of the head that take part in the softmax; the rest is padding."""
+        return self.config.vocab_keep
+
+    @property
+    def forward(self) -> Forward:
+        """The pure function of parameters and batch that scoring takes."""
+        return self.config.forward()
+
+    @property
+    def train_forward(self) -> Forward:
+        """The same of the natural way alone, for training."""
+        return self.config.forward(natural_only=True)
+
+    def whole_head(self: Model) -> Model:
+        """Return the model whose softmax runs over all rows of the head, padding too."""
+        return replace(self, config=replace(self.config, vocab_keep=self.sizes.vocab))
+
+    def video(self, frames: int) -> VideoShape:
+        """Return how a clip of so many frames stands in the decoder's sequence.
+
+        Raises:
+            InputError: frames that do not divide into the model's units.
+        """
+        shape = self.config.video(frames)
+        if frames % shape.unit:
+            raise InputError(
+                f"frames={frames}: this model encodes {shape.unit} frames together,"
+                f" expected a multiple of {shape.unit}"
+            )
+        return shape
+
+    def clip_flops(self, frames: int, time: int, rows: int, ways: int = 2) -> ClipFlops:
+        """Return the operations of one clip; see `Architecture.clip_flops`."""
+        return self.config.clip_flops(frames, time, rows, ways)
+
+    def uncounted_flops(self, clips: int, frames: int, time: int, share: Share) -> int:
+        """Return uncounted operations; see `Architecture.uncounted_flops`."""
+        return self.config.uncounted_flops(clips, frames, time, share)
 
 
 @dataclass(frozen=True)
-class Port:
+class Port(Graph):
     """A checkpoint directory, understood; its weights are not loaded yet.
 
     Attributes:
-        directory: the checkpoint.
-        name: the port's name.
-        config: of the graph.
-        processor: of the frames.
-        rules: where the checkpoint's tensors go.
-        names: which names of tensors a layout uses, and which are not needed.
+        processor: what the host makes of frames, and their normalisation.
         template: the prompt.
         tokenizer: the checkpoint's.
         video_token: placeholder of the video in text, None where text has none.
@@ -71,12 +130,7 @@ class Port:
         tower: folder of the vision tower's config, where the checkpoint has one.
     """
 
-    directory: Path
-    name: str
-    config: VideoLLMConfig
     processor: Processor
-    rules: tuple[Rule, ...]
-    names: Names
     template: Template
     tokenizer: Tokenizer
     video_token: str | None = None
@@ -85,27 +139,17 @@ class Port:
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit each other."""
-        vision, connector = self.config.vision, self.config.connector
-        if self.processor.crop != vision.image:
+        crop, (height, width) = self.processor.crop, self.sizes.frame
+        if (crop, crop) != (height, width):
             raise InputError(
-                f"model={self.directory}: the processor makes {self.processor.crop} pixels,"
-                f" but the tower takes {vision.image}"
+                f"model={self.directory}: the processor makes {crop} pixels,"
+                f" but the tower takes {height}"
             )
-        if connector.side(vision.grid) < 1:
+        if self.config.video(1).tokens_per_unit < 1:
             raise InputError(
-                f"model={self.directory}: pooling by {connector.stride} leaves nothing of a"
-                f" frame of {vision.grid} x {vision.grid} patches"
+                f"model={self.directory}: pooling leaves nothing of a frame of"
+                f" {height} x {width} pixels"
             )
-
-    @property
-    def forward(self) -> Callable[..., Any]:
-        """The pure function of parameters and batch that scoring takes."""
-        return make_forward(self.config)
-
-    @property
-    def abstract(self) -> dict[str, Any]:
-        """Shapes of the parameters, nested dicts."""
-        return graph_of(self.config)[1]
 
     def prompt(
         self,
@@ -139,8 +183,8 @@ class Port:
             Slot.TIMES: say_times(times),
         }
         prompt = self.tokenizer.prompt(template, words, answer, self.video_token)
-        largest = max((max(ids) for ids in prompt if ids), default=0)
-        rows = self.config.decoder.vocab
+        ids = (*prompt.before, *prompt.after, *prompt.answer, *sum(prompt.gaps, ()))
+        largest, rows = max(ids, default=0), self.sizes.vocab
         if largest >= rows:
             raise InputError(
                 f"the prompt has token {self.tokenizer.token(largest)!r} of id {largest},"
@@ -148,15 +192,38 @@ class Port:
             )
         return prompt
 
+    @property
+    def end_of_turn(self) -> int:
+        """Id of the token that ends an answer."""
+        return self.tokenizer.special(self.template.end)
+
     def check_length(self, prompts: list[Prompt], frames: int) -> None:
         """Raise an InputError if a clip with its prompt is longer than the model takes."""
-        texts = [len(p.before) + len(p.after) + len(p.answer) for p in prompts]
-        longest = self.config.video_length(frames) + max(texts)
+        texts = [
+            len(p.before) + len(p.after) + len(p.answer) + sum(map(len, p.gaps))
+            for p in prompts
+        ]
+        longest = self.video(frames).length + max(texts)
         if self.limit and longest > self.limit:
             raise InputError(
                 f"frames={frames}: up to {longest} positions with the text, expected at"
                 f" most {self.limit}, where the code of this model cuts its input"
             )
+
+    def visual_codes(self) -> tuple[np.ndarray, CodeGrid]:
+        """Return the ids of the visual codes' tokens, and where codes stand in a frame.
+
+        Raises:
+            InputError: a tokenizer without such tokens, or embeddings that are no plain
+                grid of the frame.
+        """
+        grid = self.config.code_grid
+        if grid is None:
+            raise InputError(
+                f"objective=text+video: the embeddings of {self.name} are no plain grid"
+            )
+        ids = [self.tokenizer.special(code_token(n)) for n in range(CODES)]
+        return np.array(ids, np.int32), grid
 
     def check_weights(self) -> None:
         """Raise an InputError that names every fault of the weights; reads headers only."""
@@ -167,6 +234,11 @@ class Port:
         return load_params(
             self.directory, self.rules, self.names, self.abstract, dtype, place
         )
+
+    def save(self, path: Path, params: Any) -> None:
+        """Write parameters under the names of this checkpoint, its other tensors too."""
+        others, keys = read_others(self.directory, self.rules, self.names, self.abstract)
+        save_params(path, params, self.rules, others, keys)
 
     def fingerprint(self) -> str:
         """Return 16 hex digits over the bytes of configs, tokenizer and weights.
@@ -204,18 +276,32 @@ def join(
     """
     config = replace(
         graph.config,
-        vocab_keep=min(len(tokenizer), graph.config.decoder.vocab),
+        vocab_keep=min(len(tokenizer), graph.sizes.vocab),
         mean=processor.mean,
         std=processor.std,
     )
+    parts = vars(graph) | {"config": config}
     return Port(
-        graph.path.parent,
-        graph.name,
-        config,
-        processor,
-        graph.rules,
-        graph.names,
-        template,
-        tokenizer,
-        **further,
+        **parts, processor=processor, template=template, tokenizer=tokenizer, **further
     )
+
+
+@dataclass(frozen=True)
+class PortSpec:
+    """A family of checkpoints and how to read them.
+
+    Attributes:
+        name: of the port.
+        checkpoints: released ones, for people.
+        architecture: of config.json's `architectures`.
+        matches: config -> whether it is of this family.
+        read: path of a config.json -> its graph.
+        open: graph -> port, with what the files beside the config say.
+    """
+
+    name: str
+    checkpoints: str
+    architecture: str
+    matches: Callable[[dict[str, Any]], bool]
+    read: Callable[[Path], Graph]
+    open: Callable[[Graph], Port]

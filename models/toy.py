@@ -18,9 +18,9 @@ from safetensors.numpy import save_file
 from vidsme_jax.models.checkpoints.trees import flatten, numpy_dtype
 from vidsme_jax.models.ports import llava_original, longva
 from vidsme_jax.models.prompts.template import CHATML, Slot
+from vidsme_jax.models.prompts.visual_codes import CODES, code_token
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
 
-CODES = 64
 _SHARD_BYTES = 2 * 2**30  # of a file of weights, and so of weights on the host at a time
 _SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # Words are split as Qwen2 splits them, digits one by one.
@@ -29,7 +29,7 @@ _PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _DECODER = {
-    "architectures": [longva.ARCHITECTURE],
+    "architectures": [llava_original.ARCHITECTURE],
     "model_type": "llava_qwen",
     "hidden_act": "silu",
     "hidden_size": 128,
@@ -60,11 +60,6 @@ _TOWER = {
     "num_hidden_layers": 3,
     "patch_size": 4,
 }
-
-
-def code_token(n: int) -> str:
-    """Return the text of the token that stands for a visual code."""
-    return f"<|code_{n}|>"
 
 
 def write_toy(
@@ -153,6 +148,7 @@ def _write_weights(directory: Path, seed: int, dtype: Any) -> None:
     A model too large for one file becomes several, and an index of them.
     """
     config = longva.read_graph(directory / "config.json").config
+    assert isinstance(config, VideoLLMConfig)
     whole = vars(config.vision) | {"layers": config.vision.layers_total}
     full = VideoLLMConfig(**(vars(config) | {"vision": type(config.vision)(**whole)}))
     places: dict[str, str] = {}

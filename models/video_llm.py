@@ -1,23 +1,38 @@
 """A video LLM of the LLaVA kind: tower, connector, splice into text, decoder.
 
-`make_forward` turns a config into the pure `forward(params, batch)` that scoring uses:
-the tower runs once per clip, and the reversed (or otherwise reordered) clip is the same
-frame blocks in another order, since every frame is encoded by itself.
+`make_forward` turns a config into the pure `forward(params, batch)` that scoring uses.
+The tower runs once per clip: every frame is encoded by itself, so that the reversed (or
+otherwise reordered) clip is the same blocks of embeddings in another order. Where each
+embedding stands in the text is the batch's business (`Batch.source`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import einops
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
-from vidsme_jax.batch import Batch, Head
+from vidsme_jax.batch import Batch, Forward, Head, VideoShape
 from vidsme_jax.errors import InputError
+from vidsme_jax.models.architecture import CodeGrid, Sizes, Stages
+from vidsme_jax.models.flops import (
+    ClipFlops,
+    Share,
+    attention_products,
+    causal_pairs,
+    layer_products,
+    projector_products,
+    tower_attention_products,
+    tower_products,
+    uncounted_decoder,
+    uncounted_tower,
+)
 from vidsme_jax.models.layers.connector import Connector, Projector, add_newlines, pool
 from vidsme_jax.models.layers.decoder import Decoder, DecoderConfig
 from vidsme_jax.models.layers.vision_tower import VisionConfig, VisionTower
@@ -34,7 +49,7 @@ class VideoLLMConfig:
         connector: between the two.
         vocab_keep: tokens that take part in the softmax; rows beyond are padding.
         mean: of pixel values in 0 to 1, per channel.
-        std: likewise.
+        std: their standard deviation, per channel.
         bidirectional: whether the positions of the video see each other, later ones too.
     """
 
@@ -55,13 +70,66 @@ class VideoLLMConfig:
             )
 
     @property
-    def tokens_per_frame(self) -> int:
-        """Embeddings of one frame in the decoder's sequence."""
-        return self.connector.tokens(self.vision.grid)
+    def abstract(self) -> dict[str, Any]:
+        """Shapes of the parameters, nested dicts."""
+        return graph_of(self)[1]
 
-    def video_length(self, frames: int) -> int:
-        """Return the embeddings of a clip, those after its last frame included."""
-        return frames * self.tokens_per_frame + self.connector.tail
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes to plan with."""
+        decoder, side = self.decoder, self.vision.image
+        layers = {"decoder": decoder.layers, "tower": self.vision.layers}
+        size = (decoder.width, decoder.mlp_width, decoder.vocab, decoder.heads)
+        return Sizes(*size, layers, (side, side))
+
+    @property
+    def stages(self) -> Stages:
+        """The steps of `forward`, apart."""
+        return Stages(
+            lambda params, pixels: bind(self, params).embed_frames(pixels),
+            lambda params, *given: decode_frames(bind(self, params), *given),
+            lambda params: bind(self, params).logits,
+        )
+
+    @property
+    def code_grid(self) -> CodeGrid | None:
+        """Where visual codes stand; None where embeddings are no plain grid."""
+        kind = self.connector
+        if kind.pool == "bilinear" or kind.newline != "none" or kind.class_token:
+            return None
+        return CodeGrid(kind.side(self.vision.grid), self.vision.patch * kind.stride)
+
+    def video(self, frames: int) -> VideoShape:
+        """Return how a clip of so many frames stands in the decoder's sequence."""
+        tokens = self.connector.tokens(self.vision.grid)
+        return VideoShape(frames, 1, tokens, self.connector.tail)
+
+    def forward(self, natural_only: bool = False) -> Forward:
+        """Return the pure function of parameters and batch; see `make_forward`."""
+        return make_forward(self, natural_only)
+
+    def clip_flops(self, frames: int, time: int, rows: int, ways: int = 2) -> ClipFlops:
+        """Return the operations that one clip cannot do without; see `Architecture`."""
+        decoder, vision = self.decoder, self.vision
+        embedding = projector_products(self.connector, vision, decoder.width)
+        pairs = causal_pairs(time, decoder.window)
+        if self.bidirectional:
+            video = self.video(frames).length
+            pairs += video * (video - 1) // 2
+        return ClipFlops(
+            vision=2 * frames * (tower_products(vision) + embedding),
+            vision_attention=2 * frames * tower_attention_products(vision),
+            decoder=2 * ways * time * decoder.layers * layer_products(decoder),
+            decoder_attention=2 * ways * attention_products(decoder, pairs),
+            head=2 * ways * rows * decoder.width * decoder.vocab,
+        )
+
+    def uncounted_flops(self, clips: int, frames: int, time: int, share: Share) -> int:
+        """Return attention beyond what a device's compiler counts; see `Architecture`."""
+        ways = (2 * clips, time, self.bidirectional)
+        return uncounted_tower(self.vision, clips * frames, share) + uncounted_decoder(
+            self.decoder, *ways, share
+        )
 
 
 class VideoLLM(nnx.Module):
@@ -98,7 +166,7 @@ class VideoLLM(nnx.Module):
 
     def join_frames(
         self, frames: Float[Array, "*batch frame token features"]
-    ) -> Float[Array, "*batch position features"]:
+    ) -> Float[Array, "*batch embedding features"]:
         """Return the embeddings of a clip in a row, with those that follow its end."""
         x = einops.rearrange(frames, "... f t d -> ... (f t) d")
         if self.config.connector.tail:
@@ -109,16 +177,15 @@ class VideoLLM(nnx.Module):
 
     def merge(
         self,
-        video: Float[Array, "sequence position features"],
+        video: Float[Array, "sequence embedding features"],
         tokens: Int[Array, "sequence time"],
-        start: Int[Array, "sequence"],
+        source: Int[Array, "sequence time"],
     ) -> Float[Array, "sequence time features"]:
-        """Return the embeddings of the text with the video's in place at `start`."""
+        """Return the embeddings of the text with the video's where `source` has them."""
         text = self.decoder.embed_tokens(tokens)
-        place = jax.vmap(
-            lambda into, part, at: jax.lax.dynamic_update_slice(into, part, (at, 0 * at))
-        )
-        return place(text, video.astype(text.dtype), start)
+        number = jnp.maximum(source, 0)[:, :, None]
+        placed = jnp.take_along_axis(video.astype(text.dtype), number, axis=1)
+        return jnp.where(source[:, :, None] >= 0, placed, text)
 
     def logits(self, hidden: Float[Array, "... features"]) -> Float[Array, "... vocab"]:
         """Return float32 logits, -inf at the padded entries of the vocabulary."""
@@ -142,14 +209,6 @@ def _normalise(
     table = jnp.asarray(pixel_levels(config.mean, config.std).reshape(-1))
     channel = np.arange(3, dtype=np.int32).reshape(1, 1, 1, 3) * 256
     return table[images.astype(jnp.int32) + channel]
-
-
-def _video_positions(
-    start: Int[Array, "sequence"], length: int, time: int
-) -> Bool[Array, "sequence time"]:
-    """Tell which positions of each sequence hold the video."""
-    place = jnp.arange(time, dtype=start.dtype)[None] - start[:, None]
-    return (place >= 0) & (place < length)
 
 
 @lru_cache
@@ -207,10 +266,11 @@ def decode_frames(
     ways = 1 if natural_only else 2
     shown = frames[:, None] if natural_only else _both_orders(frames, batch.order)
     video = einops.rearrange(model.join_frames(shown), "clip way p d -> (clip way) p d")
-    tokens, start = (jnp.repeat(x, ways, axis=0) for x in (batch.tokens, batch.start))
-    merged = model.merge(video, tokens, start)
-    together = None
-    if model.config.bidirectional:
-        together = _video_positions(start, video.shape[1], merged.shape[1])
-    hidden = model.decoder(merged, together)
+    tokens, source, positions = (
+        jnp.repeat(x, ways, axis=0) for x in (batch.tokens, batch.source, batch.positions)
+    )
+    merged = model.merge(video, tokens, source)
+    # Of the video all positions are one block.
+    blocks = (source >= 0).astype(jnp.int32) if model.config.bidirectional else None
+    hidden = model.decoder(merged, positions, blocks)
     return einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=ways)

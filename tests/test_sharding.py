@@ -24,7 +24,7 @@ def case(tmp_path_factory):
     rng = np.random.default_rng(0)
     prompts = [port.prompt("What? " * (n % 3), "a red circle") for n in range(CLIPS)]
     pixels = rng.integers(0, 256, (CLIPS, FRAMES, 24, 24, 3), dtype=np.uint8)
-    layout = make_layout(prompts, FRAMES, port.config.tokens_per_frame, SLICES)
+    layout = make_layout(prompts, port.video(FRAMES), SLICES)
     batch = make_batch(prompts, pixels, layout)
     q, r = np.linspace(1, 2, CLIPS), np.linspace(1, 1.1, CLIPS)
     q, r = (np.float32(order - 1)[:, None] for order in (q, r))

@@ -114,6 +114,11 @@ def here(*_):
     return jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
 
+def starts(batch):
+    """Return the position of each clip's first video embedding."""
+    return (np.asarray(batch.source) >= 0).argmax(axis=1).tolist()
+
+
 def edit(directory, target, **fields):
     """Copy a checkpoint's small files with some config fields changed."""
     target.mkdir()

@@ -52,7 +52,7 @@ def attend(
     k: Float[Array, "batch time kv_heads head_dim"],
     v: Float[Array, "batch time kv_heads head_dim"],
     sight: Sight,
-    together: Bool[Array, "batch time"] | None = None,
+    blocks: Int[Array, "batch time"] | None = None,
 ) -> Float[Array, "batch time heads head_dim"]:
     """Return what each position reads: softmax(q k^T / sqrt(head_dim)) v.
 
@@ -64,10 +64,11 @@ def attend(
         k: keys; each head of them serves a group of query heads that lie side by side.
         v: values.
         sight: who sees whom.
-        together: positions that see each other, later ones too.
+        blocks: numbers from 1 on; positions of one block see each other, later ones too,
+            and 0 is in no block. None where there are no blocks.
     """
-    local = _kernel(q, sight) if together is None else partial(_blockwise, sight)
-    return _per_device(local, q, k, v, together)
+    local = _kernel(q, sight) if blocks is None else partial(_blockwise, sight)
+    return _per_device(local, q, k, v, blocks)
 
 
 def _kernel(q: Array, sight: Sight) -> Callable[..., Array]:
@@ -81,9 +82,9 @@ def _kernel(q: Array, sight: Sight) -> Callable[..., Array]:
     return lambda *qkv: jax.lax.platform_dependent(*qkv, default=plain, **kernels)
 
 
-def _per_device(local: Callable[..., Array], q, k, v, together) -> Array:
+def _per_device(local: Callable[..., Array], q, k, v, blocks) -> Array:
     """Run `local` on each device's own sequences and heads."""
-    given = (q, k, v) if together is None else (q, k, v, together)
+    given = (q, k, v) if blocks is None else (q, k, v, blocks)
     mesh = jax.sharding.get_abstract_mesh()
     names = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
     if names.get("model") != AxisType.Auto:
@@ -179,14 +180,14 @@ def splash_blocks(time: int) -> tuple[int, int]:
 
 
 def _blockwise(
-    sight: Sight, q: Heads, k: Heads, v: Heads, together: Array | None = None
+    sight: Sight, q: Heads, k: Heads, v: Heads, blocks: Array | None = None
 ) -> Heads:
     """Attend in blocks, one after the other, whose scores stay within `_BLOCK_BYTES`."""
     batch, time, heads, _ = q.shape
     rows = _rows_of_a_block(time, heads)
     attend = _attend_rows if rows >= time else partial(_in_parts, rows=rows)
     one = partial(_heads_first, partial(attend, sight))
-    given = (q, k, v, together)
+    given = (q, k, v, blocks)
     if _fit_the_cache(batch, time, heads):
         return jax.vmap(lambda sequence: one(*sequence))(given)
     return jax.lax.map(jax.checkpoint(lambda sequence: one(*sequence)), given)
@@ -230,17 +231,17 @@ def uncounted_pairs(
     return sequences * whole - once
 
 
-def _heads_first(attend: Callable[..., Array], q, k, v, together) -> Array:
+def _heads_first(attend: Callable[..., Array], q, k, v, blocks) -> Array:
     """Attend with one sequence whose every head lies in one piece, as products want it.
 
     Arrays of all sequences, laid out like that, made a CPU take 1.6 times as long.
     """
     q = einops.rearrange(q, "t (n g) d -> n g t d", n=k.shape[1])
-    out = attend(q, k.swapaxes(0, 1), v.swapaxes(0, 1), together)
+    out = attend(q, k.swapaxes(0, 1), v.swapaxes(0, 1), blocks)
     return einops.rearrange(out, "n g t d -> t (n g) d")
 
 
-def _in_parts(sight: Sight, q, k, v, together, rows: int) -> Array:
+def _in_parts(sight: Sight, q, k, v, blocks, rows: int) -> Array:
     """Attend with one sequence: parts of it, each in blocks of rows, see no key in vain."""
     time = q.shape[2]
     size, rows = _part_of(time, rows)
@@ -249,7 +250,7 @@ def _in_parts(sight: Sight, q, k, v, together, rows: int) -> Array:
         part = q[:, :, first : first + size]
         if out:  # else all parts could be at work, and in memory, at once
             part, out[-1] = jax.lax.optimization_barrier((part, out[-1]))
-        out.append(_in_blocks(sight, rows, first, part, k, v, together))
+        out.append(_in_blocks(sight, rows, first, part, k, v, blocks))
     return jnp.concatenate(out, axis=2)
 
 
@@ -268,11 +269,11 @@ def _keys_of(sight: Sight, first: int, end: int, time: int) -> tuple[int, int]:
     return max(0, first - sight.window + 1) if sight.window else 0, end
 
 
-def _in_blocks(sight: Sight, rows: int, first: int, part, k, v, together) -> Array:
+def _in_blocks(sight: Sight, rows: int, first: int, part, k, v, groups) -> Array:
     """Attend with the queries that stand at `first` and behind, `rows` at a time."""
     time = part.shape[2]
     count = -(-time // rows)
-    open_to = sight if together is None else _EVERYTHING
+    open_to = sight if groups is None else _EVERYTHING
     start, end = _keys_of(open_to, first, first + time, k.shape[1])
     keys = slice(start, end)
     padded = jnp.pad(part, ((0, 0), (0, 0), (0, count * rows - time), (0, 0)))
@@ -282,7 +283,7 @@ def _in_blocks(sight: Sight, rows: int, first: int, part, k, v, together) -> Arr
     @jax.checkpoint  # gradients compute the scores again, and keep none
     def attend_block(given):
         block, place = given
-        return _attend_rows(sight, block, k[:, keys], v[:, keys], together, place, start)
+        return _attend_rows(sight, block, k[:, keys], v[:, keys], groups, place, start)
 
     out = jax.lax.map(attend_block, (blocks, places))
     return einops.rearrange(out, "block n g row d -> n g (block row) d")[:, :, :time]
@@ -293,7 +294,7 @@ def _attend_rows(
     q: Float[Array, "kv_heads group row head_dim"],
     k: Float[Array, "kv_heads key head_dim"],
     v: Float[Array, "kv_heads key head_dim"],
-    together: Bool[Array, "time"] | None = None,
+    blocks: Int[Array, "time"] | None = None,
     row: int | Int[Array, ""] = 0,
     key: int = 0,
 ) -> Float[Array, "kv_heads group row head_dim"]:
@@ -302,7 +303,7 @@ def _attend_rows(
     scores = scores * q.shape[3] ** -0.5
     rows = row + jnp.arange(q.shape[2], dtype=jnp.int32)[:, None]
     keys = key + jnp.arange(k.shape[1], dtype=jnp.int32)[None]
-    if (seen := _seen(sight, rows, keys, together)) is not None:
+    if (seen := _seen(sight, rows, keys, blocks)) is not None:
         # Not -inf: rows of padding may see nothing.
         scores = jnp.where(seen, scores, jnp.finfo(jnp.float32).min)
     peak = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
@@ -314,14 +315,14 @@ def _attend_rows(
     return (out / weights.sum(axis=-1, keepdims=True)).astype(v.dtype)
 
 
-def _seen(sight: Sight, rows, keys, together) -> Bool[Array, "row key"] | None:
+def _seen(sight: Sight, rows, keys, blocks) -> Bool[Array, "row key"] | None:
     """Tell which row sees which key; None where all see all."""
     if not sight.causal:
         return None
     seen = keys <= rows
+    if blocks is not None:
+        block = blocks.at[rows].get(mode="fill", fill_value=0)
+        seen |= (block == blocks[keys]) & (block > 0)
     if sight.window is not None:
         seen &= rows - keys < sight.window
-    if together is not None:
-        inside = together.at[rows].get(mode="fill", fill_value=False)
-        seen |= inside & together[keys]
     return seen

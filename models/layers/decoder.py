@@ -2,17 +2,18 @@
 
 Covers Llama (Vicuna, Yi), Mistral (a window of attention) and Qwen2 (biases on q, k and v).
 Layers are stacked along a leading axis and scanned, so that depth does not lengthen
-compilation. No cache: we score, never generate.
+compilation. Without a cache, since scoring reads every position at once.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import einops
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from vidsme_jax.models.checkpoints.rules import Rule
 from vidsme_jax.models.layers.attention import Sight, attend
@@ -53,6 +54,18 @@ class DecoderConfig:
     window: int | None = None
 
 
+class Rotation(NamedTuple):
+    """By how much the halves of a head turn at each position.
+
+    Attributes:
+        cos: cosine of the angles.
+        sin: their sine.
+    """
+
+    cos: Float[Array, "batch time half"]
+    sin: Float[Array, "batch time half"]
+
+
 class Decoder(nnx.Module):
     """Embedding, blocks, final norm and head."""
 
@@ -69,22 +82,23 @@ class Decoder(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "batch time width"],
-        together: Bool[Array, "batch time"] | None = None,
+        positions: Int[Array, "batch axis time"],
+        blocks: Int[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
-        """Return the normalised hidden states of embedded tokens at positions 0, 1, ….
+        """Return the normalised hidden states of embedded tokens.
 
         Args:
             x: embeddings.
-            together: positions that see each other, later ones too; all others see what
-                is before them, as every position does where this is None. Not for a
-                decoder with a window.
+            positions: rotary position of each.
+            blocks: numbers from 1 on; positions of one block see each other, later ones
+                too. All others see what is before them.
         """
-        angles = rope_angles(x.shape[1], self.config)
+        rotation = rope(positions, self.config, x.dtype)
         graph, weights = nnx.split(self.layers)
 
         @jax.checkpoint  # gradients keep one layer's activations, not all layers'
         def step(carry, layer):
-            return nnx.merge(graph, layer)(carry, angles, together), None
+            return nnx.merge(graph, layer)(carry, rotation, blocks), None
 
         x, _ = jax.lax.scan(step, x, weights)
         return self.norm(x).astype(x.dtype)
@@ -114,11 +128,11 @@ class Block(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "batch time width"],
-        angles: Float[Array, "time half"],
-        together: Bool[Array, "batch time"] | None = None,
+        rotation: Rotation,
+        blocks: Int[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
         """Return the residual stream after this layer."""
-        x = x + self.attention(self.attention_norm(x).astype(x.dtype), angles, together)
+        x = x + self.attention(self.attention_norm(x).astype(x.dtype), rotation, blocks)
         return x + self.mlp(self.mlp_norm(x).astype(x.dtype))
 
 
@@ -136,16 +150,16 @@ class Attention(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "batch time width"],
-        angles: Float[Array, "time half"],
-        together: Bool[Array, "batch time"] | None = None,
+        rotation: Rotation,
+        blocks: Int[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
-        """Return what each position reads from those before it or `together` with it."""
+        """Return what each position reads from those before it or in its block."""
         q, k, v = (
             einops.rearrange(project(x), "b t (n d) -> b t n d", d=self.head_dim)
             for project in (self.q, self.k, self.v)
         )
-        q, k = rotate(q, angles), rotate(k, angles)
-        out = attend(q, k, v, Sight(window=self.window), together)
+        q, k = rotate(q, rotation), rotate(k, rotation)
+        out = attend(q, k, v, Sight(window=self.window), blocks)
         return self.o(einops.rearrange(out, "b t n d -> b t (n d)"))
 
 
@@ -165,22 +179,27 @@ class GatedMLP(nnx.Module):
         return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
 
 
-def rope_angles(time: int, config: DecoderConfig) -> Float[Array, "time half"]:
-    """Return the rotary angles of positions 0 to time - 1, radians, float32."""
+def rope(
+    positions: Int[Array, "batch axis time"], config: DecoderConfig, dtype: Any
+) -> Rotation:
+    """Return by how much the halves of a head turn at each position, in `dtype`.
+
+    These decoders have one axis. Angles are taken in float32, once for all layers.
+    """
     exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
     frequencies = 1.0 / config.rope_theta**exponents / config.rope_factor
-    return jnp.arange(time, dtype=jnp.float32)[:, None] * frequencies[None, :]
+    angles = positions[:, 0, :, None].astype(jnp.float32) * frequencies[None, None, :]
+    return Rotation(jnp.cos(angles).astype(dtype), jnp.sin(angles).astype(dtype))
 
 
 def rotate(
-    x: Float[Array, "batch time heads head_dim"], angles: Float[Array, "time half"]
+    x: Float[Array, "batch time heads head_dim"], rotation: Rotation
 ) -> Float[Array, "batch time heads head_dim"]:
     """Rotate the two halves of each head by the angles of its position.
 
     Source: arXiv 2104.09864, in the half-split order of Hugging Face checkpoints.
     """
-    cos = jnp.cos(angles).astype(x.dtype)[None, :, None, :]
-    sin = jnp.sin(angles).astype(x.dtype)[None, :, None, :]
+    cos, sin = (part[:, :, None, :] for part in rotation)
     first, second = jnp.split(x, 2, axis=-1)
     return jnp.concatenate(
         [first * cos - second * sin, second * cos + first * sin], axis=-1

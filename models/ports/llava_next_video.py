@@ -9,16 +9,15 @@ from typing import Any
 
 from vidsme_jax.models.checkpoints.fields import read_config
 from vidsme_jax.models.layers.connector import Connector
-from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_hf as hf
 from vidsme_jax.models.prompts.tokenizer import Tokenizer
 
 NAME = "llava_next_video"
-CHECKPOINTS = "LLaVA-NeXT-Video-7B, -7B-DPO, -7B-32K, -34B, -34B-DPO (llava-hf)"
 ARCHITECTURE = "LlavaNextVideoForConditionalGeneration"
 
 
-def matches(config: dict[str, Any]) -> bool:
+def _matches(config: dict[str, Any]) -> bool:
     """Tell a checkpoint of this kind by its config."""
     return hf.has_architecture(config, ARCHITECTURE, "llava_next_video")
 
@@ -38,7 +37,7 @@ def read_graph(path: Path) -> Graph:
     return hf.make_graph(parts, NAME, connector, "vision_tower")
 
 
-def open_checkpoint(graph: Graph) -> Port:
+def _open_checkpoint(graph: Graph) -> Port:
     """Add processor, tokenizer and prompt; weights come later."""
     tokenizer, template = Tokenizer(graph.path.parent), hf.VICUNA
     if read_config(graph.path)["text_config"].get("model_type") == "mistral":
@@ -46,3 +45,13 @@ def open_checkpoint(graph: Graph) -> Port:
     elif tokenizer.has("<|im_start|>"):  # the 34B checkpoints
         template = hf.CHATML_DIRECT
     return hf.make_port(graph, template, tokenizer, 32000)
+
+
+SPEC = PortSpec(
+    NAME,
+    "LLaVA-NeXT-Video-7B, -7B-DPO, -7B-32K, -34B, -34B-DPO (llava-hf)",
+    ARCHITECTURE,
+    _matches,
+    read_graph,
+    _open_checkpoint,
+)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.models.layers.connector import Connector
-from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_hf as hf
 from vidsme_jax.models.prompts.template import Slot, Template
 from vidsme_jax.models.prompts.tokenizer import Tokenizer
 
 NAME = "llava_onevision"
-CHECKPOINTS = "llava-onevision-qwen2-0.5b, -7b, -72b, -ov and -ov-chat (llava-hf)"
 ARCHITECTURE = "LlavaOnevisionForConditionalGeneration"
 
 _TEMPLATE = Template(
@@ -24,7 +23,7 @@ _TEMPLATE = Template(
 )
 
 
-def matches(config: dict[str, Any]) -> bool:
+def _matches(config: dict[str, Any]) -> bool:
     """Tell a checkpoint of this kind by its config."""
     return hf.has_architecture(config, ARCHITECTURE, "llava_onevision")
 
@@ -42,6 +41,16 @@ def read_graph(path: Path) -> Graph:
     return hf.make_graph(parts, NAME, connector, "vision_tower")
 
 
-def open_checkpoint(graph: Graph) -> Port:
+def _open_checkpoint(graph: Graph) -> Port:
     """Add processor, tokenizer and prompt; weights come later."""
     return hf.make_port(graph, _TEMPLATE, Tokenizer(graph.path.parent), 151647)
+
+
+SPEC = PortSpec(
+    NAME,
+    "llava-onevision-qwen2-0.5b, -7b, -72b, -ov and -ov-chat (llava-hf)",
+    ARCHITECTURE,
+    _matches,
+    read_graph,
+    _open_checkpoint,
+)

@@ -10,13 +10,11 @@ from typing import Any
 
 from vidsme_jax.models.checkpoints.fields import Fields, read_config
 from vidsme_jax.models.layers.connector import Connector
-from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_original as original
 from vidsme_jax.models.prompts.template import CHATML, Slot, Template
 
 NAME = "llava_video"
-CHECKPOINTS = "LLaVA-Video-7B-Qwen2, llava-onevision-qwen2-7b-ov (lmms-lab's files)"
-ARCHITECTURE = original.ARCHITECTURE
 _MERGE = ("spatial", "spatial_unpad")
 _STRIDE = 2  # the original code pools videos by two, whatever the config says
 
@@ -32,7 +30,7 @@ _TIMED = Template(
 )
 
 
-def matches(config: dict[str, Any]) -> bool:
+def _matches(config: dict[str, Any]) -> bool:
     """Tell a checkpoint of this kind by its config."""
     return original.is_llava_qwen(config) and original.merges_spatially(config)
 
@@ -49,7 +47,7 @@ def read_graph(path: Path) -> Graph:
     return original.make_graph(path, NAME, fields, connector)
 
 
-def open_checkpoint(graph: Graph) -> Port:
+def _open_checkpoint(graph: Graph) -> Port:
     """Add processor, tokenizer and prompt; weights come later."""
     timed = read_config(graph.path).get("add_time_instruction")
     return original.make_port(graph, _TIMED if timed else CHATML)
@@ -66,3 +64,13 @@ def _read_connector(fields: Fields) -> Connector:
     if newline == "end" and merge == "spatial":
         newline = "none"
     return Connector(mode, _STRIDE, newline=newline)
+
+
+SPEC = PortSpec(
+    NAME,
+    "LLaVA-Video-7B-Qwen2, llava-onevision-qwen2-7b-ov (lmms-lab's files)",
+    original.ARCHITECTURE,
+    _matches,
+    read_graph,
+    _open_checkpoint,
+)

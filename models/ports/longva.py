@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.models.layers.connector import Connector
-from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_original as original
 from vidsme_jax.models.prompts.template import CHATML
 
 NAME = "longva"
-CHECKPOINTS = "LongVA-7B, LongVA-7B-DPO, Vid-SME-CinePile, -NExTQA and -Caption-7B"
-ARCHITECTURE = original.ARCHITECTURE
 _MERGE = ("unires", "flat")
 _ATTENTION = ("causal", "bidirectional")
 
 
-def matches(config: dict[str, Any]) -> bool:
+def _matches(config: dict[str, Any]) -> bool:
     """Tell a checkpoint of this kind by its config."""
     return original.is_llava_qwen(config) and not original.merges_spatially(config)
 
@@ -42,6 +40,16 @@ def read_graph(path: Path) -> Graph:
     return original.make_graph(path, NAME, fields, connector, both_ways)
 
 
-def open_checkpoint(graph: Graph) -> Port:
+def _open_checkpoint(graph: Graph) -> Port:
     """Add processor, tokenizer and prompt; weights come later."""
     return original.make_port(graph, CHATML)
+
+
+SPEC = PortSpec(
+    NAME,
+    "LongVA-7B, LongVA-7B-DPO, Vid-SME-CinePile, -NExTQA and -Caption-7B",
+    original.ARCHITECTURE,
+    _matches,
+    read_graph,
+    _open_checkpoint,
+)

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.models.layers.connector import Connector
-from vidsme_jax.models.port import Graph, Port
+from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_hf as hf
 from vidsme_jax.models.prompts.tokenizer import Tokenizer
 
 NAME = "video_llava"
-CHECKPOINTS = "Video-LLaVA-7B (LanguageBind's -hf files)"
 ARCHITECTURE = "VideoLlavaForConditionalGeneration"
 
 
-def matches(config: dict[str, Any]) -> bool:
+def _matches(config: dict[str, Any]) -> bool:
     """Tell a checkpoint of this kind by its config."""
     return hf.has_architecture(config, ARCHITECTURE, "video_llava")
 
@@ -33,6 +32,16 @@ def read_graph(path: Path) -> Graph:
     return hf.make_graph(parts, NAME, connector, "video_tower")
 
 
-def open_checkpoint(graph: Graph) -> Port:
+def _open_checkpoint(graph: Graph) -> Port:
     """Add processor, tokenizer and prompt; weights come later."""
     return hf.make_port(graph, hf.VICUNA, Tokenizer(graph.path.parent), 32001)
+
+
+SPEC = PortSpec(
+    NAME,
+    "Video-LLaVA-7B (LanguageBind's -hf files)",
+    ARCHITECTURE,
+    _matches,
+    read_graph,
+    _open_checkpoint,
+)

@@ -33,6 +33,11 @@ class Template:
     lead: str = ""
     end: str = "<|im_end|>"
 
+    @property
+    def says_times(self) -> bool:
+        """Whether the prompt says when the frames were taken."""
+        return Slot.TIMES in self.pieces
+
     def saying(self, system: str | None) -> "Template":
         """Return the template with a system message, its own where None is given."""
         if system is None:

@@ -48,10 +48,10 @@ def test_blocks_that_the_kernel_runs_are_those_with_a_pair_in_sight(time, window
 
 
 def test_a_model_is_split_where_it_does_not_fit():
-    config, devices = read_graph(LONGVA).config, tuple(jax.devices())
+    graph, devices = read_graph(LONGVA), tuple(jax.devices())
 
     def placed(parallel, dtype, count, memory):
-        one = place_model(config, parallel, dtype, devices[:count], memory * GIB)
+        one = place_model(graph, parallel, dtype, devices[:count], memory * GIB)
         return one.parallel, one.model, one.replicas
 
     assert placed("auto", "bfloat16", 8, 32) == ("replicas", 1, 8)
@@ -98,7 +98,7 @@ def test_the_largest_batch_is_found_in_few_compilations(monkeypatch, fits):
     monkeypatch.setattr(compile_ahead, "compile_for", compile_for)
     graph, devices = read_graph(LONGVA), tuple(jax.devices())
     memory = (limit + 0.75) * GIB  # a chip keeps some for itself
-    placement = place_model(graph.config, "replicas", "bfloat16", devices, memory)
+    placement = place_model(graph, "replicas", "bfloat16", devices, memory)
     task = compile_ahead.Task(
         graph, placement, compile_ahead.plan_layout(graph, 16, 64), 64
     )

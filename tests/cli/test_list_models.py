@@ -3,7 +3,8 @@ from tools import edit, make_project
 
 from vidsme_jax.cli.models import models_table
 from vidsme_jax.errors import InputError
-from vidsme_jax.models import PORTS, open_port
+from vidsme_jax.models import open_port
+from vidsme_jax.models.ports import PORTS
 
 
 @pytest.fixture(scope="module")

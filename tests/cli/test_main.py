@@ -266,12 +266,12 @@ def test_the_demo_replaces_only_a_demo(tmp_path, capsys):
 
 
 def test_models_are_listed_with_what_is_proven(capsys):
-    from vidsme_jax.models import PORTS
+    from vidsme_jax.models.ports import PORTS
 
     assert run("models") == 0
     text = capsys.readouterr().out
     for port in PORTS:
-        assert f"{port.NAME}\n" in text and port.CHECKPOINTS in text
+        assert f"{port.name}\n" in text and port.checkpoints in text
     assert "7,923,047,936 parameters used, 12,598,272 not needed" in text
     assert "No released weights were run" in " ".join(text.split())
 

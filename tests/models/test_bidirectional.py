@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import load_file
-from tools import edit, here, make_project
+from tools import edit, here, make_project, starts
 from twins import write as write_twin
 
 from vidsme_jax.data.batches import make_batch, make_layout
@@ -18,7 +18,7 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.layers import decoder
 from vidsme_jax.models.layers.attention import Sight
-from vidsme_jax.models.layers.decoder import Attention, Decoder, DecoderConfig, rope_angles
+from vidsme_jax.models.layers.decoder import Attention, Decoder, DecoderConfig, rope
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue
@@ -46,14 +46,13 @@ def case(project):
     words = ("", "You answer.", "You answer in a few words, or in none.", "Be brief.")
     prompts = [port.prompt("What?", "a red circle", system=w) for w in words]
     batch = batch_of(port, prompts)
-    assert len(set(batch.start.tolist())) == 4
+    assert len(set(starts(batch))) == 4
     return port, port.load(np.float32, here), prompts, batch
 
 
 def batch_of(port, prompts, **longer):
     pixels = np.random.default_rng(0).integers(0, 256, (4, FRAMES, 24, 24, 3), np.uint8)
-    size = port.config.tokens_per_frame
-    layout = make_layout(prompts, FRAMES, size, catalogue.SLICES)
+    layout = make_layout(prompts, port.video(FRAMES), catalogue.SLICES)
     return make_batch(prompts, pixels, replace(layout, **longer))
 
 
@@ -105,17 +104,19 @@ def test_each_position_depends_on_exactly_those_it_sees():
     """The Jacobian through all layers: two sequences, their videos in different places."""
     model = drawn(Decoder, 0)
     x = np.random.default_rng(1).normal(size=(2, 8, 8)).astype(np.float32)
-    together = np.zeros((2, 8), bool)
-    together[0, 2:5], together[1, 0:4] = True, True
+    blocks = np.zeros((2, 8), np.int32)
+    blocks[0, 2:5], blocks[1, 0:4] = 1, 1
+    places = jnp.tile(jnp.arange(8, dtype=jnp.int32), (2, 1, 1))
 
     def depends(*marked):
-        total = jax.jit(jax.jacfwd(lambda x: model(x, *marked).sum((0, 2))))
+        total = jax.jit(jax.jacfwd(lambda x: model(x, places, *marked).sum((0, 2))))
         return np.abs(total(x)).max(-1) > 0  # position, sequence, position
 
     causal = np.tri(8, dtype=bool)
     np.testing.assert_array_equal(depends()[:, 0], causal)
+    together = blocks > 0
     want = causal | (together[:, :, None] & together[:, None, :])
-    np.testing.assert_array_equal(depends(jnp.asarray(together)).swapaxes(0, 1), want)
+    np.testing.assert_array_equal(depends(jnp.asarray(blocks)).swapaxes(0, 1), want)
 
 
 def test_attention_is_that_of_a_plain_transcription(rng):
@@ -123,10 +124,12 @@ def test_attention_is_that_of_a_plain_transcription(rng):
     x = rng.normal(size=(2, 7, 8))
     together = np.zeros((2, 7), bool)
     together[0, 1:5], together[1, 3:7] = True, True
-    angles = rope_angles(7, TINY)
-    got = jax.jit(attention)(jnp.asarray(x, jnp.float32), angles, jnp.asarray(together))
-    angles = np.asarray(angles, np.float64)
-    turn = np.exp(1j * angles)
+    places = jnp.tile(jnp.arange(7, dtype=jnp.int32), (2, 1, 1))
+    rotation = rope(places, TINY, jnp.float32)
+    blocks = jnp.asarray(together, jnp.int32)
+    got = jax.jit(attention)(jnp.asarray(x, jnp.float32), rotation, blocks)
+    cos, sin = (np.asarray(part, np.float64) for part in rotation)
+    turn = (cos + 1j * sin)[0]
 
     def heads(part):
         y = x @ np.asarray(part.kernel[...], np.float64) + np.asarray(part.bias[...])
@@ -151,12 +154,13 @@ def test_attention_is_that_of_a_plain_transcription(rng):
 def test_a_later_frame_reaches_the_frames_before_it(case, both):
     port, params, _, batch = case
     config = replace(port.config, bidirectional=both)
-    size, video = config.tokens_per_frame, config.video_length(FRAMES)
+    shape = config.video(FRAMES)
+    size, video = shape.tokens_per_unit, shape.length
     pixels = batch.pixels.copy()
     pixels[:, -1] = 255 - pixels[:, -1]
     one = hidden_of(config, params, batch)[:, 0]
     two = hidden_of(config, params, batch._replace(pixels=pixels))[:, 0]
-    for n, start in enumerate(batch.start):
+    for n, start in enumerate(starts(batch)):
         moved = np.abs(one[n] - two[n]).max(-1)
         assert not moved[:start].any()
         assert moved[start : start + video - size].all() == both
@@ -174,8 +178,8 @@ def test_text_and_padding_after_the_video_do_not_reach_it(case, both):
     two = hidden_of(config, params, batch_of(port, other))
     padded = hidden_of(config, params, batch_of(port, prompts, time=time + 16))
     np.testing.assert_allclose(padded[:, :, :time], one, atol=1e-5)
-    for n, start in enumerate(batch.start):
-        end = start + config.video_length(FRAMES)
+    for n, start in enumerate(starts(batch)):
+        end = start + config.video(FRAMES).length
         np.testing.assert_array_equal(two[n, :, :end], one[n, :, :end])
         assert np.abs(two[n, :, end + 1 :] - one[n, :, end + 1 :]).max() > 1e-3
 
@@ -183,8 +187,8 @@ def test_text_and_padding_after_the_video_do_not_reach_it(case, both):
 def test_a_video_of_one_position_is_the_causal_one(project, case, tmp_path):
     whole_frame = edit(project[2], tmp_path / "m", mm_spatial_pool_stride=6)
     config, (_, params, prompts, _) = open_port(whole_frame).config, case
-    layout = make_layout(prompts[:1], 1, config.tokens_per_frame, catalogue.SLICES)
-    assert layout.video == 1 and config.bidirectional
+    layout = make_layout(prompts[:1], config.video(1), catalogue.SLICES)
+    assert layout.video.length == 1 and config.bidirectional
     batch = make_batch(prompts[:1], np.full((1, 1, 24, 24, 3), 90, np.uint8), layout)
     causal = replace(config, bidirectional=False)
     both, one = (hidden_of(c, params, batch) for c in (config, causal))
@@ -195,10 +199,10 @@ def test_a_causal_model_is_given_no_mask(case, monkeypatch):
     port, params, _, batch = case
     attend, seen = decoder.attend, []
 
-    def watched(q, k, v, sight, together):
+    def watched(q, k, v, sight, blocks):
         assert sight == Sight()
-        seen.append(together is None)
-        return attend(q, k, v, sight, together)
+        seen.append(blocks is None)
+        return attend(q, k, v, sight, blocks)
 
     monkeypatch.setattr(decoder, "attend", watched)
     for both in (False, True):

@@ -12,7 +12,6 @@ from twins import CONFIGS as CONFIGS_FOLDER
 from vidsme_jax.batch import Prompt
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.models import open_port, read_graph
-from vidsme_jax.models.flops import necessary_flops
 from vidsme_jax.models.layers import attention
 from vidsme_jax.models.video_llm import graph_of, make_forward
 from vidsme_jax.scores.catalogue import SLICES
@@ -28,7 +27,7 @@ def port(tmp_path_factory):
 def traced(config, prompts, layout, rows):
     """Return the program that scores the first rows of one clip."""
     side = config.vision.image
-    pixels = np.zeros((1, layout.frames, side, side, 3), np.uint8)
+    pixels = np.zeros((1, layout.video.frames, side, side, 3), np.uint8)
     batch = make_batch(prompts, pixels, layout)
 
     def run(params, batch):
@@ -51,10 +50,9 @@ CHANGES = {
 def test_the_program_has_these_products(port, name):
     config = CHANGES[name](port.config)
     prompts = [port.prompt("What moves?", "a red square")]
-    tail = config.connector.tail
-    layout = make_layout(prompts, FRAMES, config.tokens_per_frame, SLICES, tail)
+    layout = make_layout(prompts, config.video(FRAMES), SLICES)
     found = operations(traced(config, prompts, layout, 7))
-    needed = necessary_flops(config, FRAMES, layout.time, rows=7)
+    needed = config.clip_flops(FRAMES, layout.time, rows=7)
     # So short a sequence is one block, of which causal attention uses the lower half.
     decoder = config.decoder
     square = 4 * 2 * decoder.layers * decoder.heads * decoder.head_dim * layout.time**2
@@ -63,12 +61,12 @@ def test_the_program_has_these_products(port, name):
 
 def test_pairs_are_those_that_see_each_other(port):
     config = replace(port.config, bidirectional=False)
-    time, video = 90, config.video_length(FRAMES)
+    time, video = 90, config.video(FRAMES).length
     each = 4 * 2 * config.decoder.layers * config.decoder.heads * config.decoder.head_dim
     row, key = np.indices((time, time))
 
     def counted(config):
-        return necessary_flops(config, FRAMES, time, 1).decoder_attention / each
+        return config.clip_flops(FRAMES, time, 1).decoder_attention / each
 
     assert counted(config) == np.sum(key <= row)
     windowed = replace(config, decoder=replace(config.decoder, window=13))
@@ -85,10 +83,8 @@ def test_without_a_kernel_little_is_done_in_vain(monkeypatch, frames):
     )
     config = read_graph(CONFIGS_FOLDER / "LongVA-7B.json").config
     prompts = [Prompt((1,) * 16, (1,) * 32, (1,) * 16)]
-    layout = make_layout(
-        prompts, frames, config.tokens_per_frame, SLICES, config.connector.tail
-    )
-    rows = layout.video + layout.text_rows
+    layout = make_layout(prompts, config.video(frames), SLICES)
+    rows = layout.video_rows + layout.text_rows
     found = operations(traced(config, prompts, layout, rows))
-    needed = necessary_flops(config, frames, layout.video + 64, rows).total
+    needed = config.clip_flops(frames, layout.video.length + 64, rows).total
     assert 1 <= found / needed <= 1.1

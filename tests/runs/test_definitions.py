@@ -24,8 +24,7 @@ from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.placement import Placement
-from vidsme_jax.models.video_llm import make_forward
-from vidsme_jax.runs import engine
+from vidsme_jax.models.video_llm import VideoLLMConfig, make_forward
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue, published
 from vidsme_jax.scores.orders import OrderRule
@@ -98,7 +97,7 @@ def counted():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Placement, "program", program)
-        patch.setattr(engine, "make_forward", forward_of)
+        patch.setattr(VideoLLMConfig, "forward", forward_of)
         yield counts
 
 
@@ -193,7 +192,7 @@ def logits(project, exact_alone):
     clips = next(prepare_clips([[row.path for row in rows]], wanted))
     pixels = np.stack([clip.sample(FRAMES[1]) for clip in clips])
     prompts = [port.prompt(row.question, row.answer) for row in rows]
-    layout = make_layout(prompts, FRAMES[1], port.config.tokens_per_frame, catalogue.SLICES)
+    layout = make_layout(prompts, port.video(FRAMES[1]), catalogue.SLICES)
     batch = jax.tree.map(jnp.asarray, make_batch(prompts, pixels, layout))
     config = replace(port.config, vocab_keep=port.config.decoder.vocab)
     assert port.config.vocab_keep < HEAD == config.vocab_keep
@@ -208,7 +207,7 @@ def logits(project, exact_alone):
     out = {}
     for n, place in enumerate(chosen):
         start = len(prompts[n].before)
-        out[place] = z[n, :, start : start + layout.video + 1]
+        out[place] = z[n, :, start : start + layout.video.length + 1]
     return out, port.config.vocab_keep
 
 
@@ -311,7 +310,7 @@ def synthetic(vocab, count, forward, definitions=("exact", "published", "top_5")
     every = jax.ShapeDtypeStruct((1, count), bool)
     mask = jax.ShapeDtypeStruct((1, 1, count), bool)
     hidden = jax.ShapeDtypeStruct((1, 2, count, 8), jnp.float32)
-    batch = Batch(None, hidden, None, row, row, mask, None, row, every)
+    batch = Batch(None, hidden, None, None, row, row, mask, None, row, every)
     order = jax.ShapeDtypeStruct((1, 5), jnp.float32)
     head = jax.ShapeDtypeStruct((8, vocab), jnp.float32)
     return score_program(forward, asked), (head, batch, Orders(order, order))

@@ -380,7 +380,7 @@ def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path):
     given = replace(project, data=(manifest,), batch=1)
     job = make_job(replace(given, out=tmp_path / "job"))
     assert job.batches == [[(n,) for n in range(1, 9)], [(0,)]]
-    whole = make_layout(job.prompts.longest[4], 4, 9, catalogue.SLICES)
+    whole = make_layout(job.prompts.longest[4], job.port.video(4), catalogue.SLICES)
     shapes = [fit(whole, [prompt]) for prompt in job.prompts.longest[4]]
     assert shapes[0] == whole != shapes[1]
     assert shapes[1:] == [shapes[1]] * 8

@@ -75,7 +75,7 @@ def test_scores_are_those_of_pytorch(name, clips, tmp_path):
     table = score(run).to_pylist()
     port = open_port(model)
     logits_of = oracle(twin, port, tmp_path / "oracle")
-    keep, video = port.config.vocab_keep, port.config.video_length(FRAMES)
+    keep, video = port.vocab_keep, port.video(FRAMES).length
     for got, row in zip(table, rows, strict=True):
         frames, times = frames_of(folder / row["video"])
         question, answer = row["question"], row["answer"]

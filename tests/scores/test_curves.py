@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 
-from vidsme_jax.batch import Batch, Prompt
+from vidsme_jax.batch import Batch, Prompt, VideoShape
 from vidsme_jax.data.batches import frame_order, make_batch, make_layout
 from vidsme_jax.scores import catalogue, reduction
 from vidsme_jax.scores.curves import score_batch, score_table, token_curves
@@ -16,6 +17,7 @@ from vidsme_jax.scores.reduction import chunk_rows
 pytestmark = [pytest.mark.slow(35), pytest.mark.least_compiled]
 
 VOCAB, WIDTH, FRAMES, TOKENS = 40, 12, 3, 4
+VIDEO = VideoShape(FRAMES, 1, TOKENS, 0)
 PROMPTS = [
     Prompt((1, 2), (3, 4, 5), (6, 7)),
     Prompt((1, 2, 9), (3, 8), (6,)),
@@ -30,11 +32,11 @@ def weights(rng):
     return {k: v.astype(np.float32) for k, v in draw.items()}
 
 
-def sequence(params, pixels, tokens, start):
+def sequence(params, pixels, tokens, source):
     """A toy causal model: each position sees the mean of all up to it."""
     video = pixels.astype(jnp.float32).reshape(FRAMES * TOKENS, 3) / 255
-    x = params["embed"][tokens]
-    x = jax.lax.dynamic_update_slice(x, video @ params["pixel"], (start, 0 * start))
+    placed = (video @ params["pixel"])[jnp.maximum(source, 0)]
+    x = jnp.where(source[:, None] >= 0, placed, params["embed"][tokens])
     steps = jnp.arange(1, len(x) + 1, dtype=jnp.float32)[:, None]
     return jnp.tanh(jnp.cumsum(x, axis=0) / steps @ params["mix"]) * 3
 
@@ -43,7 +45,7 @@ def forward(params, batch):
     both = jnp.stack([batch.pixels, jnp.flip(batch.pixels, axis=1)], axis=1)
     one = lambda p, t, s: sequence(params, p, t, s)  # noqa: E731
     ways = jax.vmap(one, in_axes=(0, None, None))
-    hidden = jax.vmap(ways)(both, batch.tokens, batch.start)
+    hidden = jax.vmap(ways)(both, batch.tokens, batch.source)
     return hidden, lambda rows: rows @ params["head"]
 
 
@@ -51,7 +53,7 @@ def forward(params, batch):
 def case():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (3, FRAMES, 2, 2, 3), dtype=np.uint8)
-    layout = make_layout(PROMPTS, FRAMES, TOKENS, catalogue.SLICES)
+    layout = make_layout(PROMPTS, VIDEO, catalogue.SLICES)
     batch = make_batch(PROMPTS, pixels, layout)
     q, r = np.float32([1.0, 1.3, 2.0]), np.float32([1.0, 1.05, 1.1])
     return jax.tree.map(jnp.asarray, (weights(rng), batch, q, r))
@@ -240,7 +242,7 @@ def test_slices_are_independent(case, program):
     table, _ = scored(program.run, params, batch, q, r)
     named = dict(zip(catalogue.columns(), np.asarray(table).T, strict=True))
     for asked in (("video",), ("instruction", "response")):
-        layout = make_layout(PROMPTS, FRAMES, TOKENS, asked)
+        layout = make_layout(PROMPTS, VIDEO, asked)
         alone = make_batch(PROMPTS, np.asarray(batch.pixels), layout)
         alone = jax.tree.map(jnp.asarray, alone)
         run = jax.jit(score_program(forward, Asked(asked)))
@@ -249,7 +251,7 @@ def test_slices_are_independent(case, program):
             # A difference is as exact as what is subtracted, which differs by the CPU.
             size = max(1, np.nanmax(np.abs(named[column.replace("_diff", "")])))
             np.testing.assert_allclose(values, named[column], rtol=2e-4, atol=2e-5 * size)
-    assert make_layout(PROMPTS, FRAMES, TOKENS, ("video",)).text_rows == 0
+    assert make_layout(PROMPTS, VIDEO, ("video",)).text_rows == 0
 
 
 def test_columns_have_two_dots_and_an_orientation():
@@ -275,18 +277,19 @@ def test_curves_hold_every_family(case):
     "order, place", [((2, 1, 0), (2, 1, 0)), ((1, 2, 0), (2, 0, 1)), ((1, 1, 1), (0, 0, 2))]
 )
 def test_mirror_is_where_the_other_way_shows_a_frame(order, place):
-    layout = make_layout(PROMPTS[:1], FRAMES, TOKENS, catalogue.SLICES, tail=1)
+    layout = make_layout(PROMPTS[:1], replace(VIDEO, tail=1), catalogue.SLICES)
     pixels = np.zeros((1, FRAMES, 2, 2, 3), np.uint8)
     batch = make_batch(PROMPTS[:1], pixels, layout, [np.int32(order)])
-    rows = np.arange(layout.video + layout.text_rows)
+    rows = np.arange(layout.video_rows + layout.text_rows)
     want = [TOKENS * place[j // TOKENS] + j % TOKENS for j in rows[: FRAMES * TOKENS]]
     assert batch.mirror[0].tolist() == [*want, *rows[FRAMES * TOKENS :]]
     assert batch.order[0].tolist() == list(order)
 
 
 def test_orders_of_frames():
-    assert frame_order("reverse", 4, "a").tolist() == [3, 2, 1, 0]
-    assert frame_order("repeat", 4, "a").tolist() == [2] * 4
-    drawn = [frame_order("shuffle", 16, name).tolist() for name in "aab"]
+    four, sixteen = VideoShape(4, 1, TOKENS, 0), VideoShape(16, 1, TOKENS, 0)
+    assert frame_order("reverse", four, "a").tolist() == [3, 2, 1, 0]
+    assert frame_order("repeat", four, "a").tolist() == [2] * 4
+    drawn = [frame_order("shuffle", sixteen, name).tolist() for name in "aab"]
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(sorted(order) == list(range(16)) for order in drawn)

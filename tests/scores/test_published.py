@@ -64,7 +64,7 @@ def ours(z, pairs):
     mask = place[:, None] < rows - 1
     target = jnp.full((1, rows), OWN_ARGMAX, jnp.int32)
     every = jnp.ones((1, rows), bool)
-    batch = Batch(None, z[None], None, place, target, mask, None, place, every)
+    batch = Batch(None, z[None], None, None, place, target, mask, None, place, every)
     numbers = tuple((n, n) for n in range(len(pairs)))
     asked = Asked(("video",), (), ("published",), numbers)
     q, r = (np.array(column)[None] - 1 for column in zip(*pairs, strict=True))

@@ -31,7 +31,7 @@ def sample_of(tokens):
     weights = np.full(rows.shape, 1 / (rows.shape[1] - 1), np.float32)
     weights[:, 0] = 0
     nothing = [None] * 4
-    return Sample(Batch(None, tokens, None, rows, tokens[:, 1:], *nothing), weights)
+    return Sample(Batch(None, tokens, None, None, rows, tokens[:, 1:], *nothing), weights)
 
 
 def test_loss_is_the_mean_cross_entropy_of_weighted_rows(params, rng):

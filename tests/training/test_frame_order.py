@@ -11,7 +11,7 @@ import vidsme_jax.training.train as command
 from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
-from vidsme_jax.models.toy import CODES, code_token
+from vidsme_jax.models.prompts.visual_codes import CODES, code_token
 from vidsme_jax.training.fit import TrainSettings, visual_codes
 from vidsme_jax.training.train import FRAME_ORDERS, TrainRequest, train
 

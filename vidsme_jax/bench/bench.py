@@ -24,7 +24,6 @@ from vidsme_jax.bench.inputs import Inputs, make_inputs
 from vidsme_jax.bench.ours import Ours, Scorer
 from vidsme_jax.bench.table import describe
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.flops import necessary_flops
 from vidsme_jax.models.placement import resolve_dtype
 from vidsme_jax.progress import say
 from vidsme_jax.records.files import check_folder
@@ -168,8 +167,8 @@ def _set_up(settings: BenchSettings, peer: ModuleType, folder: Path) -> _Setup:
     inputs = make_inputs(folder, s.size, s.frames, s.clips, s.batch)
     say("load it twice, compile")
     ours = ours_module.load_ours(inputs, dtype)
-    config = ours.config
-    parts = peer.load_parts(inputs.port.directory, dtype, config.mean, config.std)
+    pixels = inputs.port.processor
+    parts = peer.load_parts(inputs.port.directory, dtype, pixels.mean, pixels.std)
     scorers = {
         "ours": ours_module.make_scorer(ours, ours_module.both_ways(ours), inputs),
         "ours_one": ours_module.make_scorer(ours, ours_module.one_way(ours), inputs),
@@ -250,10 +249,10 @@ def _surroundings(settings: BenchSettings, setup: _Setup) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "torch_threads": setup.peer.threads(),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(ours.params)),
-        "vocab": ours.config.decoder.vocab,
-        "video_tokens": layout.video,
+        "vocab": ours.graph.sizes.vocab,
+        "video_tokens": layout.video.length,
         "positions": layout.time,
-        "rows": layout.video + layout.text_rows,
+        "rows": layout.video_rows + layout.text_rows,
     }
 
 
@@ -278,15 +277,17 @@ def _apart(setup: _Setup, rounds: int) -> dict[str, Any]:
 def _necessary(ours: Ours, inputs: Inputs) -> dict[str, int]:
     """Return the operations that a clip needs, in both directions and in one."""
     layout = inputs.layout
-    shape = (layout.frames, layout.time, layout.video + layout.text_rows)
-    both, one = (necessary_flops(ours.config, *shape, ways=n).total for n in (2, 1))
+    frames, rows = layout.video.frames, layout.video_rows + layout.text_rows
+    both, one = (
+        ours.graph.clip_flops(frames, layout.time, rows, ways).total for ways in (2, 1)
+    )
     return {"both": both, "one": one}
 
 
 def _products(peer: ModuleType, ours: Ours, inputs: Inputs, rounds: int) -> dict[str, Any]:
     """Time the product of the decoder's MLP, bare, in both frameworks by turns."""
-    decoder, clips = ours.config.decoder, len(inputs.batches[0][0].pixels)
-    shape = (2 * clips * inputs.layout.time, decoder.width, decoder.mlp_width)
+    sizes, clips = ours.graph.sizes, len(inputs.batches[0][0].pixels)
+    shape = (2 * clips * inputs.layout.time, sizes.width, sizes.mlp_width)
     calls = {
         "ours": ours_module.product(ours, *shape),
         "torch": peer.product(*shape, ours.dtype),
@@ -306,7 +307,7 @@ def _products(peer: ModuleType, ours: Ours, inputs: Inputs, rounds: int) -> dict
 
 def _statistics(peer: ModuleType, ours: Ours) -> dict[str, float]:
     """Return seconds a row of the statistics alone."""
-    shape = (_STATISTICS_ROWS, ours.config.decoder.vocab)
+    shape = (_STATISTICS_ROWS, ours.graph.sizes.vocab)
     logits = 2 * np.random.default_rng(0).standard_normal(shape, np.float32)
     at_once, loop = peer.time_statistics(logits, *_ORDERS, _LOOPED_ROWS)
     mine = ours_module.time_statistics(ours, logits, *_ORDERS)

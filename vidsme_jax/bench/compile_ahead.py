@@ -16,10 +16,9 @@ from vidsme_jax import sharding
 from vidsme_jax.batch import Prompt
 from vidsme_jax.data.batches import Layout, make_batch, make_layout
 from vidsme_jax.models.checkpoints.trees import flatten, numpy_dtype, unflatten
-from vidsme_jax.models.layers.attention import Sight, uncounted_pairs
+from vidsme_jax.models.flops import Share
 from vidsme_jax.models.placement import Placement
 from vidsme_jax.models.port import Graph
-from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.program import Asked, Orders, score_program
 from vidsme_jax.scores.reduction import chunk_rows
@@ -82,9 +81,7 @@ def _bytes(size: str) -> float:
 
 def plan_layout(graph: Graph, frames: int, text: int) -> Layout:
     """Return the shapes of a clip whose prompt and answer have `text` tokens together."""
-    config, prompt = graph.config, _stand_in(text)
-    size, tail = config.tokens_per_frame, config.connector.tail
-    return make_layout([prompt], frames, size, catalogue.SLICES, tail)
+    return make_layout([_stand_in(text)], graph.video(frames), catalogue.SLICES)
 
 
 def _stand_in(text: int) -> Prompt:
@@ -116,13 +113,13 @@ def compile_for(task: Task, clips: int, **layers: int) -> Compiled:
     Args:
         task: what to compile.
         clips: of a replica and step.
-        layers: `decoder` or `tower`, to run so many layers instead of all.
+        layers: for stacks of `Sizes.layers`, how many layers to run instead of all.
 
     Raises:
         TooLarge: it does not fit the device's memory.
     """
     place = task.placement
-    run = score_program(make_forward(task.graph.config), Asked(kept=("sme",)))
+    run = score_program(task.graph.forward, Asked(kept=("sme",)))
     program = place.program(run)
     batch = _spread(place, _batch(task, clips), program)
     params = _parameters(task, program, layers)
@@ -147,8 +144,8 @@ def compile_for(task: Task, clips: int, **layers: int) -> Compiled:
 
 def _batch(task: Task, clips: int) -> Any:
     """Return the shapes of a replica's batch."""
-    side = task.graph.config.vision.image
-    pixels = np.zeros((1, task.layout.frames, side, side, 3), np.uint8)
+    size = task.graph.sizes.frame
+    pixels = np.zeros((1, task.layout.video.frames, *size, 3), np.uint8)
     one = make_batch([_stand_in(task.text)], pixels, task.layout)
     order: Any = np.zeros((1, 1), np.float32)
     shape = lambda x: jax.ShapeDtypeStruct((clips, *x.shape[1:]), x.dtype)  # noqa: E731
@@ -192,41 +189,20 @@ def compiled_flops(task: Task, clips: int, whole: Compiled) -> float:
     from programs without them, further chunks of the head and the pairs of attention by
     hand.
     """
-    config, layout = task.graph.config, task.layout
-    each = {
-        name: whole.flops - compile_for(task, clips, **{name: 0}).flops
-        for name in ("decoder", "tower")
-    }
-    counted = whole.flops + (config.decoder.layers - 1) * each["decoder"]
-    counted += (config.vision.layers - 1) * each["tower"]
-    counted += attention_flops(task, clips)
-    rows = layout.video + layout.text_rows
-    size = chunk_rows(rows, 2 * clips, config.decoder.vocab)
+    sizes, layout = task.graph.sizes, task.layout
+    counted = whole.flops
+    for stack, count in sizes.layers.items():
+        layer = whole.flops - compile_for(task, clips, **{stack: 0}).flops
+        counted += (count - 1) * layer
+    share = Share(task.placement.model, task.placement.devices[0].platform == "tpu")
+    frames = layout.video.frames
+    counted += task.graph.uncounted_flops(clips, frames, layout.time, share)
+    rows = layout.video_rows + layout.text_rows
+    size = chunk_rows(rows, 2 * clips, sizes.vocab)
     chunks = -(-rows // size)
-    head = 2 * 2 * clips * size * config.decoder.width * config.decoder.vocab
+    head = 2 * 2 * clips * size * sizes.width * sizes.vocab
     further = task.placement.replicas * (chunks - 1) * head
     return len(task.placement.devices) * counted + further
-
-
-def attention_flops(task: Task, clips: int) -> int:
-    """Return what attention does on a device beyond what the compiler counts."""
-    config, model = task.graph.config, task.placement.model
-    decoder, vision, frames = config.decoder, config.vision, task.layout.frames
-    kernel = task.placement.devices[0].platform == "tpu"
-
-    def flops(layers, heads, head_dim, sequences, time, sight, together=False):
-        own = heads // model if heads % model == 0 else heads
-        pairs = uncounted_pairs(
-            sight, sequences, time, own, together=together, kernel=kernel
-        )
-        return 4 * layers * own * head_dim * pairs
-
-    patches, size = vision.grid**2 + vision.clip, vision.width // vision.heads
-    seen, shown = Sight(causal=False), Sight(window=decoder.window)
-    text = (2 * clips, task.layout.time, shown, config.bidirectional)
-    return flops(vision.layers, vision.heads, size, clips * frames, patches, seen) + flops(
-        decoder.layers, decoder.heads, decoder.head_dim, *text
-    )
 
 
 def compile_largest(task: Task, memory: float) -> tuple[int, Compiled]:

@@ -99,10 +99,7 @@ def make_inputs(folder: Path, size: str, frames: int, clips: int, batch: int) ->
     paths = [_write_clip(folder, n, shown) for n, (shown, _) in enumerate(drawn)]
     read = _read(paths, port, frames)
     prompts = [port.prompt(_QUESTION, caption) for caption in captions]
-    config = port.config
-    layout = make_layout(
-        prompts, frames, config.tokens_per_frame, catalogue.SLICES, config.connector.tail
-    )
+    layout = make_layout(prompts, port.video(frames), catalogue.SLICES)
     groups = [slice(first, first + batch) for first in range(0, clips, batch)]
     pixels = np.stack([one[0] for one in read])
     batches = [make_batch(prompts[part], pixels[part], layout) for part in groups]

@@ -17,7 +17,7 @@ from vidsme_jax.batch import OWN_ARGMAX, Batch
 from vidsme_jax.bench.inputs import Inputs
 from vidsme_jax.models.checkpoints.trees import numpy_dtype
 from vidsme_jax.models.placement import precision
-from vidsme_jax.models.video_llm import VideoLLMConfig, bind, decode_frames, make_forward
+from vidsme_jax.models.port import Graph
 from vidsme_jax.records import runs
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
@@ -34,13 +34,13 @@ class Ours:
     """A checkpoint on the first device, and what runs it.
 
     Attributes:
-        config: of the graph; the whole head takes part in the softmax.
+        graph: the model; the whole head takes part in the softmax.
         params: in place.
         device: the one.
         dtype: of weights and activations.
     """
 
-    config: VideoLLMConfig
+    graph: Graph
     params: Any
     device: Any
     dtype: str
@@ -80,9 +80,8 @@ def load_ours(inputs: Inputs, dtype: str) -> Ours:
     """Read the checkpoint onto the first device."""
     # So that every framework has the same to do, the whole head is scored: the tokenizer
     # of these checkpoints is a small one.
-    port = inputs.port
-    config = replace(port.config, vocab_keep=port.config.decoder.vocab)
-    empty = Ours(config, None, jax.local_devices()[0], dtype)
+    port = inputs.port.whole_head()
+    empty = Ours(port, None, jax.local_devices()[0], dtype)
     params = port.load(numpy_dtype(dtype), empty.place(_nothing).place)
     return replace(empty, params=params)
 
@@ -93,12 +92,12 @@ def _nothing(params: Any) -> Any:
 
 def both_ways(ours: Ours) -> Callable[..., Results]:
     """Return the program that a run scores with."""
-    return score_program(make_forward(ours.config), Asked(kept=_KEPT))
+    return score_program(ours.graph.forward, Asked(kept=_KEPT))
 
 
 def one_way(ours: Ours) -> Callable[..., dict[str, Any]]:
     """Return the statistics of the natural direction alone."""
-    forward = make_forward(ours.config, natural_only=True)
+    forward = ours.graph.train_forward
 
     def run(params: Any, batch: Batch, orders: Orders) -> dict[str, Any]:
         q, r = 1 + orders.q_less_one[:, 0], 1 + orders.r_less_one[:, 0]
@@ -132,7 +131,7 @@ def time_parts(ours: Ours, inputs: Inputs) -> dict[str, float]:
     Vision, decoder and head are programs of their own here; in a run they are one.
     """
     arrays, clips = inputs.batches[0], len(inputs.batches[0][0].pixels)
-    programs = [ours.place(part) for part in _parts(ours.config)]
+    programs = [ours.place(part) for part in _parts(ours.graph)]
     with precision(ours.dtype):
         transfer, put = _timed(lambda: programs[0].put_batch(arrays))
         batch, orders = put
@@ -154,25 +153,20 @@ def time_parts(ours: Ours, inputs: Inputs) -> dict[str, float]:
     return {"decode": inputs.decode, "flow": inputs.flow} | each
 
 
-def _parts(config: VideoLLMConfig) -> tuple[Callable[..., Any], ...]:
+def _parts(graph: Graph) -> tuple[Callable[..., Any], ...]:
     """Return vision, decoder, and head with statistics as functions of their own."""
+    stages = graph.stages
 
-    def vision(params, pixels):
-        return bind(config, params).embed_frames(pixels)
-
-    def decoder(params, frames, batch):
-        return decode_frames(bind(config, params), frames, batch)
-
-    def forward(given, batch):
-        params, hidden = given
-        return hidden, bind(config, params).logits
+    def forward(params_and_hidden, batch):
+        params, hidden = params_and_hidden
+        return hidden, stages.head(params)
 
     scored = score_program(forward, Asked(kept=("sme",)))
 
     def head(params, hidden, batch, orders):
         return scored((params, hidden), batch, orders)
 
-    return vision, decoder, head
+    return stages.vision, stages.decoder, head
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:

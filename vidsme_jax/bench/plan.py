@@ -17,7 +17,7 @@ from vidsme_jax.bench.compile_ahead import (
 )
 from vidsme_jax.models import read_graph
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
-from vidsme_jax.models.flops import ClipFlops, necessary_flops
+from vidsme_jax.models.flops import ClipFlops
 from vidsme_jax.models.placement import Placement, place_model, resolve_dtype
 from vidsme_jax.models.port import Graph
 
@@ -102,7 +102,7 @@ def make_placement(settings: PlanSettings, graph: Graph) -> tuple[Placement, flo
         memory = (devices[0].memory_stats() or {}).get("bytes_limit", float("inf"))
         dtype = resolve_dtype(settings.dtype)
     given = (settings.parallel, dtype, devices, memory)
-    return place_model(graph.config, *given), memory
+    return place_model(graph, *given), memory
 
 
 def make_task(
@@ -115,10 +115,10 @@ def make_task(
 
 def make_plan(settings: PlanSettings, task: Task, memory: float) -> Plan:
     """Compile for one frame count."""
-    config, layout = task.graph.config, task.layout
-    rows = layout.video + layout.text_rows
-    length = layout.video + settings.text
-    necessary = necessary_flops(config, layout.frames, length, rows)
+    layout, video = task.layout, task.layout.video
+    rows = layout.video_rows + layout.text_rows
+    length = video.length + settings.text
+    necessary = task.graph.clip_flops(video.frames, length, rows)
     try:
         batch, compiled = _compile(settings, task, memory)
     except TooLarge as error:
@@ -143,9 +143,10 @@ def describe(one: Plan, settings: PlanSettings, memory: float) -> str:
     kind = settings.topology or place.devices[0].device_kind
     split = f" over {place.model}" if place.parallel == "partitioned" else ""
     lines = [
-        f"{one.task.graph.name}, {layout.frames} frames on {kind}: {len(place.devices)}"
-        f" devices, {place.parallel}{split}, {place.dtype}; {layout.video} video and"
-        f" {settings.text} text tokens, {layout.time} positions"
+        f"{one.task.graph.name}, {layout.video.frames} frames on {kind}:"
+        f" {len(place.devices)} devices, {place.parallel}{split}, {place.dtype};"
+        f" {layout.video.length} video and {settings.text} text tokens,"
+        f" {layout.time} positions"
     ]
     if one.compiled is None:
         return "\n".join([*lines, f"does not fit: {one.shortage}"])

@@ -192,7 +192,7 @@ def _clips(parts: Parts, batch: Batch, orders: Orders) -> Iterator[_Clip]:
             batch.pixels[n],
             batch.order[n],
             batch.tokens[n][:end],
-            int(batch.start[n]),
+            int(np.argmax(batch.source[n] >= 0)),
             rows,
             targets,
             int(np.sum(batch.masks[n][0])),

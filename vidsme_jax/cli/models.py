@@ -5,7 +5,8 @@ import textwrap
 from importlib import resources
 from typing import Any
 
-from vidsme_jax.models import PORTS
+from vidsme_jax.models.port import PortSpec
+from vidsme_jax.models.ports import PORTS
 
 _LAYOUTS = {
     "original": "original LLaVA",
@@ -35,24 +36,23 @@ def models_table() -> str:
     record = read_record()
     lines = [_describe(port, record) for port in PORTS]
     note = (
-        "Measured by tests/test_parity.py and tests/test_sizes.py, on random weights. No"
-        " released weights were run."
+        "Measured by tests/models/ports, on random weights. No released weights were run."
     )
     return "\n".join([*lines, note])
 
 
-def _describe(port: Any, record: dict[str, Any]) -> str:
-    cases = [case for case in record["cases"].values() if case["port"] == port.NAME]
+def _describe(port: PortSpec, record: dict[str, Any]) -> str:
+    cases = [case for case in record["cases"].values() if case["port"] == port.name]
     used = {case["layout"] for case in cases}
     sizes = [
         f"{name}: {size['used']:,} parameters used, {size['ignored']:,} not needed"
         for name, size in sorted(record["sizes"].items())
-        if size["port"] == port.NAME
+        if size["port"] == port.name
     ]
     return _PORT.format(
-        name=port.NAME,
-        checkpoints=port.CHECKPOINTS,
-        architecture=port.ARCHITECTURE,
+        name=port.name,
+        checkpoints=port.checkpoints,
+        architecture=port.architecture,
         layouts=", ".join(text for name, text in _LAYOUTS.items() if name in used),
         parity=_parity(cases),
         sizes=textwrap.indent("\n".join(sizes), " " * 15).lstrip(),

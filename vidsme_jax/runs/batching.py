@@ -18,7 +18,7 @@ def make_batches(
     clips: Sequence[Hashable],
     prompts: Prompts,
     slices: Sequence[str],
-    behind: int,
+    text_after: int,
     size: int,
 ) -> list[list[Group]]:
     """Return the groups of each batch; one empty batch where there are no rows.
@@ -31,13 +31,13 @@ def make_batches(
         clips: what tells the clip of each row of the manifests, and its perturbation.
         prompts: of all rows of the manifests.
         slices: that are scored.
-        behind: text tokens behind the video that are scored whatever the slices.
+        text_after: text tokens after the video that are scored whatever the slices.
         size: groups of a batch.
     """
     found: dict[Hashable, list[int]] = {}
     lengths: dict[Hashable, int] = {}
     for n in rows:
-        shown = [cut(each[n], slices, behind) for each in prompts.longest.values()]
+        shown = [cut(each[n], slices, text_after) for each in prompts.longest.values()]
         alike = (clips[n], tuple(shown), n if n in prompts.refused else None)
         found.setdefault(alike, []).append(n)
         lengths[alike] = max(len(p.after) + len(p.answer) for p in shown)

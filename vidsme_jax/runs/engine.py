@@ -11,7 +11,6 @@ from vidsme_jax.batch import Forward, Prompt
 from vidsme_jax.data.batches import Layout, fit, frame_order, make_batch, make_layout
 from vidsme_jax.data.manifest import other_columns
 from vidsme_jax.data.prepared import PreparedClip
-from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.records import runs
 from vidsme_jax.runs.job import Job
 from vidsme_jax.runs.tables import (
@@ -81,15 +80,16 @@ class Started:
 
 def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
     """Compile nothing yet: place the program and load the parameters."""
-    settings, config = job.settings, job.port.config
-    size, tail = config.tokens_per_frame, config.connector.tail
+    settings = job.settings
     held = next(iter(calibrations.values()), None)
     own = held and OrderRule(held.beta1, held.beta2)
     rules = [own or OrderRule(), *settings.variants]
     forward, asked = _asked(job, rules)
     program = job.placement.program(score_program(forward, asked))
     layouts = {
-        n: make_layout(job.prompts.longest[n], n, size, settings.slices, tail, job.behind)
+        n: make_layout(
+            job.prompts.longest[n], job.port.video(n), settings.slices, job.text_after
+        )
         for n in settings.frames
     }
     params = job.placement.load(job.port, program)
@@ -100,15 +100,15 @@ def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
 
 def _asked(job: Job, rules: list[OrderRule]) -> tuple[Forward, Asked]:
     """Return the model, and what to compute of it."""
-    config, names = job.port.config, job.definitions
+    names = job.definitions
     kept = catalogue.families("video") if job.settings.keep_tokens else ("sme",)
     *_, pairs = distinct_orders(rules)
     if "published" not in names:
         asked = Asked(job.settings.slices, kept, names, pairs)
         return job.port.forward, asked
     # The published softmax runs over the head's padding too.
-    whole = make_forward(replace(config, vocab_keep=config.decoder.vocab))
-    return whole, Asked(job.settings.slices, kept, names, pairs, config.vocab_keep)
+    whole = job.port.whole_head().forward
+    return whole, Asked(job.settings.slices, kept, names, pairs, job.port.vocab_keep)
 
 
 def _orders(engine: Engine, base: pa.Table, frames: int) -> Orders:
@@ -141,7 +141,8 @@ def _make(engine: Engine, n: int, frames: int, clips: list[PreparedClip]):
         return started, None
     firsts = [started.places.index(place) for place in range(len(clips))]
     heads = [rows[i] for i in firsts]
-    shown = [frame_order(job.settings.perturbation, frames, job.rows[i].id) for i in heads]
+    video, perturbation = job.port.video(frames), job.settings.perturbation
+    shown = [frame_order(perturbation, video, job.rows[i].id) for i in heads]
     pixels = np.stack([clip.sample(frames) for clip in clips])
     longest = [job.prompts.longest[frames][i] for i in heads]
     prompts = [started.prompts[i] for i in firsts]
@@ -242,7 +243,7 @@ def _other_tables(engine: Engine, started: Started, base: pa.Table, results: Res
 def _named_curves(curves, layout: Layout, base: pa.Table, prompts: list[Prompt]):
     """Cut the kept curves to each clip's own rows; none for a bad clip."""
     ok = [status == "ok" for status in base["status"].to_pylist()]
-    video = layout.video if "video" in layout.slices else 0
+    video = layout.video_rows
     out = {}
     for name, values in curves.items():
         if video:

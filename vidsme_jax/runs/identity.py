@@ -41,7 +41,7 @@ def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
         "perturbation": s.perturbation,
         "prompt": _spell(job.prompts),
         "template": files.digest([str(job.prompts.template)]),
-        "vocab_keep": job.port.config.vocab_keep,
+        "vocab_keep": job.port.vocab_keep,
         "dtype": job.placement.dtype,
         "parallel": job.placement.parallel,
         "devices": f"{len(devices)} {devices[0].device_kind}",

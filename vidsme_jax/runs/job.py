@@ -59,8 +59,8 @@ class Job:
         return ("exact", *(d for d in others if d != "exact"))
 
     @property
-    def behind(self) -> int:
-        """Text tokens behind the video that are scored whatever the slices."""
+    def text_after(self) -> int:
+        """Text tokens after the video that are scored whatever the slices."""
         return int("published" in self.definitions)
 
     @property
@@ -109,7 +109,7 @@ def make_job(settings: ScoreSettings) -> Job:
         settings.published_prompt,
         settings.max_text,
     )
-    placement = choose_placement(port.config, settings.parallel, settings.dtype)
+    placement = choose_placement(port, settings.parallel, settings.dtype)
     job = Job(settings, port, rows, prompts, [], placement, store, team)
     if store:
         _check_fits(job, store)
@@ -122,7 +122,7 @@ def _batches(job: Job) -> list[list[Group]]:
     clips: list[Any] = job.store.places if job.store else [row.path for row in job.rows]
     if s.perturbation == "shuffle":  # it hangs on the id
         clips = [*range(len(job.rows))]
-    return make_batches(mine, clips, job.prompts, s.slices, job.behind, size)
+    return make_batches(mine, clips, job.prompts, s.slices, job.text_after, size)
 
 
 def read_data(

@@ -12,7 +12,7 @@ from vidsme_jax.data.manifest import Row
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.prompts.published import PUBLISHED, published_question
-from vidsme_jax.models.prompts.template import Slot, Template
+from vidsme_jax.models.prompts.template import Template
 from vidsme_jax.models.prompts.times import Times, clip_times, excess
 
 _LONGEST = 99999.99  # seconds of a clip, about a day
@@ -43,7 +43,7 @@ class Prompts:
     @property
     def timed(self) -> bool:
         """Whether the prompt says when the frames were taken."""
-        return Slot.TIMES in self.template.pieces
+        return self.template.says_times
 
     def of_clip(self, n: int, frames: int, facts: dict[str, Any]) -> Prompt:
         """Return row n's prompt, given what is known of its clip."""

@@ -18,13 +18,10 @@ from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.data.prepared import Wanted
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
+from vidsme_jax.models.architecture import CodeGrid
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
-from vidsme_jax.models.checkpoints.loading import read_others, save_params
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.prompts.template import Slot
 from vidsme_jax.models.prompts.times import clip_times, excess
-from vidsme_jax.models.toy import CODES, code_token
-from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.progress import progress, say
 from vidsme_jax.records.files import write_json
 from vidsme_jax.scores.catalogue import SLICES
@@ -86,7 +83,7 @@ def train(request: TrainRequest) -> list[float]:
     request.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     port.check_weights()
     _check_order(request.frame_order, port)
-    codes = _code_ids(port) if request.objective == "text+video" else None
+    codes = port.visual_codes() if request.objective == "text+video" else None
     pixels, prompts = _read_clips(port, members, request.frames, request.max_text)
     shuffle = None
     if request.frame_order == "shuffled":  # the seed alone deals the order of the clips
@@ -95,8 +92,9 @@ def train(request: TrainRequest) -> list[float]:
     device = jax.local_devices()[0]
     here = jax.sharding.SingleDeviceSharding(device)
     params = port.load(np.float32, lambda spec, shape: here)
-    forward = make_forward(port.config, natural_only=True)
-    params, losses = fit(params, forward, gather, len(members), request.recipe, _watch)
+    params, losses = fit(
+        params, port.train_forward, gather, len(members), request.recipe, _watch
+    )
     if not np.all(np.isfinite(losses)):
         step = int(np.argmin(np.isfinite(losses))) + 1
         raise InputError(
@@ -116,21 +114,11 @@ def _check_order(order: str, port: Port) -> None:
     """Refuse an order of the frames that does not exist, or that the prompt belies."""
     if order not in FRAME_ORDERS:
         raise InputError(f"frame_order={order}, expected one of {', '.join(FRAME_ORDERS)}")
-    if order == "shuffled" and Slot.TIMES in port.template.pieces:
+    if order == "shuffled" and port.template.says_times:
         raise InputError(
             f"frame_order=shuffled: the prompt of {port.directory} says when its frames"
             " were taken, expected natural"
         )
-
-
-def _code_ids(port: Port) -> np.ndarray:
-    """Return the ids of the visual codes' tokens; they must be in the tokenizer."""
-    kind = port.config.connector
-    if kind.pool == "bilinear" or kind.newline != "none" or kind.class_token:
-        raise InputError(
-            f"objective=text+video: the embeddings of {port.name} are no plain grid"
-        )
-    return np.array([port.tokenizer.special(code_token(n)) for n in range(CODES)], np.int32)
 
 
 def _read_clips(
@@ -144,7 +132,7 @@ def _read_clips(
         facts = clip.facts
         if facts["status"] != "ok":
             raise InputError(f"video={row.video}: {facts['error']}")
-        if Slot.TIMES in port.template.pieces and not facts["fps"]:
+        if port.template.says_times and not facts["fps"]:
             raise InputError(f"video={row.video} has no frame rate for the prompt")
         times = clip_times(facts, frames) if facts["fps"] else None
         prompts.append(port.prompt(row.question, row.answer, times=times))
@@ -159,7 +147,7 @@ def _samples(
     port: Port,
     prompts: list[Prompt],
     pixels: np.ndarray,
-    codes: np.ndarray | None,
+    codes: tuple[np.ndarray, CodeGrid] | None,
     shuffle: np.random.Generator | None,
 ) -> Callable[[np.ndarray], Sample]:
     """Return the function that gathers the arrays of some rows.
@@ -167,14 +155,9 @@ def _samples(
     With `shuffle`, what it returns depends on the calls before: `fit` makes them in the
     order of the steps.
     """
-    end = port.tokenizer.special(port.template.end)
     # A model learns to end its turn too; scoring leaves that token out.
-    prompts = [p._replace(answer=(*p.answer, end)) for p in prompts]
-    config, frames = port.config, pixels.shape[1]
-    connector, size = config.connector, config.tokens_per_frame
-    layout = make_layout(prompts, frames, size, SLICES, connector.tail)
-    grid = connector.side(config.vision.grid)
-    area = config.vision.patch * connector.stride
+    prompts = [p._replace(answer=(*p.answer, port.end_of_turn)) for p in prompts]
+    layout = make_layout(prompts, port.video(pixels.shape[1]), SLICES)
 
     def gather(numbers: np.ndarray) -> Sample:
         shown = pixels[numbers]
@@ -186,8 +169,9 @@ def _samples(
         if codes is None:
             return Sample(batch, weights)
         # The row at one video position learns the code of the next.
-        seen = visual_codes(shown, grid, area)
-        follow = codes[seen].reshape(len(numbers), -1)[:, 1:]
+        ids, grid = codes
+        seen = visual_codes(shown, grid.side, grid.area)
+        follow = ids[seen].reshape(len(numbers), -1)[:, 1:]
         batch.targets[:, : follow.shape[1]] = follow
         weights[:, : follow.shape[1]] = 1 / follow.shape[1]
         return Sample(batch, weights)
@@ -219,8 +203,7 @@ def _write(port: Port, params: Any, request: TrainRequest, losses: list[float]) 
     with tempfile.TemporaryDirectory(dir=request.out.parent) as folder:
         new = Path(folder) / "checkpoint"
         _copy_small_files(port.directory, new)
-        others, keys = read_others(port.directory, port.rules, port.names, port.abstract)
-        save_params(new / "model.safetensors", params, port.rules, others, keys)
+        port.save(new / "model.safetensors", params)
         recipe = asdict(request.recipe) | {
             "objective": request.objective,
             "frames": request.frames,

@@ -220,4 +220,4 @@ def test_a_broken_shard_is_named_with_the_other_faults(port, tmp_path):
 
 
 def port_in(port, directory):
-    return replace(port, directory=directory)
+    return replace(port, path=directory / "config.json")

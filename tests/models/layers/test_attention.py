@@ -69,7 +69,8 @@ def test_positions_that_see_each_other(rng, monkeypatch, bound):
     q, k, v = draw(rng)
     together = np.zeros((2, 150), bool)
     together[0, 3:90], together[1, 140:] = True, True
-    got = jax.jit(partial(attend, sight=Sight()))(q, k, v, together=together)
+    blocks = together.astype(np.int32)
+    got = jax.jit(partial(attend, sight=Sight()))(q, k, v, blocks=blocks)
     np.testing.assert_allclose(got, plain(q, k, v, Sight(), together), atol=2e-6)
 
 
@@ -146,7 +147,7 @@ def test_what_a_compiler_does_not_count(rng, monkeypatch, sight, together, bound
     limit(monkeypatch, bound)
     q, k, v = draw(rng)
     sequences, time, heads, size = q.shape
-    seen = jnp.ones((sequences, time), bool) if together else None
+    seen = jnp.ones((sequences, time), jnp.int32) if together else None
     run = partial(attention._blockwise, sight)
     jaxpr = jax.make_jaxpr(run)(q, k, v, seen).jaxpr
     given = (sequences, time, heads)

@@ -14,7 +14,7 @@ import pytest
 from tools import here, matrix_products
 from twins import GOLDENS, TWINS, WITH_TORCH, Twin, config_of, inputs_of, oracle, write_twin
 
-from vidsme_jax.batch import Batch
+from vidsme_jax.batch import TEXT, Batch
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.models import open_port
 from vidsme_jax.models.processor import pixel_levels
@@ -80,16 +80,21 @@ def ours(port, twin: Twin, frames: int):
 
 
 def batch_of(port, twin: Twin, frames: int) -> Batch:
-    given, count = inputs_of(twin, frames), port.config.video_length(frames)
+    given, count = inputs_of(twin, frames), port.video(frames).length
     ends = [len(a) + count + len(b) for a, b in zip(given.before, given.after, strict=True)]
     tokens = np.zeros((3, max(ends)), np.int32)
-    starts = np.array([len(before) for before in given.before], np.int32)
+    source = np.full_like(tokens, TEXT)
     for n, (before, after) in enumerate(zip(given.before, given.after, strict=True)):
-        tokens[n, : starts[n]] = before
+        start = len(before)
+        tokens[n, :start] = before
+        source[n, start : start + count] = np.arange(count)
         tokens[n, ends[n] - len(after) : ends[n]] = after
+    positions = np.tile(np.arange(max(ends), dtype=np.int32), (3, 1, 1))
     order = np.tile(np.arange(frames, dtype=np.int32)[::-1], (3, 1))
     nothing = np.zeros((3, 1))
-    return Batch(given.pixels, tokens, starts, *[nothing] * 3, order, nothing, nothing)
+    return Batch(
+        given.pixels, tokens, source, positions, *[nothing] * 3, order, nothing, nothing
+    )
 
 
 @CASES
@@ -129,7 +134,7 @@ def test_equal_to_pytorch(twin, open_twin, tmp_path, record, request):
             ):
                 pixels = given.pixels[n, order]
                 images = np.stack([table[c][pixels[..., c]] for c in range(3)], axis=1)
-                want = logits_of(images, before, after, port.config.video_length(frames))
+                want = logits_of(images, before, after, port.video(frames).length)
                 want = want[:, : got.shape[-1]]
                 assert want.std() > 1  # a flat model would match anything
                 mine = got[n, way, : len(want)]
@@ -184,14 +189,14 @@ def test_the_reversed_clip_is_the_same_frames_in_other_order(name, open_twin):
     params, batch = port.load(np.float32, here), batch_of(port, twin, max(twin.frames))
 
     @jax.jit
-    def merged(params, pixels, flip, tokens, start):
+    def merged(params, pixels, flip, tokens, source):
         model = bind(port.config, params)
         frames = model.embed_frames(pixels)
         frames = jax.lax.select(flip, frames[:, ::-1], frames)
-        return model.merge(model.join_frames(frames), tokens, start)
+        return model.merge(model.join_frames(frames), tokens, source)
 
     def embeddings(pixels, flip):
-        return merged(params, pixels, np.array(flip), batch.tokens, batch.start)
+        return merged(params, pixels, np.array(flip), batch.tokens, batch.source)
 
     reordered = embeddings(batch.pixels, True)
     reversed_input = embeddings(batch.pixels[:, ::-1].copy(), False)
@@ -235,8 +240,8 @@ def test_scores_are_those_of_two_separate_passes(name, open_twin):
     port = open_twin(next(twin for twin in TWINS if twin.name == name))
     config, rng = port.config, np.random.default_rng(0)
     prompts = [port.prompt(text, "a red cat") for text in ("Who?", "What happens here?")]
-    side, tail = config.vision.image, config.connector.tail
-    layout = make_layout(prompts, 4, config.tokens_per_frame, SLICES, tail)
+    side = config.vision.image
+    layout = make_layout(prompts, port.video(4), SLICES)
     pixels = rng.integers(0, 256, (2, 4, side, side, 3), dtype=np.uint8)
     params, orders = port.load(np.float32, here), (np.full(2, 1.7, np.float32),) * 2
 

@@ -133,5 +133,5 @@ def test_counts_are_those_of_the_record(path, tmp_path, monkeypatch, recorded):
 def test_embeddings_of_a_clip(name, frame, video, tmp_path, monkeypatch):
     path = CONFIGS_FOLDER / f"{name}.json"
     config = open_real(path, tmp_path, monkeypatch).config
-    assert config.tokens_per_frame == frame
+    assert config.video(1).tokens_per_unit == frame
     assert 16 * frame + config.connector.tail == video
