@@ -168,7 +168,6 @@ def _clip_arrays(
         _masks(prompt, layout),
         order,
         _mirror(layout, order),
-        _averaged(layout),
     )
 
 
@@ -233,11 +232,3 @@ def _mirror(layout: Layout, order: np.ndarray) -> Int[np.ndarray, "row"]:
         place[shown] = intact[first]
         mirror[:framed] = blocks[place].reshape(-1).copy()
     return mirror
-
-
-def _averaged(layout: Layout) -> Bool[np.ndarray, "row"]:
-    """Return the rows of the published sequence score: the video's and the next one."""
-    with_video = layout.video_rows
-    place = np.arange(with_video + layout.text_rows)
-    after = place == with_video + 1  # the one at `with_video` is the last video row again
-    return (place < with_video) | (after & bool(layout.text_after and with_video))

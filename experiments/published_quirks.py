@@ -30,9 +30,10 @@ from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.runs.job import make_job
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue, published
+from vidsme_jax.scores.definition import Orders, ScoreRequest
 from vidsme_jax.scores.entropy import renyi, sharma_mittal, split_top
 from vidsme_jax.scores.orders import OrderRule
-from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.scores.program import score_program
 from vidsme_jax.stats.metrics import auc, measure, published_metrics, roc, tpr_at_fpr
 
 
@@ -266,12 +267,15 @@ def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
     orders = Orders(
         *(jnp.asarray(run.exact[n][:, None] - 1, jnp.float32) for n in ("q", "r"))
     )
-    program = jax.jit(score_program(forward, Asked(("video",), (), ("published",))))
-    video_alone = batch._replace(averaged=batch.masks[:, 0])
-    with_row, without = (
-        np.asarray(program(params, b, orders).tables["published"][:, -1], np.float64)
-        for b in (batch, video_alone)
-    )
+    reducer = replace(published.PUBLISHED.reducer, rows=lambda batch: batch.masks[:, 0])
+    video_alone = replace(published.PUBLISHED, reducer=reducer)
+
+    def sequence_score(definition):
+        program = jax.jit(score_program(forward, ScoreRequest((definition,), ("video",))))
+        table = program(params, batch, orders).tables[definition.name]
+        return np.asarray(table[:, -1], np.float64)
+
+    with_row, without = map(sequence_score, (published.PUBLISHED, video_alone))
     hidden, head, *_ = forward(params, batch)
     z = np.asarray(head(hidden[:, 0]))[:, len(prompts[0].before) :][:, : video.length]
     ties = [_tied(z.astype(kind)) for kind in (np.float32, np.float16)]

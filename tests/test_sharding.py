@@ -7,7 +7,8 @@ from tools import COLLECTIVES, make_project
 
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.models import open_port
-from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.scores.definition import Orders, ScoreRequest
+from vidsme_jax.scores.program import EXACT, score_program
 from vidsme_jax.sharding import pad_clips, partitioned, replicated
 
 pytestmark = pytest.mark.slow(95)
@@ -28,7 +29,7 @@ def case(tmp_path_factory):
     batch = make_batch(prompts, pixels, layout)
     q, r = np.linspace(1, 2, CLIPS), np.linspace(1, 1.1, CLIPS)
     q, r = (np.float32(order - 1)[:, None] for order in (q, r))
-    program = score_program(port.forward, Asked(SLICES, kept=("sme",)))
+    program = score_program(port.forward, ScoreRequest((EXACT,), SLICES, kept=("sme",)))
     return port, program, (batch, Orders(q, r))
 
 

@@ -75,8 +75,6 @@ class Batch(NamedTuple):
         order: which frame way 1 shows at each place; natural order counts from 0.
         mirror: for a video row, the row at which way 1 shows the same part of the same
             frame; any other row, and one whose frame way 1 lacks, points at itself.
-        averaged: rows whose distributions the published sequence score averages: the
-            video's and the one after it; used with `--definition published` only.
     """
 
     pixels: UInt8[Array, "clip frame height width 3"]
@@ -88,4 +86,3 @@ class Batch(NamedTuple):
     masks: Bool[Array, "clip slice row"]
     order: Int[Array, "clip frame"]
     mirror: Int[Array, "clip row"]
-    averaged: Bool[Array, "clip row"]

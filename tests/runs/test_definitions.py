@@ -27,8 +27,9 @@ from vidsme_jax.models.placement import Placement
 from vidsme_jax.models.video_llm import VideoLLMConfig, make_forward
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue, published
+from vidsme_jax.scores.definition import Orders, ScoreRequest
 from vidsme_jax.scores.orders import OrderRule
-from vidsme_jax.scores.program import Asked, Orders, score_program, swept_names
+from vidsme_jax.scores.program import EXACT, NAMED, score_program
 from vidsme_jax.scores.reduction import chunk_rows
 
 pytestmark = [pytest.mark.slow(125), pytest.mark.least_compiled]
@@ -258,7 +259,7 @@ def test_orders_of_the_same_pass_equal_runs_of_their_own(
         changes = fixed(tmp_path / "fixed.json", *orders)
     own = score(replace(project, out=tmp_path / "exact", **changes))
     swept = of_rule(all_at_once["exact-orders"], rule)
-    names = swept_names("exact", catalogue.SLICES)
+    names = EXACT.swept(catalogue.SLICES)
     assert swept.column_names == ["id", "frames", "q_rule", "r_rule", "q", "r", *names]
     agree(swept, own, ("q", "r", *names))
     score(replace(video_alone, out=tmp_path / "published", **changes))
@@ -305,12 +306,13 @@ def test_one_call_a_batch_and_one_trace_a_shape(first_counts):
 def synthetic(vocab, count, forward, definitions=("exact", "published", "top_5")):
     """A program of 25 pairs of orders, and shapes of its batch."""
     pairs = tuple(product(range(5), range(5)))
-    asked = Asked(("video",), ("sme",), definitions, pairs, vocab - 10)
+    asked = ScoreRequest(
+        tuple(NAMED[name] for name in definitions), ("video",), ("sme",), pairs, vocab - 10
+    )
     row = jax.ShapeDtypeStruct((1, count), jnp.int32)
-    every = jax.ShapeDtypeStruct((1, count), bool)
     mask = jax.ShapeDtypeStruct((1, 1, count), bool)
     hidden = jax.ShapeDtypeStruct((1, 2, count, 8), jnp.float32)
-    batch = Batch(None, hidden, None, None, row, row, mask, None, row, every)
+    batch = Batch(None, hidden, row, None, row, row, mask, None, row)
     order = jax.ShapeDtypeStruct((1, 5), jnp.float32)
     head = jax.ShapeDtypeStruct((8, vocab), jnp.float32)
     return score_program(forward, asked), (head, batch, Orders(order, order))

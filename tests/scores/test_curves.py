@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import reference
 
-from vidsme_jax.batch import Batch, Prompt, VideoShape
+from vidsme_jax.batch import TEXT, Batch, Prompt, VideoShape
 from vidsme_jax.data.batches import frame_order, make_batch, make_layout
 from vidsme_jax.scores import catalogue, reduction
-from vidsme_jax.scores.curves import score_batch, score_table, token_curves
-from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.scores.curves import score_table, token_curves
+from vidsme_jax.scores.definition import Orders, ScoreRequest
+from vidsme_jax.scores.program import EXACT, score_batch, score_program
 from vidsme_jax.scores.reduction import chunk_rows
 
 pytestmark = [pytest.mark.slow(35), pytest.mark.least_compiled]
@@ -75,7 +76,7 @@ def program():
         traces.append(1)
         return forward(params, batch)
 
-    asked = Asked(kept=("sme", "sme_aligned"))
+    asked = ScoreRequest((EXACT,), kept=("sme", "sme_aligned"))
     return Counted(jax.jit(score_program(counted, asked)), traces)
 
 
@@ -86,10 +87,12 @@ def naive(params, pixels, prompt, q, r):
     """Score one clip by two separate passes and plain loops over the definitions."""
     start, video = len(prompt.before), FRAMES * TOKENS
     text = [*prompt.before, *[0] * video, *prompt.after, *prompt.answer]
+    source = np.full(len(text), TEXT)
+    source[start : start + video] = np.arange(video)
     rows = {}
     for way in (0, 1):
         shown = pixels[::-1] if way else pixels
-        hidden = sequence(params, shown, jnp.array(text), jnp.array(start))
+        hidden = sequence(params, shown, jnp.array(text), jnp.array(source))
         logits = np.asarray(hidden @ params["head"])
         spots = {
             "video": [(j, int(logits[j].argmax())) for j in range(start, start + video)],
@@ -196,7 +199,7 @@ def test_memory_does_not_grow_with_rows_times_vocabulary():
 
     hidden = jax.ShapeDtypeStruct((1, 2, count, 8), jnp.float32)
     rows = jax.ShapeDtypeStruct((1, count), jnp.int32)
-    batch = Batch(None, hidden, None, rows, rows, None, None, None, None)
+    batch = Batch(None, hidden, None, None, rows, rows, None, None, None)
     order = jax.ShapeDtypeStruct((1,), jnp.float32)
     head = jax.ShapeDtypeStruct((8, vocab), jnp.float32)
 
@@ -245,7 +248,7 @@ def test_slices_are_independent(case, program):
         layout = make_layout(PROMPTS, VIDEO, asked)
         alone = make_batch(PROMPTS, np.asarray(batch.pixels), layout)
         alone = jax.tree.map(jnp.asarray, alone)
-        run = jax.jit(score_program(forward, Asked(asked)))
+        run = jax.jit(score_program(forward, ScoreRequest((EXACT,), asked)))
         got, _ = scored(run, params, alone, q, r)
         for column, values in zip(catalogue.columns(asked), np.asarray(got).T, strict=True):
             # A difference is as exact as what is subtracted, which differs by the CPU.

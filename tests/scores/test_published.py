@@ -8,8 +8,9 @@ import pytest
 
 from vidsme_jax.batch import OWN_ARGMAX, Batch
 from vidsme_jax.scores import published, reduction
+from vidsme_jax.scores.definition import Orders, ScoreRequest
 from vidsme_jax.scores.entropy import split_top
-from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.scores.program import score_program
 from vidsme_jax.scores.top_k import complete_top_k, logits_of_top_k
 
 pytestmark = pytest.mark.slow(85)
@@ -63,10 +64,10 @@ def ours(z, pairs):
     place = jnp.arange(rows, dtype=jnp.int32)[None]
     mask = place[:, None] < rows - 1
     target = jnp.full((1, rows), OWN_ARGMAX, jnp.int32)
-    every = jnp.ones((1, rows), bool)
-    batch = Batch(None, z[None], None, None, place, target, mask, None, place, every)
+    # A clip of so many embeddings, so that the sequence score averages every row.
+    batch = Batch(None, z[None], place, None, place, target, mask, None, place)
     numbers = tuple((n, n) for n in range(len(pairs)))
-    asked = Asked(("video",), (), ("published",), numbers)
+    asked = ScoreRequest((published.PUBLISHED,), ("video",), pairs=numbers)
     q, r = (np.array(column)[None] - 1 for column in zip(*pairs, strict=True))
     orders = Orders(jnp.float32(q), jnp.float32(r))
     out = program(asked)(None, batch, orders)

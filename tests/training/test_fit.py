@@ -30,7 +30,7 @@ def sample_of(tokens):
     rows = np.tile(np.arange(tokens.shape[1] - 1, dtype=np.int32), (len(tokens), 1))
     weights = np.full(rows.shape, 1 / (rows.shape[1] - 1), np.float32)
     weights[:, 0] = 0
-    nothing = [None] * 4
+    nothing = [None] * 3
     return Sample(Batch(None, tokens, None, None, rows, tokens[:, 1:], *nothing), weights)
 
 

@@ -20,7 +20,8 @@ from vidsme_jax.models.flops import Share
 from vidsme_jax.models.placement import Placement
 from vidsme_jax.models.port import Graph
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.program import Asked, Orders, score_program
+from vidsme_jax.scores.definition import Orders, ScoreRequest
+from vidsme_jax.scores.program import EXACT, score_program
 from vidsme_jax.scores.reduction import chunk_rows
 
 _COLLECTIVE = re.compile(
@@ -119,7 +120,7 @@ def compile_for(task: Task, clips: int, **layers: int) -> Compiled:
         TooLarge: it does not fit the device's memory.
     """
     place = task.placement
-    run = score_program(task.graph.forward, Asked(kept=("sme",)))
+    run = score_program(task.graph.forward, ScoreRequest((EXACT,), kept=("sme",)))
     program = place.program(run)
     batch = _spread(place, _batch(task, clips), program)
     params = _parameters(task, program, layers)

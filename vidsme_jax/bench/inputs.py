@@ -16,7 +16,7 @@ from vidsme_jax.models import open_port
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.toy import write_toy
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.program import Orders
+from vidsme_jax.scores.definition import Orders
 
 _READER, _SECONDS = "vidsme_jax.bench.timed_clip:prepare_timed", 600.0
 _QUESTION = "What moves in this video?"

@@ -21,8 +21,8 @@ from vidsme_jax.models.port import Graph
 from vidsme_jax.records import runs
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
-from vidsme_jax.scores.curves import score_batch
-from vidsme_jax.scores.program import Asked, Orders, Results, score_program
+from vidsme_jax.scores.definition import Orders, ScoreRequest
+from vidsme_jax.scores.program import EXACT, Results, score_batch, score_program
 from vidsme_jax.scores.reduction import reduce_chunk
 from vidsme_jax.scores.token_statistics import row_statistics
 
@@ -92,7 +92,7 @@ def _nothing(params: Any) -> Any:
 
 def both_ways(ours: Ours) -> Callable[..., Results]:
     """Return the program that a run scores with."""
-    return score_program(ours.graph.forward, Asked(kept=_KEPT))
+    return score_program(ours.graph.forward, ScoreRequest((EXACT,), kept=_KEPT))
 
 
 def one_way(ours: Ours) -> Callable[..., dict[str, Any]]:
@@ -161,7 +161,7 @@ def _parts(graph: Graph) -> tuple[Callable[..., Any], ...]:
         params, hidden = params_and_hidden
         return hidden, stages.head(params)
 
-    scored = score_program(forward, Asked(kept=("sme",)))
+    scored = score_program(forward, ScoreRequest((EXACT,), kept=("sme",)))
 
     def head(params, hidden, batch, orders):
         return scored((params, hidden), batch, orders)
@@ -181,7 +181,7 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 def _write(results: Results, path: Path) -> None:
     """Write a batch's results as a run does."""
-    table, curves = results.tables["exact"], results.curves["sme"]
+    table, curves = results.tables[EXACT.name], results.curves["sme"]
     named = dict(zip(catalogue.columns(), np.asarray(table).T, strict=True))
     held = pa.table({"id": [str(n) for n in range(len(table))]} | named)
     runs.write_part(path, held, {"video.sme": list(curves)}, [b""] * len(table), {})
@@ -203,12 +203,11 @@ def product(ours: Ours, rows: int, inner: int, outer: int) -> Callable[[], Any]:
 def time_statistics(ours: Ours, logits: np.ndarray, q: float, r: float) -> float:
     """Return seconds a row of the statistics alone, logits [row vocab] float32."""
 
-    def reduce(carry, z, target, averaged):
+    def reduce(carry, logits, target):
         orders = (jnp.full(target.shape, order, jnp.float32) for order in (q, r))
-        return carry, row_statistics(z, target, *orders)
+        return carry, row_statistics(logits, target, *orders)
 
-    rows = (1, 1, len(logits))
-    given = (logits[None, None], np.full(rows, OWN_ARGMAX, np.int32), np.zeros(rows, bool))
-    arrays = jax.device_put(given, ours.device)
-    run = jax.jit(lambda *given: reduce_chunk(reduce, None, *given)[1])
+    targets = np.full((1, 1, len(logits)), OWN_ARGMAX, np.int32)
+    arrays = jax.device_put((logits[None, None], targets), ours.device)
+    run = jax.jit(lambda *chunk: reduce_chunk(reduce, None, *chunk)[1])
     return _timed(lambda: run(*arrays))[0] / len(logits)

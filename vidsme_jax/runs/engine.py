@@ -25,15 +25,9 @@ from vidsme_jax.runs.tables import (
 )
 from vidsme_jax.runs.timing import Clock
 from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.definition import Orders, ScoreRequest
 from vidsme_jax.scores.orders import Calibration, OrderRule, distinct_orders
-from vidsme_jax.scores.program import (
-    Asked,
-    Orders,
-    Results,
-    score_program,
-    swept_names,
-    table_names,
-)
+from vidsme_jax.scores.program import EXACT, Results, score_program
 from vidsme_jax.sharding import Program, pad_clips
 
 
@@ -44,7 +38,7 @@ class Engine:
     job: Job
     program: Program
     params: dict[str, Any]
-    asked: Asked
+    request: ScoreRequest
     rules: list[OrderRule]
     layouts: dict[int, Layout]
     calibrations: dict[int, Calibration]
@@ -84,8 +78,8 @@ def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
     held = next(iter(calibrations.values()), None)
     own = held and OrderRule(held.beta1, held.beta2)
     rules = [own or OrderRule(), *settings.variants]
-    forward, asked = _asked(job, rules)
-    program = job.placement.program(score_program(forward, asked))
+    forward, request = _request(job, rules)
+    program = job.placement.program(score_program(forward, request))
     layouts = {
         n: make_layout(
             job.prompts.longest[n], job.port.video(n), settings.slices, job.text_after
@@ -95,20 +89,18 @@ def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
     params = job.placement.load(job.port, program)
     further = other_columns(job.rows)
     other = dict(zip(other_names(further), further.values(), strict=True))
-    return Engine(job, program, params, asked, rules, layouts, calibrations, other)
+    return Engine(job, program, params, request, rules, layouts, calibrations, other)
 
 
-def _asked(job: Job, rules: list[OrderRule]) -> tuple[Forward, Asked]:
+def _request(job: Job, rules: list[OrderRule]) -> tuple[Forward, ScoreRequest]:
     """Return the model, and what to compute of it."""
-    names = job.definitions
+    definitions, port = job.definitions, job.port
     kept = catalogue.families("video") if job.settings.keep_tokens else ("sme",)
     *_, pairs = distinct_orders(rules)
-    if "published" not in names:
-        asked = Asked(job.settings.slices, kept, names, pairs)
-        return job.port.forward, asked
-    # The published softmax runs over the head's padding too.
-    whole = job.port.whole_head().forward
-    return whole, Asked(job.settings.slices, kept, names, pairs, job.port.vocab_keep)
+    request = ScoreRequest(definitions, job.settings.slices, kept, pairs)
+    if not any(definition.whole_head for definition in definitions):
+        return port.forward, request
+    return port.whole_head().forward, replace(request, vocab_keep=port.vocab_keep)
 
 
 def _orders(engine: Engine, base: pa.Table, frames: int) -> Orders:
@@ -199,7 +191,7 @@ def _write(engine: Engine, started: Started, results: Results | None) -> None:
         broken = np.any(np.isnan(results.curves["sme"]), axis=1)
         base = mark_not_finite(base, broken)
     names = catalogue.columns(slices)
-    part = part_table(base, engine.other, rows, names, results.tables["exact"])
+    part = part_table(base, engine.other, rows, names, results.tables[EXACT.name])
     layout = engine.layouts[started.frames]
     shown = _named_curves(results.curves, layout, base, started.prompts)
     others = _other_tables(engine, started, base, results)
@@ -209,9 +201,10 @@ def _write(engine: Engine, started: Started, results: Results | None) -> None:
 
 def _no_results(engine: Engine, clips: int) -> Results:
     """Return results of the right shapes for a batch without one good clip."""
-    asked, pairs = engine.asked, len(engine.asked.pairs)
-    names = {d: len(table_names(d, asked.slices)) for d in asked.definitions}
-    swept = {d: len(swept_names(d, asked.slices)) for d in asked.definitions}
+    request = engine.request
+    names = {d.name: len(d.columns(request.slices)) for d in request.definitions}
+    swept = {d.name: len(d.swept(request.slices)) for d in request.definitions}
+    pairs = len(request.pairs)
 
     def blank(*shape: int) -> np.ndarray:
         return np.full((clips, *shape), np.nan, np.float32)
@@ -219,24 +212,24 @@ def _no_results(engine: Engine, clips: int) -> Results:
     return Results(
         {d: blank(n) for d, n in names.items()},
         {d: blank(pairs, n) for d, n in swept.items()},
-        dict.fromkeys(asked.kept, blank(0)),
+        dict.fromkeys(request.kept, blank(0)),
         blank(0),
     )
 
 
 def _other_tables(engine: Engine, started: Started, base: pa.Table, results: Results):
     """Return the batch's rows of the tables beside scores.parquet, by name."""
-    slices, calibration = engine.asked.slices, engine.calibrations.get(started.frames)
+    request, calibration = engine.request, engine.calibrations.get(started.frames)
     rows = [engine.job.rows[n] for n in started.rows]
     out = {"features": features_table(base, rows, started.known, results.embedding)}
-    for name in engine.asked.definitions[1:]:
-        columns, values = table_names(name, slices), results.tables[name]
-        out[name] = definition_table(base, columns, np.asarray(values))
+    for d in request.definitions[1:]:
+        values = np.asarray(results.tables[d.name])
+        out[d.name] = definition_table(base, d.columns(request.slices), values)
     if len(engine.rules) > 1:
-        for name in engine.asked.definitions:
-            columns, values = swept_names(name, slices), results.swept[name]
-            held = swept_table(base, engine.rules, calibration, columns, values)
-            out[f"{name}-orders"] = held
+        for d in request.definitions:
+            columns, values = d.swept(request.slices), results.swept[d.name]
+            table = swept_table(base, engine.rules, calibration, columns, values)
+            out[f"{d.name}-orders"] = table
     return out
 
 

@@ -20,6 +20,8 @@ from vidsme_jax.runs.processes import ALONE, Team, join
 from vidsme_jax.runs.prompts import Prompts, make_prompts
 from vidsme_jax.runs.settings import ScoreSettings
 from vidsme_jax.scores import catalogue
+from vidsme_jax.scores.definition import Definition
+from vidsme_jax.scores.program import EXACT, NAMED
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,15 @@ class Job:
         return shard.directory(out) if shard else out
 
     @property
-    def definitions(self) -> tuple[str, ...]:
-        """The definitions asked for, exact first."""
-        others = [d for d in catalogue.DEFINITIONS if d in self.settings.definitions]
-        return ("exact", *(d for d in others if d != "exact"))
+    def definitions(self) -> tuple[Definition, ...]:
+        """The definitions that are scored, exact first."""
+        names = {EXACT.name, *self.settings.definitions}
+        return tuple(NAMED[name] for name in catalogue.DEFINITIONS if name in names)
 
     @property
     def text_after(self) -> int:
         """Text tokens after the video that are scored whatever the slices."""
-        return int("published" in self.definitions)
+        return max(definition.text_after for definition in self.definitions)
 
     @property
     def wanted(self) -> Wanted:
@@ -189,8 +191,9 @@ def _check_definitions(settings: ScoreSettings) -> None:
     if unknown:
         known = ", ".join(catalogue.DEFINITIONS)
         raise InputError(f"definition={unknown[0]}, there are {known}")
-    if "published" in settings.definitions and "video" not in settings.slices:
-        raise InputError(
-            f"definition=published scores the video slice, slices={settings.slices} has"
-            " none; add video"
-        )
+    for name in settings.definitions:
+        for needed in set(NAMED[name].needs) - set(settings.slices):
+            raise InputError(
+                f"definition={name} scores the {needed} slice, slices={settings.slices} has"
+                f" none; add {needed}"
+            )

@@ -154,8 +154,9 @@ def _run(job: Job, given: dict[int, Calibration] | None, clock: Clock) -> None:
 
 def _other_names(job: Job) -> tuple[str, ...]:
     """Return the names of the tables that `_other_tables` gives."""
-    swept = job.definitions if job.settings.variants else ()
-    return ("features", *job.definitions[1:], *(f"{name}-orders" for name in swept))
+    names = [definition.name for definition in job.definitions]
+    swept = names if job.settings.variants else []
+    return ("features", *names[1:], *(f"{name}-orders" for name in swept))
 
 
 def _prepare(job: Job) -> Store:

@@ -36,6 +36,7 @@ AGGREGATE_INFO = {
     "min_K": "mean of the k smallest values",
     "max_K": "mean of the k largest values",
 }
+TOP_K = (1, 5, 20)  # log-probabilities that a black box shows, one definition each
 # How p is known and what is computed of it: --definition; a table of the run for each.
 DEFINITION_INFO = {
     "exact": "p is the softmax over the tokenizer's tokens; scores.parquet",
@@ -44,7 +45,7 @@ DEFINITION_INFO = {
     **{
         f"top_{k}": f"the same scores where only the {k} largest log p of a row are known,"
         f" as from an API; the rest of p is spread evenly; top_{k}.parquet"
-        for k in (1, 5, 20)
+        for k in TOP_K
     },
 }
 DEFINITIONS = tuple(DEFINITION_INFO)
@@ -140,6 +141,13 @@ def columns(
         for family in families(s, only)
         for aggregate in AGGREGATES
     )
+
+
+def column_of(slice_name: str, family: str, aggregate: str) -> str | None:
+    """Return the name of a score's column; None where the slice lacks the family."""
+    if family not in families(slice_name):
+        return None
+    return f"{slice_name}.{family}.{aggregate}"
 
 
 def is_score(column: str) -> bool:

@@ -1,56 +1,20 @@
-"""Score a batch of clips, each shown forwards and backwards, in one pass.
+"""From the per-token statistics of both ways to curves, and from curves to scores.
 
-    forward   video tower once, both directions side by side       -> hidden states
-    rows      only the scored positions are kept                   -> [clip way row width]
-    head      in chunks of rows, each reduced to statistics        -> [clip way row]
     curves    natural, reversed, differences                       -> [clip row]
     table     every aggregate of every curve over every slice      -> [clip column]
 
-Nothing of size [row, vocab] outlives a chunk. The two directions of a clip lie next to
-each other on one device, so their difference needs no communication. The functions here
-are pure: `forward` is an argument, and where the arrays live is the caller's business.
+The two ways of a clip lie next to each other on one device, so that their difference needs
+no communication.
 """
-
-from typing import Any
 
 import einops
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from vidsme_jax.batch import Forward
+from vidsme_jax.batch import NATURAL, OTHER
 from vidsme_jax.scores.aggregate import aggregates
 from vidsme_jax.scores.catalogue import SLICES, TOKEN_FAMILIES, families
-from vidsme_jax.scores.reduction import per_row, scan_rows
-from vidsme_jax.scores.token_statistics import row_statistics
-
-
-def score_batch(
-    params: Any,
-    forward: Forward,
-    batch: Any,
-    q: Float[Array, "clip"],
-    r: Float[Array, "clip"],
-) -> dict[str, Float[Array, "clip way row"]]:
-    """Return the per-token statistics of both directions, keyed by family.
-
-    Args:
-        params: what `forward` takes first.
-        forward: pure; `forward(params, batch)` gives hidden states of the natural (way 0)
-            and reversed (way 1) clip, and the head that maps them to logits. A model that
-            gives logits at once returns them with the identity.
-        batch: has `rows` and `targets` as in `Batch`.
-        q: Sharma-Mittal order of each clip, the same for both directions.
-        r: Sharma-Mittal degree of each clip.
-    """
-
-    def reduce(carry, z, target, averaged):
-        orders = (per_row(order, len(target)) for order in (q, r))
-        return carry, row_statistics(z, target, *orders)
-
-    hidden, head, *_ = forward(params, batch)
-    nothing = jnp.zeros(batch.rows.shape, bool)
-    return scan_rows(hidden, head, batch.rows, batch.targets, nothing, reduce, None)[1]
 
 
 def token_curves(
@@ -64,7 +28,7 @@ def entropy_curves(
     sme: Float[Array, "clip way row"], mirror: Int[Array, "clip row"]
 ) -> dict[str, Float[Array, "clip row"]]:
     """Return the curves that depend on q and r."""
-    natural, reverse = sme[:, 0], sme[:, 1]
+    natural, reverse = sme[:, NATURAL], sme[:, OTHER]
     aligned = jnp.take_along_axis(reverse, mirror, axis=1)
     return {
         "sme": natural - reverse,
@@ -78,9 +42,10 @@ def family_curves(
     statistics: dict[str, Float[Array, "clip way row"]],
 ) -> dict[str, Float[Array, "clip row"]]:
     """Return the curves that do not: each family in natural order, and its difference."""
-    natural = {name: statistics[name][:, 0] for name in TOKEN_FAMILIES}
+    natural = {name: statistics[name][:, NATURAL] for name in TOKEN_FAMILIES}
     differences = {
-        f"{name}_diff": natural[name] - statistics[name][:, 1] for name in TOKEN_FAMILIES
+        f"{name}_diff": natural[name] - statistics[name][:, OTHER]
+        for name in TOKEN_FAMILIES
     }
     return natural | differences
 

@@ -1,6 +1,6 @@
 """The published code's numbers under its own names, its quirks kept, for comparison.
 
-The code's per-token quantities differ from `statistics.py` by what it does to p, the
+The code's per-token quantities differ from `token_statistics.py` by what it does to p, the
 softmax over all rows of the head: p is clipped to [1e-10, 1 - 1e-10] and not normalised
 again, the target is the row's own argmax, and the branches of its Sharma-Mittal entropy
 stand in an order in which Shannon's is never reached. docs/published.md says what each
@@ -18,8 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from vidsme_jax.batch import NATURAL, OTHER, Batch
 from vidsme_jax.scores.aggregate import aggregates
 from vidsme_jax.scores.catalogue import AGGREGATES, PERCENTS
+from vidsme_jax.scores.definition import (
+    Chunk,
+    Definition,
+    DefinitionScores,
+    Orders,
+    Reducer,
+    ScoreRequest,
+)
 from vidsme_jax.scores.entropy import (
     Peaked,
     gaps_of_others,
@@ -252,3 +261,70 @@ def _distinct_gap(row: Peaked) -> Float[Array, "..."]:
     second = jnp.max(jnp.where(gaps < 0, gaps, -jnp.inf), axis=-1)
     gap = jnp.where(jnp.isfinite(second), -second, 0)
     return jnp.where(jnp.isnan(row.log_norm), jnp.nan, gap)
+
+
+def averaged_rows(batch: Batch) -> Bool[Array, "clip row"]:
+    """Return the rows whose distributions the sequence score averages.
+
+    They are the video's and the one after it. Between the two stands the last video row
+    again, which predicts the first token of the text.
+    """
+    video = jnp.max(batch.source, axis=1, keepdims=True) + 1
+    place = jnp.arange(batch.rows.shape[1], dtype=jnp.int32)[None]
+    return (place < video) | (place == video + 1)
+
+
+def _empty_average(hidden, head) -> Float[Array, "clip way vocab"]:
+    return jnp.zeros(jax.eval_shape(head, hidden[:, :, 0]).shape, jnp.float32)
+
+
+def _reduce(average, chunk: Chunk, orders: Orders):
+    """Add a chunk's distributions to the average, and return its per-token quantities."""
+    row = split_top(chunk.logits)
+    p = jnp.exp(row.logits - row.peak[..., None]) / (1 + row.others[..., None])
+    kept = jnp.where(chunk.extra[:, None], p, 0)
+    clips, ways, vocab = average.shape
+    average = average + jnp.sum(kept.reshape(clips, ways, -1, vocab), axis=2)
+    return average, row_values(row, orders.of_rows(len(chunk.targets)))
+
+
+def _finish(
+    numbers, average, batch: Batch, orders: Orders, request: ScoreRequest
+) -> DefinitionScores:
+    mask = batch.masks[:, request.slices.index("video")]
+    whole = split_average(average)
+    q_less_one = orders.of_rows(whole.top.size).reshape(-1, *whole.top.shape)
+    sums = jax.lax.map(lambda q: power_sums(whole, q), q_less_one)
+
+    def swept(pair):
+        q1, r1 = orders.q_less_one[:, pair[0]], orders.r_less_one[:, pair[1]]
+        rows = Powers(numbers["others"], numbers["above"][pair[0]])
+        ends = Powers(whole.others, sums.above[pair[0]])
+        curve = entropy_difference(*_ways(rows), q1[:, None], r1[:, None])
+        sequence = entropy_difference(*_ways(ends), q1, r1)
+        return swept_columns(curve, mask, sequence)
+
+    natural = {name: x[:, NATURAL] for name, x in numbers.items() if name != "above"}
+    plain = plain_columns(natural, mask)
+    table = jnp.concatenate([plain, swept(request.pairs[0])], axis=1)
+    return DefinitionScores(table, request.for_each_pair(swept), {})
+
+
+def _ways(powers: Powers) -> tuple[Powers, Powers]:
+    """Return the natural and the other way, from arrays [clip way …]."""
+    natural, other = (Powers(*(x[:, n] for x in powers)) for n in (NATURAL, OTHER))
+    return natural, other
+
+
+PUBLISHED = Definition(
+    "published",
+    Reducer(averaged_rows, _empty_average, _reduce),
+    _finish,
+    lambda slices: COLUMNS,
+    lambda slices: SWEPT,
+    column=lambda place, *score: name_of(*score) if place == "video" else None,
+    higher_is_member=lambda family: False,  # every score is written so that they are low
+    needs=("video",),
+    whole_head=True,
+    text_after=1,
+)

@@ -1,4 +1,12 @@
-"""Reduce the logits of scored rows chunk by chunk, so that few are in memory at a time."""
+"""Reduce the logits of the scored rows chunk by chunk.
+
+    rows      only the scored positions are kept                   -> [clip way row width]
+    head      in chunks of rows, each reduced to a few numbers     -> [clip way row]
+
+Nothing of size [row, vocab] outlives a chunk.
+"""
+
+from functools import partial
 
 import einops
 import jax
@@ -18,22 +26,21 @@ _CACHED_BYTES = 2 * 2**20  # of them that a CPU reduces at a time
 _ROWS = 8
 
 
-def scan_rows(hidden, head: Head, rows, targets, averaged, reduce, carry):
+def scan_rows(hidden, head: Head, rows, values, reduce, carry):
     """Reduce the logits of the scored rows chunk by chunk.
 
     Args:
         hidden: [clip way time width], from `forward`.
         head: hidden states to logits.
         rows: [clip row], positions to score.
-        targets: [clip row], handed on.
-        averaged: [clip row], handed on; false where a chunk is padded.
-        reduce: reduce(carry, logits [row vocab], targets [row], averaged [row]) -> (carry,
-            dict of arrays [… row]); the rows of all clips and ways one under the other,
-            as `per_row` has them.
+        values: a tree of arrays [clip row], handed on; zeros where a chunk is padded.
+        reduce: reduce(carry, logits [row vocab], values [row]) -> (carry, a tree of arrays
+            [… row]); the rows of all clips and ways one under the other, as `per_row` has
+            them.
         carry: its start, or None.
 
     Returns:
-        The last carry, and the dict with all rows: arrays [… clip way row].
+        The last carry, and the tree with all rows: arrays [… clip way row].
     """
     chosen = jnp.take_along_axis(hidden, rows[:, None, :, None], axis=2)
     clips, ways, count, _ = chosen.shape
@@ -41,13 +48,14 @@ def scan_rows(hidden, head: Head, rows, targets, averaged, reduce, carry):
     size = chunk_rows(count, clips * ways, vocab)
 
     def step(carry, chunk):
-        target, inside = (jnp.repeat(x[:, None], ways, axis=1) for x in chunk[1:])
+        states, inside = chunk
+        inside = jax.tree.map(lambda x: jnp.repeat(x[:, None], ways, axis=1), inside)
         with jax.named_scope("head"):
-            z = head(chunk[0])
+            logits = head(states)
         with jax.named_scope("statistics"):
-            return reduce_chunk(reduce, carry, z, target, inside)
+            return reduce_chunk(reduce, carry, logits, inside)
 
-    chunks = tuple(_chunked(values, size) for values in (chosen, targets, averaged))
+    chunks = jax.tree.map(lambda x: _chunked(x, size), (chosen, values))
     carry, out = jax.lax.scan(step, carry, chunks)
     return carry, jax.tree.map(lambda value: _joined(value)[..., :count], out)
 
@@ -70,40 +78,40 @@ def per_row(values: Float[Array, "*n clip"], rows: int) -> Float[Array, "*n row"
     return jnp.repeat(values, rows // values.shape[-1], axis=-1)
 
 
-def reduce_chunk(reduce, carry, z, target, averaged):
+def reduce_chunk(reduce, carry, logits, values):
     """Reduce one chunk, on a CPU in blocks of rows that stay in its cache.
 
     Args:
         reduce: as for `scan_rows`.
-        carry: likewise.
-        z: logits [clip way n vocab].
-        target: [clip way n].
-        averaged: [clip way n].
+        carry: its start, or None.
+        logits: [clip way n vocab].
+        values: a tree of arrays [clip way n].
 
     Returns:
-        The carry, and the dict: arrays [… clip way n].
+        The carry, and the tree: arrays [… clip way n].
     """
-    clips, ways, count, vocab = z.shape
+    clips, ways, count, vocab = logits.shape
     most = max(1, _CACHED_BYTES // (4 * clips * ways * vocab))
     size = max(n for n in range(1, min(most, count) + 1) if count % n == 0)
 
-    def whole(carry, *given):
+    def whole(carry, *chunk):
         # Axes of length 1 would make a CPU five times as slow.
-        flat = (x.reshape(-1, *x.shape[3:]) for x in given)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), chunk)
+        shape = chunk[0].shape[:3]
         carry, out = reduce(carry, *flat)
-        return carry, jax.tree.map(lambda x: x.reshape(*x.shape[:-1], *given[1].shape), out)
+        return carry, jax.tree.map(lambda x: x.reshape(*x.shape[:-1], *shape), out)
 
-    def in_blocks(carry, *given):
+    def in_blocks(carry, *chunk):
         def step(carry, first):
-            block = (jax.lax.dynamic_slice_in_dim(x, first, size, axis=2) for x in given)
-            return whole(carry, *block)
+            cut = partial(jax.lax.dynamic_slice_in_dim, slice_size=size, axis=2)
+            return whole(carry, *jax.tree.map(lambda x: cut(x, first), chunk))
 
         starts = size * jnp.arange(count // size, dtype=jnp.int32)
         carry, out = jax.lax.scan(step, carry, starts)
         return carry, jax.tree.map(_joined, out)
 
-    given = (carry, z, target, averaged)
-    return jax.lax.platform_dependent(*given, cpu=in_blocks, default=whole)
+    chunk = (carry, logits, values)
+    return jax.lax.platform_dependent(*chunk, cpu=in_blocks, default=whole)
 
 
 def _joined(value: Array) -> Array:

@@ -18,8 +18,9 @@ from jaxtyping import Float
 from vidsme_jax.evaluation.samples import Sample, samples
 from vidsme_jax.evaluation.score_metrics import evaluate_columns
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.scores import catalogue, published
+from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.program import NAMED
 
 CLIPS = ("all", "slow", "fast")  # fast: motion above the median of those evaluated
 AXES = (
@@ -92,20 +93,12 @@ class Cell:
     @property
     def column(self) -> str | None:
         """Return the name of the score's column; None where there is no such score."""
-        if self.definition == "published":
-            if self.slice != "video" or not _swept(self.family) and self.rule:
-                return None
-            return published.name_of(self.family, self.aggregate)
-        if self.family not in catalogue.families(self.slice):
-            return None
-        return f"{self.slice}.{self.family}.{self.aggregate}"
+        return NAMED[self.definition].column(self.slice, self.family, self.aggregate)
 
     @property
     def sign(self) -> int:
         """Return what turns the score so that higher means member."""
-        if self.definition == "published":  # all of its scores are low for members
-            return -1
-        return 1 if catalogue.higher_is_member(self.family) else -1
+        return 1 if NAMED[self.definition].higher_is_member(self.family) else -1
 
 
 def _swept(family: str) -> bool:

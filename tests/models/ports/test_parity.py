@@ -20,7 +20,7 @@ from vidsme_jax.models import open_port
 from vidsme_jax.models.processor import pixel_levels
 from vidsme_jax.models.video_llm import bind, make_forward
 from vidsme_jax.scores.catalogue import SLICES
-from vidsme_jax.scores.curves import score_batch
+from vidsme_jax.scores.program import score_batch
 
 pytestmark = [pytest.mark.slow(115), pytest.mark.least_compiled]
 
@@ -92,9 +92,7 @@ def batch_of(port, twin: Twin, frames: int) -> Batch:
     positions = np.tile(np.arange(max(ends), dtype=np.int32), (3, 1, 1))
     order = np.tile(np.arange(frames, dtype=np.int32)[::-1], (3, 1))
     nothing = np.zeros((3, 1))
-    return Batch(
-        given.pixels, tokens, source, positions, *[nothing] * 3, order, nothing, nothing
-    )
+    return Batch(given.pixels, tokens, source, positions, *[nothing] * 3, order, nothing)
 
 
 @CASES
