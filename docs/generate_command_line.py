@@ -14,34 +14,31 @@ from vidsme_jax.cli.main import make_parser
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
 HEAD = """# Command line
 
-Every command and option, written by `docs/generate_command_line.py` from the parsers. What stands
-in parentheses is the default.
+Every command and option, written by `docs/generate_command_line.py` from the parsers. What
+stands in parentheses is the default.
 
-Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same command
-again.
+Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same
+command again.
 """
+
+
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command, by the command's name."""
+    (group,) = (a for a in make_parser()._actions if a.dest == "command")
+    return dict(group.choices)
 
 
 def page() -> str:
     """Return the whole page as Markdown."""
-    return "\n".join([HEAD, *(line for p in _commands(make_parser()) for line in _lines(p))])
-
-
-def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Yield the commands below a parser that take no further command, in order."""
-    groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    if not groups:
-        yield parser
-    for group in groups:
-        for command in group.choices.values():
-            yield from _commands(command)
+    commands = command_parsers().values()
+    return "\n".join([HEAD, *(line for parser in commands for line in _lines(parser))])
 
 
 def _lines(parser: argparse.ArgumentParser) -> Iterator[str]:
     """Yield the lines of one command: what it does, its examples, its options."""
     yield from (f"## {parser.prog}", "", parser.description or "", "")
     if parser.epilog:
-        yield from ("```", *parser.epilog.strip().splitlines(), "```", "")
+        yield from ("```", *parser.epilog.rstrip().splitlines(), "```", "")
     for group in parser._action_groups:
         options = [a for a in group._group_actions if _is_shown(a)]
         if options:

@@ -24,7 +24,7 @@ def scores_table() -> str:
         _listed("Slices", catalogue.SLICE_INFO),
         _listed("Definitions (--definition)", catalogue.DEFINITION_INFO),
         _listed(
-            "Names of the published code, low = member (docs/internals/published.md)", _published()
+            "Names of the published code, low = member (docs/published.md)", _published()
         ),
         _summary(),
     ]
