@@ -121,7 +121,10 @@ def exists(dotted):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_command_lines_in_blocks_are_understood(page, parsers, capsys):
+def test_command_lines_in_blocks_are_understood(page, parsers, capsys, monkeypatch):
+    # `--shards auto` asks the environment of a launcher.
+    monkeypatch.setenv("TPU_WORKER_ID", "2")
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "a,b,c,d")
     for words in command_lines(page):
         if words[0] in COMING and words[0] not in parsers:
             continue
