@@ -14,8 +14,8 @@ from vidsme_jax.cli.main import make_parser
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
 HEAD = """# Command line
 
-Every command and option, written by `docs/generate_command_line.py` from the parsers. Defaults
-stand in parentheses.
+Every command and option, written by `docs/generate_command_line.py` from the parsers.
+Defaults stand in parentheses.
 
 Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same
 command again.
