@@ -5,17 +5,21 @@ experiments; a cell that a sweep has computed is not computed again.
 """
 
 import argparse
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vidsme_jax import __version__
 from vidsme_jax.errors import InputError
 from vidsme_jax.records.files import refuse_foreign
 from vidsme_jax.sweeps.grid import Grid
 from vidsme_jax.sweeps.sweep import sweep
 from vidsme_jax.training.trial import FRAMES, Laid, Trial, lay_out
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,31 @@ def lab_from_arguments(description: str | None) -> Lab:
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Lab.out, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(Lab.seeds))
-    given = parser.parse_args()
-    if min(given.seeds) < 0:
-        sys.exit(f"seeds={given.seeds}, expected whole numbers from 0 on")
+    options = parser.parse_args()
+    if min(options.seeds) < 0:
+        sys.exit(f"seeds={options.seeds}, expected whole numbers from 0 on")
     try:
-        refuse_foreign(given.out, "trials")
+        refuse_foreign(options.out, "trials")
     except InputError as error:
         sys.exit(str(error))
-    return Lab(given.out, tuple(dict.fromkeys(given.seeds)))
+    return Lab(options.out, tuple(dict.fromkeys(options.seeds)))
+
+
+def publish(script: str, lines: Iterable[str]) -> None:
+    """Print lines as they come, then write them to results/NAME.txt.
+
+    Args:
+        script: the `__file__` of the running script, which gives the NAME.
+        lines: what it has to say. An interrupted script leaves the file as it was.
+    """
+    path = Path(script).resolve()
+    command = shlex.join(["python", str(path.relative_to(ROOT)), *sys.argv[1:]])
+    printed = [f"Printed by version {__version__}: {command}", ""]
+    for line in lines:
+        print(line, flush=True)
+        printed.append(line)
+    text = "\n".join(printed).rstrip() + "\n"
+    (ROOT / "experiments" / "results" / f"{path.stem}.txt").write_text(text)
 
 
 def trained(lab: Lab, trial: Trial) -> Laid:
@@ -64,8 +85,8 @@ def swept(lab: Lab, name: str, trial: Trial, **axes: Any) -> list[dict[str, Any]
     """
     laid = trained(lab, trial)
     out = lab.out / name / name_of(trial)
-    given = {"models": laid.models, "data": laid.data, "frames": (FRAMES,)} | axes
-    return sweep(Grid(out=out, **given)).to_pylist()
+    axes = {"models": laid.models, "data": laid.data, "frames": (FRAMES,)} | axes
+    return sweep(Grid(out=out, **axes)).to_pylist()
 
 
 def compare(
@@ -91,8 +112,8 @@ def compare(
     for n, table in enumerate(tables):
         for row in table:
             key = tuple(row[axis] for axis in by)
-            held = rows.setdefault(key, [{} for _ in tables])
-            held[n][row["model"]] = row
+            by_seed = rows.setdefault(key, [{} for _ in tables])
+            by_seed[n][row["model"]] = row
     head = [*by, *(f"seed {seed}" for seed in lab.seeds), "mean", "control"]
     lines = [head]
     for key, seeds in rows.items():
@@ -113,9 +134,9 @@ def cell_text(row: dict[str, Any], metric: str) -> str:
 
 
 def mean_text(values: list[float | None]) -> str:
-    """Return the mean of what is known."""
-    known = [v for v in values if v is not None]
-    return _short(sum(known) / len(known)) if known else "–"
+    """Return the mean of the values that are there, as `.92`; a dash if there are none."""
+    present = [v for v in values if v is not None]
+    return _short(sum(present) / len(present)) if present else "–"
 
 
 def _short(value: float) -> str:

@@ -7,19 +7,6 @@ single clip, and that clip and 32 others are scored. Printed is the clip's place
 33, 1 being the most member-like, under that model and before training, where the place is
 chance; and the share of the seeds in which it comes first, with its exact 95 % interval.
 
-It printed:
-
-  score                     places          first   95 % interval  before training
-  video.sme.mean            7 2 2 1 10      1 of 5  0.01 to 0.72   14 28 13 33 19
-  video.sme.min_0           21 19 8 2 22    0 of 5  0.00 to 0.52   33 14 15 30 33
-  video.sme.min_10          20 13 7 1 23    1 of 5  0.01 to 0.72   32 16 22 29 33
-  video.sme_aligned.min_10  24 15 16 1 31   1 of 5  0.01 to 0.72   28 21 24 33 27
-  video.logp.mean           1 1 1 1 1       5 of 5  0.48 to 1.00   11 8 4 18 32
-  video.renyi_one.mean      1 1 1 1 1       5 of 5  0.48 to 1.00   4 10 6 20 30
-  instruction.sme.mean      13 3 15 12 25   0 of 5  0.00 to 0.52   21 28 13 28 15
-  response.sme.mean         14 21 17 18 11  0 of 5  0.00 to 0.52   21 24 19 28 14
-  response.logp.mean        1 1 1 1 1       5 of 5  0.48 to 1.00   21 33 31 14 24
-
 Found: likelihood and entropy of natural order put the learned clip first every time,
 on the video and in the answer. The reversal does not: by the mean difference it comes near
 the top (7, 2, 2, 1 and 10 of 33), by the smallest differences anywhere. A model that knows
@@ -30,7 +17,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
-from lab import FRAMES, Lab, aligned, lab_from_arguments
+from lab import FRAMES, Lab, aligned, lab_from_arguments, publish
 from scipy.stats import binomtest
 
 from vidsme_jax.data.synthetic.shapes import write_clips
@@ -78,18 +65,18 @@ def places(folder: Path, seed: int) -> dict[str, dict[str, int]]:
 def _places(table: pa.Table) -> dict[str, int]:
     out = {}
     for name in SCORES:
-        own, *others = table[name].to_pylist()  # the member is the first row
+        member, *others = table[name].to_pylist()  # the member is the first row
         sign = 1 if catalogue.higher_is_member(name) else -1
-        out[name] = 1 + sum(sign * other >= sign * own for other in others)
+        out[name] = 1 + sum(sign * other >= sign * member for other in others)
     return out
 
 
 def run(lab: Lab) -> list[str]:
     """Return the lines of the table."""
-    found = [places(lab.out / "overfit_one" / str(seed), seed) for seed in lab.seeds]
+    seeds = [places(lab.out / "overfit_one" / str(seed), seed) for seed in lab.seeds]
     lines = [["score", "places", "first", "95 % interval", "before training"]]
     for name in SCORES:
-        after, before = ([f[kind][name] for f in found] for kind in ("trained", "random"))
+        after, before = ([s[kind][name] for s in seeds] for kind in ("trained", "random"))
         first = binomtest(after.count(1), len(after))
         low, high = first.proportion_ci()
         share = f"{after.count(1)} of {len(after)}"
@@ -99,4 +86,4 @@ def run(lab: Lab) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(run(lab_from_arguments(__doc__))))
+    publish(__file__, run(lab_from_arguments(__doc__)))

@@ -5,20 +5,22 @@
 
 takes rows of logits made for the purpose, through the definitions of `published.py` and
 the exact ones, and the demo's members and non-members under its trained target, scored
-once by both definitions. docs/published.md says what each quirk is, and what this printed.
+once by both definitions. docs/internals/published.md says what each quirk is.
 """
 
 import argparse
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow.parquet as pq
+from lab import publish
 from safetensors.numpy import load_file, save_file
 from scipy.stats import norm, rankdata, spearmanr
 
@@ -414,19 +416,23 @@ def on_metrics(run: Scored, settings: Settings) -> list[str]:
 def _held_out_accuracy(rng, scores, label) -> float:
     """Choose the threshold on a random half; return balanced accuracy on the other."""
     first = rng.permutation(len(label)) < len(label) // 2
-    fpr, tpr, thresholds = roc(catalogue[first], label[first])
-    said = catalogue[~first] >= thresholds[np.argmax(tpr - fpr)]
+    fpr, tpr, thresholds = roc(scores[first], label[first])
+    said = scores[~first] >= thresholds[np.argmax(tpr - fpr)]
     rates = [np.mean(said[label[~first] == n] == n) for n in (0, 1)]
     return float(np.mean(rates))
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print and write down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--demo", type=Path, required=True, help="a finished vidsme demo")
-    settings = Settings(parser.parse_args().demo)
+    publish(__file__, measured(Settings(parser.parse_args().demo)))
+
+
+def measured(settings: Settings) -> Iterator[str]:
+    """Yield the lines of all quirks, each as soon as it is measured."""
+    yield from on_rows(settings)
     data = tuple(settings.demo / f"{part}.json" for part in "AB")
-    print("\n".join(on_rows(settings)))
     with tempfile.TemporaryDirectory(dir=settings.demo) as folder:
         out = Path(folder)
         run = run_scores(settings, settings.demo / "target", data, out / "run")
@@ -440,7 +446,7 @@ def main() -> None:
             on_the_padding(run, settings, data, out),
             on_metrics(run, settings),
         ):
-            print("", *lines, sep="\n")
+            yield from ("", *lines)
 
 
 if __name__ == "__main__":

@@ -110,15 +110,6 @@ def test_files_and_functions_stay_short():
                     assert node.end_lineno - node.lineno < 60, (path, node.name)
 
 
-def test_the_python_of_the_readme_runs(tmp_path):
-    """All blocks one after the other; the last ones need a checkpoint of the demo."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    code = [block for block in blocks if "vidsme-demo" not in block]
-    assert len(code) >= 3
-    done = python(tmp_path, "-W", "error", "-c", "\n".join(code))
-    assert done.returncode == 0, done.stderr
-
-
 def test_a_checkout_is_importable_from_inside(tmp_path):
     """Started there, Python finds vidsme_jax/ without models/ and data/ inside."""
     for name in ("vidsme_jax", "models", "data"):

@@ -14,6 +14,10 @@ import pyarrow.parquet as pq
 from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.models.toy import write_toy
 
+# A check is started from its own folder's files; lab.py lies one folder above.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from lab import publish  # noqa: E402, F401
+
 FRAMES = "4,8"
 
 

@@ -8,14 +8,9 @@ on a disk (a file size limit of the kernel) that is too full. A run goes on afte
 Whenever one is whole, its tables are compared, bit by bit, with those of an undisturbed
 run, and it starts anew.
 
-It printed:
-
-  prepare: killed 20 times, 6 times whole, 60 clips bit-equal
-  score: killed 20 times, 10 times whole, curves.parquet, … bit-equal
-  two hosts: killed 20 times, 2 times whole, merged, verified, bit-equal
-
-and for each disk one line (… could not be written: File too large; what was finished before
-is kept, make room and run the same command again), then, with room, the same tables.
+Found: every table was bit-equal to that of an undisturbed run. On a full disk the command
+ends with one line (… could not be written: File too large; what was finished before is
+kept, make room and run the same command again), and with room it makes the same tables.
 """
 
 import random
@@ -23,9 +18,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench import Bench, arguments, make_bench, run, same_runs
+from bench import Bench, arguments, make_bench, publish, run, same_runs
 
 from vidsme_jax.data.store.store import open_store
 
@@ -103,23 +99,27 @@ def on_a_full_disk(line: list[str]) -> str:
 
 
 def main() -> None:
-    """Run the check and print what came out."""
-    given, dice = arguments(__doc__, clips=60), random.Random(0)
-    out = given.out
-    bench = make_bench(out, given.clips)
+    """Run the checks, print what came out and write it down."""
+    options = arguments(__doc__, clips=60)
+    publish(__file__, check(make_bench(options.out, options.clips), random.Random(0)))
+
+
+def check(bench: Bench, dice: random.Random) -> Iterator[str]:
+    """Kill `prepare`, then `score`, and yield what came out."""
+    out = bench.folder
     seconds = timed(bench.prepare(out / "store"))
     killed = out / "store-killed"
     lines = [bench.prepare(killed, "--workers", "2")]
     done = kill(lines, seconds, dice, killed, lambda: same_stores(out / "store", killed))
-    print(f"prepare: {done}, {given.clips} clips bit-equal")
-    print(on_a_full_disk(bench.prepare(out / "store-full")).replace(f"{out}/", "…/"))
+    yield f"prepare: {done}, {len(bench.rows)} clips bit-equal"
+    yield on_a_full_disk(bench.prepare(out / "store-full")).replace(f"{out}/", "…/")
     run(bench.prepare(out / "store-full"))
-    print(f"with room again: {same_stores(out / 'store', out / 'store-full')} clips")
-    score_checks(bench, dice)
+    yield f"with room again: {same_stores(out / 'store', out / 'store-full')} clips"
+    yield from score_checks(bench, dice)
 
 
-def score_checks(bench: Bench, dice: random.Random) -> None:
-    """The same for `score`."""
+def score_checks(bench: Bench, dice: random.Random) -> Iterator[str]:
+    """Do the same to `score`, alone and on two hosts, and yield what came out."""
     out, words = bench.folder, ("--frames", "4", "--slices", "video", "--batch", "2")
 
     def score(name: str, *more: str) -> list[str]:
@@ -139,17 +139,17 @@ def score_checks(bench: Bench, dice: random.Random) -> None:
     seconds, killed = timed(score("run")), out / "run-killed"
     line = score("run-killed")
     done = kill([line], seconds, dice, killed, lambda: same("run", "run-killed"))
-    print(f"score: {done}, {', '.join(same('run', 'run-killed'))} bit-equal")
+    yield f"score: {done}, {', '.join(same('run', 'run-killed'))} bit-equal"
     for k in range(2):
         run(score("shards", "--shards", f"{k}/2"))
     joined("shards")
     hosts = [score("shards-killed", "--shards", f"{k}/2") for k in range(2)]
     done = kill(hosts, seconds, dice, out / "shards-killed", compare_shards)
-    print(f"two hosts: {done}, merged, verified, bit-equal")
-    print(on_a_full_disk(score("run-full")).replace(f"{out}/", "…/"))
+    yield f"two hosts: {done}, merged, verified, bit-equal"
+    yield on_a_full_disk(score("run-full")).replace(f"{out}/", "…/")
     run(score("run-full"))
     same("run", "run-full")
-    print("with room again: bit-equal")
+    yield "with room again: bit-equal"
 
 
 if __name__ == "__main__":

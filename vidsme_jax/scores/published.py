@@ -1,10 +1,10 @@
 """The published code's numbers under its own names, its quirks kept, for comparison.
 
-The code's per-token quantities differ from `token_statistics.py` by what it does to p, the
+The code's per-token quantities differ from `token_statistics.py` in p, the
 softmax over all rows of the head: p is clipped to [1e-10, 1 - 1e-10] and not normalised
 again, the target is the row's own argmax, and the branches of its Sharma-Mittal entropy
-stand in an order in which Shannon's is never reached. docs/published.md says what each
-quirk does to a score. Every number here is float32 without the cancellations that
+stand in an order in which Shannon's is never reached. docs/internals/published.md says
+what each quirk does to a score. Every number here is float32 without the cancellations that
 float64 hides there: sums of clipped probabilities minus one come from the excess of the
 clipping, log(1 - p_max) from the other entries.
 
