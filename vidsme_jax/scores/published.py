@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from vidsme_jax.scores.aggregate import AGGREGATES, PERCENTS, aggregates
+from vidsme_jax.scores.aggregate import aggregates
+from vidsme_jax.scores.catalogue import AGGREGATES, PERCENTS
 from vidsme_jax.scores.entropy import (
     Peaked,
     gaps_of_others,
