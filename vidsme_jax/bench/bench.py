@@ -41,7 +41,7 @@ class BenchSettings:
     """What is measured, and for how long.
 
     Attributes:
-        size: one of `bench_inputs.SIZES`.
+        size: one of `inputs.SIZES`.
         frames: of a clip.
         clips: that a round scores.
         batch: of them at once, a divisor of `clips`; None for 2, or all of fewer.

@@ -33,8 +33,8 @@ class Grid:
         data: manifests, scored as one set, or one store.
         out: directory of the sweep.
         frames: frame counts.
-        slices: of `scores.SLICES`.
-        definitions: of `scores.DEFINITIONS`.
+        slices: of `catalogue.SLICES`.
+        definitions: of `catalogue.DEFINITIONS`.
         beta1: widths of the range of an adaptive q.
         beta2: widths of the range of an adaptive r, each with each beta1.
         orders: further ways to choose q and r, as fields of `OrderRule`.
@@ -42,7 +42,7 @@ class Grid:
         aggregates: of `catalogue.AGGREGATES`.
         perturbations: of `batches.PERTURBATIONS`.
         dtypes: as `vidsme score --dtype`.
-        clips: of `sweep_cells.CLIPS`.
+        clips: of `cells.CLIPS`.
         shared: further fields of `ScoreSettings`, the same for all passes; see `SHARED`.
         evaluation: of every cell.
     """
