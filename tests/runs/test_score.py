@@ -88,10 +88,10 @@ def test_every_field_of_the_settings_decides_but_a_few(project, whole):
     """Or a run would go on under other settings than it began with."""
     settings = files.read_json(project.out / "run.json")["settings"]
     names = {field.name for field in fields(ScoreSettings)}
-    stood_for = {"data", "root", "labels", "system", "published_prompt"}
+    stood_for = {"data", "root", "labels", "system", "published_prompt", "keep_tokens"}
     assert names - set(settings) == {"out", "decoding"} | stood_for
     assert set(settings) - names == {
-        *("port", "manifest", "prompt", "template", "vocab_keep"),
+        *("port", "manifest", "prompt", "template", "vocab_keep", "keep"),
         *("devices", "batches", "versions"),
     }
 

@@ -15,13 +15,14 @@ from vidsme_jax.scores.orders import Calibration
 _VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy")
 _DECODERS = ("decord", "av", "pillow")
 
-# Fields of the settings that decide no number themselves: where results go, how many
-# processes decode, and what the identity has as the rows and the prompt it leads to.
-_NOT_DECIDING = {
-    "out",
-    "decoding",
+# Fields of the settings that are no part of the identity under their names: where results
+# go and how many processes decode decide no number; the others stand there as what is made
+# of them, which are the rows of the manifests, the prompt, and the curves that are kept.
+_NOT_BY_NAME = {
+    *("out", "decoding"),
     *("data", "root", "labels"),
     *("system", "published_prompt"),
+    "keep_tokens",
 }
 
 
@@ -38,7 +39,7 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
     fields = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in vars(s).items()
-        if name not in _NOT_DECIDING
+        if name not in _NOT_BY_NAME
     }
     devices = job.placement.devices
     decoders = job.store.info["settings"]["versions"] if job.store else decoder_versions()
@@ -57,6 +58,7 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
         "devices": f"{len(devices)} {devices[0].device_kind}",
         "batches": RULE,
         "calibration": "run" if calibrations is None else _digest(calibrations),
+        "keep": "tokens" if s.keep_tokens else "sme",
         "shard": str(s.shard) if s.shard else None,
         "versions": versions(_VERSIONED) | decoders,
     }
