@@ -19,11 +19,11 @@ class Decoding:
 
     Attributes:
         workers: processes; one per core that this process may use by default.
-        seconds: that a clip may take.
+        clip_timeout: seconds that a clip may take.
     """
 
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    seconds: float = 300.0
+    clip_timeout: float = 300.0
 
 
 def prepare_clips(
@@ -39,7 +39,7 @@ def prepare_clips(
         decoding: with how many processes, and how long each clip may take.
     """
     how = decoding or Decoding()
-    workers = Workers("vidsme_jax.data.prepare_clip:prepare", how.workers, how.seconds)
+    workers = Workers("vidsme_jax.data.prepare_clip:prepare", how.workers, how.clip_timeout)
     pending: deque[list[Future]] = deque()
     try:
         for paths in batches:

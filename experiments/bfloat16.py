@@ -19,10 +19,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer
 
-from vidsme_jax.cli.demo import FRAMES
 from vidsme_jax.models.toy import write_toy
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue
+from vidsme_jax.training.trial import FRAMES
 
 MIDDLE = {
     "hidden_size": 768,

@@ -24,8 +24,8 @@ from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.models.toy import write_toy
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue
-from vidsme_jax.training.fit import TrainSettings
-from vidsme_jax.training.train import TrainRequest, train
+from vidsme_jax.training.fit import Recipe
+from vidsme_jax.training.train import TrainSettings, train
 
 OTHERS = 32
 STEPS = 160
@@ -53,8 +53,10 @@ def places(folder: Path, seed: int) -> dict[str, dict[str, int]]:
         data.write_text(json.dumps(rows))
     model = folder / "trained"
     if not model.exists():
-        recipe = TrainSettings(STEPS, 1, 2e-3, seed=seed)
-        train(TrainRequest(folder / "random", (data,), model, recipe, FRAMES, "text+video"))
+        recipe = Recipe(STEPS, 1, 2e-3, seed=seed)
+        train(
+            TrainSettings(folder / "random", (data,), model, recipe, FRAMES, "text+video")
+        )
     out = {}
     for name in ("trained", "random"):
         run = folder / f"run-{name}"

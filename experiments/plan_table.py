@@ -9,7 +9,7 @@ No TPU is needed; the compiler runs on the host, minutes a line.
 import argparse
 from pathlib import Path
 
-from vidsme_jax.bench import tpu
+from vidsme_jax.cli.environment import compile_for_absent_chips
 
 _TOPOLOGIES = ("v4:2x2x1", "v5e:2x4", "v5p:2x2x1", "v6e:2x4")
 _GIB = 2**30
@@ -24,7 +24,7 @@ def main() -> None:
     add("--frames", type=int, nargs="+", default=(16, 32, 128))
     add("--batch", type=int, help="clips a replica and step (the most that fit)")
     given = parser.parse_args()
-    tpu.prepare_environment()
+    compile_for_absent_chips()
     print("| model | topology | placement | frames | clips a replica | arguments, GiB"
           " | temporaries, GiB | of | collectives | compiled / necessary | TFLOP a clip"
           " | clips/s at 40 % |")  # fmt: skip

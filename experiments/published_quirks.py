@@ -24,7 +24,6 @@ from lab import publish
 from safetensors.numpy import load_file, save_file
 from scipy.stats import norm, rankdata, spearmanr
 
-from vidsme_jax.cli.demo import FRAMES
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.readers.policy import read_clip
@@ -37,6 +36,7 @@ from vidsme_jax.scores.entropy import renyi, sharma_mittal, split_top
 from vidsme_jax.scores.orders import OrderRule
 from vidsme_jax.scores.program import score_program
 from vidsme_jax.stats.metrics import auc, measure, published_metrics, roc, tpr_at_fpr
+from vidsme_jax.training.trial import FRAMES
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def test_the_command_on_this_machine(wide, capsys):
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, words, message):
-    monkeypatch.setattr(tpu, "prepare_environment", lambda: None)
+    monkeypatch.setattr("vidsme_jax.cli.plan.compile_for_absent_chips", lambda: None)
     manifest = tmp_path / "manifest.json"
     manifest.write_text("[]")
     words = [word.format(manifest=manifest) for word in words]

@@ -1,14 +1,14 @@
 """The demo at a small size: every step of it, and what it must and must not find."""
 
 import json
-from functools import partial
+from dataclasses import replace
 
 import pytest
 
 from vidsme_jax.cli.demo import DemoSettings, demo
 from vidsme_jax.data.manifest import read_manifests
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation import evaluate as command
 
 pytestmark = pytest.mark.slow(120)
 
@@ -16,9 +16,14 @@ pytestmark = pytest.mark.slow(120)
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "demo"
-    few = partial(EvaluationSettings, bootstrap=200, permutations=199)
+    real = command.evaluate
+
+    def quickly(runs, report, control, settings):
+        few = replace(settings, bootstrap=200, permutations=199)
+        return real(runs, report, control, few)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidsme_jax.cli.demo.EvaluationSettings", few)
+        patch.setattr(command, "evaluate", quickly)
         text = demo(DemoSettings(out, clips=12, steps=30))
         metrics = json.loads((out / "report" / "metrics.json").read_text())
         yield out, text, metrics
@@ -51,7 +56,7 @@ def test_the_table_ends_with_the_report(small):
 def test_the_same_demo_goes_on_and_another_is_refused(small, monkeypatch):
     import vidsme_jax.training.trial as command
 
-    def trained_again(request):
+    def trained_again(settings):
         raise AssertionError("the checkpoints are there already")
 
     monkeypatch.setattr(command, "train", trained_again)

@@ -1,7 +1,7 @@
 import pytest
 from tools import edit, make_project
 
-from vidsme_jax.cli.models import models_table
+from vidsme_jax.cli.listing import models_table
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.ports import PORTS
@@ -54,6 +54,6 @@ def test_directories_that_are_no_checkpoint(port, tmp_path):
 def test_a_port_without_a_record_is_said(monkeypatch):
     """As while one is being written."""
     nothing = {"cases": {}, "sizes": {}}
-    monkeypatch.setattr("vidsme_jax.cli.models.read_record", lambda: nothing)
+    monkeypatch.setattr("vidsme_jax.cli.listing.read_record", lambda: nothing)
     text = models_table()
     assert text.count("parity       not measured") == len(PORTS)

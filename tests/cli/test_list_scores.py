@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from tools import python
 
+from vidsme_jax.cli.listing import scores_table
 from vidsme_jax.cli.main import main
-from vidsme_jax.cli.scores import scores_table
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.catalogue import PERCENTS
 from vidsme_jax.scores.token_statistics import row_statistics
@@ -87,10 +87,10 @@ def test_formulas_written_out_are_those_computed(rng):
 
 
 def test_the_command_prints_it_and_imports_no_model(tmp_path, capsys):
-    assert main(["scores"]) == 0
+    assert main(["list", "scores"]) == 0
     assert capsys.readouterr().out == scores_table() + "\n"
     code = (
-        "import sys; from vidsme_jax.cli import main; main(['scores'])\n"
+        "import sys; from vidsme_jax.cli import main; main(['list', 'scores'])\n"
         "assert not {'vidsme_jax.models', 'flax', 'transformers', 'cv2'} & set(sys.modules)"
     )
     done = python(tmp_path, "-c", code)
@@ -99,7 +99,7 @@ def test_the_command_prints_it_and_imports_no_model(tmp_path, capsys):
 
 def test_words_after_it_are_refused(capsys):
     with pytest.raises(SystemExit) as caught:
-        main(["scores", "video"])
+        main(["list", "scores", "video"])
     assert (
         caught.value.code == 2
         and "unrecognized arguments: video" in capsys.readouterr().err

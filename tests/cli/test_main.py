@@ -268,7 +268,7 @@ def test_the_demo_replaces_only_a_demo(tmp_path, capsys):
 def test_models_are_listed_with_what_is_proven(capsys):
     from vidsme_jax.models.ports import PORTS
 
-    assert run("models") == 0
+    assert run("list", "models") == 0
     text = capsys.readouterr().out
     for port in PORTS:
         assert f"{port.name}\n" in text and port.checkpoints in text

@@ -23,8 +23,8 @@ from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue
 from vidsme_jax.sharding import partitioned, replicated
-from vidsme_jax.training.fit import TrainSettings
-from vidsme_jax.training.train import TrainRequest, train
+from vidsme_jax.training.fit import Recipe
+from vidsme_jax.training.train import TrainSettings, train
 
 pytestmark = [pytest.mark.slow(75), pytest.mark.least_compiled]
 
@@ -226,7 +226,7 @@ def test_every_placement_gives_the_same_hidden_states(case):
 def test_trained_and_scored_from_files(project, tmp_path):
     _, manifest, model = project
     new = tmp_path / "new"
-    train(TrainRequest(model, (manifest,), new, TrainSettings(4, 3, 2e-3), FRAMES))
+    train(TrainSettings(model, (manifest,), new, Recipe(4, 3, 2e-3), FRAMES))
     assert json.loads((new / "config.json").read_text())["video_attention"] == BOTH
     assert open_port(new).config.bidirectional
     # Gradients are finite and reach the tower: AdamW without decay moves by them alone.

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import jax
 import numpy as np
@@ -82,6 +82,18 @@ def test_one_row_per_clip_in_order_with_every_column(project, whole):
     entries = json.loads(project.data[0].read_text())
     assert whole["video"].to_pylist() == [e["video"] for e in entries]
     assert whole["manifest.status"].to_pylist() == list(range(20))
+
+
+def test_every_field_of_the_settings_decides_but_a_few(project, whole):
+    """Or a run would go on under other settings than it began with."""
+    settings = files.read_json(project.out / "run.json")["settings"]
+    names = {field.name for field in fields(ScoreSettings)}
+    stood_for = {"data", "root", "labels", "system", "published_prompt", "keep_tokens"}
+    assert names - set(settings) == {"out", "decoding"} | stood_for
+    assert set(settings) - names == {
+        *("port", "manifest", "prompt", "template", "vocab_keep", "keep"),
+        *("devices", "batches", "versions"),
+    }
 
 
 def test_bad_clips_are_rows_and_good_ones_are_whole(whole):

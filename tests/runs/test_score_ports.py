@@ -18,8 +18,8 @@ from vidsme_jax.models.checkpoints.trees import flatten
 from vidsme_jax.models.prompts.times import Times
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.training import train as command
-from vidsme_jax.training.fit import TrainSettings
-from vidsme_jax.training.train import TrainRequest, train
+from vidsme_jax.training.fit import Recipe
+from vidsme_jax.training.train import TrainSettings, train
 
 pytestmark = [pytest.mark.slow(110), pytest.mark.least_compiled]
 
@@ -149,9 +149,9 @@ def test_a_port_of_transformers_layout_can_be_trained(clips, tmp_path):
     members = tmp_path / "members.json"
     root = folder
     members.write_text(json.dumps([row | {"label": 1} for row in rows]))
-    recipe = TrainSettings(steps=2, batch=2, learning_rate=1e-2)
+    recipe = Recipe(steps=2, batch=2, learning_rate=1e-2)
     out = tmp_path / "trained"
-    train(TrainRequest(model, (members,), out, recipe, frames=2, root=root))
+    train(TrainSettings(model, (members,), out, recipe, frames=2, root=root))
     old, new = (load_file(d / "model.safetensors") for d in (model, out))
     assert set(old) == set(new)
     key = "language_model.model.layers.0.mlp.up_proj.weight"
@@ -170,10 +170,10 @@ def test_training_from_a_shared_read_only_checkpoint(clips, tmp_path, monkeypatc
         path.chmod(0o555 if path.is_dir() else 0o444)
     members = tmp_path / "members.json"
     members.write_text(json.dumps([row | {"label": 1} for row in rows]))
-    recipe, out = TrainSettings(steps=1, batch=1), tmp_path / "new"
-    train(TrainRequest(model, (members,), out, recipe, frames=2, root=folder))
+    recipe, out = Recipe(steps=1, batch=1), tmp_path / "new"
+    train(TrainSettings(model, (members,), out, recipe, frames=2, root=folder))
     assert (out / "tower").stat().st_mode & 0o200 and open_port(out).name == "longva"
-    inside = TrainRequest(out, (members,), out / "again", recipe, frames=2, root=folder)
+    inside = TrainSettings(out, (members,), out / "again", recipe, frames=2, root=folder)
     with pytest.raises(InputError, match="lies in model="):
         train(inside)
     assert not (out / "again").exists()

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from tools import make_project
 
 from vidsme_jax import cli
+from vidsme_jax.data.clips import Decoding
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.runs.prepare import PrepareSettings, prepare
@@ -24,7 +25,7 @@ from vidsme_jax.stats import metrics
 from vidsme_jax.sweeps import sweep as command
 from vidsme_jax.sweeps.cells import AXES, Cell, Pass, make_cells
 from vidsme_jax.sweeps.figures import write_figures
-from vidsme_jax.sweeps.grid import Grid, read_grid
+from vidsme_jax.sweeps.grid import SHARED, Grid, read_grid
 from vidsme_jax.sweeps.sweep import sweep
 
 pytestmark = [pytest.mark.slow(90), pytest.mark.least_compiled]
@@ -305,9 +306,28 @@ def test_a_grid_file(tmp_path):
     assert grid.shared == {"root": tmp_path / "videos", "labels": (1,), "batch": 4}
 
 
+def test_keys_of_all_passes_are_the_fields_of_a_score_that_no_axis_sets(tmp_path):
+    """A new field of the settings is a key by itself, read by its type."""
+    assert set(SHARED) == {
+        *("root", "labels", "system", "published_prompt", "parallel", "batch"),
+        *("calibration", "max_text", "keep_tokens", "reader", "workers", "clip_timeout"),
+    }
+    content = {"models": "a", "data": "b.json", "calibration": "c.json", "reader": "pyav"}
+    content |= {"keep_tokens": True, "workers": 3, "clip_timeout": 20}
+    grid = read_grid(write_grid(tmp_path, **content))
+    assert grid.shared == {
+        "calibration": tmp_path / "c.json",
+        "reader": "pyav",
+        "keep_tokens": True,
+        "decoding": Decoding(3, 20.0),
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"keep_tokens": 1}, "keep_tokens=1, expected true or false"),
+        ({"shard": "0/2"}, "no such key: shard; there are"),
         ({"beta3": 1}, "no such key: beta3; there are .*beta1, beta2"),
         ({"models": None}, "has no models, expected at least one"),
         ({"slices": "vidoe"}, "slices has 'vidoe', there are video, instruction"),

@@ -5,7 +5,7 @@ import pytest
 
 from vidsme_jax.batch import Batch
 from vidsme_jax.training import fit as training
-from vidsme_jax.training.fit import Sample, TrainSettings, fit, token_loss, visual_codes
+from vidsme_jax.training.fit import Recipe, Sample, fit, token_loss, visual_codes
 
 VOCAB, WIDTH = 11, 6
 
@@ -51,7 +51,7 @@ def test_a_row_without_weight_may_have_any_target(params):
 
 def test_fit_memorises_and_repeats_exactly(params, rng):
     tokens = np.stack([rng.permutation(VOCAB)[:6] for _ in range(4)])
-    settings = TrainSettings(steps=120, batch=2, learning_rate=5e-2, seed=3)
+    settings = Recipe(steps=120, batch=2, learning_rate=5e-2, seed=3)
     seen = []
 
     def gather(numbers):
@@ -69,7 +69,7 @@ def test_fit_memorises_and_repeats_exactly(params, rng):
 def test_equal_calls_are_compiled_once(params):
     """A loaded checkpoint's parameters are committed to their device."""
     params = jax.device_put(params, jax.local_devices()[0])
-    settings = TrainSettings(steps=3 * training._SCANNED, batch=1)
+    settings = Recipe(steps=3 * training._SCANNED, batch=1)
     before = training._run_steps._cache_size()
     fit(params, forward, lambda n: sample_of([[1, 2, 3, 4]] * len(n)), 1, settings)
     assert training._run_steps._cache_size() == before + 1
@@ -77,7 +77,7 @@ def test_equal_calls_are_compiled_once(params):
 
 def test_steps_that_do_not_fill_the_last_call(params):
     gather = lambda numbers: sample_of([[1, 2, 3]] * len(numbers))  # noqa: E731
-    _, losses = fit(params, forward, gather, 3, TrainSettings(13, 2, 1e-2))
+    _, losses = fit(params, forward, gather, 3, Recipe(13, 2, 1e-2))
     assert losses.shape == (13,)
 
 

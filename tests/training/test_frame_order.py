@@ -12,8 +12,8 @@ from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.prompts.visual_codes import CODES, code_token
-from vidsme_jax.training.fit import TrainSettings, visual_codes
-from vidsme_jax.training.train import FRAME_ORDERS, TrainRequest, train
+from vidsme_jax.training.fit import Recipe, visual_codes
+from vidsme_jax.training.train import FRAME_ORDERS, TrainSettings, train
 
 FRAMES, CLIPS, EPOCHS = 6, 3, 4
 
@@ -38,9 +38,9 @@ def shown(project, tmp_path, monkeypatch):
 
     def run(order, seed=0, objective="text+video"):
         _, manifest, model = project
-        recipe = TrainSettings(EPOCHS, CLIPS, seed=seed)
+        recipe = Recipe(EPOCHS, CLIPS, seed=seed)
         out = tmp_path / f"new-{len(samples)}"
-        train(TrainRequest(model, (manifest,), out, recipe, FRAMES, objective, None, None,
+        train(TrainSettings(model, (manifest,), out, recipe, FRAMES, objective, None, None,
                            order))  # fmt: skip
         assert json.loads((out / "training.json").read_text())["frame_order"] == order
         batches = [sample.batch for sample in samples[-1]]
@@ -86,11 +86,11 @@ def test_the_answer_s_targets_do_not_depend_on_the_order(shown):
 
 def test_orders_that_cannot_be(project, tmp_path):
     _, manifest, model = project
-    recipe = TrainSettings(1, 1)
+    recipe = Recipe(1, 1)
 
     def refused(model, order):
         with pytest.raises(InputError) as caught:
-            train(TrainRequest(model, (manifest,), tmp_path / "new", recipe,
+            train(TrainSettings(model, (manifest,), tmp_path / "new", recipe,
                                frame_order=order))  # fmt: skip
         assert "\n" not in str(caught.value)
         return str(caught.value)

@@ -37,13 +37,13 @@ _LEAST_SECONDS = 0.1  # that a timing of the bare product lasts
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What is asked.
+    """What is measured, and for how long.
 
     Attributes:
-        size: one of `bench_inputs.SIZES`.
+        size: one of `inputs.SIZES`.
         frames: of a clip.
         clips: that a round scores.
-        batch: of them in a batch; a divisor of `clips`.
+        batch: of them at once, a divisor of `clips`; None for 2, or all of fewer.
         rounds: in each of which every contestant runs once.
         dtype: auto, float32 or bfloat16.
         out: directory for checkpoint, clips and bench.json; None keeps nothing.
@@ -52,10 +52,15 @@ class BenchSettings:
     size: str
     frames: int = 16
     clips: int = 2
-    batch: int = 2
+    batch: int | None = None
     rounds: int = 5
     dtype: str = "auto"
     out: Path | None = None
+
+    @property
+    def at_once(self) -> int:
+        """Return the clips of a batch."""
+        return self.batch or min(2, self.clips)
 
 
 def bench(settings: BenchSettings) -> str:
@@ -65,9 +70,10 @@ def bench(settings: BenchSettings) -> str:
         InputError: no PyTorch, or it sees other devices; clips that make no whole batches;
             `out` holds something.
     """
-    if settings.clips % settings.batch:
+    if settings.clips % settings.at_once:
         raise InputError(
-            f"clips={settings.clips} with batch={settings.batch}, expected a multiple of it"
+            f"clips={settings.clips} with batch={settings.at_once}, expected a multiple"
+            " of it"
         )
     if settings.out is not None:
         _make_room(settings.out)
@@ -164,7 +170,7 @@ def _set_up(settings: BenchSettings, peer: ModuleType, folder: Path) -> _Setup:
     """Write the inputs, load the checkpoint into both frameworks, compile."""
     s, dtype = settings, resolve_dtype(settings.dtype)
     say(f"write a checkpoint of size {s.size} and {s.clips} clips")
-    inputs = make_inputs(folder, s.size, s.frames, s.clips, s.batch)
+    inputs = make_inputs(folder, s.size, s.frames, s.clips, s.at_once)
     say("load it twice, compile")
     ours = ours_module.load_ours(inputs, dtype)
     pixels = inputs.port.processor
@@ -239,6 +245,7 @@ def _surroundings(settings: BenchSettings, setup: _Setup) -> dict[str, Any]:
     return {
         "settings": asdict(settings)
         | {
+            "batch": settings.at_once,
             "dtype": ours.dtype,
             "out": None if settings.out is None else str(settings.out),
         },

@@ -24,7 +24,7 @@ from vidsme_jax.models.port import Graph
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """What is asked.
+    """What is planned: a model, its place and its work.
 
     Attributes:
         model: checkpoint directory, hub id, or a config.json alone.

@@ -3,7 +3,6 @@
 The compiler comes with libtpu (the extra `[tpu]`) and needs no TPU.
 """
 
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -59,17 +58,6 @@ def chip_of(topology: str) -> Chip:
             f" {_LONGEST} with x between them, as in {_EXAMPLES}"
         )
     return CHIPS[name]
-
-
-def prepare_environment() -> None:
-    """Let libtpu compile where there is no TPU; to be called before jax is imported."""
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
-    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    # A second process that loads libtpu is aborted without this.
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-    # Without a device, JAX writes programs that it cannot read back.
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 
 def devices_of(topology: str) -> tuple[Any, ...]:

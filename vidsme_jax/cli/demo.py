@@ -1,20 +1,21 @@
 """`vidsme demo`: the whole way, from MP4 files that it writes to a report, on one machine.
 
-A trial (`trial.py`) is laid out: clips dealt at random into A, B and C, a target trained
-on A, a control on C. Then A and B are audited under both models.
+Clips are dealt at random into A, B and C; a target is trained on A, a control on C
+(`training/trial.py`). Then A and B are audited under both models.
 """
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidsme_jax.evaluation.evaluate import evaluate
-from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.progress import say
-from vidsme_jax.report.terminal import terminal_table
-from vidsme_jax.runs.score import ScoreSettings, score
-from vidsme_jax.training.trial import FRAMES, Trial, lay_out
+from vidsme_jax.cli.options import OBJECTIVES, settings_from
+from vidsme_jax.cli.values import natural
 
-__all__ = ["FRAMES", "DemoSettings", "demo"]
+EXAMPLES = """\
+examples:
+  vidsme demo
+  vidsme demo --objective text --seed 1 --out demo-text
+"""
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,61 @@ class DemoSettings:
         steps: of training.
     """
 
-    out: Path
+    out: Path = Path("vidsme-demo")
     seed: int = 0
     objective: str = "text+video"
     clips: int = 64
     steps: int = 400
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `vidsme demo`."""
+    parser.epilog = EXAMPLES
+    add = parser.add_argument
+    add(
+        "--out",
+        type=Path,
+        default="vidsme-demo",
+        metavar="DIR",
+        help="folder for clips, models and report; an interrupted demo goes on there"
+        " (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=natural,
+        default="0",
+        metavar="N",
+        help="of the clips, the split and the weights (default: %(default)s)",
+    )
+    add(
+        "--objective",
+        choices=OBJECTIVES,
+        default="text+video",
+        help="what the models learn to predict: text, the answer; text+video, also the"
+        " visual code of the next video position (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the demo, and print its table and where the report is."""
+    print(demo(settings_from(options, DemoSettings)))
+
+
 def demo(settings: DemoSettings) -> str:
     """Run the demo; return the table and the path of the report."""
+    from vidsme_jax.evaluation.evaluate import evaluate
+    from vidsme_jax.evaluation.settings import EvaluationSettings
+    from vidsme_jax.progress import say
+    from vidsme_jax.report.terminal import terminal_table
+    from vidsme_jax.runs.score import ScoreSettings, score
+    from vidsme_jax.training.trial import FRAMES, Trial, lay_out
+
     s, out = settings, settings.out
-    laid = lay_out(out, Trial(s.seed, s.objective, s.clips, s.steps))
+    trial = lay_out(out, Trial(s.seed, s.objective, s.clips, s.steps))
     say("audit A and B under both models")
-    for name, model in laid.models.items():
-        score(ScoreSettings(model, laid.data, out / f"run-{name}", (FRAMES,)))
+    for name, model in trial.models.items():
+        score(ScoreSettings(model, trial.data, out / f"run-{name}", (FRAMES,)))
     report = out / "report"
-    runs = [out / "run-target"]
-    how = EvaluationSettings(seed=s.seed)
-    result = evaluate(runs, report, out / "run-control", how)
+    runs, control = [out / "run-target"], out / "run-control"
+    result = evaluate(runs, report, control, EvaluationSettings(seed=s.seed))
     return f"{terminal_table(result)}\nreport: {report / 'report.html'}"

@@ -1,4 +1,4 @@
-"""Where compiled programs are kept from one command to the next."""
+"""Variables of the environment that must stand before JAX is imported."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ _MOST_BYTES = 4 * 2**30  # the least recently used go first
 
 
 def keep_compiled() -> None:
-    """Have JAX keep what it compiles in the user's cache directory; call it before JAX.
+    """Have JAX keep compiled programs in the user's cache directory.
 
     JAX_COMPILATION_CACHE_DIR, where it is set, says otherwise; empty, that nothing is kept.
     Nothing is kept either where the directory cannot be written.
@@ -31,5 +31,21 @@ def _cpu() -> str:
     """Return 8 digits that tell kinds of CPU apart: what one compiled crashes another."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
-    known = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
-    return hashlib.sha256("\n".join(sorted(set(known or lines))).encode()).hexdigest()[:8]
+    marks = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
+    return hashlib.sha256("\n".join(sorted(set(marks or lines))).encode()).hexdigest()[:8]
+
+
+def compile_for_absent_chips() -> None:
+    """Let libtpu compile where there is no TPU."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    # A second process that loads libtpu is aborted without this.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    # Without a device, JAX writes programs that it cannot read back.
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
+
+def share_device() -> None:
+    """Leave room on the device for a second framework: JAX takes most of it at once."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

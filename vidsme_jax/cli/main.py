@@ -1,4 +1,6 @@
-"""The `vidsme` command: arguments in, exit code out; each command imports what it needs.
+"""The `vidsme` command: a command's name and options in, exit code out.
+
+Only the file of the command that runs is imported, and what it needs when it runs.
 
 Exit codes: 0 done; 2 wrong input, with one line; 75 interrupted, run the same again.
 """
@@ -7,15 +9,62 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from importlib import import_module
+from types import ModuleType
+from typing import NoReturn
 
+from vidsme_jax import __version__
 from vidsme_jax.cli.environment import keep_compiled
-from vidsme_jax.cli.options import make_parser
 
 INTERRUPTED = 75
+
+# Name, what it does, and the file in this folder with its options and its call.
+COMMANDS = (
+    (
+        "demo",
+        "Write clips, train a small video LLM and a control, audit both and report.",
+        "demo",
+    ),
+    ("train", "Fine-tune a checkpoint on rows with label 1.", "train"),
+    (
+        "prepare",
+        "Decode every clip of a manifest once, into a store that score reads; resumable.",
+        "prepare",
+    ),
+    ("score", "Score every clip of a manifest; resumable.", "score"),
+    ("merge", "Join the shards of a run, or of a store, into a whole.", "merge"),
+    ("status", "Say how far a run or a store is.", "status"),
+    (
+        "verify",
+        "Check that a run is whole: rows, duplicates, NaN, settings.",
+        "verify",
+    ),
+    ("evaluate", "Turn runs into metrics, verdicts, figures and a report.", "evaluate"),
+    (
+        "sweep",
+        "Evaluate a grid of scores with as few passes over the clips as it needs.",
+        "sweep",
+    ),
+    (
+        "plan",
+        "Say what scoring would take, compiled for chips that need not be here.",
+        "plan",
+    ),
+    (
+        "bench",
+        "Measure scoring beside PyTorch on the same random weights and clips.",
+        "bench",
+    ),
+    ("list", "List the scores, or the models that there are ports for.", "listing"),
+)
+_RENAMED = {"scores": "list scores", "models": "list models"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the words, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def entry() -> None:
@@ -32,251 +81,69 @@ def entry() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    given = make_parser().parse_args(arguments)
+    """Run a command and return its exit code.
+
+    Args:
+        arguments: the words after `vidsme`; those of this process if there are none.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] in _RENAMED:
+        print(f"vidsme: {words[0]!r} is now 'vidsme {_RENAMED[words[0]]}'", file=sys.stderr)
+        return 2
+    options = read_options(words)
     from vidsme_jax.errors import InputError, Interrupted
     from vidsme_jax.progress import stop
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
-        return RUN[given.command](given)
+        return command_file(options.command).run(options) or 0
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Interrupted as error:
-        print(f"vidsme {given.command}: {error}", file=sys.stderr)
+        print(f"vidsme {options.command}: {error}", file=sys.stderr)
         return INTERRUPTED
     except (InputError, OSError) as error:  # OSError: no permission
-        print(f"vidsme {given.command}: {error}", file=sys.stderr)
+        print(f"vidsme {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):  # one is enough
             signal.signal(number, signal.SIG_IGN)
-        print(f"vidsme {given.command}: interrupted, run it again", file=sys.stderr)
+        print(f"vidsme {options.command}: interrupted, run it again", file=sys.stderr)
         return INTERRUPTED
 
 
-def _run_demo(given: argparse.Namespace) -> int:
-    from vidsme_jax.cli.demo import DemoSettings, demo
+def command_file(command: str) -> ModuleType:
+    """Import the file of a command."""
+    files = {name: file for name, _, file in COMMANDS}
+    return import_module(f"vidsme_jax.cli.{files[command]}")
 
-    print(demo(DemoSettings(given.out, given.seed, given.objective)))
-    return 0
 
+def read_options(words: list[str]) -> argparse.Namespace:
+    """Return the options of a command line, the command's name among them.
 
-def _run_train(given: argparse.Namespace) -> int:
-    from vidsme_jax.training.fit import TrainSettings
-    from vidsme_jax.training.train import TrainRequest, train
-
-    recipe = TrainSettings(given.steps, given.batch, given.learning_rate, seed=given.seed)
-    train(
-        TrainRequest(
-            model=given.model,
-            data=tuple(given.data),
-            out=given.out,
-            recipe=recipe,
-            frames=given.frames,
-            objective=given.objective,
-            root=given.root,
-            labels=given.label and tuple(given.label),
-            frame_order=given.frame_order,
-            max_text=given.max_text,
+    Raises:
+        SystemExit: help was asked for (0), or the words are wrong (2, with one line).
+    """
+    parser = _Parser(
+        prog="vidsme",
+        description="Was this video in the training set of a video LLM, and how sure"
+        " can one be? Vid-SME (arXiv 2506.03179) and its baselines, in JAX.",
+        epilog="vidsme COMMAND --help says what a command takes, with examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"vidsme {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for name, line, _ in COMMANDS:
+        as_written = argparse.RawDescriptionHelpFormatter
+        command = commands.add_parser(
+            name, help=line, description=line, formatter_class=as_written
         )
-    )
-    print(f"checkpoint: {given.out}")
-    return 0
-
-
-def _run_score(given: argparse.Namespace) -> int:
-    from vidsme_jax.runs.score import ScoreSettings, score
-    from vidsme_jax.runs.status import count_text
-
-    settings = ScoreSettings(
-        model=given.model,
-        data=tuple(given.data),
-        out=given.out,
-        frames=given.frames,
-        slices=given.slices,
-        root=given.root,
-        labels=given.label and tuple(given.label),
-        system=given.system,
-        published_prompt=given.published_prompt,
-        definitions=given.definition,
-        perturbation=given.perturbation,
-        dtype=given.dtype,
-        parallel=given.parallel,
-        batch=given.batch,
-        calibration=None if given.calibration == "run" else Path(given.calibration),
-        beta1=given.beta1,
-        beta2=given.beta2,
-        max_text=given.max_text,
-        keep_tokens=given.keep == "tokens",
-        **_reading(given),
-    )
-    table = score(settings, given.profile)
-    if table is None:
-        return 0  # one of several processes: the first one reports
-    counts = count_text(table["status"].to_pylist())
-    print(f"{given.out}: {table.num_rows} rows ({counts})")
-    return 0
-
-
-def _reading(given: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of how clips are read."""
-    from vidsme_jax.data.clips import Decoding
-    from vidsme_jax.records.shards import read_shard
-
-    decoding = Decoding(seconds=float(given.clip_timeout))
-    if given.workers:
-        decoding = replace(decoding, workers=given.workers)
-    return {
-        "reader": given.reader,
-        "decoding": decoding,
-        "shard": None if given.shards is None else read_shard(given.shards),
-    }
-
-
-def _run_prepare(given: argparse.Namespace) -> int:
-    from vidsme_jax.runs.prepare import PrepareSettings, prepare
-    from vidsme_jax.runs.status import count_text
-
-    store = prepare(
-        PrepareSettings(
-            model=given.model,
-            data=tuple(given.data),
-            out=given.out,
-            frames=given.frames,
-            root=given.root,
-            labels=given.label and tuple(given.label),
-            **_reading(given),
-        )
-    )
-    counts = count_text([facts["status"] for facts in store.facts])
-    print(f"{given.out}: {len(store.facts)} clips ({counts})")
-    return 0
-
-
-def _run_merge(given: argparse.Namespace) -> int:
-    from vidsme_jax.runs.merge import merge
-
-    print(merge(given.parts, given.out or given.parts[0]))
-    return 0
-
-
-def _run_status(given: argparse.Namespace) -> int:
-    from vidsme_jax.runs.status import status
-
-    print(status(given.run))
-    return 0
-
-
-def _run_verify(given: argparse.Namespace) -> int:
-    from vidsme_jax.runs.verify import verify
-
-    print(verify(given.run))
-    return 0
-
-
-def _run_evaluate(given: argparse.Namespace) -> int:
-    from vidsme_jax.evaluation.evaluate import evaluate
-    from vidsme_jax.evaluation.settings import EvaluationSettings
-    from vidsme_jax.report.terminal import terminal_table
-
-    settings = EvaluationSettings(
-        seed=given.seed,
-        bootstrap=given.bootstrap,
-        rule=given.fpr_rule,
-        published=given.metrics == "ours+published",
-        score=given.score,
-        by=tuple(given.by),
-    )
-    result = evaluate(given.runs, given.out, given.control, settings, given.reference)
-    print(terminal_table(result))
-    print(f"report: {given.out / 'report.html'}")
-    return 0
-
-
-def _run_sweep(given: argparse.Namespace) -> int:
-    from vidsme_jax.sweeps.grid import read_grid
-    from vidsme_jax.sweeps.sweep import sweep
-
-    grid = read_grid(given.grid, given.out)
-    table = sweep(grid)
-    figures = grid.out / "figures"
-    drawn = f"; figures in {figures}" if any(figures.glob("*.svg")) else ""
-    print(f"{grid.out}/sweep.csv: {table.num_rows} cells of this grid{drawn}")
-    return 0
-
-
-def _run_plan(given: argparse.Namespace) -> int:
-    from vidsme_jax.bench import tpu
-
-    if given.topology is not None:
-        tpu.prepare_environment()
-    from vidsme_jax.bench.plan import PlanSettings, plan
-
-    print(
-        plan(
-            PlanSettings(
-                model=given.model,
-                topology=given.topology,
-                frames=given.frames,
-                parallel=given.parallel,
-                dtype=given.dtype,
-                batch=given.batch,
-                text=given.text,
-                clips=given.clips,
-                utilisation=given.utilisation,
-            )
-        )
-    )
-    return 0
-
-
-def _run_bench(given: argparse.Namespace) -> int:
-    # Two frameworks share a device: JAX must not take most of its memory at once.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    from vidsme_jax.bench.bench import BenchSettings, bench
-
-    settings = BenchSettings(
-        size=given.size,
-        frames=given.frames,
-        clips=given.clips,
-        batch=given.batch or min(2, given.clips),
-        rounds=given.rounds,
-        dtype=given.dtype,
-        out=given.out,
-    )
-    print(bench(settings))
-    return 0
-
-
-def _run_models(given: argparse.Namespace) -> int:
-    from vidsme_jax.cli.models import models_table
-
-    print(models_table())
-    return 0
-
-
-def _run_scores(given: argparse.Namespace) -> int:
-    from vidsme_jax.cli.scores import scores_table
-
-    print(scores_table())
-    return 0
-
-
-RUN: dict[str, Callable[[argparse.Namespace], int]] = {
-    "demo": _run_demo,
-    "train": _run_train,
-    "prepare": _run_prepare,
-    "score": _run_score,
-    "merge": _run_merge,
-    "status": _run_status,
-    "verify": _run_verify,
-    "evaluate": _run_evaluate,
-    "sweep": _run_sweep,
-    "plan": _run_plan,
-    "bench": _run_bench,
-    "models": _run_models,
-    "scores": _run_scores,
-}
+        if name == chosen:
+            command_file(name).add_arguments(command)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        command = commands.choices[options.command]
+        command.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options

@@ -1,7 +1,15 @@
-"""The values that the `vidsme` command takes, read and checked; nothing heavy imported."""
+"""The values that options take: each function reads the text that was typed.
+
+Every one raises `argparse.ArgumentTypeError` where the text is not what it says.
+"""
 
 import argparse
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidsme_jax.records.shards import Shard
 
 # More is a slip of the hand, or does not fit any memory.
 _MOST_FRAMES = 10_000  # of a clip
@@ -16,6 +24,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def natural(text: str) -> int:
+    """Read a whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def resamples(text: str) -> int:
     """Read a number of resamples; fewer than 100 have no ends of an interval."""
     if not text.isdecimal() or not 100 <= int(text) <= _MOST_RESAMPLES:
@@ -26,23 +41,24 @@ def resamples(text: str) -> int:
 
 
 def frame_count(text: str) -> int:
-    """Read one frame count."""
+    """Read the number of frames of a clip."""
     if positive(text) > _MOST_FRAMES:
         raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_FRAMES} frames")
     return int(text)
 
 
+def frame_counts(text: str) -> tuple[int, ...]:
+    """Read frame counts, separated by commas."""
+    counts = tuple(frame_count(part) for part in text.split(","))
+    if len(set(counts)) < len(counts):
+        raise argparse.ArgumentTypeError(f"{text!r} names a frame count twice")
+    return counts
+
+
 def token_count(text: str) -> int:
-    """Read how many tokens a text has."""
+    """Read the number of tokens of a text."""
     if positive(text) > _MOST_TOKENS:
         raise argparse.ArgumentTypeError(f"{text!r}, expected up to {_MOST_TOKENS} tokens")
-    return int(text)
-
-
-def natural(text: str) -> int:
-    """Read a whole number from 0 on."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
     return int(text)
 
 
@@ -65,31 +81,51 @@ def share(text: str) -> float:
     return value
 
 
-def frame_counts(text: str) -> tuple[int, ...]:
-    """Read frame counts, separated by commas."""
-    counts = tuple(frame_count(part) for part in text.split(","))
-    if len(set(counts)) < len(counts):
-        raise argparse.ArgumentTypeError(f"{text!r} names a frame count twice")
-    return counts
+def clip_seconds(text: str) -> float:
+    """Read the whole seconds that a clip may take."""
+    return float(positive(text))
 
 
 def slice_names(text: str) -> tuple[str, ...]:
-    """Read names of slices, separated by commas; they come in the table's order."""
+    """Read names of slices, separated by commas; return them in the catalogue's order."""
     from vidsme_jax.scores.catalogue import SLICES
 
-    asked = text.split(",")
-    if not set(asked) <= set(SLICES):
+    names = text.split(",")
+    if not set(names) <= set(SLICES):
         raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(SLICES)}")
-    if len(set(asked)) < len(asked):
+    if len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{text!r} names a slice twice")
-    return tuple(name for name in SLICES if name in asked)
+    return tuple(name for name in SLICES if name in names)
 
 
 def definition_names(text: str) -> tuple[str, ...]:
     """Read names of definitions, separated by commas; exact is always among them."""
     from vidsme_jax.scores.catalogue import DEFINITIONS
 
-    asked = text.split(",")
-    if not set(asked) <= set(DEFINITIONS):
+    names = text.split(",")
+    if not set(names) <= set(DEFINITIONS):
         raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(DEFINITIONS)}")
-    return tuple(name for name in DEFINITIONS if name in ("exact", *asked))
+    return tuple(name for name in DEFINITIONS if name in ("exact", *names))
+
+
+def calibration_file(text: str) -> Path | None:
+    """Read the path of a calibration; `run` stands for none, so that the run makes one."""
+    return None if text == "run" else Path(text)
+
+
+def published_metrics(text: str) -> bool:
+    """Read whether the published code's metrics are computed beside ours."""
+    if text not in ("ours", "ours+published"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected ours or ours+published")
+    return text == "ours+published"
+
+
+def shard(text: str) -> "Shard":
+    """Read which part of the rows is meant, K/N or auto."""
+    from vidsme_jax.errors import InputError
+    from vidsme_jax.records.shards import read_shard
+
+    try:
+        return read_shard(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -13,49 +13,59 @@ from vidsme_jax.runs.prompts import Prompts
 from vidsme_jax.scores.orders import Calibration
 
 _VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy")
-
-
 _DECODERS = ("decord", "av", "pillow")
 
+# Fields of the settings that are no part of the identity under their names: where results
+# go and how many processes decode decide no number; the others stand there as what is made
+# of them, which are the rows of the manifests, the prompt, and the curves that are kept.
+_NOT_BY_NAME = {
+    *("out", "decoding"),
+    *("data", "root", "labels"),
+    *("system", "published_prompt"),
+    "keep_tokens",
+}
 
-def identity(job: Job, given: dict[int, Calibration] | None) -> dict[str, Any]:
+
+def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str, Any]:
     """Return everything that decides the numbers; a run goes on only under the same.
+
+    That is every field of the settings but a few, some by what was made of them.
 
     Args:
         job: the request.
-        given: the calibration of each frame count, None where the run makes its own.
+        calibrations: of each frame count; None where the run makes its own.
     """
-    s, devices = job.settings, job.placement.devices
+    s = job.settings
+    fields = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(s).items()
+        if name not in _NOT_BY_NAME
+    }
+    devices = job.placement.devices
     decoders = job.store.info["settings"]["versions"] if job.store else decoder_versions()
     # Where the clips lie may change between two tries, what they are called may not.
     rows = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in job.rows]
-    ranges = None if given is None else {str(n): vars(c) for n, c in given.items()}
-    return {
+    return fields | {
         "model": job.port.fingerprint(),
         "port": job.port.name,
         "manifest": files.digest(rows),
-        "frames": list(s.frames),
-        "slices": list(s.slices),
-        "definitions": list(s.definitions),
-        "variants": [vars(rule) for rule in s.variants],
-        "perturbation": s.perturbation,
         "prompt": _spell(job.prompts),
         "template": files.digest([str(job.prompts.template)]),
+        "variants": [vars(rule) for rule in s.variants],
         "vocab_keep": job.port.vocab_keep,
         "dtype": job.placement.dtype,
         "parallel": job.placement.parallel,
         "devices": f"{len(devices)} {devices[0].device_kind}",
-        "batch": s.batch,
         "batches": RULE,
-        "calibration": "run" if ranges is None else files.digest(ranges),
-        "beta1": s.beta1,
-        "beta2": s.beta2,
-        "max_text": s.max_text,
+        "calibration": "run" if calibrations is None else _digest(calibrations),
         "keep": "tokens" if s.keep_tokens else "sme",
-        "reader": s.reader,
         "shard": str(s.shard) if s.shard else None,
         "versions": versions(_VERSIONED) | decoders,
     }
+
+
+def _digest(calibrations: dict[int, Calibration]) -> str:
+    return files.digest({str(frames): vars(c) for frames, c in calibrations.items()})
 
 
 def _spell(prompts: Prompts) -> str:
@@ -67,9 +77,9 @@ def _spell(prompts: Prompts) -> str:
 
 def about(job: Job) -> dict[str, Any]:
     """Return what helps a reader of the run but does not decide its numbers."""
-    asked = job.settings
+    s = job.settings
     return {
-        "asked": {"model": str(asked.model), "data": [str(p) for p in asked.data]},
+        "asked": {"model": str(s.model), "data": [str(p) for p in s.data]},
         "rows": len(job.rows),
         "own_rows": sum(len(group) for batch in job.batches for group in batch),
         "platform": platform.platform(),

@@ -35,7 +35,7 @@ from vidsme_jax.runs.identity import decoder_versions
 
 @dataclass(frozen=True)
 class PrepareSettings:
-    """What `vidsme prepare` was asked for; see its --help.
+    """What `vidsme prepare` does; see its --help.
 
     Attributes:
         model: checkpoint directory or hub id; its processor decides the pixels, its
@@ -45,7 +45,7 @@ class PrepareSettings:
         frames: frame counts that it can be scored with.
         root: folder that video paths start from.
         labels: one label a manifest, for lists without labels.
-        reader: of `frames.POLICIES`.
+        reader: of `policy.POLICIES`.
         decoding: with how many processes, and how long a clip may take.
         shard: prepare its rows only; None prepares all.
     """

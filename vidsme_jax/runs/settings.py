@@ -1,4 +1,4 @@
-"""What a score run is asked to do."""
+"""The settings of a score run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,19 @@ from vidsme_jax.scores.orders import OrderRule
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What `vidsme score` was asked for; see its --help.
+    """What `vidsme score` does; see its --help. A field with an option has its name.
 
     Attributes:
         model: checkpoint directory or hub id.
         data: manifests, scored as one set, or one store of `vidsme prepare`.
         out: the run's directory.
         frames: frame counts, each a row of the table per manifest row.
-        slices: of `scores.SLICES`.
+        slices: of `catalogue.SLICES`.
         root: folder that video paths start from.
         labels: one label a manifest, for lists without labels.
         system: system message instead of the template's own.
         published_prompt: cinepile, nextqa or caption, instead of the port's template.
-        definitions: of `scores.DEFINITIONS`; exact is always among them.
+        definitions: of `catalogue.DEFINITIONS`; exact is always among them.
         variants: further ways to choose q and r, scored in the same pass.
         perturbation: what way 1 shows, of `batches.PERTURBATIONS`.
         dtype: float32, bfloat16, or auto: float32 on CPU, else bfloat16.
@@ -34,7 +34,7 @@ class ScoreSettings:
         beta2: width of the range of r.
         max_text: tokens of question and answer beyond which a row is too long.
         keep_tokens: keep every per-token curve, not only that of `sme`.
-        reader: of `frames.POLICIES`.
+        reader: of `policy.POLICIES`.
         decoding: with how many processes, and how long a clip may take.
         shard: score its rows only; None scores all.
     """

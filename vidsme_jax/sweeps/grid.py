@@ -1,10 +1,12 @@
 """The grid of a sweep: its axes, from Python or from a YAML file."""
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 import yaml
 
@@ -13,24 +15,12 @@ from vidsme_jax.data.clips import Decoding
 from vidsme_jax.data.readers.tfds import PREFIX
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.runs.settings import ScoreSettings
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.catalogue import AGGREGATES
 from vidsme_jax.scores.orders import OrderRule
 from vidsme_jax.sweeps.cells import CLIPS, Cell, Pass, make_cells
 
-# Of `ScoreSettings`, what is the same for all passes, with its type in the file.
-_SHARED = {
-    "root": Path,
-    "labels": tuple,
-    "system": str,
-    "published_prompt": str,
-    "parallel": str,
-    "batch": int,
-    "calibration": Path,
-    "max_text": int,
-    "reader": str,
-    "workers": int,  # of its `decoding`
-}
 _MOST = 100_000  # cells of a grid
 
 
@@ -43,8 +33,8 @@ class Grid:
         data: manifests, scored as one set, or one store.
         out: directory of the sweep.
         frames: frame counts.
-        slices: of `scores.SLICES`.
-        definitions: of `scores.DEFINITIONS`.
+        slices: of `catalogue.SLICES`.
+        definitions: of `catalogue.DEFINITIONS`.
         beta1: widths of the range of an adaptive q.
         beta2: widths of the range of an adaptive r, each with each beta1.
         orders: further ways to choose q and r, as fields of `OrderRule`.
@@ -52,8 +42,8 @@ class Grid:
         aggregates: of `catalogue.AGGREGATES`.
         perturbations: of `batches.PERTURBATIONS`.
         dtypes: as `vidsme score --dtype`.
-        clips: of `sweep_cells.CLIPS`.
-        shared: further fields of `ScoreSettings`, the same for all passes.
+        clips: of `cells.CLIPS`.
+        shared: further fields of `ScoreSettings`, the same for all passes; see `SHARED`.
         evaluation: of every cell.
     """
 
@@ -125,8 +115,8 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
 
     Args:
         path: the file. Its keys are the fields of `Grid` but `shared` and `evaluation`,
-            and of `ScoreSettings` those of `shared`; one value may stand for a list of
-            one, `all` for every name of an axis (but `clips`, where it is a name).
+            and those of `SHARED`; one value may stand for a list of one, `all` for every
+            name of an axis (but `clips`, where it is a name).
         out: instead of the file's `out`; without either, the file's name less its ending.
 
     Raises:
@@ -134,39 +124,36 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
     """
     content = _read_yaml(path)
     axes = {f.name for f in fields(Grid)} - {"shared", "evaluation"}
-    unknown = sorted(map(str, set(content) - axes - set(_SHARED)))
+    unknown = sorted(map(str, set(content) - axes - set(SHARED)))
     if unknown:
-        known = ", ".join(sorted([*axes, *_SHARED]))
-        raise InputError(f"{path}: no such key: {', '.join(unknown)}; there are {known}")
+        keys = ", ".join(sorted([*axes, *SHARED]))
+        raise InputError(f"{path}: no such key: {', '.join(unknown)}; there are {keys}")
     for name in ("models", "data"):
         if not content.get(name):
             raise InputError(f"{path} has no {name}, expected at least one")
     base = path.parent
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "models": _models(path, content["models"]),
         "data": tuple(_data(base, str(p)) for p in _listed(content["data"])),
         "out": out or base / _text(path, "out", content.get("out", path.stem)),
-        "shared": {k: _shared(path, k, content[k]) for k in _SHARED if k in content},
+        "shared": _shared(path, content),
     }
-    if "workers" in given["shared"]:
-        workers = given["shared"].pop("workers")
-        given["shared"]["decoding"] = replace(Decoding(), workers=workers)
-    for name, values in _NAMED.items():
+    for name, names in _NAMED.items():
         if name in content:
-            given[name] = _names(path, name, content[name], values)
+            values[name] = _names(path, name, content[name], names)
     for name in ("beta1", "beta2"):
         if name in content:
-            given[name] = _numbers(path, name, content[name])
+            values[name] = _numbers(path, name, content[name])
     if "frames" in content:
         counts = [_count(path, "frames", n) for n in _listed(content["frames"])]
-        given["frames"] = _once(path, "frames", counts)
+        values["frames"] = _once(path, "frames", counts)
     if "orders" in content:
-        given["orders"] = tuple(_rule(path, rule) for rule in _listed(content["orders"]))
-    return Grid(**given)
+        values["orders"] = tuple(_rule(path, rule) for rule in _listed(content["orders"]))
+    return Grid(**values)
 
 
-def _data(base: Path, given: str) -> Path:
-    return Path(given) if given.startswith(PREFIX) else base / given
+def _data(base: Path, text: str) -> Path:
+    return Path(text) if text.startswith(PREFIX) else base / text
 
 
 def _read_yaml(path: Path) -> dict[Any, Any]:
@@ -213,17 +200,17 @@ def _models(path: Path, value: Any) -> dict[str, str | Path]:
     return {n: here[n] if here[n].exists() else model for n, model in named.items()}
 
 
-def _names(path: Path, key: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    if value == "all" and value not in known:  # of `clips` it is a value
-        return known
-    given = [str(name) for name in _listed(value)]
-    for name in given:
-        if name not in known:
+def _names(path: Path, key: str, value: Any, there: tuple[str, ...]) -> tuple[str, ...]:
+    if value == "all" and value not in there:  # of `clips` it is a value
+        return there
+    names = [str(name) for name in _listed(value)]
+    for name in names:
+        if name not in there:
             raise InputError(
-                f"{path}: {key} has {name!r}, there are {', '.join(known)};"
+                f"{path}: {key} has {name!r}, there are {', '.join(there)};"
                 " or all, without a list"
             )
-    return _once(path, key, given)
+    return _once(path, key, names)
 
 
 def _numbers(path: Path, key: str, value: Any) -> tuple[float, ...]:
@@ -260,10 +247,10 @@ def _once(path: Path, key: str, values: list[Any]) -> tuple[Any, ...]:
 
 def _rule(path: Path, value: Any) -> OrderRule:
     """Read one way to choose q and r, such as {q: 2, r: 1} or {q: 2, tied: true}."""
-    known = {f.name for f in fields(OrderRule)}
-    if not isinstance(value, dict) or not value or set(value) - known:
+    keys = {f.name for f in fields(OrderRule)}
+    if not isinstance(value, dict) or not value or set(value) - keys:
         raise InputError(
-            f"{path}: orders has {value!r}, expected some of {', '.join(sorted(known))}"
+            f"{path}: orders has {value!r}, expected some of {', '.join(sorted(keys))}"
         )
     tied = value.get("tied", False)
     if not isinstance(tied, bool):
@@ -276,25 +263,65 @@ def _rule(path: Path, value: Any) -> OrderRule:
     return OrderRule(**numbers, tied=tied)
 
 
-def _shared(path: Path, key: str, value: Any) -> Any:
-    kind = _SHARED[key]
-    if (key, value) == ("parallel", "global"):
-        raise InputError(f"{path}: parallel=global, but a sweep runs in one process")
-    if kind is Path:
-        return path.parent / _text(path, key, value)
-    if kind is int:
-        return _count(path, key, value)
-    if kind is tuple:
-        labels = tuple(_listed(value))
-        if any(type(label) is not int or label not in (0, 1) for label in labels):
-            raise InputError(
-                f"{path}: {key}={list(labels)}, expected 0 and 1, one a manifest"
-            )
-        return labels
-    return _text(path, key, value)
-
-
 def _text(path: Path, key: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InputError(f"{path}: {key}={value!r}, expected text")
     return value
+
+
+def _flag(path: Path, key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{path}: {key}={value!r}, expected true or false")
+    return value
+
+
+def _path(path: Path, key: str, value: Any) -> Path:
+    return path.parent / _text(path, key, value)
+
+
+def _labels(path: Path, key: str, value: Any) -> tuple[int, ...]:
+    labels = tuple(_listed(value))
+    if any(type(label) is not int or label not in (0, 1) for label in labels):
+        raise InputError(f"{path}: {key}={list(labels)}, expected 0 and 1, one a manifest")
+    return labels
+
+
+# How a value of the file is read for a field of the settings, by the field's type.
+_READERS: dict[Any, Callable[[Path, str, Any], Any]] = {
+    bool: _flag,
+    float: _number,
+    int: _count,
+    str: _text,
+    Path: _path,
+    tuple[int, ...]: _labels,
+}
+# Fields of the settings that are no key: a sweep sets them, or runs in one process alone.
+_SET_BY_SWEEP = {
+    *("model", "data", "out", "frames", "slices", "definitions", "variants"),
+    *("perturbation", "dtype", "beta1", "beta2"),
+    *("decoding", "shard"),
+}
+
+
+def _reader(kind: Any) -> Callable[[Path, str, Any], Any]:
+    """Return the reader of a field's type; None, where it may stand, is left out."""
+    kinds = [k for k in get_args(kind) if k is not NoneType]
+    return _READERS[kinds[0] if isinstance(kind, UnionType) else kind]
+
+
+# The keys that all passes share: every other field of the settings, with its reader.
+SHARED = {
+    f.name: _reader(f.type)
+    for f in (*fields(ScoreSettings), *fields(Decoding))
+    if f.name not in _SET_BY_SWEEP
+}
+
+
+def _shared(path: Path, content: dict[Any, Any]) -> dict[str, Any]:
+    """Return the fields of `ScoreSettings` that the file gives for all passes."""
+    if content.get("parallel") == "global":
+        raise InputError(f"{path}: parallel=global, but a sweep runs in one process")
+    values = {k: read(path, k, content[k]) for k, read in SHARED.items() if k in content}
+    names = {f.name for f in fields(Decoding)} & set(values)
+    decoding = {name: values.pop(name) for name in names}
+    return values | ({"decoding": Decoding(**decoding)} if decoding else {})

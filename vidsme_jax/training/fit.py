@@ -25,8 +25,8 @@ _SCANNED = 10  # steps per call of the device
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """The recipe.
+class Recipe:
+    """How a model is optimised.
 
     Attributes:
         steps: optimiser steps.
@@ -37,8 +37,8 @@ class TrainSettings:
         seed: of the order of the samples.
     """
 
-    steps: int
-    batch: int
+    steps: int = 240
+    batch: int = 8
     learning_rate: float = 1e-5
     warmup: float = 0.03
     clip_norm: float = 1.0
@@ -91,7 +91,7 @@ def fit(
     forward: Forward,
     gather: Callable[[Int[np.ndarray, "clip"]], Sample],
     count: int,
-    settings: TrainSettings,
+    recipe: Recipe,
     watch: Callable[[range], Iterable[int]] = iter,
 ) -> tuple[Any, Float[np.ndarray, "step"]]:
     """Train; return the parameters and the loss of every step.
@@ -101,39 +101,39 @@ def fit(
         forward: pure; only way 0 is used.
         gather: from sample numbers to their arrays, on the host.
         count: number of samples; each epoch takes all in a new random order.
-        settings: the recipe.
+        recipe: how to train.
         watch: passes the first step of each call of the device on, to show progress.
     """
-    optimizer = make_optimizer(settings)
+    optimizer = make_optimizer(recipe)
     # Where the first step will leave it, or the second would be compiled anew.
     here = jax.tree.leaves(params)[0].sharding
     state, losses = jax.jit(optimizer.init, out_shardings=here)(params), []
-    order = _order(count, settings)
-    for first in watch(range(0, settings.steps, _SCANNED)):
+    order = _order(count, recipe)
+    for first in watch(range(0, recipe.steps, _SCANNED)):
         chosen = order[first : first + _SCANNED]
         samples = [gather(numbers) for numbers in chosen]
         stacked = jax.tree.map(lambda *x: np.stack(x), *samples)
         params, state, loss = _run_steps(
-            params, state, stacked, forward=forward, settings=settings
+            params, state, stacked, forward=forward, recipe=recipe
         )
         losses.append(np.asarray(jax.device_get(loss)))
     return params, np.concatenate(losses)
 
 
 @lru_cache
-def make_optimizer(settings: TrainSettings) -> optax.GradientTransformation:
+def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
     """Return AdamW without weight decay behind clipping, warm-up and cosine."""
-    warmup = max(1, round(settings.warmup * settings.steps))
+    warmup = max(1, round(recipe.warmup * recipe.steps))
     rate = optax.warmup_cosine_decay_schedule(
-        0.0, settings.learning_rate, warmup, max(settings.steps, warmup + 1)
+        0.0, recipe.learning_rate, warmup, max(recipe.steps, warmup + 1)
     )
-    clip = optax.clip_by_global_norm(settings.clip_norm)
+    clip = optax.clip_by_global_norm(recipe.clip_norm)
     return optax.chain(clip, optax.adamw(rate, weight_decay=0.0))
 
 
-@partial(jax.jit, static_argnames=("forward", "settings"), donate_argnums=(0, 1))
-def _run_steps(params, state, samples, forward, settings):
-    optimizer = make_optimizer(settings)
+@partial(jax.jit, static_argnames=("forward", "recipe"), donate_argnums=(0, 1))
+def _run_steps(params, state, samples, forward, recipe):
+    optimizer = make_optimizer(recipe)
 
     def step(carry, sample):
         params, state = carry
@@ -147,9 +147,9 @@ def _run_steps(params, state, samples, forward, settings):
     return params, state, losses
 
 
-def _order(count: int, settings: TrainSettings) -> Int[np.ndarray, "step clip"]:
+def _order(count: int, recipe: Recipe) -> Int[np.ndarray, "step clip"]:
     """Return the samples of each step: epochs in random order, one after the other."""
-    rng = np.random.default_rng(settings.seed)
-    needed = settings.steps * settings.batch
+    rng = np.random.default_rng(recipe.seed)
+    needed = recipe.steps * recipe.batch
     epochs = [rng.permutation(count) for _ in range(-(-needed // count))]
-    return np.concatenate(epochs)[:needed].reshape(settings.steps, settings.batch)
+    return np.concatenate(epochs)[:needed].reshape(recipe.steps, recipe.batch)

@@ -25,21 +25,21 @@ from vidsme_jax.models.prompts.times import clip_times, excess
 from vidsme_jax.progress import progress, say
 from vidsme_jax.records.files import write_json
 from vidsme_jax.scores.catalogue import SLICES
-from vidsme_jax.training.fit import Sample, TrainSettings, fit, visual_codes
+from vidsme_jax.training.fit import Recipe, Sample, fit, visual_codes
 
 FRAME_ORDERS = ("natural", "shuffled")
 _INDEX = ".safetensors.index.json"
 
 
 @dataclass(frozen=True)
-class TrainRequest:
-    """What `vidsme train` was asked for; see its --help.
+class TrainSettings:
+    """What `vidsme train` does; see its --help.
 
     Attributes:
         model: checkpoint to start from, directory or hub id.
         data: manifests; rows with label 1 are trained on.
         out: the new checkpoint.
-        recipe: of the optimiser.
+        recipe: how it is optimised.
         frames: of each clip.
         objective: text or text+video.
         root: folder that video paths start from.
@@ -52,7 +52,7 @@ class TrainRequest:
     model: str | Path
     data: tuple[Path, ...]
     out: Path
-    recipe: TrainSettings
+    recipe: Recipe = Recipe()
     frames: int = 16
     objective: str = "text"
     root: Path | None = None
@@ -61,47 +61,47 @@ class TrainRequest:
     max_text: int = 2048
 
 
-def train(request: TrainRequest) -> list[float]:
+def train(settings: TrainSettings) -> list[float]:
     """Fine-tune and write a checkpoint in the layout it came in; return the losses.
 
     Raises:
         InputError: wrong input, a clip that cannot be read, an output that exists.
     """
-    if request.out.exists():
-        raise InputError(f"out={request.out} exists, expected a new directory")
-    labels = None if request.labels is None else list(request.labels)
-    rows = read_manifests(list(request.data), request.root, labels)
+    if settings.out.exists():
+        raise InputError(f"out={settings.out} exists, expected a new directory")
+    labels = None if settings.labels is None else list(settings.labels)
+    rows = read_manifests(list(settings.data), settings.root, labels)
     members = [row for row in rows if row.label == 1]
     if not members:
         raise InputError(f"no row of {len(rows)} has label 1, expected members to train on")
     mute = [row.video for row in members if not row.answer]
     if mute:
         raise InputError(f"video={mute[0]} has no answer, expected one for every member")
-    port = open_port(find_checkpoint(str(request.model)))
-    if request.out.resolve().is_relative_to(port.directory.resolve()):
-        raise InputError(f"out={request.out} lies in model={port.directory}")
-    request.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
+    port = open_port(find_checkpoint(str(settings.model)))
+    if settings.out.resolve().is_relative_to(port.directory.resolve()):
+        raise InputError(f"out={settings.out} lies in model={port.directory}")
+    settings.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     port.check_weights()
-    _check_order(request.frame_order, port)
-    codes = port.visual_codes() if request.objective == "text+video" else None
-    pixels, prompts = _read_clips(port, members, request.frames, request.max_text)
+    _check_order(settings.frame_order, port)
+    codes = port.visual_codes() if settings.objective == "text+video" else None
+    pixels, prompts = _read_clips(port, members, settings.frames, settings.max_text)
     shuffle = None
-    if request.frame_order == "shuffled":  # the seed alone deals the order of the clips
-        shuffle = np.random.default_rng([request.recipe.seed, 2])
+    if settings.frame_order == "shuffled":  # the seed alone deals the order of the clips
+        shuffle = np.random.default_rng([settings.recipe.seed, 2])
     gather = _samples(port, prompts, pixels, codes, shuffle)
     device = jax.local_devices()[0]
     here = jax.sharding.SingleDeviceSharding(device)
     params = port.load(np.float32, lambda spec, shape: here)
     params, losses = fit(
-        params, port.train_forward, gather, len(members), request.recipe, _watch
+        params, port.train_forward, gather, len(members), settings.recipe, _watch
     )
     if not np.all(np.isfinite(losses)):
         step = int(np.argmin(np.isfinite(losses))) + 1
         raise InputError(
             f"the loss is {losses[step - 1]} at step {step}, nothing was written:"
-            f" learning_rate={request.recipe.learning_rate} is too high for this model"
+            f" learning_rate={settings.recipe.learning_rate} is too high for this model"
         )
-    _write(port, params, request, losses.tolist())
+    _write(port, params, settings, losses.tolist())
     say(f"trained on {len(members)} clips: loss {losses[0]:.3f} to {losses[-1]:.3f}")
     return losses.tolist()
 
@@ -198,17 +198,17 @@ def _copy_small_files(old: Path, new: Path) -> None:
             shutil.copyfile(path, copy)
 
 
-def _write(port: Port, params: Any, request: TrainRequest, losses: list[float]) -> None:
+def _write(port: Port, params: Any, settings: TrainSettings, losses: list[float]) -> None:
     """Write the checkpoint beside its final place, then rename it."""
-    with tempfile.TemporaryDirectory(dir=request.out.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=settings.out.parent) as folder:
         new = Path(folder) / "checkpoint"
         _copy_small_files(port.directory, new)
         port.save(new / "model.safetensors", params)
-        recipe = asdict(request.recipe) | {
-            "objective": request.objective,
-            "frames": request.frames,
-            "frame_order": request.frame_order,
+        recipe = asdict(settings.recipe) | {
+            "objective": settings.objective,
+            "frames": settings.frames,
+            "frame_order": settings.frame_order,
             "loss": losses,
         }
         write_json(new / "training.json", recipe)
-        new.rename(request.out)
+        new.rename(settings.out)

@@ -18,8 +18,8 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.models.toy import write_toy
 from vidsme_jax.progress import say
 from vidsme_jax.records.files import read_json, write_json
-from vidsme_jax.training.fit import TrainSettings
-from vidsme_jax.training.train import TrainRequest, train
+from vidsme_jax.training.fit import Recipe
+from vidsme_jax.training.train import TrainSettings, train
 
 FRAMES = 8  # of each clip in training
 _MARK = "trial.json"
@@ -81,12 +81,12 @@ def lay_out(out: Path, trial: Trial) -> Laid:
         records = write_clips(out / "clips", 3 * trial.clips, trial.seed, trial.kind)
         deal(out, records, trial)
         write_start(out, records, trial)
-    recipe = TrainSettings(trial.steps, 8, 2e-3, seed=trial.seed)
+    recipe = Recipe(trial.steps, 8, 2e-3, seed=trial.seed)
     for model, members in ((laid.target, "A"), (laid.control, "C")):
         if model.exists():  # a checkpoint appears whole or not at all
             continue
         say(f"train the {model.name} on {members}")
-        request = TrainRequest(
+        settings = TrainSettings(
             out / "random",
             (out / f"{members}.json",),
             model,
@@ -95,7 +95,7 @@ def lay_out(out: Path, trial: Trial) -> Laid:
             trial.objective,
             frame_order=trial.frame_order,
         )
-        train(request)
+        train(settings)
     return laid
 
 

@@ -1,7 +1,7 @@
 """Every port against PyTorch, through the real loader, and against what PyTorch once said.
 
 `pytest tests/test_parity.py tests/test_sizes.py --record` writes the goldens and the record
-that `vidsme models` prints; without the option both are checked.
+that `vidsme list models` prints; without the option both are checked.
 """
 
 import json
@@ -224,7 +224,7 @@ def test_half_precision_weights_meet_no_float32(name, open_twin):
 
 
 def test_the_record_is_of_these_cases(recorded):
-    """What `vidsme models` prints was measured on the cases that stand here."""
+    """What `vidsme list models` prints was measured on the cases that stand here."""
     assert set(recorded["cases"]) == {twin.name for twin in TWINS}
     for twin in TWINS:
         case = recorded["cases"][twin.name]

@@ -1,0 +1,36 @@
+"""`vidsme merge`: join the shards of a run, or of a store, into a whole."""
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """\
+examples:
+  vidsme merge runs/target
+  vidsme merge host-a/target host-b/target --out runs/target
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `vidsme merge`."""
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "parts",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="folder that --out named when the shards were made; several, where hosts"
+        " wrote to folders of their own",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the whole (default: the first RUN)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Join the shards, and print what they made."""
+    from vidsme_jax.runs.merge import merge
+
+    print(merge(options.parts, options.out or options.parts[0]))

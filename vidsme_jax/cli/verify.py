@@ -1,0 +1,24 @@
+"""`vidsme verify`: check that a run or a store is whole."""
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """\
+example:
+  vidsme verify runs/target
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `vidsme verify`."""
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="folder of vidsme score or vidsme prepare"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check, and print what is there."""
+    from vidsme_jax.runs.verify import verify
+
+    print(verify(options.run))
