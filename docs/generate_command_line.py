@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidsme_jax.cli.main import make_parser
+from vidsme_jax.cli.main import COMMANDS, command_file
 
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
 HEAD = """# Command line
@@ -24,8 +24,11 @@ command again.
 
 def command_parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of each command, by the command's name."""
-    (group,) = (a for a in make_parser()._actions if a.dest == "command")
-    return dict(group.choices)
+    parsers = {}
+    for name, line, _ in COMMANDS:
+        parsers[name] = argparse.ArgumentParser(f"vidsme {name}", description=line)
+        command_file(name).add_arguments(parsers[name])
+    return parsers
 
 
 def page() -> str:

@@ -24,8 +24,6 @@ PAGES = sorted(
 FOLDERS = ("vidsme_jax", "models", "data", "docs", "tests", "experiments", ".ci", ".github")
 SUFFIXES = (".py", ".md", ".cfg", ".toml", ".cff", ".yml")
 WRITTEN = ("report.md", "TRACE", "NAME")  # by a command; placeholders
-# What the docs name before the command line has it.
-COMING = ("list", "--keep-tokens")
 # Of pytest, pip and the scripts in experiments/.
 OTHER_OPTIONS = {"--record", "--large", "--deals", "--shift", "--seeds"}
 
@@ -126,8 +124,6 @@ def test_command_lines_in_blocks_are_understood(page, parsers, capsys, monkeypat
     monkeypatch.setenv("TPU_WORKER_ID", "2")
     monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "a,b,c,d")
     for words in command_lines(page):
-        if words[0] in COMING and words[0] not in parsers:
-            continue
         assert words[0] in parsers, words
         try:
             parsers[words[0]].parse_args(words[1:])
@@ -156,14 +152,14 @@ def test_commands_and_options_in_text_exist(page, parsers):
         words = span.split()
         if words[0] == "vidsme" and len(words) > 1:
             command = words[1]
-            assert command in (*parsers, *COMING, "COMMAND", "--help"), span
+            assert command in (*parsers, "COMMAND", "--help"), span
             if command not in parsers:
                 continue
             options_here = parsers[command]._option_string_actions
             wrong = [w for w in words[2:] if w.startswith("--") and w not in options_here]
             assert not wrong, span
         elif words[0].startswith("--"):
-            assert words[0] in options | OTHER_OPTIONS | set(COMING), span
+            assert words[0] in options | OTHER_OPTIONS, span
 
 
 def test_the_page_of_the_command_line_is_up_to_date():

@@ -16,6 +16,7 @@ examples:
 """
 _WIDTH = 88
 _DIFFERENCE = "_diff"
+_PUBLISHED_PAGE = "docs/internals/published.md"
 _HARD_SPACE = "\u00a0"
 _LAYOUTS = {
     "original": "original LLaVA",
@@ -63,8 +64,7 @@ def scores_table() -> str:
         _titled("Slices", catalogue.SLICE_INFO),
         _titled("Definitions (--definition)", catalogue.DEFINITION_INFO),
         _titled(
-            "Names of the published code, low = member (docs/internals/published.md)",
-            _published(),
+            f"Names of the published code, low = member ({_PUBLISHED_PAGE})", _published()
         ),
         _summary(),
     ]
