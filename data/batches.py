@@ -1,9 +1,9 @@
-"""Prompts and prepared pixels as the fixed-shape arrays that scoring takes.
+"""Turn prompts and prepared pixels into the fixed-shape arrays that scoring takes.
 
-Few shapes for a whole run: the longest prompt decides the largest, a batch of short ones
-takes a smaller. Padding is on the right, where a causal model cannot see. Video rows come
-first, then the rows that predict text; the first of these stands at the last video position
-again, with a true target.
+A whole run has few shapes. The longest prompt decides the largest; a batch of short prompts
+takes a smaller shape. Padding is on the right, where a causal model cannot see it. Video
+rows come first, then the rows that predict text. The first text row stands at the last
+video position again, with a true target.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from vidsme_jax.batch import OWN_ARGMAX, Batch, Prompt
 
 PERTURBATIONS = ("reverse", "shuffle", "repeat")
 _ROUND = 16  # sequence lengths are rounded up to this, so that few shapes exist
-_SHORT = 64  # text tokens of the smallest shape; the next are twice as large each
+_SHORT = 64  # text tokens of the smallest shape; every next shape has twice as many
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Layout:
         frames: frames of a clip.
         tokens_per_frame: embeddings of a frame.
         tail: embeddings of the video after its last frame.
-        slices: which slices are scored.
-        behind: text tokens behind the video that are kept though no slice asks for them.
+        slices: names of the scored slices.
+        behind: text tokens after the video that are kept though no slice needs them.
         time: positions of the sequence.
         text_rows: scored rows that predict text.
     """
@@ -49,8 +49,14 @@ class Layout:
         return self.frames * self.tokens_per_frame + self.tail
 
 
-def cut(prompt: Prompt, slices: Sequence[str], behind: int = 0) -> Prompt:
-    """Drop the text that no asked slice depends on; the model is causal."""
+def drop_unscored_text(prompt: Prompt, slices: Sequence[str], behind: int = 0) -> Prompt:
+    """Drop the text on which no slice depends; a causal model does not see it.
+
+    Args:
+        prompt: whole.
+        slices: names of the scored slices.
+        behind: text tokens after the video to keep though no slice needs them.
+    """
     if "response" in slices:
         return prompt
     kept = len(prompt.after) if "instruction" in slices else behind
@@ -65,27 +71,27 @@ def make_layout(
     tail: int = 0,
     behind: int = 0,
 ) -> Layout:
-    """Return the layout that holds all the given prompts; see `Layout` for the others."""
+    """Return the layout that has room for all prompts; see `Layout` for the arguments."""
     video = frames * tokens_per_frame + tail
-    shown = [cut(p, slices, behind) for p in prompts]
+    shown = [drop_unscored_text(p, slices, behind) for p in prompts]
     texts = [len(p.after) + len(p.answer) for p in shown]
     longest = max(len(p.before) + video + n for p, n in zip(prompts, texts, strict=True))
     time = -(-longest // _ROUND) * _ROUND
-    # The row behind the video comes after the one that predicts its token.
+    # The first row after the video comes after the row that predicts its token.
     rows = max(*texts, 2) if behind else max(texts)
     return Layout(frames, tokens_per_frame, tail, tuple(slices), behind, time, rows)
 
 
-def fit(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
-    """Return the smallest shape of a run that holds the prompts of one batch.
+def smallest_layout(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
+    """Return the smallest layout of a run that has room for the prompts of a batch.
 
-    Shapes have room for 64, 128, 256 … text tokens, up to what the longest prompt needs.
+    Layouts have room for 64, 128, 256 … text tokens, up to what the longest prompt needs.
 
     Args:
         layout: of the whole run.
         prompts: of the batch.
     """
-    shown = [cut(p, layout.slices, layout.behind) for p in prompts]
+    shown = [drop_unscored_text(p, layout.slices, layout.behind) for p in prompts]
     longest = max((len(p.after) + len(p.answer) for p in shown), default=0)
     room = text_room(longest)
     if room >= layout.text_rows:
@@ -95,18 +101,18 @@ def fit(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
 
 
 def text_room(tokens: int) -> int:
-    """Return for how many text tokens the shape has room that so many of them take."""
+    """Return the room for text of the smallest layout that takes so many text tokens."""
     return max(_SHORT, 1 << max(0, tokens - 1).bit_length())
 
 
 def frame_order(perturbation: str, frames: int, clip: str) -> Int[np.ndarray, "frame"]:
-    """Return which frame the perturbed clip shows at each place.
+    """Return the order in which a perturbed clip shows its frames.
 
     Args:
         perturbation: reverse; shuffle, drawn from the clip's id alone, so that batches
             and reruns do not matter; repeat, the middle frame all the time.
-        frames: of the clip.
-        clip: its id.
+        frames: number of frames of the clip.
+        clip: id of the clip.
     """
     if perturbation == "repeat":
         return np.full(frames, frames // 2, np.int32)
@@ -123,20 +129,29 @@ def make_batch(
     layout: Layout,
     orders: Sequence[Int[np.ndarray, "frame"]] | None = None,
 ) -> Batch:
-    """Return the arrays of one batch, on the host; way 1 is reversed unless `orders`."""
+    """Return the arrays of a batch, on the host.
+
+    Args:
+        prompts: of the clips.
+        pixels: of the sampled frames.
+        layout: the shapes of the arrays.
+        orders: of the frames of the perturbed clips; reversed by default.
+    """
     if orders is None:
         orders = [frame_order("reverse", layout.frames, "")] * len(prompts)
-    rows = [
-        _row_arrays(cut(prompt, layout.slices, layout.behind), layout, order)
-        for prompt, order in zip(prompts, orders, strict=True)
+    shown = [drop_unscored_text(p, layout.slices, layout.behind) for p in prompts]
+    clips = [
+        _clip_arrays(prompt, layout, order)
+        for prompt, order in zip(shown, orders, strict=True)
     ]
-    columns: list[Any] = [np.stack(column) for column in zip(*rows, strict=True)]
+    columns: list[Any] = [np.stack(column) for column in zip(*clips, strict=True)]
     return Batch(pixels, *columns)  # type: ignore[arg-type]  # host arrays until put
 
 
-def _row_arrays(
+def _clip_arrays(
     prompt: Prompt, layout: Layout, order: np.ndarray
 ) -> tuple[np.ndarray, ...]:
+    """Return the arrays of a clip in the order of `Batch`, the pixels excepted."""
     start, video, text = len(prompt.before), layout.video, layout.text_rows
     tokens = np.zeros(layout.time, np.int32)
     words = np.array([*prompt.after, *prompt.answer], np.int32)
@@ -167,15 +182,15 @@ def _row_arrays(
 
 
 def _mirror(layout: Layout, order: np.ndarray, with_video: int, rows: int) -> np.ndarray:
-    """Return, for each video row, the row of its frame in the perturbed clip.
+    """Return, for every row, its row in the perturbed clip: a video row follows its frame.
 
-    What follows the last frame follows it in any order.
+    Embeddings after the last frame stay where they are, in any order of the frames.
     """
     mirror = np.arange(rows, dtype=np.int32)
     if with_video:
         framed = with_video - layout.tail
         blocks = mirror[:framed].reshape(layout.frames, layout.tokens_per_frame)
-        place = np.arange(layout.frames)  # of a frame that the perturbed clip lacks
+        place = np.arange(layout.frames)  # kept by frames that the perturbed clip lacks
         shown, first = np.unique(order, return_index=True)
         place[shown] = first
         mirror[:framed] = blocks[place].reshape(-1).copy()
@@ -183,7 +198,7 @@ def _mirror(layout: Layout, order: np.ndarray, with_video: int, rows: int) -> np
 
 
 def _averaged(layout: Layout, with_video: int, rows: int) -> np.ndarray:
-    """Return the rows of the published sequence score: the video's and the next one."""
+    """Tell the rows of the published sequence score: the video's and the next row."""
     place = np.arange(rows)
-    behind = place == with_video + 1  # the one at `with_video` is the last video row again
+    behind = place == with_video + 1  # the row at `with_video` is the last video row again
     return (place < with_video) | (behind & bool(layout.behind and with_video))

@@ -257,7 +257,7 @@ def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
     """Measure quirk 6, and the ties of quirk 11, on the logits themselves."""
     job = make_job(ScoreSettings(settings.demo / "target", data, run.out, (FRAMES,)))
     config, prompts = job.port.config, job.prompts.longest[FRAMES]
-    clips = next(prepare_clips([[row.path for row in job.rows]], job.wanted))
+    clips = next(prepare_clips([[row.path for row in job.rows]], job.clip_spec))
     pixels = np.stack([clip.sample(FRAMES) for clip in clips])
     layout = make_layout(
         prompts, FRAMES, config.tokens_per_frame, ("video",), config.connector.tail, 1

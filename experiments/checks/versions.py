@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _SHOWN = ("video.sme.mean", "response.logp.mean")  # rows of the demo's table
 _CLIP = """
 import sys
-from vidsme_jax.data.frames import read_clip
+from vidsme_jax.data.readers.policy import read_clip
 clip = read_clip(next(__import__("pathlib").Path(sys.argv[1]).glob("*.mp4")), (8,), "pyav")
 print("pyav:", clip.frames.shape, clip.frames_total, "frames")
 """

@@ -151,7 +151,7 @@ def _run_prepare(given: argparse.Namespace) -> int:
             **_reading(given),
         )
     )
-    counts = count_text([facts["status"] for facts in store.facts])
+    counts = count_text([facts.status for facts in store.facts])
     print(f"{given.out}: {len(store.facts)} clips ({counts})")
     return 0
 

@@ -18,8 +18,8 @@ from vidsme_jax.data.store.format import (
     NAME,
     VERSION,
     array_record_files,
-    describe,
     file_name,
+    write_metadata,
 )
 from vidsme_jax.errors import InputError
 from vidsme_jax.records import files as record_files
@@ -132,28 +132,31 @@ def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Ta
 
 
 def _join_stores(out: Path, shards: list[Path]) -> None:
-    held = [stores.open_store(path) for path in shards]
+    parts = [stores.open_store(path) for path in shards]
+    spec = parts[0].spec
     files = [file for path in shards for file in array_record_files(path)]
     folder = out / NAME / VERSION
     folder.mkdir(parents=True, exist_ok=True)
     for number, (file, _) in enumerate(files):
         _link(file, folder / file_name(number, len(files)))
-    describe(folder, [length for _, length in files], held[0].wanted)
+    write_metadata(folder, [length for _, length in files], spec)
     rows = sorted(
         (number, row, clip + start)
-        for store, start in zip(held, _starts(held), strict=True)
-        for number, row, clip in zip(store.numbers, store.rows, store.places, strict=True)
+        for store, start in zip(parts, _starts(parts), strict=True)
+        for number, row, clip in zip(
+            store.row_numbers, store.rows, store.clip_numbers, strict=True
+        )
     )
     stores.write_rows(out, *zip(*rows, strict=True))
-    table = pa.concat_tables([store.table for store in held])
-    facts = [facts for store in held for facts in store.facts]
-    write_calibrations(out, calibrate_counts(facts, held[0].wanted.counts))
+    table = pa.concat_tables([store.table for store in parts])
+    facts = [facts for store in parts for facts in store.facts]
+    write_calibrations(out, calibrate_counts(facts, spec.counts))
     record_files.write_table(out / stores.CLIPS, table)
 
 
-def _starts(held: list[stores.Store]) -> list[int]:
-    """Return the number of each store's first clip among all."""
-    lengths = [len(store.table) for store in held]
+def _starts(parts: list[stores.Store]) -> list[int]:
+    """Return the number of the first clip of each store among the clips of all."""
+    lengths = [len(store.table) for store in parts]
     return [sum(lengths[:n]) for n in range(len(lengths))]
 
 

@@ -163,13 +163,13 @@ def _prepare(job: Job) -> Store:
     path = job.out / "prepared"
     if not is_store(path):
         _check_disk(job)
-    fill_store(path, job.rows, job.wanted, job.settings.decoding)
+    fill_store(path, job.rows, job.clip_spec, job.settings.decoding)
     return open_store(path)
 
 
 def _check_disk(job: Job) -> None:
     clips = len({row.path for row in job.rows})
-    need = clips * sum(job.settings.frames) * 3 * job.port.processor.crop**2
+    need = clips * sum(job.settings.frames) * 3 * job.clip_spec.geometry.crop**2
     free = shutil.disk_usage(job.out).free
     if need > free:
         raise InputError(
@@ -183,9 +183,9 @@ def _calibrate_all(job: Job, store: Store) -> dict[int, Calibration]:
 
     All of the manifest's, also where this run scores a part of them.
     """
-    known = (job.facts(n, store.facts[clip]) for n, clip in enumerate(store.places))
+    facts = [job.facts(n, store.facts[clip]) for n, clip in enumerate(store.clip_numbers)]
     s = job.settings
-    return calibrate_counts(list(known), s.frames, s.beta1, s.beta2)
+    return calibrate_counts(facts, s.frames, s.beta1, s.beta2)
 
 
 def _score_all(
@@ -236,7 +236,7 @@ def _read_ahead(
     """Yield the clips of each batch, read or decoded while the device works."""
     if store is None:
         paths = ([job.rows[i].path for i in _firsts(job, n)] for n in todo)
-        yield from prepare_clips(paths, job.wanted, job.settings.decoding)
+        yield from prepare_clips(paths, job.clip_spec, job.settings.decoding)
         return
     with ThreadPoolExecutor(1) as reader:  # one batch ahead of the one in use
         pending = None
