@@ -1,7 +1,7 @@
-"""`vidsme merge`: the shards of a run, or of a store, joined into what one host had made.
+"""`vidsme merge`: join the shards of a run, or of a store, into what a single host makes.
 
-The shards stay as they are. The frames of a store are linked, not copied, where the file
-system can.
+The shards stay as they are. The frames of a store are linked where the file system has
+links, and copied elsewhere.
 """
 
 import os
@@ -29,10 +29,11 @@ from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
 
 
 def merge(parts: Sequence[Path], out: Path) -> str:
-    """Join all shards of some directories into one; return a line that says so.
+    """Join all shards of some directories into a directory; return a line that says so.
 
     Raises:
-        InputError: no shards, one that is missing or not finished, or others' settings.
+        InputError: no shards; a shard that is missing or not finished; shards of several
+            settings.
     """
     shards = _collect(parts)
     kind = stores.INFO if stores.is_store(shards[0]) else "run.json"
@@ -52,31 +53,31 @@ def merge(parts: Sequence[Path], out: Path) -> str:
 
 def _collect(parts: Sequence[Path]) -> list[Path]:
     """Return the directories of all shards, in order, each finished."""
-    found: dict[Shard, Path] = {}
+    paths: dict[Shard, Path] = {}
     for part in parts:
-        held = shard_directories(part)
-        if not held:
+        directories = shard_directories(part)
+        if not directories:
             what = "has no shards/" if part.is_dir() else "does not exist"
             raise InputError(
                 f"run={part} {what}, expected what --out was of vidsme score or prepare"
                 " with --shards"
             )
-        for shard, path in held.items():
-            if shard not in found or not _is_finished(found[shard]):
-                found[shard] = path
-    counts = {shard.count for shard in found}
+        for shard, path in directories.items():
+            if shard not in paths or not _is_finished(paths[shard]):
+                paths[shard] = path
+    counts = {shard.count for shard in paths}
     if len(counts) > 1:
         raise InputError(f"run={parts[0]} has shards of {sorted(counts)}, expected one")
     (count,) = counts
-    wanted = [Shard(n, count) for n in range(count)]
-    absent = [str(s) for s in wanted if s not in found or not _is_finished(found[s])]
+    shards = [Shard(n, count) for n in range(count)]
+    absent = [str(s) for s in shards if s not in paths or not _is_finished(paths[s])]
     if absent:
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         raise InputError(
             f"run={parts[0]}: shards {', '.join(absent[:5])}{more} are missing or not"
             " finished; vidsme status says how far each is"
         )
-    return [found[s] for s in wanted]
+    return [paths[s] for s in shards]
 
 
 def _is_finished(path: Path) -> bool:
@@ -118,7 +119,12 @@ def _join_runs(out: Path, shards: list[Path]) -> None:
 
 
 def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Table:
-    """Join tables with a row, or several, per id and frame count."""
+    """Join tables that have a row, or several, per id and frame count.
+
+    Args:
+        tables: of the shards.
+        rank: the place of each id and frame count in the joined table.
+    """
     table = pa.concat_tables(tables, promote_options="permissive")
     keys = runs.row_keys(table)
     if set(keys) != set(rank):

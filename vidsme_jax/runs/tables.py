@@ -206,7 +206,7 @@ def swept_table(
 def rule_orders(
     base: pa.Table, rule: OrderRule, calibration: Calibration | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return q and r of every clip under a rule; NaN for a bad clip."""
+    """Return q and r of every row under a rule; NaN for a row that is not ok."""
     motion, light = (
         base[name].to_numpy().astype(float) for name in ("motion", "illumination")
     )
