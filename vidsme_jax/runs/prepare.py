@@ -47,7 +47,7 @@ class PrepareSettings:
         frames: frame counts that it can be scored with.
         root: folder that video paths start from.
         labels: one label a manifest, for lists without labels.
-        reader: a name of `readers.policy.POLICIES`.
+        reader: of `policy.POLICIES`.
         decoding: with how many processes, and how long a clip may take.
         shard: prepare its rows only; None prepares all.
     """
