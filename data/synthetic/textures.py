@@ -1,7 +1,7 @@
 """Draw moving patterns that fill the whole frame, unlike shapes on a ground.
 
-Two colours are mixed by a pattern (waves, checks, rings, rays or clouds) that drifts, grows
-or turns, while its light stays, rises, falls or pulses. The caption names directions and
+A pattern mixes two colours: waves, checks, rings, rays or clouds. It drifts, grows or
+turns, while its light stays, rises, falls or pulses. The caption names directions and
 light; both change when the clip runs backwards.
 """
 
