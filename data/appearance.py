@@ -1,14 +1,14 @@
-"""What frames look like in a few numbers, without any model: for the blind baselines.
+"""Describe frames by a few numbers, without any model, for the blind baselines.
 
-Colour, texture and change. If these alone tell members from non-members, the two sets of
-clips differ, and so may every score for that reason.
+The numbers tell colour, texture and change. If they alone tell members from non-members,
+the two sets of clips differ, and any score may tell them apart for that reason.
 """
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-_FRAMES, _SIDE = 8, 96  # looked at, and their size in pixels
+_FRAMES, _SIDE = 8, 96  # how many are looked at, and their side in pixels
 _DIGITS = 6
 _ANGLES = 8
 _LEVELS = 8  # bins of each colour's histogram
@@ -26,12 +26,12 @@ def appearance(frames: UInt8[np.ndarray, "frame height width 3"]) -> list[float]
     small = np.stack([np.asarray(image.resize((_SIDE, _SIDE))) for image in native]) / 255.0
     grey = small.mean(axis=-1)
     blocks = [_blockiness(np.asarray(image.convert("L"), np.float64)) for image in native]
-    parts = (_colours(small), _texture(grey), _change(grey), [np.mean(blocks)])
-    return [float(f"{x:.{_DIGITS}g}") for x in np.concatenate(parts)]
+    numbers = (_colours(small), _texture(grey), _change(grey), [np.mean(blocks)])
+    return [float(f"{x:.{_DIGITS}g}") for x in np.concatenate(numbers)]
 
 
 def _colours(small) -> Float[np.ndarray, "30"]:
-    """Return each channel's histogram, mean and standard deviation."""
+    """Return the histogram, mean and standard deviation of the three channels."""
     counts = [
         np.histogram(small[..., c], _LEVELS, (0, 1))[0] / small[..., c].size
         for c in range(3)
@@ -41,21 +41,20 @@ def _colours(small) -> Float[np.ndarray, "30"]:
 
 
 def _texture(grey) -> Float[np.ndarray, "21"]:
-    """Return how strong edges are, in which directions they run, how fine they are."""
+    """Return directions and strength of edges, fineness of detail, and brightness."""
     down, across = np.gradient(grey, axis=(1, 2))
     strength = np.hypot(down, across)
     angle = np.arctan2(down, across) % np.pi
-    where = (0, np.pi)
-    turned = np.histogram(angle, _ANGLES, where, weights=strength)[0]
-    turned = turned / max(turned.sum(), 1e-12)
+    directions = np.histogram(angle, _ANGLES, (0, np.pi), weights=strength)[0]
+    directions = directions / max(directions.sum(), 1e-12)
     strong = np.quantile(strength, (0.25, 0.5, 0.75, 0.9, 0.99))
     fine = [np.abs(np.diff(grey[:, ::n, ::n], n=2, axis=2)).mean() for n in (1, 2, 4)]
     light = np.quantile(grey, (0.05, 0.25, 0.5, 0.75, 0.95))
-    return np.concatenate([turned, strong, fine, light])
+    return np.concatenate([directions, strong, fine, light])
 
 
 def _change(grey) -> Float[np.ndarray, "4"]:
-    """Return how much follows from one frame to the next, and how evenly."""
+    """Return how much consecutive frames differ, and how evenly; zeros for one frame."""
     if len(grey) < 2:
         return np.zeros(4)
     steps = np.abs(np.diff(grey, axis=0)).mean(axis=(1, 2))
@@ -64,7 +63,7 @@ def _change(grey) -> Float[np.ndarray, "4"]:
 
 
 def _blockiness(grey) -> float:
-    """Return the step at the edges of a codec's blocks over the one inside them."""
+    """Return the mean step at the edges of a codec's blocks over that inside the blocks."""
     steps = np.abs(np.diff(grey, axis=1)).mean(axis=0)
     edges = np.arange(len(steps)) % _BLOCK == _BLOCK - 1
     if not edges.any() or edges.all():

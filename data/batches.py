@@ -1,9 +1,9 @@
-"""Prompts and prepared pixels as the fixed-shape arrays that scoring takes.
+"""Turn prompts and prepared pixels into the fixed-shape arrays that scoring takes.
 
-Few shapes for a whole run: the longest prompt decides the largest, a batch of short ones
-takes a smaller. Padding is on the right, where a causal model cannot see. Video rows come
-first, then the rows that predict text; the first of these stands at the last video position
-again, with a true target.
+A whole run has few shapes. The longest prompt decides the largest; a batch of short prompts
+takes a smaller shape. Padding is on the right, where a causal model cannot see it. Video
+rows come first, then the rows that predict text. The first text row stands at the last
+video position again, with a true target.
 """
 
 import hashlib
@@ -46,7 +46,9 @@ class Layout:
         return self.video.length if "video" in self.slices else 0
 
 
-def cut(prompt: Prompt, slices: Sequence[str], text_after: int = 0) -> Prompt:
+def drop_unscored_text(
+    prompt: Prompt, slices: Sequence[str], text_after: int = 0
+) -> Prompt:
     """Drop the text that no slice depends on, since the model is causal.
 
     Args:
@@ -67,7 +69,7 @@ def make_layout(
     text_after: int = 0,
 ) -> Layout:
     """Return the layout that holds all the prompts; see `Layout` for the others."""
-    shown = [cut(prompt, slices, text_after) for prompt in prompts]
+    shown = [drop_unscored_text(prompt, slices, text_after) for prompt in prompts]
     texts = [len(prompt.after) + len(prompt.answer) for prompt in shown]
     between = [sum(map(len, prompt.gaps)) for prompt in shown]
     longest = video.length + max(
@@ -80,16 +82,18 @@ def make_layout(
     return Layout(video, tuple(slices), text_after, time, rows)
 
 
-def fit(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
-    """Return the smallest shape of a run that holds the prompts of one batch.
+def smallest_layout(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
+    """Return the smallest layout of a run that has room for the prompts of a batch.
 
-    Shapes have room for 64, 128, 256 … text tokens, up to what the longest prompt needs.
+    Layouts have room for 64, 128, 256 … text tokens, up to what the longest prompt needs.
 
     Args:
         layout: of the whole run.
         prompts: of the batch.
     """
-    shown = [cut(prompt, layout.slices, layout.text_after) for prompt in prompts]
+    shown = [
+        drop_unscored_text(prompt, layout.slices, layout.text_after) for prompt in prompts
+    ]
     longest = max((len(p.after) + len(p.answer) for p in shown), default=0)
     room = text_room(longest)
     if room >= layout.text_rows:
@@ -99,7 +103,7 @@ def fit(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
 
 
 def text_room(tokens: int) -> int:
-    """Return for how many text tokens the shape has room that so many of them take."""
+    """Return the room for text of the smallest layout that takes so many text tokens."""
     return max(_SHORT, 1 << max(0, tokens - 1).bit_length())
 
 
@@ -134,11 +138,20 @@ def make_batch(
     layout: Layout,
     orders: Sequence[Int[np.ndarray, "frame"]] | None = None,
 ) -> Batch:
-    """Return the arrays of one batch, on the host; way 1 is reversed unless `orders`."""
+    """Return the arrays of a batch, on the host.
+
+    Args:
+        prompts: of the clips.
+        pixels: of the sampled frames.
+        layout: the shapes of the arrays.
+        orders: of the frames of the perturbed clips; reversed by default.
+    """
     if orders is None:
         orders = [frame_order("reverse", layout.video, "")] * len(prompts)
     clips = [
-        _clip_arrays(cut(prompt, layout.slices, layout.text_after), layout, order)
+        _clip_arrays(
+            drop_unscored_text(prompt, layout.slices, layout.text_after), layout, order
+        )
         for prompt, order in zip(prompts, orders, strict=True)
     ]
     columns: list[Any] = [np.stack(column) for column in zip(*clips, strict=True)]

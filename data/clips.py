@@ -1,4 +1,4 @@
-"""Many clips, prepared ahead of the one in use by the processes of `workers`."""
+"""Many clips, prepared by the processes of `workers` ahead of the clip in use."""
 
 import os
 from collections import deque
@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from vidsme_jax.data.prepared import PreparedClip, Wanted, bad_clip
+from vidsme_jax.data.prepare_clip import prepare_clip
+from vidsme_jax.data.prepared import ClipSpec, PreparedClip, bad_clip
 from vidsme_jax.data.readers.tfds import Source
 from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
 
@@ -18,7 +19,7 @@ class Decoding:
     """How clips are decoded; it changes no number.
 
     Attributes:
-        workers: processes; one per core that this process may use by default.
+        workers: processes; by default as many as this process may use cores.
         clip_timeout: seconds that a clip may take.
     """
 
@@ -28,35 +29,36 @@ class Decoding:
 
 def prepare_clips(
     batches: Iterable[Sequence[Source]],
-    wanted: Wanted,
+    spec: ClipSpec,
     decoding: Decoding | None = None,
 ) -> Generator[list[PreparedClip], None, None]:
     """Yield every batch prepared, in order, decoding a few clips ahead in parallel.
 
     Args:
-        batches: the files of each batch; one that a batch names twice is decoded once.
-        wanted: what to make of each clip.
+        batches: the files of each batch; a file that a batch names twice is decoded once.
+        spec: what to make of each clip.
         decoding: with how many processes, and how long each clip may take.
     """
     how = decoding or Decoding()
-    workers = Workers("vidsme_jax.data.prepare_clip:prepare", how.workers, how.clip_timeout)
+    workers = Workers(prepare_clip, how.workers, how.clip_timeout)
     pending: deque[list[Future]] = deque()
     try:
         for paths in batches:
-            once = {path: workers.submit(path, wanted) for path in dict.fromkeys(paths)}
-            pending.append([once[path] for path in paths])
+            futures = {path: workers.submit(path, spec) for path in dict.fromkeys(paths)}
+            pending.append([futures[path] for path in paths])
             if sum(map(len, pending)) - len(pending[0]) >= _AHEAD * how.workers:
-                yield [_result(f, wanted) for f in pending.popleft()]
+                yield [_result(future, spec) for future in pending.popleft()]
         while pending:
-            yield [_result(f, wanted) for f in pending.popleft()]
+            yield [_result(future, spec) for future in pending.popleft()]
     finally:  # an interrupted run does not wait for clips nobody will use
         workers.close()
 
 
-def _result(future: Future, wanted: Wanted) -> PreparedClip:
+def _result(future: Future, spec: ClipSpec) -> PreparedClip:
+    """Wait for a prepared clip; a process that failed on it makes it a bad clip."""
     try:
         return future.result()
     except WorkerTimeout as error:
-        return bad_clip(wanted, "timeout", str(error))
+        return bad_clip(spec, "timeout", str(error))
     except WorkerDied as error:
-        return bad_clip(wanted, "decode_error", str(error))
+        return bad_clip(spec, "decode_error", str(error))

@@ -1,8 +1,8 @@
-"""Manifests: which clips to ask about, with which words, and what is known of them.
+"""Read manifests: the clips to ask about, the words to ask with, and the labels.
 
-JSON (a list), JSON Lines, CSV or Parquet. `video` is needed; `id`, `label`, `question`,
-`answer`, `candidates` and `group` are optional; other columns are kept. The lists of the
-published Vid-SME code are read as they are.
+A manifest is JSON (a list), JSON Lines, CSV or Parquet. The column `video` is needed; `id`,
+`label`, `question`, `answer`, `candidates` and `group` are optional; other columns are
+kept. The lists of the published Vid-SME code are read as they are.
 """
 
 import csv
@@ -23,23 +23,23 @@ from vidsme_jax.data.readers.tfds import PREFIX, Source, read_examples
 from vidsme_jax.errors import InputError
 
 DEFAULT_QUESTION = "Describe the video."
-_OWN = ("id", "video", "label", "question", "answer", "candidates", "group")
+_COLUMNS = ("id", "video", "label", "question", "answer", "candidates", "group")
 _READS = ".json, .jsonl, .csv, .parquet"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One question about one clip.
+    """A question about a clip.
 
     Attributes:
         id: unique within the manifest.
-        video: path as given, below `root`.
+        video: path as the manifest writes it, below `root`.
         path: where the file is expected; or the example of a data set.
         label: 1 member, 0 non-member, None unknown.
         asked: the user's words; `DEFAULT_QUESTION` where the manifest has none.
         candidates: options to choose from.
         answer: the response, "" where the manifest has none.
-        group: rows of one group are not independent; the video by default.
+        group: rows of a group are not independent of each other; the video by default.
         other: the manifest's further columns.
     """
 
@@ -55,7 +55,7 @@ class Row:
 
     @property
     def question(self) -> str:
-        """The user's words, the options after them."""
+        """The user's words, followed by the options."""
         return "\n".join([self.asked, *self.options])
 
     @property
@@ -67,16 +67,16 @@ class Row:
 def read_manifests(
     paths: list[Path], root: Path | None = None, labels: list[int] | None = None
 ) -> list[Row]:
-    """Read one or several manifests as one set.
+    """Read several manifests as a single list of rows.
 
     Args:
-        paths: the files, in order; or tfds:NAME/SPLIT, see `tfds_clips`.
-        root: folder that video paths start from; each manifest's own folder by default.
+        paths: the files, in order; or tfds:NAME/SPLIT, see `readers.tfds`.
+        root: folder that video paths start from; by default the folder of the manifest.
             For tfds:NAME/SPLIT the folder of the data set.
-        labels: one label a file, for files that have no label column.
+        labels: a label per file, for files that have no label column.
 
     Raises:
-        InputError: every fault of the first file that has any, in one line.
+        InputError: the faults of the first file that has any, in a line.
     """
     if labels is not None and len(labels) != len(paths):
         raise InputError(
@@ -165,19 +165,19 @@ def _row(record: dict[str, Any], root: Path, file_label: int | None) -> Row:
     if not video:
         raise ValueError("video is empty, expected a path")
     candidates = _candidates(record.get("candidates"))
-    own = _label(record.get("label"))
-    if None not in (own, file_label) and own != file_label:
-        raise ValueError(f"label={own}, but --label {file_label} was given for the file")
+    label = _label(record.get("label"))
+    if None not in (label, file_label) and label != file_label:
+        raise ValueError(f"label={label}, but --label {file_label} was given for the file")
     return Row(
         id=_text(record, "id") or _default_id(record),
         video=video,
         path=_inside(root, video),
-        label=file_label if own is None else own,
+        label=file_label if label is None else label,
         asked=_text(record, "question") or DEFAULT_QUESTION,
         candidates=tuple(candidates),
         answer=_answer(_text(record, "answer"), candidates),
         group=_text(record, "group") or video,
-        other={k: v for k, v in record.items() if k not in _OWN},
+        other={k: v for k, v in record.items() if k not in _COLUMNS},
     )
 
 
@@ -192,12 +192,12 @@ def _text(record: dict[str, Any], column: str) -> str:
 
 
 def _missing(value: Any) -> bool:
-    """Tell an absent cell, which CSV and Parquet write in ways of their own."""
+    """Tell whether a cell is empty; JSON, CSV and Parquet write that differently."""
     return value in (None, "") or (isinstance(value, float) and math.isnan(value))
 
 
 def _label(value: Any) -> int | None:
-    """Read 1 or 0, also as text or float, as CSV and Parquet give them."""
+    """Read a label, 1 or 0; CSV has it as text, Parquet perhaps as a float."""
     if _missing(value):
         return None
     number = {"1": 1, "0": 0, "1.0": 1, "0.0": 0}.get(str(value))
@@ -230,7 +230,10 @@ def _letter(n: int) -> str:
 
 
 def _inside(root: Path, video: str) -> Path:
-    """Join, and refuse paths that leave the root: a manifest may come from anyone."""
+    """Return the path of a video, refusing one that leaves the root.
+
+    A manifest may come from anyone.
+    """
     base = os.path.abspath(root)
     joined = os.path.normpath(os.path.join(base, video))
     if os.path.commonpath([base, joined]) != base or "\0" in video:
@@ -247,25 +250,30 @@ def _default_id(record: dict[str, Any]) -> str:
 
 
 def _with_unique_ids(rows: list[Row], named: list[bool]) -> list[Row]:
-    """Number identical default ids, refuse duplicate explicit ones."""
-    explicit = Counter(row.id for row, own in zip(rows, named, strict=True) if own)
+    """Number rows with the same default id, refuse explicit ids that stand twice.
+
+    Args:
+        rows: of all manifests.
+        named: of each row, whether its id is explicit.
+    """
+    explicit = Counter(row.id for row, has_id in zip(rows, named, strict=True) if has_id)
     twice = [name for name, count in explicit.items() if count > 1]
     if twice:
         raise InputError(
             f"id={twice[0]!r} stands {explicit[twice[0]]} times, expected once"
         )
     seen, out = Counter(explicit), []
-    for row, own in zip(rows, named, strict=True):
-        seen[row.id] += not own
-        number = "" if own or seen[row.id] == 1 else f"-{seen[row.id]}"
+    for row, has_id in zip(rows, named, strict=True):
+        seen[row.id] += not has_id
+        number = "" if has_id or seen[row.id] == 1 else f"-{seen[row.id]}"
         out.append(replace(row, id=row.id + number))
     return out
 
 
 def other_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
-    """Return the further columns, each of one type over all rows.
+    """Return the further columns of manifests; all values of a column have the same type.
 
-    Values that have no common type become JSON text.
+    Values without a common type become JSON text.
     """
     names = dict.fromkeys(name for row in rows for name in row.other)
     return {name: _typed([row.other.get(name) for row in rows]) for name in names}

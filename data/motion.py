@@ -1,4 +1,4 @@
-"""Motion and illumination of frames: the numbers that q and r are made of."""
+"""Measure motion and illumination of frames, from which the orders q and r are made."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,13 +13,13 @@ def flow_variance(frames: UInt8[np.ndarray, "frame height width 3"]) -> float:
     """Return the mean over consecutive frames of the variance of the optical flow.
 
     Population variance over all pixels and both components together, in square pixels of
-    the given resolution; 0 for fewer than two frames. Source: arXiv 2506.03179.
+    the frames; 0 for fewer than two frames. Source: arXiv 2506.03179.
     """
     if len(frames) < 2:
         return 0.0
     gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     variances = [  # one flow alive at a time: at 720p each takes 7 MB
-        # OpenCV's stubs forget that no initial flow may be given.
+        # OpenCV's stubs forget that the initial flow may be None.
         np.var(cv2.calcOpticalFlowFarneback(before, after, None, *_FARNEBACK))  # type: ignore[call-overload]
         for before, after in zip(gray[:-1], gray[1:], strict=True)
     ]

@@ -1,10 +1,10 @@
-"""The only import of OpenCV, with its usual failure explained."""
+"""Import OpenCV, here only, and explain why it cannot be imported where it cannot."""
 
 import os
 
 from vidsme_jax.errors import InputError
 
-# A clip that cannot be read becomes a row with a status; FFmpeg need not shout as well.
+# A clip that cannot be read becomes a row with a status; FFmpeg need not print as well.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
@@ -22,7 +22,7 @@ except (ImportError, AttributeError) as error:  # AttributeError: built for NumP
         remedy = "it was built for another NumPy: pip install 'opencv-python>=4.10.0.84'"
     raise InputError(f"OpenCV cannot be imported ({error}); {remedy}") from error
 
-# Clips are decoded in parallel: one thread each. Results do not depend on it.
+# Clips are decoded in parallel, with one thread per clip. Results do not depend on it.
 cv2.setNumThreads(1)
 
 __all__ = ["cv2"]

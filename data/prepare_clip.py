@@ -1,7 +1,7 @@
-"""One clip, decoded once, as everything a run needs of it: what a decoding process does.
+"""Decode one clip once and make all that a run needs: the work of a decoding process.
 
-Whatever is wrong with a clip becomes a status and a line, never an exception; what is wrong
-with the program becomes the status internal_error, so that no clip is blamed for it.
+Whatever is wrong with a clip becomes a status and a sentence, never an exception. What is
+wrong with the program becomes the status internal_error, so that no clip is blamed for it.
 """
 
 import hashlib
@@ -9,46 +9,52 @@ import io
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from vidsme_jax.data.appearance import appearance
 from vidsme_jax.data.motion import flow_variance, illumination
-from vidsme_jax.data.prepared import PreparedClip, Wanted, bad_clip
+from vidsme_jax.data.prepared import (
+    ClipFacts,
+    ClipSpec,
+    FileFacts,
+    FrameFacts,
+    PreparedClip,
+    bad_clip,
+)
 from vidsme_jax.data.preprocess import preprocess
-from vidsme_jax.data.readers.decoded import Clip, DecodeError, sample_indices
+from vidsme_jax.data.readers.decoded import DecodedClip, DecodeError, sample_indices
 from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.data.readers.tfds import Example, Source, read_example
 from vidsme_jax.records.runs import STRIP_FRAMES
 
-_STRIP_HEIGHT = 54  # of a thumbnail
+_STRIP_HEIGHT = 54  # of a thumbnail, in pixels
 # No content of a file raises these: code calls what it should not.
 _OUR_FAULTS = (TypeError, AttributeError, NameError, ImportError, AssertionError)
 
 
-def prepare(path: Source, wanted: Wanted) -> PreparedClip:
-    """Decode one clip and make of it what is wanted; a clip that cannot be has a status."""
+def prepare_clip(path: Source, spec: ClipSpec) -> PreparedClip:
+    """Decode one clip and make what the spec asks for; a bad clip gets a status."""
     try:
         if isinstance(path, Example):
-            clip = read_example(path, wanted.counts)
+            clip = read_example(path, spec.counts)
         else:
-            clip = read_clip(path, wanted.counts, wanted.reader)
-        pixels = preprocess(clip.frames, wanted.resize, wanted.crop)
-        facts = _facts(clip, wanted.counts) | _bytes(path)
-        return PreparedClip(pixels, clip.indices, facts, _strip(clip))
+            clip = read_clip(path, spec.counts, spec.reader)
+        pixels = preprocess(clip.frames, spec.geometry)
+        facts = _clip_facts(clip, path, spec.counts)
+        return PreparedClip(pixels, clip.indices, facts, _thumbnail(clip))
     except FileNotFoundError as error:
-        return bad_clip(wanted, "missing_file", str(error))
+        return bad_clip(spec, "missing_file", str(error))
     except DecodeError as error:
-        return bad_clip(wanted, "decode_error", str(error))
+        return bad_clip(spec, "decode_error", str(error))
     except _OUR_FAULTS as error:
-        return bad_clip(wanted, "internal_error", _place(error))
+        return bad_clip(spec, "internal_error", _with_line(error))
     except Exception as error:  # any clip, however broken, is a row and not the end
-        return bad_clip(wanted, "decode_error", repr(error))
+        return bad_clip(spec, "decode_error", repr(error))
 
 
-def _place(error: Exception) -> str:
+def _with_line(error: Exception) -> str:
     """Return an error of the program with the line that raised it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
@@ -57,41 +63,48 @@ def _place(error: Exception) -> str:
     )
 
 
-def _facts(clip: Clip, counts: Sequence[int]) -> dict[str, Any]:
+def _clip_facts(clip: DecodedClip, path: Source, counts: Sequence[int]) -> ClipFacts:
+    return ClipFacts(
+        status="ok",
+        reader=clip.reader,
+        fallback=clip.fallback or None,
+        file=_file_facts(clip, path),
+        appearance=tuple(appearance(clip.frames)),
+        at=_frame_facts(clip, counts),
+    )
+
+
+def _file_facts(clip: DecodedClip, path: Source) -> FileFacts:
     height, width = clip.frames.shape[1:3]
-    facts = {
-        "status": "ok",
-        "error": None,
-        "reader": clip.reader,
-        "fallback": clip.fallback or None,
-        "container": clip.container,
-        "codec": clip.codec or None,
-        "frames_total": clip.frames_total,
-        "fps": clip.fps or None,
-        "duration": clip.frames_total / clip.fps if clip.fps else None,
-        "width": width,
-        "height": height,
-        "appearance": appearance(clip.frames),
-    }
+    return FileFacts(
+        container=clip.container,
+        codec=clip.codec or None,
+        frames_total=clip.frames_total,
+        fps=clip.fps or None,
+        duration=clip.frames_total / clip.fps if clip.fps else None,
+        width=width,
+        height=height,
+        file_bytes=None if isinstance(path, Example) else path.stat().st_size,
+    )
+
+
+def _frame_facts(clip: DecodedClip, counts: Sequence[int]) -> dict[int, FrameFacts]:
+    """Return what depends on the frame count, by frame count."""
     hashes = [hashlib.sha256(frame).digest() for frame in clip.frames]
-    for n in counts:
-        frames = clip.sample(n)
-        together = hashlib.sha256(b"".join(hashes[k] for k in clip.places(n)))
-        facts[str(n)] = {
-            "frame_indices": sample_indices(clip.frames_total, n).tolist(),
-            "frame_hash": together.hexdigest()[:16],
-            "motion": flow_variance(frames),
-            "illumination": illumination(frames),
-        }
-    return facts
+    out = {}
+    for count in counts:
+        frames = clip.sample(count)
+        joined = hashlib.sha256(b"".join(hashes[n] for n in clip.places(count)))
+        out[count] = FrameFacts(
+            frame_indices=tuple(sample_indices(clip.frames_total, count).tolist()),
+            frame_hash=joined.hexdigest()[:16],
+            motion=flow_variance(frames),
+            illumination=illumination(frames),
+        )
+    return out
 
 
-def _bytes(path: Source) -> dict[str, int]:
-    """Return the size of a clip's file; an example of a data set has none of its own."""
-    return {} if isinstance(path, Example) else {"file_bytes": path.stat().st_size}
-
-
-def _strip(clip: Clip) -> bytes:
+def _thumbnail(clip: DecodedClip) -> bytes:
     """Return a few frames side by side as a JPEG."""
     chosen = np.linspace(0, len(clip.frames) - 1, STRIP_FRAMES).round().astype(int)
     height, width = clip.frames.shape[1:3]

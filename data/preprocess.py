@@ -1,32 +1,60 @@
 """Frames at native resolution to the square of pixels a vision tower was trained on.
 
-The geometry is done here on the host with Pillow and stays uint8; rescaling and
-normalising are a table on the device (`models.processor.pixel_levels`). Both together are
-bit-equal to the `CLIPImageProcessorPil` and `SiglipImageProcessorPil` of transformers.
+The geometry is done here on the host with Pillow and stays uint8. Rescaling and normalising
+are a table on the device (`models.processor.pixel_levels`). Both together are bit-equal to
+the `CLIPImageProcessorPil` and `SiglipImageProcessorPil` of transformers.
 """
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 
-def preprocess(
-    frames: UInt8[np.ndarray, "frame height width 3"], resize: int | None, crop: int
-) -> UInt8[np.ndarray, "frame crop crop 3"]:
-    """Bring RGB frames to the square a tower takes.
+@dataclass(frozen=True)
+class FrameGeometry:
+    """The square of pixels that a frame becomes.
 
-    Args:
-        frames: at native resolution.
-        resize: shortest edge after bicubic resizing, the centre is cut out then (CLIP);
-            None squeezes the whole frame into the square (SigLIP).
-        crop: side of the square.
+    Attributes:
+        resize: shortest edge in pixels after bicubic resizing, before the centre is cut
+            out (CLIP); None squeezes the whole frame into the square (SigLIP).
+        crop: side of the square in pixels.
     """
+
+    resize: int | None
+    crop: int
+
+
+@runtime_checkable
+class _HasGeometry(Protocol):
+    """What has the two sizes of a geometry beside others, as a model's processor has."""
+
+    @property
+    def resize(self) -> int | None: ...
+
+    @property
+    def crop(self) -> int: ...
+
+
+def geometry_of(processor: _HasGeometry) -> FrameGeometry:
+    """Return the part of a model's image processor that is done on the host."""
+    return FrameGeometry(processor.resize, processor.crop)
+
+
+def preprocess(
+    frames: UInt8[np.ndarray, "frame height width 3"], geometry: FrameGeometry
+) -> UInt8[np.ndarray, "frame crop crop 3"]:
+    """Bring RGB frames of native resolution to the square that a vision tower takes."""
+    resize, crop = geometry.resize, geometry.crop
     if resize is None:
         return np.stack([_bicubic(frame, crop, crop) for frame in frames])
     return np.stack([_centre(_shortest(frame, resize), crop) for frame in frames])
 
 
 def _shortest(frame: np.ndarray, size: int) -> np.ndarray:
+    """Resize a frame so that its shortest edge has `size` pixels."""
     height, width = frame.shape[:2]
     short, long = min(height, width), max(height, width)
     other = int(size * long / short)  # truncated, as the processors do

@@ -1,9 +1,9 @@
-"""Processes that decode: one clip each at a time, a limit per clip, no jax inside.
+"""Processes that decode, a clip at a time, with a time limit per clip and no jax inside.
 
 A thread hands clips to its own process and waits for the answer. A process that takes too
-long is killed, since nothing else stops a decoder that hangs; one that dies has its clip
-named, and the next clip gets a new one. They start as fresh interpreters, never as forks
-of this one, whose threads would not survive that.
+long is killed, since nothing else stops a decoder that hangs. Where a process dies, its
+clip is named and the next clip gets a new process. They start as fresh interpreters: a
+process forked from this one would have locks but not the threads that release them.
 """
 
 import importlib
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
@@ -21,34 +22,35 @@ from typing import Any
 from vidsme_jax.errors import InputError
 
 _START = 120.0  # seconds for an interpreter to come up, on a machine that is busy
-_CLIPS = 200  # of a process; what its libraries leak goes with it
+_CLIPS = 200  # of a process, then a new one starts; what its libraries leaked is freed
+_MEMORY = 8 << 30  # bytes of a process; a clip that needs more fails alone
 
 
 class WorkerDied(Exception):
-    """The process ended in the middle of its clip; the message says how."""
+    """A process ended in the middle of its clip; the message says how."""
 
 
 class WorkerTimeout(Exception):
-    """The clip took longer than allowed, and its process was killed."""
+    """A clip took longer than allowed, and its process was killed."""
 
 
 class _Worker:
-    """One process and the pipe to it."""
+    """A process and the pipe to it; `name` is that of the function, as "module:name"."""
 
-    def __init__(self, function: str):
+    def __init__(self, name: str):
         ours, theirs = Pipe()
-        self._noise = tempfile.TemporaryFile()  # what decoders print while they fail
+        self._output = tempfile.TemporaryFile()  # what decoders print while they fail
         code = (
             f"import sys; sys.path[:] = {sys.path!r}\n"
             "from vidsme_jax.data.workers import serve\n"
-            f"serve({theirs.fileno()}, {function!r})"
+            f"serve({theirs.fileno()}, {name!r})"
         )
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            stdout=self._noise,
-            stderr=self._noise,
+            stdout=self._output,
+            stderr=self._output,
             start_new_session=True,  # Ctrl-C is for us alone; we end them
         )
         theirs.close()
@@ -57,9 +59,10 @@ class _Worker:
         try:
             self._answer(_START)
         except (WorkerDied, WorkerTimeout) as error:  # no clip is to blame
+            self.close()
             raise InputError(f"no decoding process can be started: {error}") from error
 
-    def ask(self, arguments: tuple[Any, ...], seconds: float) -> Any:
+    def call(self, arguments: tuple[Any, ...], seconds: float) -> Any:
         self.left -= 1
         try:
             self._pipe.send(arguments)
@@ -78,37 +81,41 @@ class _Worker:
 
     def _last_words(self) -> str:
         code = self._process.wait()
-        self._noise.seek(0)
-        lines = self._noise.read()[-2000:].decode(errors="replace").strip().splitlines()
+        self._output.seek(0)
+        lines = self._output.read()[-2000:].decode(errors="replace").strip().splitlines()
         how = f"signal {-code}" if code < 0 else f"exit {code}"
-        said = f": {lines[-1]}" if lines else ""
-        return f"the decoding process died ({how}){said}"
+        last_line = f": {lines[-1]}" if lines else ""
+        return f"the decoding process died ({how}){last_line}"
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
         self._pipe.close()
-        self._noise.close()
+        self._output.close()
 
 
 class Workers:
-    """Several processes, each run by a thread of its own.
+    """Several processes that call a function, each driven by its own thread.
 
     Args:
-        function: what they call, as "module:name"; arguments and result are pickled.
-        count: how many.
-        seconds: that one call may take.
+        function: what they call; a function of a module, since each process imports it.
+            Arguments and result are pickled.
+        count: processes.
+        seconds: that a call may take.
+
+    Raises:
+        ValueError: a fresh process cannot import the function.
     """
 
-    def __init__(self, function: str, count: int, seconds: float):
-        self._function, self._seconds = function, seconds
-        self._own = threading.local()
+    def __init__(self, function: Callable[..., Any], count: int, seconds: float):
+        self._name, self._seconds = _import_name(function), seconds
+        self._of_thread = threading.local()
         self._all: set[_Worker] = set()
         self._threads = ThreadPoolExecutor(count)
         self._lock, self._closed = threading.Lock(), False
 
     def submit(self, *arguments: Any) -> Future:
-        """Have the function called.
+        """Have the function called with these arguments, and return its future result.
 
         The future may raise WorkerDied or WorkerTimeout, and InputError where no process
         can be started at all.
@@ -116,20 +123,20 @@ class Workers:
         return self._threads.submit(self._call, arguments)
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
-        worker = getattr(self._own, "worker", None)
+        worker = getattr(self._of_thread, "worker", None)
         if worker is None or not worker.left:
             if worker:
                 self._drop(worker)
-            worker = self._own.worker = self._start()
+            worker = self._of_thread.worker = self._start()
         try:
-            return worker.ask(arguments, self._seconds)
+            return worker.call(arguments, self._seconds)
         except (WorkerDied, WorkerTimeout):
             self._drop(worker)
-            self._own.worker = None
+            self._of_thread.worker = None
             raise
 
     def _start(self) -> _Worker:
-        worker = _Worker(self._function)
+        worker = _Worker(self._name)
         with self._lock:
             self._all.add(worker)
             if self._closed:  # meanwhile
@@ -142,7 +149,7 @@ class Workers:
             worker.close()
 
     def close(self) -> None:
-        """End all processes, whatever they do; what was submitted is cancelled."""
+        """End all processes, whatever they do, and cancel the calls not yet made."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._closed = True
@@ -150,11 +157,19 @@ class Workers:
                 worker.close()
 
 
-_MEMORY = 8 << 30  # bytes of a process; a clip that wants more fails alone
+def _import_name(function: Callable[..., Any]) -> str:
+    """Return a function's "module:name", by which a fresh process can import it."""
+    module, name = function.__module__, function.__qualname__
+    if module == "__main__" or getattr(sys.modules[module], name, None) is not function:
+        raise ValueError(
+            f"function={module}:{name} cannot be imported by a fresh process, expected a"
+            " function that a module defines by that name, outside functions and classes"
+        )
+    return f"{module}:{name}"
 
 
 def serve(descriptor: int, name: str) -> None:
-    """Answer calls until the other end of the pipe closes.
+    """Answer calls until the other end of the pipe closes; the whole life of a process.
 
     Args:
         descriptor: of the pipe.
@@ -177,7 +192,7 @@ def serve(descriptor: int, name: str) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """End this process when its parent has, even while a decoder hangs."""
+    """End this process when its parent has ended, even while a decoder hangs."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

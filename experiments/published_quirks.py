@@ -259,7 +259,7 @@ def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
     """Measure quirk 6, and the ties of quirk 11, on the logits themselves."""
     job = make_job(ScoreSettings(settings.demo / "target", data, run.out, (FRAMES,)))
     prompts, video = job.prompts.longest[FRAMES], job.port.video(FRAMES)
-    clips = next(prepare_clips([[row.path for row in job.rows]], job.wanted))
+    clips = next(prepare_clips([[row.path for row in job.rows]], job.clip_spec))
     pixels = np.stack([clip.sample(FRAMES) for clip in clips])
     layout = make_layout(prompts, video, ("video",), 1)
     batch = jax.tree.map(jnp.asarray, make_batch(prompts, pixels, layout))

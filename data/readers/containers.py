@@ -1,7 +1,7 @@
-"""What kind of file a clip is, and whether all of it is there, from a few of its bytes.
+"""Tell from a few bytes what kind of file a clip is, and whether the file is whole.
 
-MP4 boxes, Matroska segments and RIFF chunks say how long they are. A file that ends before
-the end that it announces was cut short, whatever a decoder makes of what is left.
+MP4 boxes, Matroska segments and RIFF chunks announce their lengths. A file that ends before
+its announced end was cut short, whatever a decoder makes of the rest.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ _IMAGES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
 def container_of(path: Path) -> str:
     """Return mp4, matroska, avi, mpegts, text, image, or other.
 
-    FFmpeg makes a video of a text or of a still image, too.
+    Texts and still images are told apart because FFmpeg makes a video of them, too.
     """
     with path.open("rb") as file:
         head = file.read((_PACKETS + 1) * 204)
@@ -29,14 +29,15 @@ def container_of(path: Path) -> str:
         return "image"
     if not any(byte < 32 and byte not in b"\t\n\f\r\x1b" for byte in head):
         return "text"
-    # Plain packets, behind a time code (.m2ts), or before check bytes; from anywhere on.
+    # Packets may be plain, follow a time code (.m2ts) or precede check bytes, and the file
+    # may start in the middle of a packet.
     return (
         "mpegts" if any(_is_transport(head, size) for size in (188, 192, 204)) else "other"
     )
 
 
 def announced_size(path: Path, container: str) -> int:
-    """Return how many bytes the file says it has; 0 where it does not say."""
+    """Return how many bytes the file announces; 0 where it announces nothing."""
     sizes = {"mp4": _mp4_size, "matroska": _matroska_size, "avi": _avi_size}
     return sizes[container](path) if container in sizes else 0
 
@@ -50,14 +51,14 @@ def _is_transport(head: bytes, size: int) -> bool:
 
 
 def _mp4_size(path: Path) -> int:
-    """Walk the boxes of the first level: four bytes of size, four of type."""
+    """Return the end of the last box; a box begins with 4 bytes of size, 4 of type."""
     end, there = 0, path.stat().st_size
     with path.open("rb") as file:
         while end + 8 <= there:
             file.seek(end)
             head = file.read(16)
             size = int.from_bytes(head[:4], "big")
-            if size == 1:  # it stands in the next eight bytes
+            if size == 1:  # the size stands in the next eight bytes
                 size = int.from_bytes(head[8:16], "big")
             if size < 8 or not head[4:8].isalnum():  # up to the end of the file, or padding
                 return there
@@ -79,7 +80,11 @@ def _matroska_size(path: Path) -> int:
 
 
 def _vint(head: bytes, at: int) -> tuple[int, int]:
-    """Read a number whose leading zero bits say its length; return it and its end."""
+    """Read a number whose leading zero bits tell its length.
+
+    Returns:
+        The number, and the place of the first byte after it.
+    """
     length = 9 - head[at].bit_length() if at < len(head) and head[at] else 8
     raw = int.from_bytes(head[at : at + length], "big")
     return raw & ((1 << (7 * length)) - 1), at + length

@@ -1,4 +1,4 @@
-"""What every reader gives: frames of a clip, at the places that the frame counts need."""
+"""What every reader returns: the frames of a clip that the frame counts need."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ class DecodeError(Exception):
     """A clip that a reader could not turn into frames; the message says why."""
 
 
-class Doubt(DecodeError):
-    """A reader gave frames, but its own timestamps say that they may be wrong ones."""
+class UntrustedFrames(DecodeError):
+    """A reader returned frames, but its timestamps say that they may be wrong."""
 
 
-class Damaged(DecodeError):
-    """The file itself is broken or cut short: no other reader is worth a try."""
+class DamagedFile(DecodeError):
+    """The file is broken or cut short, so that no other reader is worth a try."""
 
 
 @dataclass(frozen=True)
-class Clip:
+class DecodedClip:
     """Decoded frames of one clip.
 
     Attributes:
         frames: the frames at `indices`, RGB, upright, native resolution.
         indices: distinct positions in the clip, rising.
-        frames_total: number of frames the reader found.
-        fps: frames per second, 0 where the file does not say.
-        reader: who decoded it.
-        fallback: why the readers before it were passed over; empty for the first.
-        codec: the four characters that name it; empty where nothing is known.
-        container: mp4, matroska, avi, mpegts, other.
+        frames_total: number of frames that the reader counted.
+        fps: frames per second, 0 where the file does not tell.
+        reader: the reader that decoded the clip.
+        fallback: why the readers before that one were passed over; empty for the first.
+        codec: its name in four characters; empty where the file does not tell.
+        container: mp4, matroska, avi, mpegts, array_record, other.
     """
 
     frames: UInt8[np.ndarray, "frame height width 3"]
@@ -44,25 +44,25 @@ class Clip:
     container: str = ""
 
     def sample(self, count: int) -> UInt8[np.ndarray, "count height width 3"]:
-        """Return the frames of `sample_indices` for this count."""
+        """Return the frames that `sample_indices` picks for a frame count."""
         return self.frames[self.places(count)]
 
     def places(self, count: int) -> Int[np.ndarray, "count"]:
-        """Return where in `frames` those of this count are."""
+        """Return the places in `frames` of the frames of a frame count."""
         return np.searchsorted(self.indices, sample_indices(self.frames_total, count))
 
 
 def sample_indices(total: int, count: int) -> Int[np.ndarray, "count"]:
     """Return the positions of `count` uniformly sampled frames, truncated downwards.
 
-    Indices repeat where the clip is shorter than asked. Source: the published code of
-    arXiv 2506.03179, numpy.linspace(0, total - 1, count, dtype=int).
+    Positions repeat where the clip has fewer frames than `count`. Source: the published
+    code of arXiv 2506.03179, numpy.linspace(0, total - 1, count, dtype=int).
     """
     return np.linspace(0, total - 1, count, dtype=int)
 
 
 def union_indices(total: int, counts: Sequence[int]) -> Int[np.ndarray, "frame"]:
-    """Return the distinct positions that the counts need, rising."""
+    """Return the distinct positions of the frames that all counts need, rising."""
     return np.unique(np.concatenate([sample_indices(total, n) for n in counts]))
 
 
@@ -73,23 +73,26 @@ def read_in_order(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Decode a file from its start, converting only the frames that the counts need.
 
-    Which these are depends on how many frames there are, and that is known for certain at
-    the end only: where the guess was wrong, the file is read a second time.
+    Which frames these are depends on how many there are in all, and only the end of the
+    file tells that for certain. Where the guess was wrong, the file is read a second time.
 
     Args:
-        frames: starts the file and yields, for each frame, what converts it.
+        frames: starts the file and yields, for every frame, a function that converts it.
         counts: the frame counts.
-        guess: how many frames there are.
+        guess: how many frames the file has, as far as its header tells.
 
     Returns:
-        The frames, their positions, and how many frames there are.
+        The frames, their positions, and how many frames the file has.
+
+    Raises:
+        DecodeError: no frames, frames of several sizes, or another number at every read.
     """
     for _ in range(2):
-        wanted = union_indices(guess, counts) if guess else np.array([], int)
+        positions = union_indices(guess, counts) if guess else np.array([], int)
         kept: list[np.ndarray] = []
         total = 0
         for convert in frames():
-            if len(kept) < len(wanted) and total == wanted[len(kept)]:
+            if len(kept) < len(positions) and total == positions[len(kept)]:
                 kept.append(convert())
             total += 1
         if total == 0:
@@ -97,11 +100,11 @@ def read_in_order(
         if total == guess:
             if len({frame.shape for frame in kept}) > 1:
                 raise DecodeError("its frames are of different sizes")
-            return np.stack(kept), wanted, total
+            return np.stack(kept), positions, total
         guess = total
     raise DecodeError("it finds another number of frames each time")
 
 
 def fps_or_zero(value: float) -> float:
-    """Return a frame rate, 0 where it cannot be one."""
+    """Return a number as a frame rate, 0 where it cannot be a frame rate."""
     return float(value) if np.isfinite(value) and 0 < value < 1e4 else 0.0

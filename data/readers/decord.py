@@ -1,8 +1,9 @@
-"""Frames by decord: fast, and what the published code reads with. Its only import.
+"""Read frames by decord, as the published code does; nothing else imports decord.
 
-decord 0.6 returns wrong frames without an error where it seeks (open groups of pictures,
-MPEG-4 with B-frames, WMV), so it reads in order here; and on some AVI files and cut MP4
-files, and there its own timestamps give that away: they must rise strictly from zero.
+decord 0.6 is fast, but returns wrong frames without an error where it seeks: in open groups
+of pictures, MPEG-4 with B-frames, and WMV. So it reads in order here. On some AVI files and
+cut MP4 files its frames are wrong even then. There its timestamps give that away: right
+timestamps rise strictly from zero.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from vidsme_jax.data.readers.decoded import (
-    Clip,
+    DecodedClip,
     DecodeError,
-    Doubt,
+    UntrustedFrames,
     fps_or_zero,
     union_indices,
 )
@@ -28,20 +29,20 @@ else:
 
 def read(
     path: Path, counts: Sequence[int], announced: int, trusting: bool, doubt: str = ""
-) -> Clip:
+) -> DecodedClip:
     """Decode the frames that the counts need.
 
     Args:
         path: of the clip.
         counts: the frame counts.
-        announced: frames according to the header; 0 where it does not say.
-        trusting: seek, as the published code does, and keep what comes; the clip's
+        announced: frames according to the header; 0 where it does not tell.
+        trusting: seek, as the published code does, and keep whatever comes; the clip's
             `fallback` tells whether reading in order gives other frames.
-        doubt: why its frames are not to be trusted, where that is known before.
+        doubt: a reason not to trust the frames of this file; "" for no reason.
 
     Raises:
-        Doubt: decord read the file, but its frames may be the wrong ones.
-        DecodeError: it could not read it.
+        UntrustedFrames: decord read the file, but perhaps the wrong frames.
+        DecodeError: decord could not read the file.
     """
     # The reader is local to this call: left open, its decoder thread runs ahead and
     # fills memory with frames.
@@ -52,7 +53,7 @@ def read(
             raise DecodeError("it finds no frames")
         doubt = doubt or _doubt(reader.get_frame_timestamp(range(total))[:, 0], announced)
         if doubt and not trusting:
-            raise Doubt(doubt)
+            raise UntrustedFrames(doubt)
         indices, fps = union_indices(total, counts), fps_or_zero(reader.get_avg_fps())
         if trusting:
             frames = reader.get_batch(indices).asnumpy()
@@ -63,7 +64,7 @@ def read(
         # The message is the failed C++ check; what matters is its end.
         line = next(iter(str(error).splitlines()), "").strip()
         raise DecodeError(line[-80:] or type(error).__name__) from error
-    return Clip(
+    return DecodedClip(
         frames, indices, total, fps, "decord", f"kept, though {doubt}" * bool(doubt)
     )
 
@@ -73,23 +74,28 @@ def _open(path: Path):
 
 
 def _in_order(reader, indices: np.ndarray) -> np.ndarray:
-    wanted, kept = set(indices.tolist()), []
+    positions, kept = set(indices.tolist()), []
     for n in range(int(indices[-1]) + 1):
         frame = reader.next()
-        if n in wanted:
+        if n in positions:
             kept.append(frame.asnumpy())
     return np.stack(kept)
 
 
 def _compare(path: Path, frames: np.ndarray, indices: np.ndarray) -> str:
-    """Return where decord's seeking gives other frames than its reading in order."""
+    """Say in how many places seeking gives other frames than reading in order."""
     right = _in_order(_open(path), indices)
     other = int(np.sum(np.any(frames != right, axis=(1, 2, 3))))
     return f"it seeks to other frames in {other} of {len(frames)} places" * bool(other)
 
 
 def _doubt(stamps: np.ndarray, announced: int) -> str:
-    """Return why frames at these times are not to be trusted, or nothing."""
+    """Return why frames with these timestamps are not to be trusted; "" where they are.
+
+    Args:
+        stamps: seconds, of every frame of the file.
+        announced: frames according to the header; 0 where it does not tell.
+    """
     if not np.all(np.isfinite(stamps)) or np.any(np.diff(stamps) <= 0):
         return "its timestamps do not rise"
     step = np.median(np.diff(stamps)) if len(stamps) > 1 else np.inf

@@ -1,4 +1,4 @@
-"""Frames by OpenCV, decoded in order from start to end; and what a header says."""
+"""Read frames by OpenCV, in order from start to end, and the header of a file."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 
 from vidsme_jax.data.opencv import cv2
 from vidsme_jax.data.readers.decoded import (
-    Clip,
-    Damaged,
+    DamagedFile,
+    DecodedClip,
     DecodeError,
     fps_or_zero,
     read_in_order,
@@ -18,12 +18,12 @@ from vidsme_jax.data.readers.decoded import (
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself, before a frame is decoded.
+    """What a file tells before a frame is decoded.
 
     Attributes:
-        frames: how many, 0 where it does not say; an estimate in some containers.
-        fps: frames per second, 0 where it does not say.
-        codec: the four characters that name it; empty where nothing is known.
+        frames: number of frames, 0 where not told; an estimate in some containers.
+        fps: frames per second, 0 where not told.
+        codec: its name in four characters; empty where not told.
     """
 
     frames: int
@@ -32,7 +32,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Open the file and ask; a file that OpenCV cannot open has no header."""
+    """Read the header of a file; it is empty where OpenCV cannot open the file."""
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
@@ -49,31 +49,31 @@ def read_header(path: Path) -> Header:
         capture.release()
 
 
-def read(path: Path, counts: Sequence[int], header: Header, least: float) -> Clip:
-    """Decode the frames that the counts need, in order: its seeking is not exact.
+def read(path: Path, counts: Sequence[int], header: Header, least: float) -> DecodedClip:
+    """Decode the frames that the counts need, in order, since seeking is not exact.
 
     Args:
         path: of the clip.
         counts: the frame counts.
         header: of the file.
-        least: the part of the announced frames below which the file counts as damaged,
-            since OpenCV ends at a fault as it ends at the end.
+        least: the share of the announced frames below which the file counts as damaged.
+            OpenCV stops at a fault as it stops at the end, and tells neither.
 
     Raises:
-        Damaged: far fewer frames came than announced.
-        DecodeError: it could not read it.
+        DamagedFile: far fewer frames came than announced.
+        DecodeError: OpenCV could not read the file.
     """
     frames, indices, total = read_in_order(lambda: _frames(path), counts, header.frames)
     if total < least * header.frames:
-        raise Damaged(
+        raise DamagedFile(
             f"{total} of the {header.frames} frames in its header: damaged, or cut with an"
             " edit list, which PyAV can tell apart"
         )
-    return Clip(frames, indices, total, header.fps, "opencv")
+    return DecodedClip(frames, indices, total, header.fps, "opencv")
 
 
 def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
-    """Yield, for each frame, what converts it to RGB."""
+    """Yield, for every frame, a function that converts it to RGB."""
     capture = cv2.VideoCapture(str(path))
 
     def convert() -> np.ndarray:

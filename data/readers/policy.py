@@ -3,13 +3,14 @@
     auto       decord behind a guard, then PyAV, then OpenCV
     decord     decord behind the guard, and nothing else
     pyav       PyAV, in order from start to end
-    opencv     OpenCV, likewise
-    reference  decord whatever its frames are, as the published code reads; each clip that
-               the guard would have refused says so
+    opencv     OpenCV, in order from start to end
+    reference  decord without a guard, as the published code reads; a clip that the guard
+               would have refused says so
 
-The guard: the file is as long as it announces; it is no transport stream, on which decord
-hangs; decord's timestamps rise strictly from zero; it finds as many frames as the header
-has. All decode in order, since seeking finds wrong frames in too many files.
+The guard accepts a file under four conditions: it is as long as it announces; it is no
+transport stream, on which decord hangs; decord's timestamps rise strictly from zero; decord
+finds as many frames as the header tells. All but `reference` decode in order, since seeking
+finds wrong frames in too many files.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from vidsme_jax.data.readers import decord as reader_decord
 from vidsme_jax.data.readers import opencv as reader_opencv
 from vidsme_jax.data.readers import pyav as reader_pyav
 from vidsme_jax.data.readers.containers import announced_size, container_of
-from vidsme_jax.data.readers.decoded import Clip, Damaged, DecodeError
+from vidsme_jax.data.readers.decoded import DamagedFile, DecodedClip, DecodeError
 from vidsme_jax.data.readers.opencv import Header
 from vidsme_jax.errors import InputError
 
@@ -28,7 +29,11 @@ POLICIES = ("auto", "decord", "pyav", "opencv", "reference")
 
 
 def check_policy(policy: str) -> None:
-    """Refuse a policy whose reader is not installed, before anything is decoded."""
+    """Refuse a policy whose reader is not installed, before anything is decoded.
+
+    Raises:
+        InputError: no such policy, or its reader is not installed.
+    """
     if policy not in POLICIES:
         raise InputError(f"reader={policy}, there are {', '.join(POLICIES)}")
     if policy == "pyav" and reader_pyav.av is None:
@@ -40,8 +45,13 @@ def check_policy(policy: str) -> None:
         )
 
 
-def read_clip(path: Path, counts: Sequence[int], policy: str = "auto") -> Clip:
-    """Decode, once, the frames that all the given frame counts need.
+def read_clip(path: Path, counts: Sequence[int], policy: str = "auto") -> DecodedClip:
+    """Decode a clip once: the frames that all frame counts need.
+
+    Args:
+        path: of the clip.
+        counts: the frame counts.
+        policy: a name of `POLICIES`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -53,7 +63,7 @@ def read_clip(path: Path, counts: Sequence[int], policy: str = "auto") -> Clip:
     for name in _readers(policy):
         try:
             clip = _read(name, path, counts, container, header, reasons)
-        except Damaged as error:
+        except DamagedFile as error:
             reasons.append(f"{name}: {error}")
             break
         except (DecodeError, ValueError, OSError) as error:
@@ -69,7 +79,7 @@ def read_clip(path: Path, counts: Sequence[int], policy: str = "auto") -> Clip:
 
 
 def _check_file(path: Path) -> str:
-    """Return the container of a file that is worth opening."""
+    """Return the container of a file; refuse a file that is not worth opening."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     if not path.is_file():
@@ -99,7 +109,7 @@ def _read(
     container: str,
     header: Header,
     reasons: list[str],
-) -> Clip:
+) -> DecodedClip:
     if name == "pyav":
         return reader_pyav.read(path, counts, header.frames)
     if name == "opencv":

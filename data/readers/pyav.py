@@ -1,4 +1,4 @@
-"""Frames by PyAV, decoded in order from start to end: right for all that FFmpeg reads."""
+"""Read frames by PyAV, in order from start to end: right for all that FFmpeg reads."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vidsme_jax.data.readers.decoded import (
-    Clip,
-    Damaged,
+    DamagedFile,
+    DecodedClip,
     DecodeError,
     fps_or_zero,
     read_in_order,
@@ -20,23 +20,23 @@ try:
 except (ImportError, OSError):
     av = None  # type: ignore[assignment]
 
-# A title that is no UTF-8 is none of our business: PyAV 19 passes over it by itself and
-# knows no option for it, those before end with an error unless told.
-_TOLD = av is not None and int(av.__version__.split(".")[0]) < 19
-_LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if _TOLD else {}
+# A title that is no UTF-8 is none of our business. PyAV before 19 stops at it with an error
+# unless told to ignore it; from 19 on PyAV ignores it, and knows no such option.
+_STOPS_AT_TITLES = av is not None and int(av.__version__.split(".")[0]) < 19
+_LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if _STOPS_AT_TITLES else {}
 
 
-def read(path: Path, counts: Sequence[int], announced: int = 0) -> Clip:
+def read(path: Path, counts: Sequence[int], announced: int = 0) -> DecodedClip:
     """Decode the frames that the counts need, turned upright.
 
     Args:
         path: of the clip.
         counts: the frame counts.
-        announced: frames according to the header; 0 where it does not say.
+        announced: frames according to the header; 0 where it does not tell.
 
     Raises:
-        Damaged: the file ends in the middle of its data, or lacks most of its frames.
-        DecodeError: it could not read it.
+        DamagedFile: the file ends in the middle of its data, or lacks most of its frames.
+        DecodeError: PyAV could not read the file.
     """
     try:
         guess, fps = _survey(path)
@@ -44,15 +44,15 @@ def read(path: Path, counts: Sequence[int], announced: int = 0) -> Clip:
     except av.FFmpegError as error:
         raise DecodeError(error.strerror or type(error).__name__) from error
     if total < announced / 2:  # an edit list may hide some, a stream's damage hides more
-        raise Damaged(f"it finds {total} frames where the header has {announced}")
-    return Clip(frames, indices, total, fps, "pyav")
+        raise DamagedFile(f"it finds {total} frames where the header has {announced}")
+    return DecodedClip(frames, indices, total, fps, "pyav")
 
 
 def _survey(path: Path) -> tuple[int, float]:
-    """Return how many frames the packets hold, most likely, and the frame rate."""
+    """Return how many frames the packets most likely hold, and the frame rate."""
     with av.open(str(path), **_LENIENT) as container:
         stream = _video(container)
-        # Those before the start of an edit list are marked, and come out of no decoder.
+        # Packets before the start of an edit list are marked; no decoder returns them.
         packets = sum(p.size > 0 and not p.is_discard for p in container.demux(stream))
         return packets, fps_or_zero(float(stream.average_rate or 0))
 
@@ -64,7 +64,7 @@ def _video(container: Any) -> Any:
 
 
 def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
-    """Yield, for each frame, what converts it to RGB."""
+    """Yield, for every frame, a function that converts it to RGB."""
     with av.open(str(path), **_LENIENT) as container:
         stream, count = _video(container), 0
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
@@ -76,7 +76,7 @@ def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
                 if not count:
                     raise
                 why = error.strerror or type(error).__name__
-                raise Damaged(f"damaged behind frame {count - 1}: {why}") from error
+                raise DamagedFile(f"damaged behind frame {count - 1}: {why}") from error
             if frame is None:
                 return
             count += 1
@@ -84,6 +84,6 @@ def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """Return RGB, turned as the file asks for; the other readers do so by themselves."""
+    """Return RGB, turned as the file demands; the other readers turn by themselves."""
     turns = round(frame.rotation / 90)  # counter-clockwise
     return np.rot90(frame.to_ndarray(format="rgb24"), turns)

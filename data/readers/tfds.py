@@ -1,8 +1,8 @@
-"""Clips of an existing tensorflow-datasets data set: `tfds:NAME/SPLIT`.
+"""Read clips of an existing tensorflow-datasets data set: `tfds:NAME/SPLIT`.
 
-It must be stored as ArrayRecord and have one feature of frames, uint8 [T, H, W, 3]. Its
-other scalar features are read as the columns of a manifest are; a ClassLabel is what a clip
-shows, not whether it was trained on, and is kept as the column `class`.
+It must be stored as ArrayRecord and have exactly one feature of frames, uint8 [T, H, W, 3].
+Scalar features are read as the columns of a manifest. A ClassLabel tells what a clip shows,
+not whether it was trained on, and becomes the column `class`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vidsme_jax.data.readers.decoded import Clip, DecodeError, union_indices
+from vidsme_jax.data.readers.decoded import DecodedClip, DecodeError, union_indices
 from vidsme_jax.errors import InputError
 
 PREFIX = "tfds:"
@@ -21,14 +21,14 @@ PREFIX = "tfds:"
 
 @dataclass(frozen=True)
 class Example:
-    """One example of a data set, where other clips have a file.
+    """A clip of a data set, told by its place there; other clips are told by their file.
 
     Attributes:
         folder: that holds the data set; None for where tensorflow-datasets looks.
         name: of the data set.
-        split: of it.
+        split: of the data set.
         feature: that holds the frames.
-        index: of the example.
+        index: of the example within the split.
     """
 
     folder: str | None
@@ -45,29 +45,32 @@ Source = Path | Example  # of a clip
 
 
 def read_examples(
-    given: str, folder: Path | None
+    data: str, folder: Path | None
 ) -> tuple[list[dict[str, Any]], list[Example]]:
-    """Return what stands in a manifest's row for each example; the frames are not read.
+    """Return every example of a split as a record of a manifest; read no frames.
 
     Args:
-        given: tfds:NAME/SPLIT.
+        data: tfds:NAME/SPLIT.
         folder: that holds the data set; None for where tensorflow-datasets looks.
 
+    Returns:
+        The records, and the examples' places.
+
     Raises:
-        InputError: no such data set, or one that cannot be read without TensorFlow.
+        InputError: no such data set, or it cannot be read without TensorFlow.
     """
-    name, _, split = given.removeprefix(PREFIX).rpartition("/")
+    name, _, split = data.removeprefix(PREFIX).rpartition("/")
     if not name:
-        raise InputError(f"data={given}, expected tfds:NAME/SPLIT")
+        raise InputError(f"data={data}, expected tfds:NAME/SPLIT")
     where = None if folder is None else str(folder)
-    builder = _builder(given, where, name)
+    builder = _builder(data, where, name)
     if split not in builder.info.splits:
-        raise InputError(f"data={given}: there are splits {', '.join(builder.info.splits)}")
-    feature = _frames_feature(given, builder.info.features)
+        raise InputError(f"data={data}: there are splits {', '.join(builder.info.splits)}")
+    feature = _frames_feature(data, builder.info.features)
     kinds = {k: v for k, v in builder.info.features.items() if k != feature}
     skipped = {feature: tfds().decode.SkipDecoding()}
     if not builder.info.splits[split].num_examples:
-        raise InputError(f"data={given} has no examples")
+        raise InputError(f"data={data} has no examples")
     try:
         source = builder.as_data_source(split=split, decoders=skipped)
         records = [
@@ -76,11 +79,11 @@ def read_examples(
         ]
     except (OSError, RuntimeError, ValueError, IndexError) as error:
         line = " ".join(str(error).split())
-        raise InputError(f"data={given} is damaged: {line:.200}") from error
+        raise InputError(f"data={data} is damaged: {line:.200}") from error
     return records, [Example(where, name, split, feature, n) for n in range(len(records))]
 
 
-def _builder(given: str, folder: str | None, name: str) -> Any:
+def _builder(data: str, folder: str | None, name: str) -> Any:
     kit = tfds()
     try:
         builder = kit.builder(name, data_dir=folder)
@@ -88,26 +91,27 @@ def _builder(given: str, folder: str | None, name: str) -> Any:
         line = " ".join(str(error).split())
         if type(error).__name__ == "DatasetNotFoundError":  # with a list of all there are
             raise InputError(
-                f"data={given}: no data set of that name in"
+                f"data={data}: no data set of that name in"
                 f" {folder or 'the default folder'}; --root names the folder"
             ) from error
         if isinstance(error, ImportError) and (error.name or "") in ("", "tensorflow"):
             raise InputError(
-                f"data={given} cannot be read without TensorFlow (its own Video and Image"
+                f"data={data} cannot be read without TensorFlow (its own Video and Image"
                 " features need it); expected frames as a Tensor of uint8 [T, H, W, 3]"
             ) from error
-        raise InputError(f"data={given} cannot be opened: {line:.200}") from error
+        raise InputError(f"data={data} cannot be opened: {line:.200}") from error
     stored = builder.info.file_format
     if stored is None or stored.value != "array_record":
         kind = stored.value if stored else "nothing"
         raise InputError(
-            f"data={given} is stored as {kind}, expected array_record, which needs no"
+            f"data={data} is stored as {kind}, expected array_record, which needs no"
             " TensorFlow"
         )
     return builder
 
 
-def _frames_feature(given: str, features: Any) -> str:
+def _frames_feature(data: str, features: Any) -> str:
+    """Return the name of the only feature that can hold frames."""
     fits = [
         name
         for name, kind in features.items()
@@ -117,15 +121,15 @@ def _frames_feature(given: str, features: Any) -> str:
         and kind.np_dtype == np.uint8
     ]
     if len(fits) != 1:
-        held = ", ".join(f"{k} {type(v).__name__}" for k, v in features.items())
+        kinds = ", ".join(f"{k} {type(v).__name__}" for k, v in features.items())
         raise InputError(
-            f"data={given} has features {held}; expected one Tensor of uint8 [T, H, W, 3]"
+            f"data={data} has features {kinds}; expected one Tensor of uint8 [T, H, W, 3]"
         )
     return fits[0]
 
 
 def _record(example: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
-    """Return an example's scalars and texts under the names of a manifest."""
+    """Return an example's numbers and texts under the names of a manifest."""
     out = {}
     for name in kinds:
         value = example[name]
@@ -139,14 +143,17 @@ def _record(example: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def read_example(example: Example, counts: Sequence[int]) -> Clip:
-    """Return the frames of an example that the counts need."""
-    frames = _source(example.folder, example.name, example.split)[example.index]
-    held = np.asarray(frames[example.feature])
-    if not held.size:
+def read_example(example: Example, counts: Sequence[int]) -> DecodedClip:
+    """Return the frames of an example that the frame counts need."""
+    values = _source(example.folder, example.name, example.split)[example.index]
+    frames = np.asarray(values[example.feature])
+    if not frames.size:
         raise DecodeError("it has no frames")
-    indices = union_indices(len(held), counts)
-    return Clip(held[indices], indices, len(held), 0.0, "tfds", container="array_record")
+    total = len(frames)
+    indices = union_indices(total, counts)
+    return DecodedClip(
+        frames[indices], indices, total, 0.0, "tfds", container="array_record"
+    )
 
 
 @lru_cache(4)
@@ -155,7 +162,7 @@ def _source(folder: str | None, name: str, split: str) -> Any:
 
 
 def tfds() -> Any:
-    """Import tensorflow-datasets, which takes a second, only where it is needed.
+    """Import tensorflow-datasets where it is needed; that takes a second.
 
     Raises:
         InputError: it cannot be imported, as some releases beside a newer protobuf.

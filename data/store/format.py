@@ -1,6 +1,6 @@
-"""How a prepared clip is told to tensorflow-datasets, its only import; no TensorFlow.
+"""Prepared clips as a data set of tensorflow-datasets, without TensorFlow.
 
-Its own Video and Image features need TensorFlow; a Tensor of bytes does not.
+Its Video and Image features need TensorFlow; a Tensor of bytes does not.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vidsme_jax.data.prepared import PreparedClip, Wanted
+from vidsme_jax.data.prepared import ClipSpec, PreparedClip
 from vidsme_jax.data.readers.tfds import tfds
 from vidsme_jax.errors import InputError
 
@@ -18,18 +18,18 @@ NAME, VERSION, SPLIT = "vidsme_clips", "1.0.0", "clips"
 _FILE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _TEXTS = ("status", "error", "reader", "fallback", "container", "codec")
 _NUMBERS = ("fps", "duration")
-_COUNTS = ("frames_total", "width", "height")
+_SIZES = ("frames_total", "width", "height")
 
 
-def features(wanted: Wanted) -> Any:
-    """Return the features of a clip: frames, facts, a row of statistics per count."""
+def clip_features(spec: ClipSpec) -> Any:
+    """Return the features of a clip: frames, facts, two statistics per frame count."""
     kinds = tfds().features
-    side, count = wanted.crop, len(wanted.counts)
+    side, count = spec.geometry.crop, len(spec.counts)
     return kinds.FeaturesDict(
         {
             **{name: kinds.Text() for name in ("video", *_TEXTS)},
             **{name: kinds.Scalar(np.float64) for name in _NUMBERS},
-            **{name: kinds.Scalar(np.int64) for name in _COUNTS},
+            **{name: kinds.Scalar(np.int64) for name in _SIZES},
             "frames": kinds.Tensor(
                 shape=(None, side, side, 3), dtype=np.uint8, encoding="bytes"
             ),
@@ -42,31 +42,37 @@ def features(wanted: Wanted) -> Any:
     )
 
 
-def example(video: str, clip: PreparedClip, wanted: Wanted) -> dict[str, Any]:
-    """Return a clip under the names of `features`; what is unknown is empty, NaN or 0."""
-    facts = clip.facts
-    each = [facts.get(str(n), {}) for n in wanted.counts]
+def clip_example(video: str, clip: PreparedClip, spec: ClipSpec) -> dict[str, Any]:
+    """Return a clip under the names of its features; what is unknown is "", NaN or 0.
+
+    Args:
+        video: path of the clip.
+        clip: as prepared.
+        spec: its frame counts are those of the statistics.
+    """
+    values = {**vars(clip.facts), **vars(clip.facts.file)}
+    frames = [clip.facts.at.get(count) for count in spec.counts]
     return {
         "video": video,
-        **{name: facts.get(name) or "" for name in _TEXTS},
-        **{name: facts.get(name) or math.nan for name in _NUMBERS},
-        **{name: facts.get(name) or 0 for name in _COUNTS},
+        **{name: values[name] or "" for name in _TEXTS},
+        **{name: values[name] or math.nan for name in _NUMBERS},
+        **{name: values[name] or 0 for name in _SIZES},
         "frames": clip.frames,
         "indices": clip.indices,
-        "frame_counts": np.array(wanted.counts, np.int64),
-        "motion": np.array([f.get("motion", math.nan) for f in each]),
-        "illumination": np.array([f.get("illumination", math.nan) for f in each]),
+        "frame_counts": np.array(spec.counts, np.int64),
+        "motion": np.array([f.motion if f else math.nan for f in frames]),
+        "illumination": np.array([f.illumination if f else math.nan for f in frames]),
         "thumbnail": clip.thumbnail,
     }
 
 
-def describe(folder: Path, lengths: Sequence[int], wanted: Wanted) -> None:
-    """Write the metadata that lets tensorflow-datasets open the folder's files.
+def write_metadata(folder: Path, lengths: Sequence[int], spec: ClipSpec) -> None:
+    """Write the metadata with which tensorflow-datasets opens the files of a folder.
 
     Args:
-        folder: with one file per entry of lengths, named as `file_name` says.
+        folder: holds a file per entry of `lengths`, named as `file_name` says.
         lengths: clips of each file.
-        wanted: what they are.
+        spec: decides the shapes of the clips.
     """
     kit = tfds()
     template = kit.core.ShardedFileTemplate(
@@ -81,7 +87,7 @@ def describe(folder: Path, lengths: Sequence[int], wanted: Wanted) -> None:
     )
     kit.folder_dataset.write_metadata(
         data_dir=str(folder),
-        features=features(wanted),
+        features=clip_features(spec),
         split_infos=[split],
         filename_template=_FILE,
         description="Frames of video clips at the input resolution of a model.",
@@ -90,12 +96,12 @@ def describe(folder: Path, lengths: Sequence[int], wanted: Wanted) -> None:
 
 
 def file_name(number: int, count: int) -> str:
-    """Return the name of one of the `count` files."""
+    """Return the name of a file of frames, by its number among `count` files."""
     return f"{NAME}-{SPLIT}.array_record-{number:05d}-of-{count:05d}"
 
 
 def open_source(store: Path) -> Any:
-    """Return the clips by number; see `features`."""
+    """Open the clips of a finished store, by number; see `clip_features`."""
     return _builder(store).as_data_source(split=SPLIT)
 
 
@@ -108,7 +114,7 @@ def _builder(store: Path) -> Any:
         raise InputError(f"{folder} lacks {' and '.join(missing)}")
     try:
         return kit.builder(NAME, data_dir=str(store))
-    except Exception as error:  # it has one of its own for each file that is damaged
+    except Exception as error:  # it has a class of its own for each file that is damaged
         raise InputError(
             f"{folder} cannot be opened, its .json files may be damaged:"
             f" {type(error).__name__}: {' '.join(str(error).split()):.200}"
@@ -116,7 +122,7 @@ def _builder(store: Path) -> Any:
 
 
 def array_record_files(store: Path) -> list[tuple[Path, int]]:
-    """Return the files of a finished store, in order, and how many clips each holds."""
+    """Return the files of a finished store, in order, with the number of clips in each."""
     folder = store / NAME / VERSION
     lengths = _builder(store).info.splits[SPLIT].shard_lengths
     return [

@@ -2,8 +2,8 @@
 
     STORE/store.json             what decides the frames; written first
     STORE/rows.parquet           the manifest's rows, each with the number of its clip
-    STORE/journal/*.npz          finished clips, until the file that they belong to is full
-    STORE/parts/*.parquet        facts of a full file's clips, until all files are there
+    STORE/journal/*.npz          finished clips, until all clips of their file are finished
+    STORE/parts/*.parquet        facts of the clips of a full file, until all files exist
     STORE/vidsme_clips/1.0.0/    the frames, a tensorflow-datasets data set of ArrayRecord
     STORE/calibration.json       ranges of motion and illumination per frame count
     STORE/clips.parquet          facts and thumbnails of all clips; written last
@@ -12,7 +12,6 @@
 Every file appears by a rename of a complete one.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +21,9 @@ from typing import Any
 import pyarrow as pa
 
 from vidsme_jax.data.manifest import Row, other_columns
-from vidsme_jax.data.prepared import PreparedClip, Wanted
+from vidsme_jax.data.prepared import ClipFacts, ClipSpec, PreparedClip
 from vidsme_jax.data.readers.tfds import Source
+from vidsme_jax.data.store.facts import facts_from_json, spec_from_settings
 from vidsme_jax.data.store.format import open_source
 from vidsme_jax.errors import InputError
 from vidsme_jax.records import files as record_files
@@ -44,41 +44,42 @@ class Store:
     Attributes:
         path: its directory.
         info: store.json.
-        rows: of the manifest it was made from.
-        places: the number of each row's clip.
-        numbers: of each row in its manifest, of which a shard holds a part.
+        rows: of the manifest it was made from; a shard holds a part of them.
+        clip_numbers: of each row, the number of its clip in `table`.
+        row_numbers: of each row, its number in the whole manifest.
         table: `video`, `facts` (JSON) and `thumbnail` of each clip.
     """
 
     path: Path
     info: dict[str, Any]
     rows: list[Row]
-    places: list[int]
-    numbers: list[int]
+    clip_numbers: list[int]
+    row_numbers: list[int]
     table: pa.Table
 
     @property
-    def wanted(self) -> Wanted:
-        """What was made of each clip."""
-        return wanted_of(self.info["settings"])
+    def spec(self) -> ClipSpec:
+        """The request by which the clips were made."""
+        return spec_from_settings(self.info["settings"])
 
     @cached_property
-    def facts(self) -> list[dict[str, Any]]:
+    def facts(self) -> list[ClipFacts]:
         """The facts of each clip."""
-        return [json.loads(text) for text in self.table["facts"].to_pylist()]
+        return [facts_from_json(text) for text in self.table["facts"].to_pylist()]
 
     @cached_property
     def _source(self) -> Any:
         return open_source(self.path)
 
     def clips(self, rows: Sequence[int]) -> list[PreparedClip]:
-        """Return the clips of some rows, each read once."""
-        once = {n: self._clip(n) for n in {self.places[row] for row in rows}}
-        return [once[self.places[row]] for row in rows]
+        """Return the clips of some rows; a clip of several rows is read once."""
+        numbers = [self.clip_numbers[row] for row in rows]
+        clips = {number: self._clip(number) for number in set(numbers)}
+        return [clips[number] for number in numbers]
 
     def _clip(self, number: int) -> PreparedClip:
         try:
-            held = self._source[number]
+            example = self._source[number]
         except InputError:
             raise
         except Exception as error:  # whatever its libraries make of damage
@@ -86,8 +87,8 @@ class Store:
                 f"data={self.path} is damaged, clip {number} cannot be read"
                 f" ({record_files.one_line(error)}); vidsme verify names all"
             ) from error
-        thumbnail = self.table["thumbnail"][number].as_py()
-        return PreparedClip(held["frames"], held["indices"], self.facts[number], thumbnail)
+        facts, thumbnail = self.facts[number], self.table["thumbnail"][number].as_py()
+        return PreparedClip(example["frames"], example["indices"], facts, thumbnail)
 
 
 def is_store(path: Path) -> bool:
@@ -95,17 +96,11 @@ def is_store(path: Path) -> bool:
     return (path / INFO).is_file()
 
 
-def wanted_of(settings: dict[str, Any]) -> Wanted:
-    """Return what the settings of a store.json say of each clip."""
-    frames, shape = tuple(settings["frames"]), settings["preprocessing"]
-    return Wanted(frames, shape["resize"], shape["crop"], settings["reader"])
-
-
 def open_store(path: Path) -> Store:
     """Open a finished store.
 
     Raises:
-        InputError: it is none, not finished, or damaged.
+        InputError: the directory is no store, or the store is not finished or damaged.
     """
     info = record_files.read_info(path / INFO)
     if not (path / CLIPS).exists():
@@ -115,8 +110,7 @@ def open_store(path: Path) -> Store:
         )
     try:
         table = record_files.read_table(path / CLIPS)
-        rows, places, numbers = _read_rows(path)
-        store = Store(path, info, rows, places, numbers, table)
+        store = Store(path, info, *_read_rows(path), table)
         _check(store)
     except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
@@ -128,16 +122,20 @@ def _check(store: Store) -> None:
     """Refuse files that do not belong together."""
     if store.info.get("settings_hash") != record_files.digest(store.info["settings"]):
         raise ValueError(f"the settings in {INFO} were changed by hand")
-    if max(store.places, default=0) >= max(1, len(store.table)):
+    if max(store.clip_numbers, default=0) >= max(1, len(store.table)):
         raise ValueError(f"{ROWS} has more clips than {CLIPS}")
-    counts = {str(count) for count in store.wanted.counts}
+    counts = set(store.spec.counts)
     for facts in store.facts:
-        if facts["status"] == "ok" and not counts <= set(facts):
+        if facts.is_ok and not counts <= set(facts.at):
             raise ValueError(f"{CLIPS} lacks frame counts that {INFO} names")
 
 
 def number_clips(rows: Sequence[Row]) -> tuple[list[Source], list[int]]:
-    """Return the distinct files of some rows, in order, and the number of each row's."""
+    """Number the distinct clips of some rows.
+
+    Returns:
+        The clips' files, in order; the number of each row's clip.
+    """
     files: dict[Source, int] = {}
     clips = [files.setdefault(row.path, len(files)) for row in rows]
     return list(files), clips
@@ -146,12 +144,12 @@ def number_clips(rows: Sequence[Row]) -> tuple[list[Source], list[int]]:
 def write_rows(
     store: Path, numbers: Sequence[int], rows: Sequence[Row], clips: Sequence[int]
 ) -> None:
-    """Keep rows of a manifest beside the clips.
+    """Write rows of a manifest beside the clips.
 
     Args:
         store: the directory.
-        numbers: of each row in its manifest.
-        rows: to keep.
+        numbers: of each row, its number in the manifest.
+        rows: to write.
         clips: the number of each row's clip.
     """
     columns = {
@@ -165,6 +163,7 @@ def write_rows(
 
 
 def _read_rows(store: Path) -> tuple[list[Row], list[int], list[int]]:
+    """Return the rows of a store, and of each its clip's number and its own number."""
     table = record_files.read_table(store / ROWS)
     others = [name for name in table.column_names if name.startswith(_OTHER)]
     rows = [

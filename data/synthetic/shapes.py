@@ -1,7 +1,7 @@
-"""Short MP4 clips, each with a caption: moving shapes, as in the demo, or textures.
+"""Write short MP4 clips with captions: moving shapes, as in the demo, or textures.
 
-Every clip is drawn from the same distribution with its own random numbers, so a random
-split is a fair one: nothing but training can tell the halves apart.
+All clips are drawn independently from the same distribution. So a random split is fair:
+nothing but training can tell the halves apart.
 """
 
 from pathlib import Path
@@ -43,13 +43,13 @@ _QUESTIONS = (
 def write_clips(
     folder: Path, count: int, seed: int, kind: str = "shapes"
 ) -> list[dict[str, Any]]:
-    """Write `count` clips and return one manifest record for each.
+    """Write random clips and return their records for a manifest.
 
     Args:
         folder: to be filled with clip-000.mp4 and so on.
-        count: clips.
-        seed: of everything random in them.
-        kind: one of `KINDS`.
+        count: number of clips.
+        seed: decides everything random in the clips.
+        kind: a name of `KINDS`.
 
     Raises:
         InputError: a kind that does not exist.
@@ -73,7 +73,16 @@ def write_clips(
 def write_mp4(
     path: Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: float
 ) -> None:
-    """Write RGB frames as MPEG-4 video."""
+    """Write RGB frames as MPEG-4 video.
+
+    Args:
+        path: of the file.
+        frames: in order.
+        fps: frames per second.
+
+    Raises:
+        OSError: OpenCV could not write the file.
+    """
     size = (frames.shape[2], frames.shape[1])
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
     if not writer.isOpened():
@@ -86,7 +95,7 @@ def write_mp4(
 def draw_clip(
     rng: np.random.Generator, kind: str
 ) -> tuple[UInt8[np.ndarray, "frame height width 3"], str]:
-    """Return the RGB frames of a random clip of one of the `KINDS`, and its caption."""
+    """Return the RGB frames of a random clip, and its caption; `kind` is of `KINDS`."""
     if kind == "textures":
         return textures.draw_texture(rng, FRAMES, HEIGHT, WIDTH)
     return _draw_shapes(rng)
@@ -130,7 +139,7 @@ def _mover(rng: np.random.Generator, colour: str) -> dict[str, Any]:
 
 
 def _draw(frame: np.ndarray, mover: dict[str, Any], n: int) -> None:
-    """Draw one shape at its place in frame n; what leaves on one side comes back."""
+    """Draw a shape where it is in frame n; it leaves at an edge and enters opposite."""
     x, y = (mover["start"] + n * mover["step"]) % (WIDTH, HEIGHT)
     x, y, radius = int(x), int(y), mover["radius"]
     colour = tuple(map(float, _COLOURS[mover["colour"]]))

@@ -1,8 +1,8 @@
-"""Moving patterns that fill the whole frame: clips of another kind than shapes on a ground.
+"""Draw moving patterns that fill the whole frame, unlike shapes on a ground.
 
-Two colours are mixed by a pattern (waves, checks, rings, rays or clouds) that drifts, grows
-or turns, while its light stays, rises, falls or pulses. Directions and light are named in
-the caption, and both are others when the clip runs backwards.
+A pattern mixes two colours: waves, checks, rings, rays or clouds. It drifts, grows or
+turns, while its light stays, rises, falls or pulses. The caption names directions and
+light; both change when the clip runs backwards.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ QUESTIONS = (
     "Describe the texture and its motion.",
     "How do the pattern and its light develop?",
 )
-# One colour is always dark and one light, so that every pattern can be seen.
+# A pattern mixes a dark and a light colour, so that it can always be seen.
 _DARK = {
     "navy": (20, 30, 95),
     "maroon": (115, 20, 45),
@@ -61,14 +61,14 @@ _WAVES = 24  # in a field of clouds
 
 
 class Traits(NamedTuple):
-    """What a caption says, all of it words of the tables above.
+    """What a caption says, in words of the tables above.
 
     Attributes:
-        dark: one colour.
-        light: the other.
+        dark: the dark colour.
+        light: the light colour.
         size: of the pattern.
         pattern: its form.
-        move: where it goes; the pattern decides what there is to choose from.
+        move: how the pattern moves; every form has its own moves.
         change: of its light.
         side: from which the light comes.
     """
@@ -87,8 +87,8 @@ class Traits(NamedTuple):
         return f"{what} {self.move} and {self.change}, lit from {self.side}"
 
 
-class Place(NamedTuple):
-    """Where and when a value of the pattern is asked for, broadcast to [frame y x].
+class Coordinates(NamedTuple):
+    """Where and when every pixel is, in arrays that broadcast to [frame y x].
 
     Attributes:
         x: pixels from the middle, to the right.
@@ -104,13 +104,13 @@ class Place(NamedTuple):
 def draw_texture(
     rng: np.random.Generator, frames: int, height: int, width: int
 ) -> tuple[UInt8[np.ndarray, "frame height width 3"], str]:
-    """Return the RGB frames of a random pattern, and what is seen in them."""
+    """Return the RGB frames of a random pattern, and its caption."""
     traits = draw_traits(rng)
     return paint(traits, rng, frames, height, width), traits.caption()
 
 
 def draw_traits(rng: np.random.Generator) -> Traits:
-    """Return random traits, each independent of the others but the pattern's own moves."""
+    """Return random traits; all are independent, but the pattern decides its moves."""
     kinds = (_DARK, _LIGHT, _SIZES, _PATTERNS, _CHANGES, _SIDES)
     dark, light, size, pattern, change, side = (str(rng.choice(list(k))) for k in kinds)
     move = str(rng.choice(_PATTERNS[pattern]))
@@ -120,9 +120,9 @@ def draw_traits(rng: np.random.Generator) -> Traits:
 def paint(
     traits: Traits, rng: np.random.Generator, frames: int, height: int, width: int
 ) -> UInt8[np.ndarray, "frame height width 3"]:
-    """Return RGB frames that have the traits; the generator decides all the rest."""
+    """Return RGB frames that have the traits; the generator decides everything else."""
     time, y, x = np.ogrid[:frames, :height, :width]
-    place = Place(x - (width - 1) / 2, y - (height - 1) / 2, time.astype(float))
+    place = Coordinates(x - (width - 1) / 2, y - (height - 1) / 2, time.astype(float))
     value = _share_of_light(rng, place, traits)[..., None]
     pair = np.array((_DARK[traits.dark], _LIGHT[traits.light]))
     dark, light = pair + rng.uniform(-20, 20, (2, 3))
@@ -134,7 +134,7 @@ def paint(
 
 
 def _share_of_light(
-    rng: np.random.Generator, place: Place, traits: Traits
+    rng: np.random.Generator, place: Coordinates, traits: Traits
 ) -> Float[np.ndarray, "frame height width"]:
     """Return the share of the light colour, 0 to 1."""
     # In cycles a frame: below half a cycle even where only every third frame is shown,
@@ -156,7 +156,7 @@ def _towards(rng: np.random.Generator, traits: Traits) -> float:
 
 
 def _around(
-    rng: np.random.Generator, place: Place, traits: Traits, length: float, pace: float
+    rng: np.random.Generator, place: Coordinates, traits: Traits, length: float, pace: float
 ) -> Float[np.ndarray, "frame height width"]:
     """Return rings or rays about a random point near the middle, -1 to 1."""
     centre, phase = rng.uniform(-20, 20, 2), rng.uniform(0, 2 * np.pi)
@@ -168,7 +168,7 @@ def _around(
 
 
 def _across(
-    rng: np.random.Generator, place: Place, traits: Traits, length: float, pace: float
+    rng: np.random.Generator, place: Coordinates, traits: Traits, length: float, pace: float
 ) -> Float[np.ndarray, "frame height width"]:
     """Return waves or checks, -1 to 1."""
     towards, phase = _towards(rng, traits), rng.uniform(0, 2 * np.pi, 2)
@@ -183,7 +183,7 @@ def _across(
 
 
 def _clouds(
-    rng: np.random.Generator, place: Place, length: float, towards: float, pace: float
+    rng: np.random.Generator, place: Coordinates, length: float, towards: float, pace: float
 ) -> Float[np.ndarray, "frame height width"]:
     """Return a smooth random field that drifts as a whole, a sum of waves, -1 to 1."""
     directions, phases = rng.uniform(0, 2 * np.pi, (2, _WAVES))
@@ -191,16 +191,16 @@ def _clouds(
     step = pace * length * place.time  # pixels
     x, y = place.x - step * np.cos(towards), place.y - step * np.sin(towards)
     field = np.zeros(np.broadcast_shapes(x.shape, y.shape))
-    for direction, phase, own in zip(directions, phases, lengths, strict=True):
+    for direction, phase, wave_length in zip(directions, phases, lengths, strict=True):
         far = x * np.cos(direction) + y * np.sin(direction)
-        field += np.sin(2 * np.pi * far / own + phase)
+        field += np.sin(2 * np.pi * far / wave_length + phase)
     return np.tanh(field * np.sqrt(2 / _WAVES))
 
 
 def _brightness(
     rng: np.random.Generator, frames: int, change: str
 ) -> Float[np.ndarray, "frame"]:
-    """Return what every frame is multiplied by; it trembles a little in every clip."""
+    """Return the factor of every frame's light; it trembles a little in every clip."""
     low, high = rng.uniform(0.3, 0.45), rng.uniform(0.9, 1.0)
     tremble = rng.uniform(0, 0.08) * rng.normal(size=frames)
     if change in ("brighten", "darken"):

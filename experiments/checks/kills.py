@@ -85,7 +85,7 @@ def quiet(line: list[str]) -> subprocess.Popen:
 def same_stores(one: Path, other: Path) -> int:
     """Check that two stores hold the same clips; return how many."""
     a, b = open_store(one), open_store(other)
-    assert a.table.equals(b.table) and a.rows == b.rows and a.places == b.places
+    assert a.table.equals(b.table) and a.rows == b.rows and a.clip_numbers == b.clip_numbers
     for n in range(len(a.rows)):
         (x,), (y,) = a.clips([n]), b.clips([n])
         assert x.frames.tobytes() == y.frames.tobytes(), n

@@ -28,7 +28,7 @@ from bench import Bench, arguments, make_bench, publish
 
 from vidsme_jax.data.motion import flow_variance, illumination
 from vidsme_jax.data.opencv import cv2
-from vidsme_jax.data.preprocess import preprocess
+from vidsme_jax.data.preprocess import FrameGeometry, geometry_of, preprocess
 from vidsme_jax.data.readers.decoded import sample_indices
 from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.models import open_port
@@ -56,12 +56,12 @@ def by_opencv(path: Path) -> np.ndarray:
     return np.stack(frames)
 
 
-def loop(read, paths: list[Path], resize: int | None, crop: int) -> None:
+def loop(read, paths: list[Path], geometry: FrameGeometry) -> None:
     """Do the work of a plain loop on one core."""
     cv2.setNumThreads(1)
     for path in paths:
         frames = read(path)
-        preprocess(frames, resize, crop)
+        preprocess(frames, geometry)
         flow_variance(frames), illumination(frames)
 
 
@@ -70,11 +70,11 @@ def on_all_cores(read, paths: list[Path], processor, cores: int) -> float:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, context) as pool:
         # Their interpreters first: what is timed is the loop.
-        list(pool.map(loop, [read] * cores, [[]] * cores, [None] * cores, [1] * cores))
+        geometries = [geometry_of(processor)] * cores
+        list(pool.map(loop, [read] * cores, [[]] * cores, geometries))
         start = time.monotonic()
         shares = [paths[n::cores] for n in range(cores)]
-        sizes = [[x] * cores for x in (processor.resize, processor.crop)]
-        list(pool.map(loop, [read] * cores, shares, *sizes))
+        list(pool.map(loop, [read] * cores, shares, geometries))
         return len(paths) / (time.monotonic() - start) / cores
 
 

@@ -1,7 +1,7 @@
 """When the frames of a clip were taken, and how a prompt says so."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from vidsme_jax.batch import Prompt
 
@@ -30,10 +30,15 @@ def say_times(times: Times | None) -> str:
     )
 
 
-def clip_times(facts: dict[str, Any], frames: int) -> Times:
-    """Return when the sampled frames of a clip were taken."""
-    indices = facts[str(frames)]["frame_indices"]
-    return Times(facts["duration"], tuple(i / facts["fps"] for i in indices))
+def frame_times(duration: float, fps: float, frame_indices: Sequence[int]) -> Times:
+    """Return when the sampled frames of a clip were taken.
+
+    Args:
+        duration: of the clip, seconds.
+        fps: frames per second of the clip.
+        frame_indices: positions of the sampled frames in the clip.
+    """
+    return Times(duration, tuple(index / fps for index in frame_indices))
 
 
 def excess(prompt: Prompt, max_text: int) -> str:

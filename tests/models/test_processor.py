@@ -6,7 +6,7 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from vidsme_jax.data.preprocess import preprocess
+from vidsme_jax.data.preprocess import geometry_of, preprocess
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.processor import (
     CLIP_MEAN,
@@ -26,7 +26,7 @@ def assert_equal_to(theirs, processor, rng, shapes=SHAPES):
     for shape in shapes:
         frame = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
         want = theirs(images=[Image.fromarray(frame)], return_tensors="np")["pixel_values"]
-        got = preprocess(frame[None], processor.resize, processor.crop)[0]
+        got = preprocess(frame[None], geometry_of(processor))[0]
         got = np.stack([table[c][got[..., c]] for c in range(3)])
         np.testing.assert_array_equal(got, np.asarray(want)[0], err_msg=str(shape))
 

@@ -20,7 +20,8 @@ from vidsme_jax.batch import OWN_ARGMAX, Batch
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.manifest import read_manifests
-from vidsme_jax.data.prepared import Wanted
+from vidsme_jax.data.prepared import ClipSpec
+from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.placement import Placement
@@ -189,8 +190,8 @@ def logits(project, exact_alone):
     port, rows = open_port(project.model), read_manifests(list(project.data))
     chosen = [int(np.nanargmin(np.array(exact_alone["q"].to_pylist(), float))), CLIPS]
     rows = [rows[n] for n in chosen]
-    wanted = Wanted(FRAMES[1:], port.processor.resize, port.processor.crop)
-    clips = next(prepare_clips([[row.path for row in rows]], wanted))
+    spec = ClipSpec(FRAMES[1:], geometry_of(port.processor))
+    clips = next(prepare_clips([[row.path for row in rows]], spec))
     pixels = np.stack([clip.sample(FRAMES[1]) for clip in clips])
     prompts = [port.prompt(row.question, row.answer) for row in rows]
     layout = make_layout(prompts, port.video(FRAMES[1]), catalogue.SLICES)

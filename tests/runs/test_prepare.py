@@ -20,11 +20,11 @@ from vidsme_jax import cli
 from vidsme_jax.data import clips as clips_module
 from vidsme_jax.data.clips import Decoding
 from vidsme_jax.data.motion import flow_variance
-from vidsme_jax.data.prepared import Wanted
-from vidsme_jax.data.preprocess import preprocess
+from vidsme_jax.data.prepared import ClipSpec
+from vidsme_jax.data.preprocess import FrameGeometry, geometry_of, preprocess
 from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.data.store.store import open_store
-from vidsme_jax.data.store.writer import Making
+from vidsme_jax.data.store.writer import StoreDraft
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.records import files as record_files
@@ -92,18 +92,18 @@ def assert_equal(one: Path, other: Path):
 
 def test_what_it_holds(project, store):
     assert len(store.rows) == 14 and len(store.table) == 12
-    assert store.places[:4] == [0, 1, 2, 3] and store.places[11:13] == [0, 1]
-    status = [facts["status"] for facts in store.facts]
+    assert store.clip_numbers[:4] == [0, 1, 2, 3] and store.clip_numbers[11:13] == [0, 1]
+    status = [facts.status for facts in store.facts]
     assert status.count("ok") == 9 and status[3] == "decode_error"
     assert status[5] == "missing_file" and status[11] == "decode_error"
     processor = open_port(Path(project.model)).processor
     for clip, row in zip(store.clips([0, 2]), (store.rows[0], store.rows[2]), strict=True):
         source = read_clip(row.path, FRAMES)
-        expected = preprocess(source.frames, processor.resize, processor.crop)
+        expected = preprocess(source.frames, geometry_of(processor))
         np.testing.assert_array_equal(clip.frames, expected)
         np.testing.assert_array_equal(clip.indices, source.indices)
         motion = flow_variance(source.sample(4))
-        assert clip.facts["4"]["motion"] == motion
+        assert clip.facts.at[4].motion == motion
     ranges = record_files.read_json(store.path / "calibration.json")
     assert set(ranges) == {"2", "4"} and Calibration(**ranges["4"]).motion_max > 0
     assert {p.name for p in store.path.iterdir()} == {
@@ -122,7 +122,7 @@ def test_tensorflow_datasets_opens_it(store):
     assert first["status"] == b"ok" and first["container"] == b"mp4"
     assert first["frame_counts"].tolist() == [2, 4] and first["fps"] > 0
     facts = store.facts[0]
-    assert first["motion"].tolist() == [facts[str(n)]["motion"] for n in FRAMES]
+    assert first["motion"].tolist() == [facts.at[n].motion for n in FRAMES]
     assert source[3]["frames"].shape[0] == 0 and source[3]["error"]
     assert np.isnan(source[3]["motion"]).all()
 
@@ -220,13 +220,14 @@ def test_the_weights_are_not_needed(project, tmp_path):
 
 @pytest.mark.parametrize(("clips", "files"), [(0, 1), (128, 1), (129, 2), (102_400, 512)])
 def test_files_are_few(clips, files):
-    made = Making(Path(), tuple(Path(str(n)) for n in range(clips)), Wanted((2,), None, 8))
-    assert len(made.pieces) == files
-    assert [n for piece in made.pieces for n in piece] == list(range(clips))
+    paths = tuple(Path(str(n)) for n in range(clips))
+    draft = StoreDraft(Path(), paths, ClipSpec((2,), FrameGeometry(None, 8)))
+    assert len(draft.pieces) == files
+    assert [n for piece in draft.pieces for n in piece] == list(range(clips))
 
 
 def assert_same_clips(one, other):
-    assert one.table.equals(other.table) and one.places == other.places
+    assert one.table.equals(other.table) and one.clip_numbers == other.clip_numbers
     assert one.rows == other.rows and one.info["settings"] == other.info["settings"]
     for a, b in zip(one.clips(range(14)), other.clips(range(14)), strict=True):
         np.testing.assert_array_equal(a.frames, b.frames)
@@ -382,6 +383,6 @@ def test_a_store_of_nothing_does_not_hold_its_directory(project, tmp_path):
     with pytest.raises(InputError, match="none of 1 clips could be read"):
         prepare(wrong)
     made = prepare(replace(wrong, root=Path(project.data[0]).parent))
-    assert [facts["status"] for facts in made.facts] == ["ok"]
+    assert [facts.status for facts in made.facts] == ["ok"]
     with pytest.raises(InputError, match="root=.*nowhere is no folder"):
         prepare(replace(wrong, root=tmp_path / "nowhere"))

@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from tools import make_project, numbered
 
-from vidsme_jax.data.batches import fit, make_layout
+from vidsme_jax.data.batches import make_layout, smallest_layout
 from vidsme_jax.data.manifest import read_manifests
-from vidsme_jax.data.prepare_clip import prepare
-from vidsme_jax.data.prepared import Wanted
+from vidsme_jax.data.prepare_clip import prepare_clip
+from vidsme_jax.data.prepared import ClipSpec
+from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
@@ -152,8 +153,8 @@ def test_features_are_what_baselines_look_at(project, whole):
     port = open_port(project.model)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     params = port.load(np.float32, lambda *_: device)
-    wanted = Wanted((4,), port.processor.resize, port.processor.crop)
-    pixels = prepare(rows[0].path, wanted).sample(4)[None]
+    spec = ClipSpec((4,), geometry_of(port.processor))
+    pixels = prepare_clip(rows[0].path, spec).sample(4)[None]
     frames = bind(port.config, params).embed_frames(jax.numpy.asarray(pixels))
     want = np.mean(np.asarray(frames), axis=(0, 1, 2))
     np.testing.assert_allclose(held[0]["embedding"], want, rtol=1e-3, atol=1e-5)
@@ -393,7 +394,7 @@ def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path):
     job = make_job(replace(given, out=tmp_path / "job"))
     assert job.batches == [[(n,) for n in range(1, 9)], [(0,)]]
     whole = make_layout(job.prompts.longest[4], job.port.video(4), catalogue.SLICES)
-    shapes = [fit(whole, [prompt]) for prompt in job.prompts.longest[4]]
+    shapes = [smallest_layout(whole, [prompt]) for prompt in job.prompts.longest[4]]
     assert shapes[0] == whole != shapes[1]
     assert shapes[1:] == [shapes[1]] * 8
     assert shapes[1].text_rows == 64 and shapes[1].time < whole.time - 60

@@ -1,4 +1,4 @@
-"""What `vidsme bench` runs on: a checkpoint of random weights, clips, and their batches."""
+"""Make what `vidsme bench` runs on: a checkpoint of random weights, clips and batches."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vidsme_jax.batch import Batch
+from vidsme_jax.bench.timed_clip import prepare_timed
 from vidsme_jax.data.batches import Layout, make_batch, make_layout
+from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.synthetic.shapes import FPS, draw_clip, write_mp4
 from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
 from vidsme_jax.errors import InputError
@@ -18,7 +20,7 @@ from vidsme_jax.models.toy import write_toy
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.definition import Orders
 
-_READER, _SECONDS = "vidsme_jax.bench.timed_clip:prepare_timed", 600.0
+_SECONDS = 600.0  # that reading a clip may take
 _QUESTION = "What moves in this video?"
 _ENLARGED = 5  # the synthetic clips' 64 x 80 pixels, so that reading them is some work
 _MEDIUM = {
@@ -69,9 +71,9 @@ class Inputs:
     Attributes:
         port: the checkpoint.
         layout: of a clip.
-        batches: host arrays of so many clips each, with the orders of their entropies.
-        decode: seconds a clip to decode, and to resize and cut, in one process.
-        flow: seconds a clip for optical flow and illumination, likewise.
+        batches: host arrays, and the orders of their clips' entropies.
+        decode: seconds a clip to decode, resize and cut, in a single process.
+        flow: seconds a clip for optical flow and illumination, in a single process.
     """
 
     port: Port
@@ -86,10 +88,13 @@ def make_inputs(folder: Path, size: str, frames: int, clips: int, batch: int) ->
 
     Args:
         folder: to write in.
-        size: one of `SIZES`.
-        frames: of a clip.
-        clips: in all.
-        batch: of them in a batch; a divisor of `clips`.
+        size: a name of `SIZES`.
+        frames: number of frames of a clip.
+        clips: number of clips.
+        batch: clips of a batch; a divisor of `clips`.
+
+    Raises:
+        InputError: a clip could not be read in time.
     """
     drawn = [draw_clip(rng, "shapes") for rng in np.random.default_rng(0).spawn(clips)]
     captions = [caption for _, caption in drawn]
@@ -97,14 +102,14 @@ def make_inputs(folder: Path, size: str, frames: int, clips: int, batch: int) ->
     decoder, tower, dtype = SIZES[size]
     port = open_port(write_toy(folder / "model", texts, 0, decoder, tower, dtype))
     paths = [_write_clip(folder, n, shown) for n, (shown, _) in enumerate(drawn)]
-    read = _read(paths, port, frames)
+    timed = _read(paths, port, frames)
     prompts = [port.prompt(_QUESTION, caption) for caption in captions]
     layout = make_layout(prompts, port.video(frames), catalogue.SLICES)
     groups = [slice(first, first + batch) for first in range(0, clips, batch)]
-    pixels = np.stack([one[0] for one in read])
+    pixels = np.stack([pixels for pixels, *_ in timed])
     batches = [make_batch(prompts[part], pixels[part], layout) for part in groups]
     orders = [_orders(clips, part) for part in groups]
-    decode, flow = (float(np.median([one[n] for one in read])) for n in (1, 2))
+    decode, flow = (float(np.median([clip[n] for clip in timed])) for n in (1, 2))
     return Inputs(port, layout, list(zip(batches, orders, strict=True)), decode, flow)
 
 
@@ -115,11 +120,10 @@ def _write_clip(folder: Path, n: int, frames: UInt8[np.ndarray, "frame h w 3"]) 
 
 
 def _read(paths: list[Path], port: Port, frames: int) -> list[Any]:
-    """Return what `timed_clip.prepare_timed` gives of each clip."""
-    workers, processor = Workers(_READER, 1, _SECONDS), port.processor
+    """Return for every clip what `prepare_timed` returns."""
+    workers, geometry = Workers(prepare_timed, 1, _SECONDS), geometry_of(port.processor)
     try:
-        how = (frames, processor.resize, processor.crop)
-        return [workers.submit(path, *how).result() for path in paths]
+        return [workers.submit(path, frames, geometry).result() for path in paths]
     except (WorkerDied, WorkerTimeout) as error:
         raise InputError(f"frames={frames}: {error}") from error
     finally:
@@ -127,7 +131,7 @@ def _read(paths: list[Path], port: Port, frames: int) -> list[Any]:
 
 
 def _orders(clips: int, part: slice) -> Orders:
-    """Return orders spread over the ranges that Vid-SME gives them."""
+    """Return orders of a part of the clips, spread over the ranges of Vid-SME."""
     q: Any = np.linspace(0.3, 0.9, clips, dtype=np.float32)
     r: Any = np.linspace(0.02, 0.08, clips, dtype=np.float32)
     return Orders(q[part, None], r[part, None])

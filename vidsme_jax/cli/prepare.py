@@ -43,5 +43,5 @@ def run(options: argparse.Namespace) -> None:
 
     decoding = settings_from(options, Decoding)
     store = prepare(settings_from(options, PrepareSettings, decoding=decoding))
-    counts = count_text([facts["status"] for facts in store.facts])
+    counts = count_text([facts.status for facts in store.facts])
     print(f"{options.out}: {len(store.facts)} clips ({counts})")

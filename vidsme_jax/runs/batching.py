@@ -6,7 +6,7 @@ that a slice asks for. With the video slice alone, all questions about a clip ar
 
 from collections.abc import Hashable, Sequence
 
-from vidsme_jax.data.batches import cut, text_room
+from vidsme_jax.data.batches import drop_unscored_text, text_room
 from vidsme_jax.runs.prompts import Prompts
 
 Group = tuple[int, ...]  # rows that score alike
@@ -37,7 +37,10 @@ def make_batches(
     found: dict[Hashable, list[int]] = {}
     lengths: dict[Hashable, int] = {}
     for n in rows:
-        shown = [cut(each[n], slices, text_after) for each in prompts.longest.values()]
+        shown = [
+            drop_unscored_text(longest[n], slices, text_after)
+            for longest in prompts.longest.values()
+        ]
         alike = (clips[n], tuple(shown), n if n in prompts.refused else None)
         found.setdefault(alike, []).append(n)
         lengths[alike] = max(len(p.after) + len(p.answer) for p in shown)

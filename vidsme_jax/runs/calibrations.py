@@ -1,12 +1,12 @@
-"""Ranges of motion and illumination per frame count: made from clips, read, written."""
+"""Make, read and write the ranges of motion and illumination of every frame count."""
 
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from vidsme_jax.data.prepared import ClipFacts
 from vidsme_jax.errors import InputError
 from vidsme_jax.progress import say
 from vidsme_jax.records import files
@@ -14,22 +14,29 @@ from vidsme_jax.scores.orders import Calibration, calibrate
 
 
 def calibrate_counts(
-    clips: Sequence[dict[str, Any]],
+    clips: Sequence[ClipFacts],
     counts: Sequence[int],
     beta1: float = 1.0,
     beta2: float = 0.1,
 ) -> dict[int, Calibration]:
-    """Return the calibration of each frame count over the clips that are ok.
+    """Return the calibration of every frame count over the clips that are ok.
 
-    None where no clip is; a statistic that is the same for all clips is said.
+    A statistic that is the same for all clips brings a warning.
+
+    Args:
+        clips: facts of every clip.
+        counts: the frame counts.
+        beta1: width of the range of q.
+        beta2: width of the range of r.
+
+    Returns:
+        By frame count; empty where no clip is ok.
     """
-    facts = [clip for clip in clips if clip["status"] == "ok"]
+    good = [facts for facts in clips if facts.is_ok]
     out: dict[int, Calibration] = {}
-    for frames in counts if facts else ():
-        motions, lights = (
-            np.array([clip[str(frames)][name] for clip in facts])
-            for name in ("motion", "illumination")
-        )
+    for frames in counts if good else ():
+        motions = np.array([facts.at[frames].motion for facts in good])
+        lights = np.array([facts.at[frames].illumination for facts in good])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             out[frames] = calibrate(motions, lights, beta1, beta2)
@@ -48,11 +55,11 @@ def read_calibrations(path: Path, counts: Sequence[int]) -> dict[int, Calibratio
     """Read a calibration.json.
 
     Raises:
-        InputError: it is none, or lacks one of the frame counts.
+        InputError: the file is no calibration, or lacks one of the frame counts.
     """
     content = files.read_json(path)
     try:
-        found = {
+        calibrations = {
             int(n): Calibration(**{name: float(v) for name, v in ranges.items()})
             for n, ranges in content.items()
         }
@@ -62,14 +69,14 @@ def read_calibrations(path: Path, counts: Sequence[int]) -> dict[int, Calibratio
             " motion_min, motion_max, illumination_min, illumination_max of a run's"
             " calibration.json"
         ) from error
-    betas = {(c.beta1, c.beta2) for c in found.values()}
+    betas = {(c.beta1, c.beta2) for c in calibrations.values()}
     if len(betas) > 1:
         raise InputError(
             f"calibration={path} has beta1 and beta2 {sorted(betas)}, expected one pair"
         )
-    absent = [n for n in counts if n not in found]
+    absent = [n for n in counts if n not in calibrations]
     if absent:
         raise InputError(
-            f"calibration={path} has frame counts {sorted(found)}, expected {absent}"
+            f"calibration={path} has frame counts {sorted(calibrations)}, expected {absent}"
         )
-    return {n: found[n] for n in counts}
+    return {n: calibrations[n] for n in counts}

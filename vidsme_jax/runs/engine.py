@@ -8,9 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from vidsme_jax.batch import Forward, Prompt
-from vidsme_jax.data.batches import Layout, fit, frame_order, make_batch, make_layout
+from vidsme_jax.data.batches import (
+    Layout,
+    frame_order,
+    make_batch,
+    make_layout,
+    smallest_layout,
+)
 from vidsme_jax.data.manifest import other_columns
-from vidsme_jax.data.prepared import PreparedClip
+from vidsme_jax.data.prepared import ClipFacts, PreparedClip
 from vidsme_jax.records import runs
 from vidsme_jax.runs.job import Job
 from vidsme_jax.runs.tables import (
@@ -55,7 +61,7 @@ class Started:
         rows: of the manifests, group by group.
         places: of each row's group in the batch.
         base: the rows' part of the table without scores.
-        known: of each row's clip.
+        facts: of each row.
         prompts: of each row.
         thumbnails: of each row.
         results: on the device; None where no clip of the batch is worth its time.
@@ -66,7 +72,7 @@ class Started:
     rows: list[int]
     places: list[int]
     base: pa.Table
-    known: list[dict[str, Any]]
+    facts: list[ClipFacts]
     prompts: list[Prompt]
     thumbnails: list[bytes]
     results: Any
@@ -138,7 +144,8 @@ def _make(engine: Engine, n: int, frames: int, clips: list[PreparedClip]):
     pixels = np.stack([clip.sample(frames) for clip in clips])
     longest = [job.prompts.longest[frames][i] for i in heads]
     prompts = [started.prompts[i] for i in firsts]
-    batch = make_batch(prompts, pixels, fit(engine.layouts[frames], longest), shown)
+    layout = smallest_layout(engine.layouts[frames], longest)
+    batch = make_batch(prompts, pixels, layout, shown)
     arrays = (batch, _orders(engine, started.base.take(firsts), frames))
     arrays = pad_clips(arrays, job.settings.batch * job.placement.replicas)
     return started, engine.program.put_batch(arrays)
@@ -150,16 +157,16 @@ def _open_batch(engine: Engine, n: int, frames: int, clips: list[PreparedClip]) 
     rows = [row for group in groups for row in group]
     places = [place for place, group in enumerate(groups) for _ in group]
     clip_of = dict(zip(rows, (clips[place] for place in places), strict=True))
-    known = {row: job.facts(row, clip.facts) for row, clip in clip_of.items()}
+    facts = {row: job.facts(row, clip.facts) for row, clip in clip_of.items()}
     calibration = engine.calibrations.get(frames)
     return Started(
         n,
         frames,
         rows,
         places,
-        base_table(job.rows, rows, list(known.values()), frames, calibration),
-        list(known.values()),
-        [job.prompts.of_clip(row, frames, facts) for row, facts in known.items()],
+        base_table(job.rows, rows, list(facts.values()), frames, calibration),
+        list(facts.values()),
+        [job.prompts.of_clip(row, frames, clip) for row, clip in facts.items()],
         [clip.thumbnail for clip in clip_of.values()],
         None,
     )
@@ -221,7 +228,7 @@ def _other_tables(engine: Engine, started: Started, base: pa.Table, results: Res
     """Return the batch's rows of the tables beside scores.parquet, by name."""
     request, calibration = engine.request, engine.calibrations.get(started.frames)
     rows = [engine.job.rows[n] for n in started.rows]
-    out = {"features": features_table(base, rows, started.known, results.embedding)}
+    out = {"features": features_table(base, rows, started.facts, results.embedding)}
     for d in request.definitions[1:]:
         values = np.asarray(results.tables[d.name])
         out[d.name] = definition_table(base, d.columns(request.slices), values)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.data.manifest import Row, read_manifests
-from vidsme_jax.data.prepared import Wanted
+from vidsme_jax.data.prepared import ClipFacts, ClipSpec
+from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.readers.policy import check_policy
 from vidsme_jax.data.store.store import Store, is_store, open_store
 from vidsme_jax.errors import InputError
@@ -66,14 +67,13 @@ class Job:
         return max(definition.text_after for definition in self.definitions)
 
     @property
-    def wanted(self) -> Wanted:
-        """What to make of each clip."""
-        processor = self.port.processor
-        frames, reader = self.settings.frames, self.settings.reader
-        return Wanted(frames, processor.resize, processor.crop, reader)
+    def clip_spec(self) -> ClipSpec:
+        """What to make of every clip."""
+        geometry = geometry_of(self.port.processor)
+        return ClipSpec(self.settings.frames, geometry, self.settings.reader)
 
-    def facts(self, row: int, clip: dict[str, Any]) -> dict[str, Any]:
-        """Return what is known of a row's clip, or why the row has no prompt."""
+    def facts(self, row: int, clip: ClipFacts) -> ClipFacts:
+        """Return the facts of a row's clip, or the reason why the row has no prompt."""
         return self.prompts.fault(row, clip) or clip
 
     def part_path(self, frames: int, batch: int) -> Path:
@@ -121,7 +121,9 @@ def make_job(settings: ScoreSettings) -> Job:
 def _batches(job: Job) -> list[list[Group]]:
     s, size = job.settings, job.settings.batch * job.placement.replicas
     mine = [n for n, row in enumerate(job.rows) if not s.shard or s.shard.has(row.id)]
-    clips: list[Any] = job.store.places if job.store else [row.path for row in job.rows]
+    clips: list[Any] = (
+        job.store.clip_numbers if job.store else [row.path for row in job.rows]
+    )
     if s.perturbation == "shuffle":  # it hangs on the id
         clips = [*range(len(job.rows))]
     return make_batches(mine, clips, job.prompts, s.slices, job.text_after, size)
@@ -161,28 +163,28 @@ def _with_reader(settings: ScoreSettings, store: Store | None) -> ScoreSettings:
     if store is None:
         check_policy(settings.reader)
         return settings
-    held = store.wanted.reader
-    if settings.reader not in ("auto", held):
+    reader = store.spec.reader
+    if settings.reader not in ("auto", reader):
         raise InputError(
-            f"reader={settings.reader}, but data={store.path} was prepared with {held}"
+            f"reader={settings.reader}, but data={store.path} was prepared with {reader}"
         )
-    return replace(settings, reader=held)
+    return replace(settings, reader=reader)
 
 
 def _check_fits(job: Job, store: Store) -> None:
     """Refuse a store made for other pixels, or without the frames asked for."""
-    held, wanted = store.wanted, job.wanted
-    shape = (held.resize, held.crop)
-    if shape != (wanted.resize, wanted.crop):
+    stored, needed = store.spec.geometry, job.clip_spec.geometry
+    if stored != needed:
         raise InputError(
-            f"data={store.path} holds frames resized to {held.resize} and cropped to"
-            f" {held.crop}, model={job.settings.model} takes {wanted.resize} and"
-            f" {wanted.crop}; prepare the clips for this model into another store"
+            f"data={store.path} holds frames resized to {stored.resize} and cropped to"
+            f" {stored.crop}, model={job.settings.model} takes {needed.resize} and"
+            f" {needed.crop}; prepare the clips for this model into another store"
         )
-    absent = [n for n in wanted.counts if n not in held.counts]
+    counts = store.spec.counts
+    absent = [n for n in job.settings.frames if n not in counts]
     if absent:
         raise InputError(
-            f"data={store.path} holds frame counts {list(held.counts)}, expected {absent}"
+            f"data={store.path} holds frame counts {list(counts)}, expected {absent}"
         )
 
 

@@ -1,7 +1,7 @@
-"""`vidsme merge`: the shards of a run, or of a store, joined into what one host had made.
+"""`vidsme merge`: join the shards of a run, or of a store, into what a single host makes.
 
-The shards stay as they are. The frames of a store are linked, not copied, where the file
-system can.
+The shards stay as they are. The frames of a store are linked where the file system has
+links, and copied elsewhere.
 """
 
 import os
@@ -18,8 +18,8 @@ from vidsme_jax.data.store.format import (
     NAME,
     VERSION,
     array_record_files,
-    describe,
     file_name,
+    write_metadata,
 )
 from vidsme_jax.errors import InputError
 from vidsme_jax.records import files as record_files
@@ -29,10 +29,11 @@ from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
 
 
 def merge(parts: Sequence[Path], out: Path) -> str:
-    """Join all shards of some directories into one; return a line that says so.
+    """Join all shards of some directories into a directory; return a line that says so.
 
     Raises:
-        InputError: no shards, one that is missing or not finished, or others' settings.
+        InputError: no shards; a shard that is missing or not finished; shards of several
+            settings.
     """
     shards = _collect(parts)
     kind = stores.INFO if stores.is_store(shards[0]) else "run.json"
@@ -52,31 +53,31 @@ def merge(parts: Sequence[Path], out: Path) -> str:
 
 def _collect(parts: Sequence[Path]) -> list[Path]:
     """Return the directories of all shards, in order, each finished."""
-    found: dict[Shard, Path] = {}
+    paths: dict[Shard, Path] = {}
     for part in parts:
-        held = shard_directories(part)
-        if not held:
+        directories = shard_directories(part)
+        if not directories:
             what = "has no shards/" if part.is_dir() else "does not exist"
             raise InputError(
                 f"run={part} {what}, expected what --out was of vidsme score or prepare"
                 " with --shards"
             )
-        for shard, path in held.items():
-            if shard not in found or not _is_finished(found[shard]):
-                found[shard] = path
-    counts = {shard.count for shard in found}
+        for shard, path in directories.items():
+            if shard not in paths or not _is_finished(paths[shard]):
+                paths[shard] = path
+    counts = {shard.count for shard in paths}
     if len(counts) > 1:
         raise InputError(f"run={parts[0]} has shards of {sorted(counts)}, expected one")
     (count,) = counts
-    wanted = [Shard(n, count) for n in range(count)]
-    absent = [str(s) for s in wanted if s not in found or not _is_finished(found[s])]
+    shards = [Shard(n, count) for n in range(count)]
+    absent = [str(s) for s in shards if s not in paths or not _is_finished(paths[s])]
     if absent:
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         raise InputError(
             f"run={parts[0]}: shards {', '.join(absent[:5])}{more} are missing or not"
             " finished; vidsme status says how far each is"
         )
-    return [found[s] for s in wanted]
+    return [paths[s] for s in shards]
 
 
 def _is_finished(path: Path) -> bool:
@@ -118,7 +119,12 @@ def _join_runs(out: Path, shards: list[Path]) -> None:
 
 
 def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Table:
-    """Join tables with a row, or several, per id and frame count."""
+    """Join tables that have a row, or several, per id and frame count.
+
+    Args:
+        tables: of the shards.
+        rank: the place of each id and frame count in the joined table.
+    """
     table = pa.concat_tables(tables, promote_options="permissive")
     keys = runs.row_keys(table)
     if set(keys) != set(rank):
@@ -132,28 +138,31 @@ def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Ta
 
 
 def _join_stores(out: Path, shards: list[Path]) -> None:
-    held = [stores.open_store(path) for path in shards]
+    parts = [stores.open_store(path) for path in shards]
+    spec = parts[0].spec
     files = [file for path in shards for file in array_record_files(path)]
     folder = out / NAME / VERSION
     folder.mkdir(parents=True, exist_ok=True)
     for number, (file, _) in enumerate(files):
         _link(file, folder / file_name(number, len(files)))
-    describe(folder, [length for _, length in files], held[0].wanted)
+    write_metadata(folder, [length for _, length in files], spec)
     rows = sorted(
         (number, row, clip + start)
-        for store, start in zip(held, _starts(held), strict=True)
-        for number, row, clip in zip(store.numbers, store.rows, store.places, strict=True)
+        for store, start in zip(parts, _starts(parts), strict=True)
+        for number, row, clip in zip(
+            store.row_numbers, store.rows, store.clip_numbers, strict=True
+        )
     )
     stores.write_rows(out, *zip(*rows, strict=True))
-    table = pa.concat_tables([store.table for store in held])
-    facts = [facts for store in held for facts in store.facts]
-    write_calibrations(out, calibrate_counts(facts, held[0].wanted.counts))
+    table = pa.concat_tables([store.table for store in parts])
+    facts = [facts for store in parts for facts in store.facts]
+    write_calibrations(out, calibrate_counts(facts, spec.counts))
     record_files.write_table(out / stores.CLIPS, table)
 
 
-def _starts(held: list[stores.Store]) -> list[int]:
-    """Return the number of each store's first clip among all."""
-    lengths = [len(store.table) for store in held]
+def _starts(parts: list[stores.Store]) -> list[int]:
+    """Return the number of the first clip of each store among the clips of all."""
+    lengths = [len(store.table) for store in parts]
     return [sum(lengths[:n]) for n in range(len(lengths))]
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from vidsme_jax.data.clips import Decoding
 from vidsme_jax.data.manifest import Row, read_manifests
-from vidsme_jax.data.prepared import Wanted
+from vidsme_jax.data.prepared import ClipSpec
+from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.readers.policy import check_policy
+from vidsme_jax.data.store.facts import spec_to_settings
 from vidsme_jax.data.store.format import NAME
 from vidsme_jax.data.store.store import (
     CLIPS,
@@ -22,7 +24,7 @@ from vidsme_jax.data.store.store import (
     open_store,
     write_rows,
 )
-from vidsme_jax.data.store.writer import Making, fill
+from vidsme_jax.data.store.writer import StoreDraft, write_missing_clips
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
@@ -65,61 +67,61 @@ def prepare(settings: PrepareSettings) -> Store:
     """Decode every clip that is not in the store yet; return the store.
 
     Raises:
-        InputError: wrong input, or not one clip that could be read (the store is written).
+        InputError: wrong input, or no clip that could be read (the store is written).
     """
     check_policy(settings.reader)
     labels = None if settings.labels is None else list(settings.labels)
     rows = read_manifests(list(settings.data), settings.root, labels)
     processor = open_port(find_checkpoint(str(settings.model), weights=False)).processor
-    wanted = Wanted(settings.frames, processor.resize, processor.crop, settings.reader)
+    spec = ClipSpec(settings.frames, geometry_of(processor), settings.reader)
     shard = settings.shard
     out = shard.directory(settings.out) if shard else settings.out
-    asked = {"model": str(settings.model), "data": [str(p) for p in settings.data]}
+    request = {"model": str(settings.model), "data": [str(p) for p in settings.data]}
     with record_files.locked(out, INFO):
         _forget_a_store_of_nothing(out)
         is_complete = (out / CLIPS).exists()
-        fill_store(out, rows, wanted, settings.decoding, shard, {"asked": asked})
+        fill_store(out, rows, spec, settings.decoding, shard, {"asked": request})
         if is_complete:
             say(f"{out} is complete: what could not be read is not tried again")
         store = open_store(out)
-        write_calibrations(out, calibrate_counts(store.facts, wanted.counts))
+        write_calibrations(out, calibrate_counts(store.facts, spec.counts))
         if not shard:  # of which a part may hold bad clips only
             _refuse_if_nothing_was_read(store)
     return store
 
 
 def _forget_a_store_of_nothing(out: Path) -> None:
-    """Make room where an earlier try could not read one clip, and so decided nothing."""
-    if (out / CLIPS).exists():
-        status = [facts["status"] for facts in open_store(out).facts]
-        if "ok" not in status:
-            for name in (CLIPS, ROWS, INFO, "calibration.json"):
-                (out / name).unlink(missing_ok=True)
-            shutil.rmtree(out / NAME, ignore_errors=True)
+    """Remove a store of an earlier try that could read no clip, and so decided nothing."""
+    if not (out / CLIPS).exists():
+        return
+    if not any(facts.is_ok for facts in open_store(out).facts):
+        for name in (CLIPS, ROWS, INFO, "calibration.json"):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / NAME, ignore_errors=True)
 
 
 def _refuse_if_nothing_was_read(store: Store) -> None:
-    if not any(facts["status"] == "ok" for facts in store.facts):
+    if not any(facts.is_ok for facts in store.facts):
         raise InputError(
             f"none of {len(store.facts)} clips could be read, the first:"
-            f" {store.facts[0]['error']} ({store.path / CLIPS} has every reason)"
+            f" {store.facts[0].error} ({store.path / CLIPS} has every reason)"
         )
 
 
 def fill_store(
     path: Path,
     rows: list[Row],
-    wanted: Wanted,
+    spec: ClipSpec,
     decoding: Decoding,
     shard: Shard | None = None,
     about: dict[str, Any] | None = None,
 ) -> None:
-    """Make a store of a directory, as far as it is not one yet.
+    """Write into a directory all that its store lacks.
 
     Args:
         path: the directory, of this process alone.
         rows: of the whole manifest.
-        wanted: what to make of each clip.
+        spec: what to make of each clip.
         decoding: with how many processes, and how long each clip may take.
         shard: keep its rows only.
         about: what else store.json tells.
@@ -127,21 +129,18 @@ def fill_store(
     path.mkdir(exist_ok=True)
     numbers = [n for n, row in enumerate(rows) if not shard or shard.has(row.id)]
     info = {"rows": len(rows), "own_rows": len(numbers), **(about or {})}
-    record_files.claim(path, _identity(rows, wanted, shard), info, INFO)
-    own = [rows[n] for n in numbers]
-    files, clips = number_clips(own)
-    write_rows(path, numbers, own, clips)
-    fill(Making(path, tuple(files), wanted), decoding)
+    record_files.claim(path, _identity(rows, spec, shard), info, INFO)
+    kept = [rows[n] for n in numbers]
+    files, clips = number_clips(kept)
+    write_rows(path, numbers, kept, clips)
+    write_missing_clips(StoreDraft(path, tuple(files), spec), decoding)
 
 
-def _identity(rows: list[Row], wanted: Wanted, shard: Shard | None) -> dict[str, Any]:
+def _identity(rows: list[Row], spec: ClipSpec, shard: Shard | None) -> dict[str, Any]:
     # Where the clips lie may change between two tries, what they are called may not.
-    known = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
-    return {
-        "frames": list(wanted.counts),
-        "preprocessing": {"resize": wanted.resize, "crop": wanted.crop},
-        "reader": wanted.reader,
-        "manifest": record_files.digest(known),
+    named = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
+    return spec_to_settings(spec) | {
+        "manifest": record_files.digest(named),
         "shard": str(shard) if shard else None,
         "versions": decoder_versions(),
     }

@@ -1,19 +1,19 @@
-"""The prompt of every row; of every clip, where it says when the frames were taken.
+"""Make the prompt of every row, and again for its clip where it tells the frames' times.
 
-Shapes are fixed before the first clip is opened. A prompt that will name seconds is then
-taken at its longest, and made anew when the clip's own are known.
+Shapes are fixed before the first clip is opened. A prompt that tells times is then taken at
+its longest, and made again when the times of its clip are known.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from vidsme_jax.batch import Prompt
 from vidsme_jax.data.manifest import Row
+from vidsme_jax.data.prepared import ClipFacts
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.prompts.published import PUBLISHED, published_question
 from vidsme_jax.models.prompts.template import Template
-from vidsme_jax.models.prompts.times import Times, clip_times, excess
+from vidsme_jax.models.prompts.times import Times, excess, frame_times
 
 _LONGEST = 99999.99  # seconds of a clip, about a day
 
@@ -26,9 +26,10 @@ class Prompts:
         port: whose tokens they are.
         rows: of the manifests.
         template: the port's, or a published one.
-        published: name of the published prompt, if one was asked for.
-        system: message instead of the template's own.
-        longest: per frame count, each row's prompt, at its longest where it names times.
+        published: name of the published prompt; None for the port's.
+        system: message instead of the template's; None keeps that.
+        longest: per frame count, the prompts of all rows, at their longest where they
+            tell times.
         refused: rows that are not scored, with the reason.
     """
 
@@ -45,24 +46,32 @@ class Prompts:
         """Whether the prompt says when the frames were taken."""
         return self.template.says_times
 
-    def of_clip(self, n: int, frames: int, facts: dict[str, Any]) -> Prompt:
-        """Return row n's prompt, given what is known of its clip."""
-        if not self.timed or n in self.refused or facts["status"] != "ok":
+    def of_clip(self, n: int, frames: int, facts: ClipFacts) -> Prompt:
+        """Return the prompt of row n; `facts` of its clip tell the frames' times."""
+        if not self.timed or n in self.refused or not facts.is_ok:
             return self.longest[frames][n]
-        return self._make(n, clip_times(facts, frames))
+        duration, fps = facts.file.duration, facts.file.fps
+        assert duration and fps  # else the row has a fault
+        return self._make(n, frame_times(duration, fps, facts.at[frames].frame_indices))
 
-    def fault(self, n: int, facts: dict[str, Any]) -> dict[str, Any] | None:
-        """Return status and error of a row that has no prompt, None where it has one."""
+    def fault(self, n: int, facts: ClipFacts) -> ClipFacts | None:
+        """Return the status and error of a row that has no prompt; None where it has one.
+
+        Args:
+            n: number of the row.
+            facts: of its clip.
+        """
         if n in self.refused:
-            return {"status": "too_long", "error": self.refused[n]}
-        if not self.timed or facts["status"] != "ok":
+            return ClipFacts("too_long", self.refused[n])
+        if not self.timed or not facts.is_ok:
             return None
-        if not facts["duration"]:
+        duration = facts.file.duration
+        if not duration:
             error = "no frame rate, which this model's prompt needs"
-            return {"status": "decode_error", "error": error}
-        if facts["duration"] > _LONGEST:
-            error = f"the clip lasts {facts['duration']:.0f} s, expected up to {_LONGEST} s"
-            return {"status": "too_long", "error": error}
+            return ClipFacts("decode_error", error)
+        if duration > _LONGEST:
+            error = f"the clip lasts {duration:.0f} s, expected up to {_LONGEST} s"
+            return ClipFacts("too_long", error)
         return None
 
     def _make(self, n: int, times: Times) -> Prompt:
@@ -87,13 +96,13 @@ def make_prompts(
         port: whose tokens they are.
         rows: of the manifests.
         counts: the frame counts.
-        system: message instead of the template's own.
-        published: a name of `PUBLISHED`, or None.
+        system: message instead of the template's; None keeps that.
+        published: a name of `PUBLISHED`; None for the port's prompt.
         max_text: tokens of question and answer beyond which a row is refused.
 
     Raises:
-        InputError: no such published prompt, or a tokenizer that lacks its tokens; more
-            positions than the model takes.
+        InputError: no such published prompt; a tokenizer that lacks its tokens; a prompt
+            with more positions than the model takes.
     """
     if published and published not in PUBLISHED:
         raise InputError(f"published_prompt={published}, there are {', '.join(PUBLISHED)}")

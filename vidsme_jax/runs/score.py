@@ -2,8 +2,8 @@
 
 From a store of `vidsme prepare` the clips are read as they are. Straight from the files,
 with calibration over the run itself, they are first prepared in RUN/prepared, a store like
-any other, since q and r of every clip depend on the motion of all; then the model runs.
-With a calibration file, decoding runs ahead of the model and nothing is kept.
+any other, since q and r of every clip depend on the motion of all. Then the model runs.
+With a calibration file, decoding runs ahead of the model and no frame is written.
 """
 
 import shutil
@@ -42,29 +42,29 @@ __all__ = ["ScoreSettings", "score"]
 def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | None:
     """Score every row of the manifests; return the table of RUN/scores.parquet.
 
-    Of several processes that share a model the first returns it, the others None.
+    Of several processes that share a model, the first returns the table, the others None.
 
     Args:
         settings: what to score, and how.
-        profile: folder for a trace of it; None writes none.
+        profile: folder for a trace of the scoring; None writes no trace.
 
     Raises:
-        InputError: wrong input, or not one clip that could be read (the table is written).
+        InputError: wrong input, or no clip that could be read (the table is written).
     """
     clock = Clock()
-    given = None
+    fixed = None  # by a file, before a clip is read
     if settings.calibration:
-        given = read_calibrations(settings.calibration, settings.frames)
+        fixed = read_calibrations(settings.calibration, settings.frames)
     if profile is not None:
         check_folder("profile", profile)
     job = make_job(settings)
     if not job.team.leads:
-        _follow(job, given, clock, profile)
+        _follow(job, fixed, clock, profile)
         return None
     with ExitStack() as stack:
         with job.team.telling():
             stack.enter_context(files.locked(job.out))
-            _claim(job, given)
+            _claim(job, fixed)
         if not job.team.told(not runs.is_finished(job.out)):
             untraced = "" if profile is None else ", and no trace to write"
             say(f"{job.out} is complete: nothing left to do{untraced}")
@@ -73,7 +73,7 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
             say(str(job.placement))
             try:
                 with traced(profile):
-                    _run_within_memory(job, given, clock)
+                    _run_within_memory(job, fixed, clock)
             except Exception:
                 # Without locks another process may have finished, and cleaned up.
                 if not runs.is_finished(job.out):
@@ -85,28 +85,28 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
     return table
 
 
-def _claim(job: Job, given: dict[int, Calibration] | None) -> None:
+def _claim(job: Job, fixed: dict[int, Calibration] | None) -> None:
     if not job.settings.shard:
         _forget_a_run_of_nothing(job.out)
-    files.claim(job.out, identity(job, given), about(job))
+    files.claim(job.out, identity(job, fixed), about(job))
 
 
 def _follow(
     job: Job,
-    given: dict[int, Calibration] | None,
+    fixed: dict[int, Calibration] | None,
     clock: Clock,
     profile: Path | None,
 ) -> None:
-    """Do this process's part of what the first one does, and keep nothing."""
+    """Score beside the process that leads, and write nothing."""
     if job.team.told(False):
         assert job.store is not None
         with traced(profile):
-            calibrations = _calibrate_all(job, job.store) if given is None else given
+            calibrations = _calibrate_all(job, job.store) if fixed is None else fixed
             _score_all(job, calibrations, job.store, clock)
 
 
 def _forget_a_run_of_nothing(out: Path) -> None:
-    """Make room where an earlier try could not score one row, and so decided nothing."""
+    """Remove a run of an earlier try that could score no row, and so decided nothing."""
     if runs.is_finished(out):
         status = runs.read_run(out).table["status"].to_pylist()
         if "ok" not in status:
@@ -114,10 +114,10 @@ def _forget_a_run_of_nothing(out: Path) -> None:
 
 
 def _run_within_memory(
-    job: Job, given: dict[int, Calibration] | None, clock: Clock
+    job: Job, fixed: dict[int, Calibration] | None, clock: Clock
 ) -> None:
     try:
-        _run(job, given, clock)
+        _run(job, fixed, clock)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -130,13 +130,13 @@ def _run_within_memory(
         ) from error
 
 
-def _run(job: Job, given: dict[int, Calibration] | None, clock: Clock) -> None:
+def _run(job: Job, fixed: dict[int, Calibration] | None, clock: Clock) -> None:
     (job.out / "parts").mkdir(exist_ok=True)
     store = job.store
-    if store is None and given is None:
+    if store is None and fixed is None:
         with clock.on("clips"):
             store = _prepare(job)
-    calibrations = given
+    calibrations = fixed
     if calibrations is None:
         assert store is not None
         calibrations = _calibrate_all(job, store)
@@ -160,17 +160,17 @@ def _other_names(job: Job) -> tuple[str, ...]:
 
 
 def _prepare(job: Job) -> Store:
-    """Decode every clip into a store of this run's own."""
+    """Decode every clip into a store inside the run's directory."""
     path = job.out / "prepared"
     if not is_store(path):
         _check_disk(job)
-    fill_store(path, job.rows, job.wanted, job.settings.decoding)
+    fill_store(path, job.rows, job.clip_spec, job.settings.decoding)
     return open_store(path)
 
 
 def _check_disk(job: Job) -> None:
     clips = len({row.path for row in job.rows})
-    need = clips * sum(job.settings.frames) * 3 * job.port.processor.crop**2
+    need = clips * sum(job.settings.frames) * 3 * job.clip_spec.geometry.crop**2
     free = shutil.disk_usage(job.out).free
     if need > free:
         raise InputError(
@@ -182,17 +182,17 @@ def _check_disk(job: Job) -> None:
 def _calibrate_all(job: Job, store: Store) -> dict[int, Calibration]:
     """Return a calibration per frame count over all rows that can be scored.
 
-    All of the manifest's, also where this run scores a part of them.
+    Rows of the whole manifest count, also where this run scores a part of them.
     """
-    known = (job.facts(n, store.facts[clip]) for n, clip in enumerate(store.places))
+    facts = [job.facts(n, store.facts[clip]) for n, clip in enumerate(store.clip_numbers)]
     s = job.settings
-    return calibrate_counts(list(known), s.frames, s.beta1, s.beta2)
+    return calibrate_counts(facts, s.frames, s.beta1, s.beta2)
 
 
 def _score_all(
     job: Job, calibrations: dict[int, Calibration], store: Store | None, clock: Clock
 ) -> None:
-    """Score what has no part yet, the device always one batch ahead of writing."""
+    """Score the batches that are not on disk, the device a batch ahead of writing."""
     missing = _missing(job)
     todo = [*missing]
     if not todo:
@@ -237,7 +237,7 @@ def _read_ahead(
     """Yield the clips of each batch, read or decoded while the device works."""
     if store is None:
         paths = ([job.rows[i].path for i in _firsts(job, n)] for n in todo)
-        yield from prepare_clips(paths, job.wanted, job.settings.decoding)
+        yield from prepare_clips(paths, job.clip_spec, job.settings.decoding)
         return
     with ThreadPoolExecutor(1) as reader:  # one batch ahead of the one in use
         pending = None
@@ -258,15 +258,15 @@ def _firsts(job: Job, batch: int) -> list[int]:
 def _missing(job: Job) -> dict[int, list[int]]:
     """Return the frame counts that are not on disk, of each batch that lacks some.
 
-    Of several processes the first one's disk counts.
+    Of several processes, the disk of the first counts.
     """
     counts, numbers = job.settings.frames, range(len(job.batches))
     absent = [[not job.part_path(c, n).exists() for c in counts] for n in numbers]
-    found = {
+    missing = {
         n: [c for c, is_absent in zip(counts, row, strict=True) if is_absent]
         for n, row in enumerate(job.team.agreed(np.array(absent)))
     }
-    return {n: row for n, row in found.items() if row}
+    return {n: some for n, some in missing.items() if some}
 
 
 def _refuse_if_nothing_was_read(table: pa.Table, out: Path) -> None:

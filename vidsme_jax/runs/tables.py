@@ -1,4 +1,4 @@
-"""The rows of the score table, batch by batch, always with the same column types."""
+"""Make the rows of the score table, batch by batch, always with the same column types."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidsme_jax.data.manifest import Row
+from vidsme_jax.data.prepared import ClipFacts
 from vidsme_jax.scores.orders import Calibration, OrderRule, orders
 
 BASE = pa.schema(
@@ -54,26 +55,24 @@ FEATURES = pa.schema(
 
 def base_table(
     rows: list[Row],
-    chosen: list[int],
-    known: list[dict[str, Any]],
+    numbers: list[int],
+    clips: list[ClipFacts],
     frames: int,
     calibration: Calibration | None,
 ) -> pa.Table:
-    """Return everything but the scores: who, what was read, and the orders q and r.
+    """Return the columns before the scores: row, clip, status, and the orders q and r.
 
     Args:
         rows: of the manifests.
-        chosen: the numbers of those of the table.
-        known: of each one's clip.
+        numbers: of the table's rows among them.
+        clips: facts of each of the table's rows.
         frames: the frame count.
         calibration: of the frame count; None where no clip could be read.
     """
     records = []
-    for number, facts in zip(chosen, known, strict=True):
+    for number, facts in zip(numbers, clips, strict=True):
         row = rows[number]
-        record = {name: facts.get(name) for name in BASE.names}
-        record |= facts.get(str(frames), {})
-        record |= {
+        record = {
             "id": row.id,
             "frames": frames,
             "row": number,
@@ -81,58 +80,79 @@ def base_table(
             "label": row.label,
             "video": row.video,
         }
-        if record["status"] == "ok" and calibration is not None:
-            one = (np.array([record[n]]) for n in ("motion", "illumination"))
-            q, r = orders(calibration, *one)
-            record |= {"q": float(q[0]), "r": float(r[0])}
-        records.append(record)
+        records.append(record | _fact_columns(facts, frames, calibration))
     return pa.Table.from_pylist(records, BASE)
+
+
+def _fact_columns(
+    facts: ClipFacts, frames: int, calibration: Calibration | None
+) -> dict[str, Any]:
+    """Return a row's columns that depend on its clip; what is unknown is left out."""
+    record = {
+        "status": facts.status,
+        "error": facts.error,
+        "reader": facts.reader,
+        "fallback": facts.fallback,
+        **vars(facts.file),
+    }
+    if not facts.is_ok:
+        return record
+    sampled = facts.at[frames]
+    record |= vars(sampled)
+    if calibration is not None:
+        motion, light = np.array([sampled.motion]), np.array([sampled.illumination])
+        q, r = orders(calibration, motion, light)
+        record |= {"q": float(q[0]), "r": float(r[0])}
+    return record
 
 
 def features_table(
     base: pa.Table,
     rows: list[Row],
-    known: list[dict[str, Any]],
+    clips: list[ClipFacts],
     embedding: np.ndarray,
 ) -> pa.Table:
-    """Return what may tell the sets of clips apart without what the model predicts.
+    """Return texts, file size, look and embedding of the rows, for the blind baselines.
 
     Args:
         base: of the batch.
-        rows: of the manifests, the batch's.
-        known: of each one's clip.
-        embedding: [clip width], mean of the frames' after the vision tower.
+        rows: of the batch.
+        clips: facts of each row.
+        embedding: [row width], mean over the frames of what the vision tower makes.
     """
     most = np.finfo(np.float16).max
     halves = np.clip(embedding, -most, most).astype(np.float16)
     records = []
-    for record, row, facts, seen in zip(
+    for key, row, facts, values in zip(
         base.select(["id", "frames", "status"]).to_pylist(),
         rows,
-        known,
+        clips,
         halves,
         strict=True,
     ):
-        is_good = record.pop("status") == "ok"
-        texts = {
+        is_good = key.pop("status") == "ok"
+        features = {
             "question": row.asked,
             "candidates": list(row.candidates),
             "answer": row.answer,
+            "file_bytes": facts.file.file_bytes,
+            "appearance": facts.appearance,
+            "embedding": values if is_good else None,
         }
-        look = {name: facts.get(name) for name in ("file_bytes", "appearance")}
-        look |= {"embedding": seen if is_good else None}
-        records.append(record | texts | look)
+        records.append(key | features)
     return pa.Table.from_pylist(records, FEATURES)
 
 
 def other_names(names: Iterable[str]) -> list[str]:
-    """Name the manifest's further columns; one that is ours becomes `manifest.NAME`."""
-    ours = [name in BASE.names or name.count(".") == 2 for name in names]
-    return [f"manifest.{n}" if own else n for n, own in zip(names, ours, strict=True)]
+    """Name the manifest's further columns; a name of ours becomes `manifest.NAME`."""
+    return [
+        f"manifest.{name}" if name in BASE.names or name.count(".") == 2 else name
+        for name in names
+    ]
 
 
 def mark_not_finite(base: pa.Table, broken: np.ndarray) -> pa.Table:
-    """Give rows for which the model computed NaN a status of their own."""
+    """Give the rows for which the model computed NaN the status not_finite."""
     status = np.array(base["status"].to_pylist(), object)
     error = np.array(base["error"].to_pylist(), object)
     bad = broken & (status == "ok")
@@ -147,7 +167,7 @@ def mark_not_finite(base: pa.Table, broken: np.ndarray) -> pa.Table:
 def definition_table(
     base: pa.Table, names: tuple[str, ...], values: np.ndarray
 ) -> pa.Table:
-    """Return the scores of a further definition, to be joined by id and frames."""
+    """Return the scores of a further definition, with id and frames to join them by."""
     return _with_scores(base.select(["id", "frames"]), base, names, values)
 
 
@@ -158,11 +178,11 @@ def swept_table(
     names: tuple[str, ...],
     values: np.ndarray,
 ) -> pa.Table:
-    """Return a row per clip and rule: how q and r were chosen, what they are, scores.
+    """Return a row per clip and rule: the rule's name, its q and r, and the scores.
 
     Args:
         base: of the batch.
-        rules: the run's own first.
+        rules: the run's first.
         calibration: of the frame count; None where no clip could be read.
         names: of the scores.
         values: [clip rule score].
@@ -176,9 +196,9 @@ def swept_table(
         ("r_rule", [rule.r_key for rule in rules]),
     ):
         table = table.append_column(name, pa.array(texts * clips, pa.string()))
-    each = [rule_orders(base, rule, calibration) for rule in rules]
+    pairs = [rule_orders(base, rule, calibration) for rule in rules]
     for n, name in enumerate(("q", "r")):
-        column = np.stack([orders[n] for orders in each], axis=1).ravel()
+        column = np.stack([pair[n] for pair in pairs], axis=1).ravel()
         table = table.append_column(name, pa.array(column, pa.float64()))
     return _with_scores(table, spread, names, values[:clips].reshape(clips * many, -1))
 
@@ -186,7 +206,7 @@ def swept_table(
 def rule_orders(
     base: pa.Table, rule: OrderRule, calibration: Calibration | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return q and r of each clip under a rule; NaN for a bad clip."""
+    """Return q and r of every row under a rule; NaN for a row that is not ok."""
     motion, light = (
         base[name].to_numpy().astype(float) for name in ("motion", "illumination")
     )

@@ -117,17 +117,17 @@ def _check_store(path: Path) -> tuple[list[str], str]:
     source = open_source(path)
     if len(source) != len(store.table):
         faults.append(f"frames of {len(source)} clips, facts of {len(store.table)}")
-    elif store.places and max(store.places) >= len(source):
-        faults.append(f"a row has clip {max(store.places)} of {len(source)}")
+    elif store.clip_numbers and max(store.clip_numbers) >= len(source):
+        faults.append(f"a row has clip {max(store.clip_numbers)} of {len(source)}")
     else:
         faults += [
             fault
             for n, facts in enumerate(store.facts)
-            if (fault := _check_clip(source, n, facts))
+            if (fault := _check_clip(source, n, facts.status))
         ]
-    status = [facts["status"] for facts in store.facts]
+    status = [facts.status for facts in store.facts]
     if "ok" in status:
-        faults += _check_calibration(path, store.wanted.counts)
+        faults += _check_calibration(path, store.spec.counts)
     counts = count_text(status)
     return (
         faults,
@@ -135,13 +135,13 @@ def _check_store(path: Path) -> tuple[list[str], str]:
     )
 
 
-def _check_clip(source: Any, number: int, facts: dict[str, Any]) -> str:
+def _check_clip(source: Any, number: int, status: str) -> str:
     try:
         clip = source[number]
     except (OSError, ValueError, IndexError, RuntimeError) as error:
         return f"clip {number} cannot be read: {str(error)[:100]}"
-    if clip["status"].decode() != facts["status"]:
-        return f"clip {number} is {clip['status'].decode()} there, {facts['status']} here"
+    if clip["status"].decode() != status:
+        return f"clip {number} is {clip['status'].decode()} there, {status} here"
     if len(clip["frames"]) != len(clip["indices"]):
         return f"clip {number} has {len(clip['frames'])} frames for {len(clip['indices'])}"
     return ""

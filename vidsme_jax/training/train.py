@@ -15,13 +15,14 @@ from vidsme_jax.batch import Prompt
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.manifest import Row, read_manifests
-from vidsme_jax.data.prepared import Wanted
+from vidsme_jax.data.prepared import ClipSpec
+from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.architecture import CodeGrid
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.port import Port
-from vidsme_jax.models.prompts.times import clip_times, excess
+from vidsme_jax.models.prompts.times import excess, frame_times
 from vidsme_jax.progress import progress, say
 from vidsme_jax.records.files import write_json
 from vidsme_jax.scores.catalogue import SLICES
@@ -124,17 +125,26 @@ def _check_order(order: str, port: Port) -> None:
 def _read_clips(
     port: Port, rows: list[Row], frames: int, max_text: int
 ) -> tuple[np.ndarray, list[Prompt]]:
-    """Decode all clips into memory, training needs every one; return prompts with them."""
-    wanted = Wanted((frames,), port.processor.resize, port.processor.crop)
-    steps = prepare_clips([[row.path] for row in rows], wanted)
+    """Decode all clips into memory, since training needs every clip.
+
+    Returns:
+        Pixels, [clip frame crop crop 3], and the prompts of the rows.
+
+    Raises:
+        InputError: a clip that cannot be read, a text that is too long.
+    """
+    spec = ClipSpec((frames,), geometry_of(port.processor))
+    steps = prepare_clips([[row.path] for row in rows], spec)
     pixels, prompts = [], []
     for row, (clip,) in zip(rows, progress(steps, len(rows), "decode, clips"), strict=True):
         facts = clip.facts
-        if facts["status"] != "ok":
-            raise InputError(f"video={row.video}: {facts['error']}")
-        if port.template.says_times and not facts["fps"]:
+        if not facts.is_ok:
+            raise InputError(f"video={row.video}: {facts.error}")
+        fps, duration, times = facts.file.fps, facts.file.duration, None
+        if fps and duration:
+            times = frame_times(duration, fps, facts.at[frames].frame_indices)
+        elif port.template.says_times:
             raise InputError(f"video={row.video} has no frame rate for the prompt")
-        times = clip_times(facts, frames) if facts["fps"] else None
         prompts.append(port.prompt(row.question, row.answer, times=times))
         if reason := excess(prompts[-1], max_text):
             raise InputError(f"video={row.video}: {reason}")

@@ -10,9 +10,9 @@ from tools import make_project
 
 from vidsme_jax import cli
 from vidsme_jax.data.manifest import read_manifests
-from vidsme_jax.data.prepare_clip import prepare
-from vidsme_jax.data.prepared import Wanted
-from vidsme_jax.data.preprocess import preprocess
+from vidsme_jax.data.prepare_clip import prepare_clip
+from vidsme_jax.data.prepared import ClipSpec
+from vidsme_jax.data.preprocess import FrameGeometry, preprocess
 from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.errors import InputError
 from vidsme_jax.runs.score import ScoreSettings, score
@@ -83,11 +83,12 @@ def test_rows_are_the_examples(project, made):
     assert {row.other["speed"] for row in read} == {n / 2 for n in range(6)}
     for row in read:
         n = int(row.other["speed"] * 2)
-        ready = prepare(row.path, Wanted((4,), 24, 24))
+        square = FrameGeometry(24, 24)
+        ready = prepare_clip(row.path, ClipSpec((4,), square))
         wanted = clips[n][np.linspace(0, len(clips[n]) - 1, 4, dtype=int)]
-        assert ready.facts["reader"] == "tfds"
-        assert ready.facts["frames_total"] == len(clips[n])
-        np.testing.assert_array_equal(ready.sample(4), preprocess(wanted, 24, 24))
+        assert ready.facts.reader == "tfds"
+        assert ready.facts.file.frames_total == len(clips[n])
+        np.testing.assert_array_equal(ready.sample(4), preprocess(wanted, square))
     assert read[0].video.startswith("moving_shapes/test#")
 
 

@@ -1,0 +1,72 @@
+"""What a store writes as JSON: the facts of each clip, and the request that decides them.
+
+The facts of a good clip are one flat object: those of the clip and of its file under their
+names, those of each frame count under the count as text. A bad clip has `status` and
+`error` alone.
+"""
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+from vidsme_jax.data.prepared import ClipFacts, ClipSpec, FileFacts, FrameFacts
+from vidsme_jax.data.preprocess import FrameGeometry
+
+
+def facts_to_json(facts: ClipFacts) -> str:
+    """Return the facts of a clip as the text that a store keeps."""
+    record: dict[str, Any] = {"status": facts.status, "error": facts.error}
+    if not facts.is_ok:
+        return json.dumps(record)
+    file = asdict(facts.file)
+    file_bytes = file.pop("file_bytes")
+    record |= {"reader": facts.reader, "fallback": facts.fallback, **file}
+    record["appearance"] = facts.appearance
+    record |= {str(count): asdict(frames) for count, frames in facts.at.items()}
+    if file_bytes is not None:
+        record["file_bytes"] = file_bytes
+    return json.dumps(record)
+
+
+def facts_from_json(text: str) -> ClipFacts:
+    """Read the facts of a clip.
+
+    Raises:
+        KeyError, TypeError, ValueError: the text is not what `facts_to_json` writes.
+    """
+    record = json.loads(text)
+    status, appearance = record["status"], record.get("appearance")
+    return ClipFacts(
+        status=status,
+        error=record.get("error"),
+        reader=record.get("reader"),
+        fallback=record.get("fallback"),
+        file=FileFacts(**{f.name: record.get(f.name) for f in fields(FileFacts)}),
+        appearance=None if appearance is None else tuple(appearance),
+        at={int(key): _frame_facts(record[key]) for key in record if key.isdecimal()},
+    )
+
+
+def _frame_facts(record: dict[str, Any]) -> FrameFacts:
+    values = {f.name: record[f.name] for f in fields(FrameFacts)}
+    return FrameFacts(**values | {"frame_indices": tuple(values["frame_indices"])})
+
+
+def spec_to_settings(spec: ClipSpec) -> dict[str, Any]:
+    """Return what store.json tells about how its clips were made."""
+    return {
+        "frames": list(spec.counts),
+        "preprocessing": asdict(spec.geometry),
+        "reader": spec.reader,
+    }
+
+
+def spec_from_settings(settings: dict[str, Any]) -> ClipSpec:
+    """Read how the clips of a store were made from the settings of its store.json.
+
+    Raises:
+        KeyError, TypeError: the settings lack it.
+    """
+    counts, sizes = tuple(settings["frames"]), settings["preprocessing"]
+    geometry = FrameGeometry(sizes["resize"], sizes["crop"])
+    return ClipSpec(counts, geometry, settings["reader"])
