@@ -45,6 +45,10 @@ class Layout:
         """Scored rows at embeddings of the video."""
         return self.video.length if "video" in self.slices else 0
 
+    def shown(self, prompt: Prompt) -> Prompt:
+        """Return the prompt without the text that is not scored."""
+        return drop_unscored_text(prompt, self.slices, self.text_after)
+
 
 def drop_unscored_text(
     prompt: Prompt, slices: Sequence[str], text_after: int = 0
@@ -91,9 +95,7 @@ def smallest_layout(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
         layout: of the whole run.
         prompts: of the batch.
     """
-    shown = [
-        drop_unscored_text(prompt, layout.slices, layout.text_after) for prompt in prompts
-    ]
+    shown = [layout.shown(prompt) for prompt in prompts]
     longest = max((len(p.after) + len(p.answer) for p in shown), default=0)
     room = text_room(longest)
     if room >= layout.text_rows:
@@ -149,9 +151,7 @@ def make_batch(
     if orders is None:
         orders = [frame_order("reverse", layout.video, "")] * len(prompts)
     clips = [
-        _clip_arrays(
-            drop_unscored_text(prompt, layout.slices, layout.text_after), layout, order
-        )
+        _clip_arrays(layout.shown(prompt), layout, order)
         for prompt, order in zip(prompts, orders, strict=True)
     ]
     columns: list[Any] = [np.stack(column) for column in zip(*clips, strict=True)]
