@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from studies import labelled_rows
 
 from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.external import read_scores
-from vidsme_jax.evaluation.samples import samples
 from vidsme_jax.stats.metrics import auc
 
 ROWS = [
@@ -120,5 +120,4 @@ def test_columns_named_as_our_scores_are_left_out(tmp_path):
     rows = [{**row, **ours, "motion": 2.0} for row in ROWS]
     run = read_scores(write(tmp_path / "mine.csv", rows))
     assert "motion" in run.table.column_names
-    (sample,) = samples(run.table)
-    assert list(sample.scores) == ["score"]
+    assert list(labelled_rows(run.table).scores) == ["score"]

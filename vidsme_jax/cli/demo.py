@@ -11,6 +11,7 @@ from vidsme_jax.evaluation.evaluate import evaluate
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.progress import say
 from vidsme_jax.report.terminal import terminal_table
+from vidsme_jax.report.write import write_report
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.training.trial import FRAMES, Trial, lay_out
 
@@ -45,6 +46,6 @@ def demo(settings: DemoSettings) -> str:
         score(ScoreSettings(model, laid.data, out / f"run-{name}", (FRAMES,)))
     report = out / "report"
     runs = [out / "run-target"]
-    how = EvaluationSettings(seed=s.seed)
-    result = evaluate(runs, report, out / "run-control", how)
+    result = evaluate(runs, out / "run-control", EvaluationSettings(seed=s.seed))
+    write_report(result, report)
     return f"{terminal_table(result)}\nreport: {report / 'report.html'}"

@@ -180,7 +180,9 @@ def _run_verify(given: argparse.Namespace) -> int:
 def _run_evaluate(given: argparse.Namespace) -> int:
     from vidsme_jax.evaluation.evaluate import evaluate
     from vidsme_jax.evaluation.settings import EvaluationSettings
+    from vidsme_jax.records.files import check_folder
     from vidsme_jax.report.terminal import terminal_table
+    from vidsme_jax.report.write import write_report
 
     settings = EvaluationSettings(
         seed=given.seed,
@@ -190,7 +192,9 @@ def _run_evaluate(given: argparse.Namespace) -> int:
         score=given.score,
         by=tuple(given.by),
     )
-    result = evaluate(given.runs, given.out, given.control, settings, given.reference)
+    check_folder("out", given.out)  # before hours of work
+    result = evaluate(given.runs, given.control, settings, given.reference)
+    write_report(result, given.out)
     print(terminal_table(result))
     print(f"report: {given.out / 'report.html'}")
     return 0
