@@ -83,7 +83,7 @@ def _frame(frame: FrameResult) -> Json:
         "baselines": _blind(frame.baselines),
         "subsets": {name: _all_metrics(parts) for name, parts in frame.subsets.items()},
         "verdict": None if frame.verdict is None else _verdict(frame.verdict),
-        "diagnosis": [_signature(signature) for signature in frame.signatures],
+        "diagnosis": [signature_json(signature) for signature in frame.signatures],
         "versus_first": None
         if frame.versus_first is None
         else _comparison(frame.versus_first),
@@ -239,7 +239,8 @@ def _comparison(comparison: RunComparison) -> Json:
     }
 
 
-def _signature(signature: Signature) -> Json:
+def signature_json(signature: Signature) -> Json:
+    """Return the kind of a signature and its numbers; the report adds a sentence."""
     match signature:
         case OneFrame():
             return {"kind": "one_frame", "frames": 1}
