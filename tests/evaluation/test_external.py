@@ -106,6 +106,13 @@ def test_bad_tables_are_one_line(tmp_path, name, text, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_table(tmp_path, suffix):
+    path = write(tmp_path / f"mine{suffix}", ROWS)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert read_scores(path).table["id"].to_pylist() == [row["id"] for row in ROWS]
+
+
 @pytest.mark.parametrize("label", [2, -1])
 def test_other_labels_are_said_by_the_command(tmp_path, capsys, label):
     path = tmp_path / "a.csv"

@@ -159,8 +159,8 @@ def _limits(
     up: bool,
 ) -> CallLimits:
     """Return the limits at a false positive rate; `rate` is that and the confidence."""
-    found = threshold(reference, group, *rate)
-    sides = ((found.value, found.groups), (found.sure, found.groups_sure))
+    limits = threshold(reference, group, *rate)
+    sides = ((limits.value, limits.groups), (limits.sure, limits.groups_sure))
     return CallLimits(*(_limit(judged, *side, up) for side in sides))
 
 

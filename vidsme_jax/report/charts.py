@@ -47,7 +47,7 @@ class ChartContext:
 
 
 def chart_contexts(result: Result) -> list[ChartContext]:
-    """Return every run and frame count of a result with the rows behind it."""
+    """Return every run and frame count of a result with the rows it was measured on."""
     reports = iter(frame_reports(result))
     names = distinct([_slug(run.name) for run in result.runs])
     out = []

@@ -1,4 +1,4 @@
-"""The sections of the report, built from a result and the runs behind it."""
+"""The sections of the report, built from a result and the rows it was measured on."""
 
 import json
 from dataclasses import asdict
