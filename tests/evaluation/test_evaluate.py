@@ -10,15 +10,10 @@ import pytest
 from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.evaluate import evaluate
-from vidsme_jax.evaluation.result import (
-    BlindMetrics,
-    BlindResult,
-    SetSize,
-    SetTest,
-    Significance,
-)
+from vidsme_jax.evaluation.result import BlindMetrics, BlindResult, SetSize, SetTest
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.evaluation.signatures import Estimate, NoSignature
+from vidsme_jax.evaluation.signatures import NoSignature
+from vidsme_jax.evaluation.values import Estimate, Significance
 from vidsme_jax.report.terminal import terminal_table
 from vidsme_jax.report.words.blind import blind_texts
 from vidsme_jax.report.write import metrics_json, write_report

@@ -9,11 +9,10 @@ from studies import frame_studies, labelled_rows, measured
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.estimates import estimate_metrics, tpr_band
-from vidsme_jax.evaluation.result import ClassCounts, LabelCounts
 from vidsme_jax.evaluation.samples import labelled
 from vidsme_jax.evaluation.score_metrics import calibrated, compare_runs
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.evaluation.signatures import Estimate
+from vidsme_jax.evaluation.values import ClassCounts, Estimate, LabelCounts
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.metrics import Labelled, auc, measure
 from vidsme_jax.stats.resampling import bootstrap_weights

@@ -5,9 +5,9 @@ from studies import labelled_rows
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.facts import Facts
-from vidsme_jax.evaluation.result import ClassCounts
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.subsets import evaluate_subsets, split
+from vidsme_jax.evaluation.values import ClassCounts
 from vidsme_jax.stats.metrics import auc
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from vidsme_jax.errors import shorten
 from vidsme_jax.evaluation.evaluate import evaluate_study
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.evaluation.signatures import Estimate
 from vidsme_jax.evaluation.study import make_study
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records.runs import Run, distinct
 from vidsme_jax.report import figures, write
 from vidsme_jax.report.figures import Curve

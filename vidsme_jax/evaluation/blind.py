@@ -13,9 +13,10 @@ from vidsme_jax.evaluation.estimates import (
 )
 from vidsme_jax.evaluation.facts import Facts
 from vidsme_jax.evaluation.features import baselines
-from vidsme_jax.evaluation.result import BlindMetrics, BlindResult, Significance
+from vidsme_jax.evaluation.result import BlindMetrics, BlindResult
 from vidsme_jax.evaluation.samples import Sample, labelled
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.values import Significance
 from vidsme_jax.stats.cross_validation import BlindScores, GroupedLabels, cross_validate
 from vidsme_jax.stats.intervals import percentile
 

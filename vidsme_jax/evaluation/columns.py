@@ -1,7 +1,7 @@
 """Metrics as the flat columns of a CSV file or a sweep's table."""
 
 from vidsme_jax.evaluation.result import ScoreMetrics
-from vidsme_jax.evaluation.signatures import Estimate
+from vidsme_jax.evaluation.values import Estimate
 
 Cell = float | int | str | None
 

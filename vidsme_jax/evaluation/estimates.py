@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.evaluation.signatures import Estimate
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.stats.intervals import (
     Ends,
     auc_acceleration,

@@ -8,13 +8,10 @@ from vidsme_jax.evaluation.result import (
     BlindMetrics,
     BlindResult,
     CallLimits,
-    ClassCounts,
     ControlMetrics,
     FrameResult,
-    LabelCounts,
     NoVerdict,
     Result,
-    RowCounts,
     RunComparison,
     RunResult,
     ScoreMetrics,
@@ -22,7 +19,6 @@ from vidsme_jax.evaluation.result import (
     Verdict,
 )
 from vidsme_jax.evaluation.signatures import (
-    Estimate,
     FlatDifference,
     InvertedAuc,
     InvertedMean,
@@ -33,6 +29,7 @@ from vidsme_jax.evaluation.signatures import (
     StillImages,
     Unchecked,
 )
+from vidsme_jax.evaluation.values import ClassCounts, Estimate, LabelCounts, RowCounts
 
 Json = dict[str, Any]
 

@@ -17,15 +17,11 @@ from vidsme_jax.evaluation.estimates import (
 from vidsme_jax.evaluation.result import (
     CalibratedAuc,
     CalibratedAucs,
-    ClassCounts,
     ControlMetrics,
-    LabelCounts,
     PublishedMetrics,
-    RowCounts,
     RunComparison,
     ScoreMetrics,
     SearchResult,
-    Significance,
 )
 from vidsme_jax.evaluation.samples import (
     MEMBER,
@@ -40,8 +36,14 @@ from vidsme_jax.evaluation.samples import (
     status_of,
 )
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.evaluation.signatures import Estimate
 from vidsme_jax.evaluation.study import FrameStudy
+from vidsme_jax.evaluation.values import (
+    ClassCounts,
+    Estimate,
+    LabelCounts,
+    RowCounts,
+    Significance,
+)
 from vidsme_jax.stats.metrics import published_metrics
 from vidsme_jax.stats.permutation import choose_on_half, permutation_test
 

@@ -3,14 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval; None where it does not exist."""
-
-    value: float | None
-    low: float | None
-    high: float | None
+from vidsme_jax.evaluation.values import Estimate
 
 
 @dataclass(frozen=True)

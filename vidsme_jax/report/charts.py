@@ -11,6 +11,7 @@ from vidsme_jax.evaluation.result import Result, ScoreMetrics
 from vidsme_jax.evaluation.samples import Sample, labelled
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records import runs as run_files
 from vidsme_jax.records.runs import distinct
 from vidsme_jax.report import figures
@@ -129,6 +130,6 @@ def _dots(context: ChartContext, place: str, names: list[str], control: bool) ->
     return Figure(f"{context.slug}-auc-{place}", title, svg)
 
 
-def _aucs(metrics: ScoreMetrics) -> list[figures.Estimate]:
+def _aucs(metrics: ScoreMetrics) -> list[Estimate]:
     """Return the AUC of a score, and the control's if there is one."""
     return [metrics.auc] if metrics.control is None else [metrics.auc, metrics.control.auc]

@@ -11,8 +11,8 @@ from vidsme_jax.evaluation.result import (
     FrameResult,
     Result,
     ScoreMetrics,
-    Significance,
 )
+from vidsme_jax.evaluation.values import Significance
 
 Row = dict[str, Cell]
 

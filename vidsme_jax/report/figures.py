@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from vidsme_jax.evaluation.signatures import Estimate
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.report.svg import (
     BLUE,
     GREEN,

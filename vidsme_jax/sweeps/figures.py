@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidsme_jax.evaluation.signatures import Estimate
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records.files import replacing
 from vidsme_jax.report.figures import heat_figure, series_figure
 from vidsme_jax.scores.orders import OrderRule

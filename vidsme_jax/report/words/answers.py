@@ -6,16 +6,15 @@ import numpy as np
 
 from vidsme_jax.errors import shorten
 from vidsme_jax.evaluation.result import (
-    ClassCounts,
     ControlMetrics,
     FrameResult,
     Result,
     RunResult,
     ScoreMetrics,
-    Significance,
     Verdict,
 )
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.values import ClassCounts, Significance
 from vidsme_jax.report.words.blind import blind_texts
 from vidsme_jax.report.words.formatting import (
     counted,

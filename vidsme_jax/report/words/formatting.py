@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vidsme_jax.evaluation.signatures import Estimate
+from vidsme_jax.evaluation.values import Estimate
 
 
 def with_interval(estimate: Estimate, digits: int = 3) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.signatures import (
-    Estimate,
     FlatDifference,
     InvertedAuc,
     InvertedMean,
@@ -15,6 +14,7 @@ from vidsme_jax.evaluation.signatures import (
     StillImages,
     Unchecked,
 )
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.report.words.formatting import percent, with_interval
 from vidsme_jax.stats.metrics import FEW_GROUPS
 
