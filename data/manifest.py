@@ -11,20 +11,31 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vidsme_jax.data.readers.tfds import PREFIX, Source, read_examples
 from vidsme_jax.errors import InputError
+from vidsme_jax.records.tabular import (
+    read_csv_texts,
+    read_json_lines,
+    read_json_rows,
+    read_parquet_rows,
+)
 
 DEFAULT_QUESTION = "Describe the video."
 _COLUMNS = ("id", "video", "label", "question", "answer", "candidates", "group")
-_READS = ".json, .jsonl, .csv, .parquet"
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".json": read_json_rows,
+    ".jsonl": read_json_lines,
+    ".csv": read_csv_texts,
+    ".parquet": read_parquet_rows,
+}
+_READS = ", ".join(_READERS)
 
 
 @dataclass(frozen=True)
@@ -106,11 +117,10 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
         if (path / "shards").is_dir():
             what = "is in shards, vidsme merge makes a store of them"
         raise InputError(f"data={path} {what}, expected a manifest file ({_READS})")
-    readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
-    if path.suffix.lower() not in readers:
+    if path.suffix.lower() not in _READERS:
         raise InputError(f"data={path} ends in {path.suffix!r}, expected one of {_READS}")
     try:
-        records = readers[path.suffix.lower()](path)
+        records = _READERS[path.suffix.lower()](path)
     except (ValueError, OSError, csv.Error) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"data={path} cannot be read as {path.suffix}: {first}") from error
@@ -119,28 +129,6 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
     if not records:
         raise InputError(f"data={path} is empty, expected at least one row")
     return records
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8-sig"))
-
-
-def _jsonl(path: Path) -> list[Any]:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
-
-
-def _csv(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        records = list(csv.DictReader(file, strict=True))
-    for number, record in enumerate(records, 2):
-        if None in record or None in record.values():
-            raise ValueError(f"line {number} has another number of cells than the header")
-    return [{k: v for k, v in record.items() if v != ""} for record in records]
-
-
-def _parquet(path: Path) -> list[dict[str, Any]]:
-    return pq.read_table(path).to_pylist()
 
 
 def _rows(

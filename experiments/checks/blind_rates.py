@@ -12,16 +12,17 @@ rate that is known better. `--shift` makes the non-members clips of another kind
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vidsme_jax.data.synthetic.shapes import KINDS, write_clips
 from vidsme_jax.evaluation.blind import evaluate_blind
-from vidsme_jax.evaluation.blind_features import feature_rows
-from vidsme_jax.evaluation.evaluate import make_result, read
-from vidsme_jax.evaluation.samples import samples
+from vidsme_jax.evaluation.evaluate import evaluate_study, read
+from vidsme_jax.evaluation.facts import read_facts
+from vidsme_jax.evaluation.features import COLUMNS
+from vidsme_jax.evaluation.result import Result
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.study import make_study
 from vidsme_jax.report.words import answers
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.training.trial import FRAMES, Trial, deal, write_start
@@ -43,14 +44,15 @@ def main() -> None:
         out = given.out / f"{'shift-' * given.shift}{seed}"
         result = evaluated(out, trial, given.shift)
         again += dealt_again(out / "run", given.deals, seed)
-        (unit,) = answers.units(result)
-        found = unit.data["baselines"]["found"]
-        name = min(found, key=lambda name: found[name]["p_adjusted"])
-        smallest.append(found[name]["p_adjusted"])
-        aucs += [one["auc"] for one in found.values()]
-        (answer,) = answers.answers(unit, result)
+        (report,) = answers.frame_reports(result)
+        baselines = report.frame.baselines.baselines
+        p_values = {n: b.significance.p_adjusted for n, b in baselines.items()}
+        name = min(p_values, key=lambda name: p_values[name])
+        smallest.append(p_values[name])
+        aucs += [blind.auc.value for blind in baselines.values()]
+        (answer,) = answers.answers(report, result)
         warned += bool(answer.warning)
-        auc = found[name]["auc"]
+        auc = baselines[name].auc.value
         print(
             f"seed {seed}: corrected p {smallest[-1]:.3f}, {name}, AUC {auc:.3f}",
             flush=True,
@@ -67,24 +69,18 @@ def main() -> None:
 
 def dealt_again(run: Path, deals: int, seed: int) -> list[float]:
     """Return the smallest corrected p-value of each of some random labellings."""
-    held = read(run)
-    (sample,) = samples(held.table)
-    rows = feature_rows(held.table, held.others["features"], sample.ids, sample.frames)
-
-    def look(part):
-        return rows
-
+    (study,) = make_study([read(run)]).runs[0].frames
+    sample = study.labelled
+    facts = read_facts(study, sample.ids, COLUMNS)
     settings, out = EvaluationSettings(bootstrap=10, permutations=99), []
     for rng in np.random.default_rng(seed).spawn(deals):
-        member = rng.permutation(sample.member)
-        found = evaluate_blind(replace(sample, member=member), look, None, settings)[
-            "found"
-        ]
-        out.append(min(one["p_adjusted"] for one in found.values()))
+        dealt = replace(sample, label=rng.permutation(sample.label))
+        blind = evaluate_blind(dealt, lambda part: facts, None, settings)
+        out.append(min(b.significance.p_adjusted for b in blind.baselines.values()))
     return out
 
 
-def evaluated(out: Path, trial: Trial, shift: bool) -> dict[str, Any]:
+def evaluated(out: Path, trial: Trial, shift: bool) -> Result:
     """Write, deal, score and evaluate the clips of one seed."""
     out.mkdir(parents=True, exist_ok=True)
     records = write_clips(out / "clips", 3 * trial.clips, trial.seed)
@@ -98,7 +94,8 @@ def evaluated(out: Path, trial: Trial, shift: bool) -> dict[str, Any]:
     data = (out / "A.json", out / "B.json")
     settings = ScoreSettings(out / "random", data, out / "run", (FRAMES,), ("video",))
     score(settings)
-    return make_result([read(out / "run")], EvaluationSettings(bootstrap=500))
+    study = make_study([read(out / "run")])
+    return evaluate_study(study, EvaluationSettings(bootstrap=500))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from vidsme_jax.evaluation.evaluate import make_result
+from vidsme_jax.evaluation.evaluate import evaluate_study
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.study import make_study
 from vidsme_jax.records.runs import Run
 from vidsme_jax.scores import catalogue
 
@@ -48,7 +49,7 @@ def main() -> None:
     others = {"features": features}
     run = Run(Path("simulated"), {"settings": {}}, table, nothing, nothing, others)
     start = time.monotonic()
-    make_result([run], EvaluationSettings(bootstrap=given.bootstrap))
+    evaluate_study(make_study([run]), EvaluationSettings(bootstrap=given.bootstrap))
     print(
         f"{len(drawn)} scores, {given.clips} clips, {given.bootstrap} resamples:"
         f" {time.monotonic() - start:.1f} s"

@@ -13,8 +13,9 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from vidsme_jax.evaluation.estimates import estimate
+from vidsme_jax.evaluation.estimates import estimate_metrics
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.stats.metrics import Labelled
 
 _FPRS = (0.0, 0.01, 0.05, 0.1)
 
@@ -46,15 +47,16 @@ def coverage(
     shift = norm.ppf(truth) * np.sqrt(2)
     member = np.arange(2 * size) < size
     scores = rng.normal(size=(repeats, 2 * size)) + shift * member
-    found = estimate(scores, member, np.arange(2 * size), settings)
-    low, high = found.low, found.high
+    rows = Labelled(scores, member, np.arange(2 * size))
+    estimates = estimate_metrics(rows, settings)
+    low, high = estimates.low, estimates.high
     out = [np.mean((low.auc <= truth) & (truth <= high.auc))]
     others = -np.sort(-scores[:, size:], axis=1)
     for n, rate in enumerate(_FPRS):
         allowed = int(np.floor(rate * size + 1e-6))
         drawn = norm.sf(others[:, min(allowed, size - 1)] - shift)
         fixed = norm.sf(norm.isf(rate) - shift) if rate else 0.0
-        hits = found.metrics.tpr[:, n] * size
+        hits = estimates.metrics.tpr[:, n] * size
         is_few = np.minimum(np.minimum(hits, size - hits), allowed) < 10
         target = np.where(is_few, drawn, fixed)
         out.append(np.mean((low.tpr[:, n] <= target) & (target <= high.tpr[:, n])))

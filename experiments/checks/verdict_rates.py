@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 from vidsme_jax.stats.conformal import adjusted, conformal_p, threshold
+from vidsme_jax.stats.metrics import Labelled
 from vidsme_jax.stats.permutation import permutation_test
 
 _RATES = np.array([0.01, 0.05, 0.10])
@@ -85,7 +86,8 @@ def discoveries(videos: int, audits: int) -> tuple[float, float, float]:
         found.append(q[40:].mean())
         both = np.concatenate([rng.normal(size=50), reference])
         member = np.arange(len(both)) < 50
-        tested = permutation_test(both[None], member, np.arange(len(both)), 199, seed)
+        rows = Labelled(both[None], member, np.arange(len(both)))
+        tested = permutation_test(rows, 199, seed)
         alike += tested.p[0] <= 0.05
     return float(np.mean(wrong)), float(np.mean(found)), alike / audits
 

@@ -6,13 +6,21 @@ import pytest
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import roc_auc_score
+from studies import frame_studies, labelled_rows
 
 from vidsme_jax.evaluation.blind import evaluate_blind
-from vidsme_jax.evaluation.blind_features import baselines, feature_rows
-from vidsme_jax.evaluation.samples import samples
+from vidsme_jax.evaluation.facts import joined, read_facts
+from vidsme_jax.evaluation.features import COLUMNS, baselines
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.study import study_table
 from vidsme_jax.stats import cross_validation
-from vidsme_jax.stats.cross_validation import Block, cross_validate, of_numbers, of_words
+from vidsme_jax.stats.cross_validation import (
+    FeatureBlock,
+    GroupedLabels,
+    cross_validate,
+    of_numbers,
+    of_words,
+)
 
 pytestmark = pytest.mark.slow(10)
 
@@ -20,22 +28,22 @@ SMALL = EvaluationSettings(bootstrap=100, permutations=199)
 
 
 def run(blocks, member, group, permutations=199, seed=0):
-    each = [(block,) for block in blocks]
-    return cross_validate(each, member, group, group, permutations, 100, seed)
+    alone, labels = [(block,) for block in blocks], GroupedLabels(member, group, group)
+    return cross_validate(alone, labels, permutations, 100, seed)
 
 
 def numbers(rng, member, shift):
     values = rng.normal(size=(len(member), 3))
     values[member, 0] += shift
-    return Block(values, of_numbers)
+    return FeatureBlock(values, of_numbers)
 
 
 def test_a_difference_is_found_and_none_is_not(rng):
     member = rng.permutation(np.arange(80) % 2 == 0)
     found = run([numbers(rng, member, 2.0), numbers(rng, member, 0)], member, np.arange(80))
-    assert found.auc[0] > 0.8 and found.tested.adjusted[0] == 1 / 200
-    assert found.tested.p[1] > 0.02
-    assert np.all(found.tested.adjusted >= found.tested.p)
+    assert found.auc[0] > 0.8 and found.p_values.adjusted[0] == 1 / 200
+    assert found.p_values.p[1] > 0.02
+    assert np.all(found.p_values.adjusted >= found.p_values.p)
     low, high = np.quantile(found.draws, (0.025, 0.975), axis=1)
     assert np.all((low < found.auc) & (found.auc < high))
     assert high[0] - low[0] < 0.4
@@ -79,8 +87,8 @@ def test_permuted_labels_reject_at_the_nominal_rate():
         member = rng.permutation(np.arange(20) % 2 == 0)[group]
         near = rng.normal(size=(20, 4))[group] + 0.3 * rng.normal(size=(40, 4))
         words = (rng.random((20, 30)) < 0.1)[group].astype(float)
-        blocks = [Block(near, of_numbers), Block(words, of_words)]
-        least.append(run(blocks, member, group, 99, seed).tested.adjusted.min())
+        blocks = [FeatureBlock(near, of_numbers), FeatureBlock(words, of_words)]
+        least.append(run(blocks, member, group, 99, seed).p_values.adjusted.min())
     # Of 40 at 10 %: 4 expected, 10 or more have a chance of 0.5 %.
     assert np.sum(np.array(least) <= 0.1) < 10
     assert np.sum(np.array(least) <= 0.5) > 9
@@ -118,7 +126,7 @@ def test_unknown_and_constant_numbers_do_no_harm(rng):
     assert np.isfinite(inner).all() and np.isfinite(outer).all()
 
 
-COLUMNS = {
+TABLE = {
     "id": ["a", "b", "c"],
     "frames": [4, 4, 4],
     "label": [1, 0, 1],
@@ -142,10 +150,29 @@ FEATURES = {
 }
 
 
+def facts_of(table, features, ids):
+    (study,) = study_table(table, features)
+    return read_facts(study, ids, COLUMNS)
+
+
+def test_what_is_known_of_two_runs_stands_one_after_the_other():
+    first = facts_of(pa.table(TABLE), pa.table(FEATURES), ["c", "a"])
+    second = facts_of(pa.table(TABLE), None, ["b"])
+    both = joined(first, second)
+    assert both.rows == 3 and both.of("answer") == ["yy", "z", None]
+    assert both.of("codec") == [None, "h264", "vp9"] and both.of("container") == [None] * 3
+
+
+def test_a_column_of_both_tables_is_known_from_either():
+    twice = FEATURES | {"duration": [7.0, None, 9.0]}  # of c, b and a
+    facts = facts_of(pa.table(TABLE), pa.table(twice), ["a", "b", "c"])
+    assert facts.of("duration") == [9.0, 2.0, 7.0]
+
+
 def test_what_the_baselines_look_at():
-    rows = feature_rows(pa.table(COLUMNS), pa.table(FEATURES), ["a", "b", "c"], 4)
-    assert [row["question"] for row in rows] == ["What?", "Who is it?", "What?"]
-    found = baselines(rows)
+    facts = facts_of(pa.table(TABLE), pa.table(FEATURES), ["a", "b", "c"])
+    assert facts.of("question") == ["What?", "Who is it?", "What?"]
+    found = baselines(facts)
     assert list(found) == [
         "words of the question",
         "words of options and answer",
@@ -170,15 +197,15 @@ def test_what_the_baselines_look_at():
 
 def test_what_is_alike_in_all_clips_is_no_baseline():
     alike = {**FEATURES, "question": ["What?"] * 3, "embedding": [[1.0]] * 3}
-    found = baselines(feature_rows(pa.table(COLUMNS), pa.table(alike), ["a", "c"], 4))
+    found = baselines(facts_of(pa.table(TABLE), pa.table(alike), ["a", "c"]))
     assert "words of the question" not in found and "vision tower" not in found
-    assert list(baselines(feature_rows(pa.table(COLUMNS), None, ["a", "c"], 4))) == [
+    assert list(baselines(facts_of(pa.table(TABLE), None, ["a", "c"]))) == [
         "file: duration, size, codec, rates",
         "motion and illumination",
         "all of these together",
     ]
-    bare = pa.table({"id": ["a", "b"], "frames": [4, 4]})
-    assert baselines(feature_rows(bare, None, ["a", "b"], 4)) == {}
+    bare = pa.table({"id": ["a", "b"], "frames": [4, 4], "label": [0, 1]})
+    assert baselines(facts_of(bare, None, ["a", "b"])) == {}
 
 
 def labelled(rng, n, shift=0.0):
@@ -198,29 +225,27 @@ def labelled(rng, n, shift=0.0):
 
 
 def blind_of(table, score=True):
-    (sample,) = samples(table)
-    values = sample.scores["video.sme.mean"] if score else None
+    (study,) = frame_studies(table)
+    values = study.labelled.scores["video.sme.mean"] if score else None
 
-    def look(part):
-        return feature_rows(table, None, part.ids, 4)
+    def read(part):
+        return read_facts(study, part.ids, COLUMNS)
 
-    return evaluate_blind(sample, look, values, SMALL)
+    return evaluate_blind(study.labelled, read, values, SMALL)
 
 
 def test_the_score_is_compared_on_the_same_resamples(rng):
-    found = blind_of(labelled(rng, 60, 3.0))
-    (entry,) = found["found"].values()
-    assert entry["auc"] > 0.9 and entry["p_adjusted"] == 1 / 200
-    assert entry["difference"] < 0 and entry["difference_interval"][1] < 0
-    assert "difference" not in next(
-        iter(blind_of(labelled(rng, 60), False)["found"].values())
-    )
+    (metrics,) = blind_of(labelled(rng, 60, 3.0)).baselines.values()
+    assert metrics.auc.value > 0.9 and metrics.significance.p_adjusted == 1 / 200
+    assert metrics.difference.value < 0 and metrics.difference.high < 0
+    (alone,) = blind_of(labelled(rng, 60), False).baselines.values()
+    assert alone.difference is None
 
 
 def test_reasons_why_there_is_no_baseline(rng):
-    assert "fewer than 5 groups" in blind_of(labelled(rng, 8))["reason"]
+    assert "fewer than 5 groups" in blind_of(labelled(rng, 8)).reason
     alike = labelled(rng, 20).drop_columns(["motion"])
-    assert "nothing is known in which" in blind_of(alike)["reason"]
+    assert "nothing is known in which" in blind_of(alike).reason
 
 
 def test_very_many_rows_are_a_random_choice_of_whole_groups(monkeypatch, rng):
@@ -229,10 +254,10 @@ def test_very_many_rows_are_a_random_choice_of_whole_groups(monkeypatch, rng):
     pairs = pa.array([f"video-{k // 2}" for k in range(60)])
     table = table.set_column(3, "group", pairs)
     table = table.set_column(2, "label", pa.array(np.arange(60) // 2 % 2))
-    (sample,) = samples(table)
+    sample = labelled_rows(table)
     from vidsme_jax.evaluation.blind import _choice
 
     kept = _choice(sample.group, 0)
     assert len(kept) == 30
     assert np.all(np.bincount(sample.group[kept], minlength=30) % 2 == 0)
-    assert blind_of(table)["rows"] == 30
+    assert blind_of(table).rows == 30

@@ -6,10 +6,14 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+from studies import frame_studies, measured
 
-from vidsme_jax.evaluation import diagnosis
-from vidsme_jax.evaluation.score_metrics import evaluate_table
+from vidsme_jax.evaluation.diagnosis import diagnose
+from vidsme_jax.evaluation.result_json import signature_json
+from vidsme_jax.evaluation.score_metrics import evaluate_scores
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.signatures import FlatDifference, NoSignature, OneFrame
+from vidsme_jax.report.words.signatures import signature_texts, summary
 
 SMALL = EvaluationSettings(bootstrap=200, permutations=99)
 N = 40
@@ -38,9 +42,19 @@ def make_table(part="video", frames=16, seed=0, **changed):
     return pa.table(held)
 
 
-def found(table, control=None, perturbation="reverse", settings=SMALL):
-    evaluated = evaluate_table(table, settings, control)
-    (entries,) = diagnosis.diagnose(table, evaluated, settings, perturbation)
+def looked(table, control=None, perturbation="reverse", settings=SMALL):
+    """Return the signatures of a table with one frame count, and their sentences."""
+    (study,) = frame_studies(table, control)
+    signatures = diagnose(study, evaluate_scores(study, settings), settings)
+    return signatures, signature_texts(signatures, perturbation, settings)
+
+
+def found(table, **others):
+    """Return the entries as metrics.json holds them."""
+    entries = [
+        signature_json(signature) | {"text": text}
+        for signature, text in zip(*looked(table, **others), strict=True)
+    ]
     json.dumps(entries, allow_nan=False)
     return entries
 
@@ -67,7 +81,7 @@ def test_a_sound_run_has_none():
     entry = only(make_table(), "none")
     text = "None of the three failure signatures was found (slice video)."
     assert entry["text"] == text
-    assert diagnosis.summary([entry]) == (text, ())
+    assert summary(*looked(make_table())) == (text, ())
 
 
 def test_flat_clips_are_counted():
@@ -193,9 +207,9 @@ def test_a_score_in_the_wrong_direction_is_said():
 
 def test_both_forms_of_inversion_are_said():
     values = 0.5 + 0.3 * LABEL + 0.1 * np.sin(np.arange(N))
-    entries = found(make_table(video__sme__mean=values))
-    assert [entry["kind"] for entry in entries] == ["inverted", "inverted"]
-    lead, texts = diagnosis.summary(entries)
+    table = make_table(video__sme__mean=values)
+    assert [entry["kind"] for entry in found(table)] == ["inverted", "inverted"]
+    lead, texts = summary(*looked(table))
     assert lead == "Failure signatures: inverted signal." and len(texts) == 2
 
 
@@ -262,14 +276,14 @@ def test_an_auc_above_one_half_by_chance_is_no_success():
     entry = only(still(**given), "still")
     assert entry["looked_at"]["video.sme.mean"]["auc"] > 0.5
     chance = still(video__logp__min_10=by_chance(1))
-    held = evaluate_table(chance, SMALL)[0]["scores"]["video.logp.min_10"]
-    assert held["auc"] > 0.5 > held["auc_interval"][0]
+    auc = measured(chance, SMALL)[0].scores["video.logp.min_10"].auc
+    assert auc.value > 0.5 > auc.low
     assert only(chance, "none")["kind"] == "none"
 
 
 def test_an_auc_below_one_half_by_chance_is_not_the_wrong_direction():
     table = make_table(video__sme__mean=by_chance(1) - 9)
-    assert evaluate_table(table, SMALL)[0]["scores"]["video.sme.mean"]["auc"] < 0.5
+    assert measured(table, SMALL)[0].scores["video.sme.mean"].auc.value < 0.5
     assert only(table, "none")["kind"] == "none"
 
 
@@ -328,17 +342,18 @@ def test_one_frame_has_no_order():
     table = still(frames=1)
     (entry,) = found(table)
     assert entry["kind"] == "one_frame" and "One frame has no order" in entry["text"]
-    lead, _ = diagnosis.summary([entry])
+    lead, _ = summary(*looked(table))
     assert lead == "Failure signatures: one frame has no order."
 
 
 def test_each_frame_count_has_its_own():
     table = pa.concat_tables([make_table(frames=1), make_table(frames=8)])
     table = pa.concat_tables([table, make_table(frames=16, **flat(3))])
-    entries = diagnosis.diagnose(table, evaluate_table(table, SMALL), SMALL)
-    assert [[e["kind"] for e in one] for one in entries] == [
-        ["one_frame"], ["none"], ["flat"]
-    ]  # fmt: skip
+    kinds = [
+        [type(s) for s in diagnose(study, evaluate_scores(study, SMALL), SMALL)]
+        for study in frame_studies(table)
+    ]
+    assert kinds == [[OneFrame], [NoSignature], [FlatDifference]]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +376,7 @@ def test_without_members_only_flatness_is_judged(label):
     entries = found(table)
     assert [e["kind"] for e in entries] == ["flat", "unchecked", "unchecked"]
     assert [e["sign"] for e in entries[1:]] == ["inverted", "still"]
-    lead, texts = diagnosis.summary(entries)
+    lead, texts = summary(*looked(table))
     assert lead == "Failure signatures: flat difference." and len(texts) == 3
 
 
@@ -373,9 +388,9 @@ def test_members_alone_can_be_inverted():
 @pytest.mark.parametrize("bad", [{"status": ["timeout"] * N}, {}])
 def test_where_no_row_has_a_value_nothing_is_claimed(bad):
     given = {} if bad else {n: [math.nan] * N for n in make_table().column_names[5:]}
-    entries = found(make_table(**bad | given))
-    assert [e["kind"] for e in entries] == ["unchecked"] * 3
-    lead, texts = diagnosis.summary(entries)
+    table = make_table(**bad | given)
+    assert [e["kind"] for e in found(table)] == ["unchecked"] * 3
+    lead, texts = summary(*looked(table))
     assert lead == "The failure signatures could not be looked for." and len(texts) == 3
 
 

@@ -1,21 +1,33 @@
 import csv
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.evaluate import evaluate
+from vidsme_jax.evaluation.result import BlindMetrics, BlindResult, SetSize, SetTest
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.signatures import NoSignature
+from vidsme_jax.evaluation.values import Estimate, Significance
 from vidsme_jax.report.terminal import terminal_table
 from vidsme_jax.report.words.blind import blind_texts
+from vidsme_jax.report.write import metrics_json, write_report
 
 pytestmark = pytest.mark.slow(20)
 
 SMALL = EvaluationSettings(bootstrap=50, permutations=99)
+
+
+def report(runs, out, control=None, settings=SMALL, reference=None):
+    """Evaluate and write the report, as the command does."""
+    result = evaluate(runs, control, settings, reference)
+    write_report(result, out)
+    return result
 
 
 @pytest.fixture
@@ -56,18 +68,17 @@ def csv_rows(path):
 def test_everything_is_written(write_run, tmp_path):
     out = tmp_path / "deep" / "out"
     run, control = write_run("target"), write_run("base", 1, 0, model="base")
-    result = evaluate([run], out, control, SMALL)
-    assert result["control"] == "base"
+    result = report([run], out, control, SMALL)
+    assert result.control == "base"
     held = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     fixed = {"report.html", "report.md", "metrics.json", "metrics.csv", "clips.csv"}
     drawn = {"roc", "histogram", "auc-video", *(f"clip-{k}" for k in range(1, 7))}
     assert held == fixed | {f"figures/target-f16-{name}.svg" for name in drawn}
     kept = json.loads((out / "metrics.json").read_text())
-    data = result["runs"][0]["frames"][0]
-    clips = data.pop("clips")
-    assert kept == result  # but for what clips.csv holds
+    assert kept == metrics_json(result)
+    clips = result.runs[0].frames[0].clips  # which metrics.json leaves to clips.csv
     rows = csv_rows(out / "clips.csv")
-    assert [row["id"] for row in rows] == [clip["id"] for clip in clips]
+    assert [row["id"] for row in rows] == [clip.id for clip in clips]
     values = [float(row["value"]) for row in rows]
     assert values == sorted(values) and len(values) == 30  # lower = member
     for row in rows:
@@ -79,22 +90,22 @@ def test_same_seed_same_report_and_other_files_stay(write_run, tmp_path):
     run, out = write_run(), tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    evaluate([run], out, None, SMALL)
+    report([run], out, None, SMALL)
     first = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    evaluate([run], out, None, SMALL)
+    report([run], out, None, SMALL)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == first
     assert (out / "notes.txt").read_text() == "mine"
 
 
 def test_runs_of_one_name_are_told_apart(write_run, tmp_path):
     runs = [write_run("a/run"), write_run("b/run", 1)]
-    result = evaluate(runs, tmp_path / "out", None, SMALL)
-    assert [run["name"] for run in result["runs"]] == ["run", "run-2"]
+    result = report(runs, tmp_path / "out", None, SMALL)
+    assert [run.name for run in result.runs] == ["run", "run-2"]
     assert (tmp_path / "out/figures/run-2-f16-roc.svg").exists()
 
 
 def test_terminal_table_is_aligned_and_starts_with_the_answer(write_run, tmp_path):
-    result = evaluate(
+    result = report(
         [write_run()], tmp_path / "out", write_run("base", 1, model="base"), SMALL
     )
     lines = terminal_table(result).splitlines()
@@ -114,7 +125,7 @@ def test_terminal_table_holds_no_control_characters(write_run, tmp_path):
         write_run("evil\x1b[31m" + name, seed, model=name, status=status)
         for seed, name in enumerate("ab")
     ]
-    text = terminal_table(evaluate(runs[:1], tmp_path / "out", runs[1], SMALL))
+    text = terminal_table(report(runs[:1], tmp_path / "out", runs[1], SMALL))
     assert "bad" in text and "\x1b" not in text
 
 
@@ -128,33 +139,33 @@ def test_terminal_table_holds_no_control_characters(write_run, tmp_path):
 def test_runs_without_two_classes_are_refused(write_run, tmp_path, label, expected):
     run = write_run(label=pa.array(label, pa.int64()))
     with pytest.raises(InputError, match=expected):
-        evaluate([run], tmp_path / "out", None, SMALL)
+        report([run], tmp_path / "out", None, SMALL)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_control_of_other_clips_is_refused(write_run, tmp_path):
     control = write_run("base", id=[f"other-{k}" for k in range(30)])
     with pytest.raises(InputError, match="shares no scored clip.*clip-0.*other-0"):
-        evaluate([write_run()], tmp_path / "out", control, SMALL)
+        report([write_run()], tmp_path / "out", control, SMALL)
 
 
 def test_a_control_of_the_same_model_is_refused(write_run, tmp_path):
     with pytest.raises(InputError, match="control=.*is a run of the same model as run="):
-        evaluate([write_run()], tmp_path / "out", write_run("base"), SMALL)
+        report([write_run()], tmp_path / "out", write_run("base"), SMALL)
 
 
 def test_a_control_scored_otherwise_is_named(write_run, tmp_path):
     control = write_run("base", 1, model="base")
     info = {"settings": {"model": "base", "perturbation": "shuffle"}}
     (control / "run.json").write_text(json.dumps(info))
-    text = terminal_table(evaluate([write_run()], tmp_path / "out", control, SMALL))
+    text = terminal_table(report([write_run()], tmp_path / "out", control, SMALL))
     assert "scored otherwise: perturbation 'shuffle' there, None here." in text
 
 
 def test_a_control_of_other_frame_counts_is_refused(write_run, tmp_path):
     control = write_run("base", frames=[8] * 30)
     with pytest.raises(InputError, match=r"frames \[16\].*frames \[8\]"):
-        evaluate([write_run()], tmp_path / "out", control, SMALL)
+        report([write_run()], tmp_path / "out", control, SMALL)
 
 
 def test_a_control_that_belies_itself_is_refused(write_run, tmp_path):
@@ -162,12 +173,12 @@ def test_a_control_that_belies_itself_is_refused(write_run, tmp_path):
     run = write_run()
     flipped = write_run("flipped", 1, model="base", label=[(k + 1) % 2 for k in range(30)])
     with pytest.raises(InputError, match=r"has label=1 for id='clip-0', run=.* has 0;"):
-        evaluate([run], tmp_path / "out", flipped, SMALL)
+        report([run], tmp_path / "out", flipped, SMALL)
     again = write_run("again", model="base")
     with pytest.raises(
         InputError, match=r"the same video\.sme\.mean as run=.*all 30 clips"
     ):
-        evaluate([run], tmp_path / "out", again, SMALL)
+        report([run], tmp_path / "out", again, SMALL)
 
 
 def test_out_that_is_a_file_is_refused(write_run, tmp_path):
@@ -175,14 +186,21 @@ def test_out_that_is_a_file_is_refused(write_run, tmp_path):
     file.write_text("")
     for out in (file, file / "below"):
         with pytest.raises(InputError, match="is a file, expected a directory"):
-            evaluate([write_run(out.name + "-run")], out, None, SMALL)
+            report([write_run(out.name + "-run")], out, None, SMALL)
+
+
+def test_the_command_looks_at_out_before_it_evaluates(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert main(["evaluate", str(tmp_path / "none"), "--out", str(file)]) == 2
+    assert f"out={file} is a file, expected a directory" in capsys.readouterr().err
 
 
 def test_runs_that_do_not_exist_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        evaluate([tmp_path / "none"], tmp_path / "out", None, SMALL)
+        report([tmp_path / "none"], tmp_path / "out", None, SMALL)
     with pytest.raises(InputError, match="no run given"):
-        evaluate([], tmp_path / "out", None, SMALL)
+        report([], tmp_path / "out", None, SMALL)
 
 
 def test_no_scored_row_is_said_and_not_a_crash(write_run, tmp_path):
@@ -193,7 +211,7 @@ def test_no_scored_row_is_said_and_not_a_crash(write_run, tmp_path):
             "video.logp.mean": pa.nulls(30, pa.float32()),
         },
     )
-    text = terminal_table(evaluate([run], tmp_path / "out", None, SMALL))
+    text = terminal_table(report([run], tmp_path / "out", None, SMALL))
     assert "cannot be evaluated: no member and no non-member has a value" in text
     assert "15 members and 15 non-members with status decode_error" in text
 
@@ -206,7 +224,7 @@ def test_the_diagnosis_is_in_every_output(write_run, tmp_path, perturbation, wor
     run, out = write_run(effect=-3.0), tmp_path / "out"
     info = {"settings": {"perturbation": perturbation}}
     (run / "run.json").write_text(json.dumps(info))
-    text = terminal_table(evaluate([run], out, None, SMALL))
+    text = terminal_table(report([run], out, None, SMALL))
     held = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
     kinds = [entry["kind"] for entry in held["diagnosis"]]
     assert kinds == ["unchecked", "inverted", "inverted", "unchecked"]
@@ -222,9 +240,10 @@ def test_the_diagnosis_is_in_every_output(write_run, tmp_path, perturbation, wor
 def test_the_diagnosis_of_nothing_is_one_line(write_run, tmp_path):
     flat = {"video.sme.min_0": [-1.0] * 30, "video.sme.max_0": [1.0] * 30}
     others = {"video.sme_nat.mean": [2.0] * 30, "video.renyi_one.mean": [0.0] * 30}
-    result = evaluate([write_run(**flat, **others)], tmp_path / "out", None, SMALL)
-    (entry,) = result["runs"][0]["frames"][0]["diagnosis"]
-    assert entry["kind"] == "none" and "None of the three" in entry["text"]
+    result = report([write_run(**flat, **others)], tmp_path / "out", None, SMALL)
+    (signature,) = result.runs[0].frames[0].signatures
+    assert signature == NoSignature("video", 0)
+    assert "None of the three" in terminal_table(result)
     assert terminal_table(result).count("failure signatures") == 1
 
 
@@ -233,19 +252,19 @@ UNKNOWN = [None if x else 0 for x in LABEL]  # the members' use is unknown
 
 
 def judged(result):
-    return result["runs"][0]["frames"][0]["verdict"]
+    return result.runs[0].frames[0].verdict
 
 
 def test_clips_without_a_label_are_judged_by_those_outside(write_run, tmp_path):
     run, out = write_run(label=UNKNOWN, effect=6.0), tmp_path / "out"
-    result = evaluate([run], out, None, SMALL)
+    result = report([run], out, None, SMALL)
     verdict = judged(result)
-    assert verdict["reference"] == {"rows": 15, "groups": 15}
-    assert verdict["judged"] == {"rows": 15, "groups": 15}
-    assert set(verdict["clips"]["p_value"]) == {1 / 16}
-    assert verdict["thresholds"]["0.1"]["flagged_value"] == 15
-    assert verdict["thresholds"]["0.05"]["value"] is None
-    assert verdict["set"]["auc"] == 1 and verdict["set"]["p_value"] == 1 / 100
+    assert verdict.reference == verdict.judged == SetSize(15, 15)
+    assert {clip.p_value for clip in verdict.clips.values()} == {1 / 16}
+    assert len(verdict.clips) == 15
+    assert verdict.limits[0.1].average.flagged == 15
+    assert verdict.limits[0.05].average.score is None
+    assert verdict.whole_set.auc.value == 1 and verdict.whole_set.p_value == 1 / 100
     text = terminal_table(result)
     assert text.startswith(
         "Clips to judge\nCalled members by video.sme.mean: 15 of 15 judged clips, at a"
@@ -260,9 +279,9 @@ def test_clips_without_a_label_are_judged_by_those_outside(write_run, tmp_path):
 
 def test_nothing_is_called_where_nothing_was_learned(write_run, tmp_path):
     run = write_run(label=UNKNOWN, effect=0.0, n=30)
-    result = evaluate([run], tmp_path / "out", None, SMALL)
-    assert judged(result)["thresholds"]["0.1"]["flagged_value"] <= 4
-    assert judged(result)["discoveries"] == {"0.05": 0, "0.1": 0}
+    result = report([run], tmp_path / "out", None, SMALL)
+    assert judged(result).limits[0.1].average.flagged <= 4
+    assert judged(result).discoveries == {0.05: 0, 0.1: 0}
     assert "do not clearly score more member-like" in terminal_table(result)
 
 
@@ -270,10 +289,10 @@ def test_a_reference_of_another_run_judges_all_clips_of_this(write_run, tmp_path
     ids = [f"outside-{k}" for k in range(30)]
     outside = write_run("outside", 1, 0, id=ids, group=ids, label=[None] * 30)
     run = write_run(label=[1] * 29 + [0])
-    result = evaluate([run], tmp_path / "out", None, SMALL, outside)
-    assert result["reference"] == "outside"
-    assert judged(result)["judged"]["rows"] == 29
-    assert judged(result)["reference"]["rows"] == 30
+    result = report([run], tmp_path / "out", None, SMALL, outside)
+    assert result.reference == "outside"
+    assert judged(result).judged.rows == 29
+    assert judged(result).reference.rows == 30
     assert "The reference, run outside, has 30 rows of 30 videos" in terminal_table(result)
 
 
@@ -281,14 +300,14 @@ def test_clips_of_both_sides_are_no_reference(write_run, tmp_path):
     group = [f"clip-{k + 10}" for k in range(30)]  # 20 of them are the run's
     ids = [f"outside-{k}" for k in range(30)]
     outside = write_run("outside", 1, 0, id=ids, group=group, label=[0] * 30)
-    result = evaluate([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
-    assert judged(result)["dropped"] == 20 and judged(result)["reference"]["rows"] == 10
+    result = report([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
+    assert judged(result).dropped == 20 and judged(result).reference.rows == 10
     assert "being among the judged ones: 20 reference rows" in terminal_table(result)
 
 
 def test_a_reference_whose_clips_are_all_judged_gives_no_verdict(write_run, tmp_path):
     run, same = write_run(label=[1] * 30), write_run("same", label=[0] * 30)
-    text = terminal_table(evaluate([run], tmp_path / "out", None, SMALL, same))
+    text = terminal_table(report([run], tmp_path / "out", None, SMALL, same))
     assert "No verdict on 30 clips: every clip of the reference is judged." in text
 
 
@@ -296,48 +315,48 @@ def test_of_a_reference_with_labels_only_those_outside_count(write_run, tmp_path
     ids = [f"outside-{k}" for k in range(30)]
     label = [0] * 12 + [None] * 10 + [1] * 8
     outside = write_run("outside", 1, 0, id=ids, group=ids, label=label)
-    result = evaluate([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
-    assert judged(result)["reference"]["rows"] == 12
+    result = report([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
+    assert judged(result).reference.rows == 12
     members = write_run("members", 1, 0, id=ids, group=ids, label=[1] * 30)
     with pytest.raises(InputError, match="reference=.* has members only"):
-        evaluate([write_run("new", label=[1] * 30)], tmp_path / "out", None, SMALL, members)
+        report([write_run("new", label=[1] * 30)], tmp_path / "out", None, SMALL, members)
 
 
 def test_clips_to_judge_may_have_a_control(write_run, tmp_path):
     run, out = write_run(label=UNKNOWN), tmp_path / "out"
     control = write_run("base", 1, 0, model="base", label=pa.nulls(30, pa.int8()))
-    evaluate([run], out, control, SMALL)
+    report([run], out, control, SMALL)
     assert all(row["difference"] for row in csv_rows(out / "clips.csv"))
     alone = write_run("alone", label=pa.nulls(30, pa.int8()))
-    evaluate([alone], out, control, SMALL)
+    report([alone], out, control, SMALL)
     assert all(row["difference"] for row in csv_rows(out / "clips.csv"))
 
 
 def test_a_run_given_twice_or_as_its_own_control_is_refused(write_run, tmp_path):
     run = write_run()
     with pytest.raises(InputError, match="run=.* was given twice"):
-        evaluate([run, run], tmp_path / "out", None, SMALL)
+        report([run, run], tmp_path / "out", None, SMALL)
     with pytest.raises(InputError, match="control=.* is the run itself"):
-        evaluate([run], tmp_path / "out", run, SMALL)
+        report([run], tmp_path / "out", run, SMALL)
 
 
 def test_a_separation_that_the_control_shows_too_is_not_called_clear(write_run, tmp_path):
     control = write_run("base", 1, 3.0, model="base")
-    text = terminal_table(evaluate([write_run()], tmp_path / "out", control, SMALL))
+    text = terminal_table(report([write_run()], tmp_path / "out", control, SMALL))
     assert "separates members from non-members, but not clearly more than the con" in text
 
 
 def test_clips_csv_is_not_taken_for_scores(write_run, tmp_path):
-    evaluate([write_run()], tmp_path / "out", None, SMALL)
+    report([write_run()], tmp_path / "out", None, SMALL)
     with pytest.raises(InputError, match="has no column score"):
-        evaluate([tmp_path / "out/clips.csv"], tmp_path / "again", None, SMALL)
+        report([tmp_path / "out/clips.csv"], tmp_path / "again", None, SMALL)
 
 
 def test_a_reference_from_another_source_is_named(write_run, tmp_path):
     ids = [f"outside-{k}" for k in range(30)]
     moved = (np.arange(30) / 10 + 20).tolist()
     outside = write_run("outside", 1, 0, id=ids, group=ids, label=[0] * 30, motion=moved)
-    result = evaluate([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
+    result = report([write_run(label=[1] * 30)], tmp_path / "out", None, SMALL, outside)
     text = terminal_table(result)
     assert "WARNING: The judged clips are not like the reference" in text
     assert "motion and illumination tells them apart with AUC 1.000" in text
@@ -352,12 +371,12 @@ def test_a_reference_scored_otherwise_is_refused(write_run, tmp_path, dtype):
         (outside / "calibration.json").write_text("{}")
     what = "dtype 'bfloat16' there, None here" if dtype else "calibration {} there"
     with pytest.raises(InputError, match=f"was scored otherwise than run=.*{what}"):
-        evaluate([run], tmp_path / "out", None, SMALL, outside)
+        report([run], tmp_path / "out", None, SMALL, outside)
 
 
 def test_without_a_reference_the_report_says_what_can_be_concluded(write_run, tmp_path):
     out = tmp_path / "out"
-    result = evaluate([write_run(label=pa.nulls(30, pa.int8()))], out, None, SMALL)
+    result = report([write_run(label=pa.nulls(30, pa.int8()))], out, None, SMALL)
     text = terminal_table(result)
     assert text.startswith("Clips to judge\nNo verdict on 30 clips: no clip is known to be")
     assert "What cannot: that any clip" in text
@@ -370,58 +389,63 @@ def test_without_a_reference_the_report_says_what_can_be_concluded(write_run, tm
 def test_parts_by_a_column_of_the_manifest(write_run, tmp_path):
     kinds = ["day", "night"] * 15
     run = write_run(kind=[kinds[k // 2 % 2] for k in range(30)])
-    result = evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kind",)))
-    parts = result["runs"][0]["frames"][0]["subsets"]["kind"]
-    assert {n: f["members"] + f["non_members"] for n, f in parts.items()} == {
+    result = report([run], tmp_path / "out", None, replace(SMALL, by=("kind",)))
+    subsets = result.runs[0].frames[0].subsets["kind"]
+    assert {n: sum(astuple(m.counts)) for n, m in subsets.items()} == {
         "day": 16, "night": 14
     }  # fmt: skip
     with pytest.raises(InputError, match="by=kid is no column of run=.*kind"):
-        evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kid",)))
+        report([run], tmp_path / "out", None, replace(SMALL, by=("kid",)))
     alone = write_run("alone", label=UNKNOWN, kind=kinds)
     with pytest.raises(InputError, match="by=id makes no part that holds both"):
-        evaluate([run], tmp_path / "out", None, replace(SMALL, by=("kind", "id")))
+        report([run], tmp_path / "out", None, replace(SMALL, by=("kind", "id")))
     with pytest.raises(InputError, match="by=kind compares members with non-members"):
-        evaluate([alone], tmp_path / "out", None, replace(SMALL, by=("kind",)))
+        report([alone], tmp_path / "out", None, replace(SMALL, by=("kind",)))
 
 
 def test_few_judged_clips_are_not_compared_with_the_reference(write_run, tmp_path):
     label = [None] * 3 + [0] * 27
-    text = terminal_table(evaluate([write_run(label=label)], tmp_path / "out", None, SMALL))
+    text = terminal_table(report([write_run(label=label)], tmp_path / "out", None, SMALL))
     assert "like the reference was not checked: a class has fewer than 5 groups" in text
 
 
 def test_further_runs_are_set_against_the_first(write_run, tmp_path):
     runs = [write_run("a"), write_run("b", 1, 0.0)]
-    result = evaluate(runs, tmp_path / "out", None, SMALL)
-    first, second = (run["frames"][0]["versus_first"] for run in result["runs"])
-    assert first is None and second["difference_interval"][1] < 0
+    result = report(runs, tmp_path / "out", None, SMALL)
+    first, second = (run.frames[0].versus_first for run in result.runs)
+    assert first is None and second.difference.high < 0
     assert "<h2>Against the first run</h2>" in (tmp_path / "out/report.html").read_text()
 
 
 def test_a_set_is_told_by_interval_and_test_both(write_run, tmp_path):
     """Far more spread than the reference, but no higher: that is no verdict on the set."""
-    text = terminal_table(evaluate([write_run(label=UNKNOWN)], tmp_path / "a", None, SMALL))
+    text = terminal_table(report([write_run(label=UNKNOWN)], tmp_path / "a", None, SMALL))
     assert "the judged clips score more member-like" in text
-    result = evaluate(
+    result = report(
         [write_run("none", label=UNKNOWN, effect=0)], tmp_path / "b", None, SMALL
     )
     assert "do not clearly score more" in terminal_table(result)
-    judged(result)["set"] |= {"p_value": 0.01, "auc_interval": [0.45, 0.8]}
-    text = terminal_table(result)
+    (run,), verdict = result.runs, judged(result)
+    auc = replace(verdict.whole_set.auc, low=0.45, high=0.8)
+    verdict = replace(verdict, whole_set=SetTest(auc, 0.01))
+    frame = replace(run.frames[0], verdict=verdict)
+    text = terminal_table(replace(result, runs=(replace(run, frames=(frame,)),)))
     assert "do not clearly score more" in text
     assert "p = 0.01 (interval and permutation test disagree)" in text
 
 
 def test_few_clips_are_no_clean_bill():
     """A baseline that ranks perfectly but has too few clips to be sure."""
-    found = {"auc": 1.0, "auc_interval": [0.9, 1.0], "p_value": 0.1, "p_adjusted": 0.25}
-    found |= {"difference": -0.04, "difference_interval": [-0.2, 0.0]}
-    blind = {"reason": None, "found": {"file": found}}
-    warning, (note,) = blind_texts(blind, {"confidence": 0.95})
+    auc, less = Estimate(1.0, 0.9, 1.0), Estimate(-0.04, -0.2, 0.0)
+    metrics = BlindMetrics(auc, Significance(0.1, 0.25), less)
+    warning, (note,) = blind_texts(BlindResult(9, None, {"file": metrics}), SMALL)
     assert not warning and "That is no clean bill: file has AUC 1.000" in note
-    for change in ({"difference": 0.1}, {"auc_interval": [0.4, 1.0]}):
-        blind["found"]["file"] = found | change
-        assert "no clean bill" not in blind_texts(blind, {"confidence": 0.95})[1][0]
+    for change in (
+        {"difference": replace(less, value=0.1)},
+        {"auc": replace(auc, low=0.4)},
+    ):
+        other = BlindResult(9, None, {"file": replace(metrics, **change)})
+        assert "no clean bill" not in blind_texts(other, SMALL)[1][0]
 
 
 def test_parts_without_both_labels_are_refused(write_run, tmp_path):
@@ -429,4 +453,4 @@ def test_parts_without_both_labels_are_refused(write_run, tmp_path):
     run = write_run(same=label, empty=pa.nulls(30, pa.string()))
     for name, held in (("same", "there is 0, 1"), ("empty", "there is unknown|no value")):
         with pytest.raises(InputError, match=f"by={name} makes no part.*({held})"):
-            evaluate([run], tmp_path / "out", None, replace(SMALL, by=(name,)))
+            report([run], tmp_path / "out", None, replace(SMALL, by=(name,)))

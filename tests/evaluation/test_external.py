@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from studies import labelled_rows
 
 from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.external import read_scores
-from vidsme_jax.evaluation.samples import samples
 from vidsme_jax.stats.metrics import auc
 
 ROWS = [
@@ -106,6 +106,13 @@ def test_bad_tables_are_one_line(tmp_path, name, text, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_table(tmp_path, suffix):
+    path = write(tmp_path / f"mine{suffix}", ROWS)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert read_scores(path).table["id"].to_pylist() == [row["id"] for row in ROWS]
+
+
 @pytest.mark.parametrize("label", [2, -1])
 def test_other_labels_are_said_by_the_command(tmp_path, capsys, label):
     path = tmp_path / "a.csv"
@@ -120,5 +127,4 @@ def test_columns_named_as_our_scores_are_left_out(tmp_path):
     rows = [{**row, **ours, "motion": 2.0} for row in ROWS]
     run = read_scores(write(tmp_path / "mine.csv", rows))
     assert "motion" in run.table.column_names
-    (sample,) = samples(run.table)
-    assert list(sample.scores) == ["score"]
+    assert list(labelled_rows(run.table).scores) == ["score"]

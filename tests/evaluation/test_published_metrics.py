@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -10,17 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import auc as area
 from sklearn.metrics import roc_curve
+from studies import frame_studies
 
 from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.evaluate import evaluate
-from vidsme_jax.evaluation.samples import samples, with_published
+from vidsme_jax.evaluation.samples import with_published
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.records import runs
 from vidsme_jax.report.terminal import terminal_table
 from vidsme_jax.report.words import answers
+from vidsme_jax.report.write import write_report
 from vidsme_jax.scores import catalogue
-from vidsme_jax.stats.metrics import auc, published_metrics, tpr_at_fpr
+from vidsme_jax.stats.metrics import auc, measure, published_metrics
 
 SMALL = EvaluationSettings(bootstrap=50, permutations=99)
 BOTH = EvaluationSettings(bootstrap=50, permutations=99, published=True)
@@ -78,13 +81,13 @@ def test_vertices_between_equal_steps_are_dropped(count, expected):
     found = published_metrics(values, labels)
     assert found == pytest.approx(oracle(-values, labels))
     assert found["tpr_below_5"] == expected
-    assert tpr_at_fpr(values, labels, 0.049) == min(count, 4) / 10
+    assert measure(values, labels, (0.049,)).tpr[0] == min(count, 4) / 10
 
 
 def test_strictly_below_five_percent():
     labels = np.array([0] + [1, 1] + [0] * 19)
     values = np.array([5.0] + [4.0, 4.0] + [1.0] * 19)
-    assert tpr_at_fpr(values, labels, 0.05) == 1
+    assert measure(values, labels, (0.05,)).tpr[0] == 1
     assert published_metrics(values, labels)["tpr_below_5"] == 0
 
 
@@ -163,7 +166,7 @@ def test_published_scores_are_joined_by_id_and_frames(tmp_path):
     )
     for name, frames, value in found:
         np.testing.assert_equal(value, held[name, frames])
-    for sample in samples(joined.table):
+    for sample in (study.labelled for study in frame_studies(joined.table)):
         for name in NAMES:  # turned: members are low there, and high here
             values = sample.scores[catalogue.PUBLISHED + name]
             assert values[sample.member].mean() > values[~sample.member].mean() + 1
@@ -208,17 +211,24 @@ def test_a_file_without_keys_or_damaged_is_refused(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def kept(out):
+    """Return what metrics.json says of the first frame count."""
+    return json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """A run and a control, both with published scores, by both rules."""
     folder = tmp_path_factory.mktemp("evaluated")
     run, control = write_run(folder / "run"), write_run(folder / "base", 1, 0)
-    return evaluate([run], folder / "out", control, BOTH), folder / "out"
+    result = evaluate([run], control, BOTH)
+    write_report(result, folder / "out")
+    return result, folder / "out"
 
 
 def test_every_score_and_number_has_the_published_metrics(evaluated):
     result, out = evaluated
-    assert result["settings"]["published"] is True
+    assert result.settings.published is True
     data = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
     assert set(data["scores"]) == {
         "video.sme.mean", *(catalogue.PUBLISHED + name for name in NAMES)
@@ -240,10 +250,10 @@ def test_csv_names_the_published_columns(evaluated):
     with (evaluated[1] / "metrics.csv").open(newline="") as file:
         held = [row for row in csv.DictReader(file) if row["kind"] in ("score", "number")]
         rows = {row["score"]: row for row in held}
-    data = evaluated[0]["runs"][0]["frames"][0]
-    assert set(rows) == {*data["scores"], *data["numbers"]}
-    for name, found in (data["scores"] | data["numbers"]).items():
-        for key, value in found["published"].items():
+    frame = evaluated[0].runs[0].frames[0]
+    assert set(rows) == {*frame.scores, *frame.numbers}
+    for name, metrics in (frame.scores | frame.numbers).items():
+        for key, value in asdict(metrics.published).items():
             assert float(rows[name][f"published_{key}"]) == value
     assert rows["published: ppl"]["kind"] == "score"
 
@@ -270,16 +280,17 @@ def test_report_and_terminal_show_both(evaluated):
         for word in ("score ", "published: ppl")
     )
     place = header.index("accuracy (published)")
-    expected = result["runs"][0]["frames"][0]["scores"]["published: ppl"]["published"]
-    assert first[place:].startswith(f"{expected['accuracy']:.2f}")
+    expected = result.runs[0].frames[0].scores["published: ppl"].published
+    assert first[place:].startswith(f"{expected.accuracy:.2f}")
 
 
 def test_by_default_only_ours(tmp_path):
     out = tmp_path / "out"
-    result = evaluate([write_run(tmp_path / "run", published=False)], out, None, SMALL)
-    data = result["runs"][0]["frames"][0]
-    assert result["settings"]["published"] is False
-    assert "published" not in data["scores"]["video.sme.mean"]
+    result = evaluate([write_run(tmp_path / "run", published=False)], None, SMALL)
+    write_report(result, out)
+    assert result.settings.published is False
+    assert result.runs[0].frames[0].scores["video.sme.mean"].published is None
+    assert "published" not in kept(out)["scores"]["video.sme.mean"]
     assert "published" not in (out / "metrics.csv").read_text()
     assert "(published)" not in (out / "report.md").read_text() + terminal_table(result)
 
@@ -287,8 +298,8 @@ def test_by_default_only_ours(tmp_path):
 def test_a_class_without_values_is_null_and_not_nan(tmp_path):
     holed = [None if k % 2 else float(k) for k in range(30)]
     run = write_run(tmp_path / "run", changed={"ppl": pa.array(holed, pa.float64())})
-    result = evaluate([run], tmp_path / "out", None, BOTH)
-    found = result["runs"][0]["frames"][0]["scores"]["published: ppl"]
+    write_report(evaluate([run], None, BOTH), tmp_path / "out")
+    found = kept(tmp_path / "out")["scores"]["published: ppl"]
     assert found["published"] == {"auc": None, "accuracy": None, "tpr_below_5": None}
     assert "–" in (tmp_path / "out" / "report.md").read_text()
 

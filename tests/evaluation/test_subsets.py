@@ -1,11 +1,13 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from studies import labelled_rows
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation.samples import samples
+from vidsme_jax.evaluation.facts import Facts
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.subsets import evaluate_subsets, split
+from vidsme_jax.evaluation.values import ClassCounts
 from vidsme_jax.stats.metrics import auc
 
 
@@ -14,23 +16,24 @@ def sizes(parts):
 
 
 def test_thirds_of_numbers_and_values_of_the_rest():
-    rows = [{"motion": float(k), "kind": "ab"[k % 2]} for k in range(30)]
-    rows += [{"kind": None}]
-    assert sizes(split(rows, "motion")) == {
+    motion = [*map(float, range(30)), None]
+    kind = [*("ab"[k % 2] for k in range(30)), None]
+    assert sizes(split("motion", motion)) == {
         "up to 9.667": 10, "9.667 to 19.33": 10, "above 19.33": 10, "unknown": 1
     }  # fmt: skip
-    assert sizes(split(rows, "kind")) == {"a": 15, "b": 15, "unknown": 1}
-    assert split(rows, "duration") == {}
+    assert sizes(split("kind", kind)) == {"a": 15, "b": 15, "unknown": 1}
+    assert split("duration", [None] * 31) == {}
+    assert Facts(31, {"motion": motion}).of("duration") == [None] * 31
 
 
 def test_few_numbers_are_values_and_rare_ones_are_taken_together():
-    rows = [{"year": 2020 + k % 3, "id": f"x{k}", "good": k < 2} for k in range(30)]
-    assert sizes(split(rows, "year")) == {"2020": 10, "2021": 10, "2022": 10}
-    assert sizes(split(rows, "good")) == {"False": 28, "True": 2}
-    found = sizes(split(rows, "id"))
+    years, good = [2020 + k % 3 for k in range(30)], [k < 2 for k in range(30)]
+    assert sizes(split("year", years)) == {"2020": 10, "2021": 10, "2022": 10}
+    assert sizes(split("good", good)) == {"False": 28, "True": 2}
+    found = sizes(split("id", [f"x{k}" for k in range(30)]))
     assert len(found) == 12 and found["19 others"] == 19
     with pytest.raises(InputError, match="by=list holds lists"):
-        split([{"list": [1]}], "list")
+        split("list", [[1]])
 
 
 def test_members_are_compared_with_the_same_part(rng):
@@ -39,15 +42,13 @@ def test_members_are_compared_with_the_same_part(rng):
     values = rng.normal(size=60) - 3 * label * (kind == "day")
     ids = [f"clip-{k}" for k in range(60)]
     table = pa.table({"id": ids, "label": label, "video.sme.mean": values})
-    rows = [{"kind": name} for name in kind]
+    facts = Facts(60, {"kind": kind.tolist()})
     settings = EvaluationSettings(bootstrap=100, by=("kind",))
-    (sample,) = samples(table)
-    found = evaluate_subsets(sample, rows, "video.sme.mean", settings)
+    found = evaluate_subsets(labelled_rows(table), facts, "video.sme.mean", settings)
     assert list(found) == ["kind"]
-    for name, one in found["kind"].items():
+    for name, metrics in found["kind"].items():
         inside = kind == name
-        assert one["auc"] == auc(-values[inside], label[inside] == 1)
-        assert (one["members"], one["non_members"]) == (15, 15)
-        low, high = one["auc_interval"]
-        assert low <= one["auc"] <= high
-    assert found["kind"]["day"]["auc"] > 0.9 > found["kind"]["night"]["auc"]
+        assert metrics.auc.value == auc(-values[inside], label[inside] == 1)
+        assert metrics.counts == ClassCounts(15, 15)
+        assert metrics.auc.low <= metrics.auc.value <= metrics.auc.high
+    assert found["kind"]["day"].auc.value > 0.9 > found["kind"]["night"].auc.value

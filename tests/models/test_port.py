@@ -216,7 +216,7 @@ def test_the_other_way_is_the_reversed_clip(project):
     prompts = [port.prompt("What moves?", "a red square")]
     layout = make_layout(prompts, port.video(6), SLICES)
     pixels = np.random.default_rng(1).integers(0, 256, (1, 6, SIDE, SIDE, 3), np.uint8)
-    params, orders = port.load(np.float32, here), (np.full(1, 1.3, np.float32),) * 2
+    params, orders = port.load(np.float32, here), (jnp.full(1, 1.3, jnp.float32),) * 2
     run = jax.jit(lambda batch: score_batch(params, port.forward, batch, *orders))
     there = run(make_batch(prompts, pixels, layout))
     back = run(make_batch(prompts, pixels[:, ::-1].copy(), layout))

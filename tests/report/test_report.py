@@ -14,11 +14,13 @@ import pytest
 from PIL import Image
 
 from vidsme_jax.errors import shorten
-from vidsme_jax.evaluation import evaluate as commands
+from vidsme_jax.evaluation.evaluate import evaluate_study
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.study import make_study
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records.runs import Run, distinct
 from vidsme_jax.report import figures, write
-from vidsme_jax.report.figures import Curve, Interval
+from vidsme_jax.report.figures import Curve
 from vidsme_jax.report.sections import build
 from vidsme_jax.report.words import answers
 
@@ -71,13 +73,13 @@ def make_run(seed=0, effect=3.0, n=40, frames=(16,), name="run", thumbnail=JPEG,
 
 
 def make_result(*runs, control=None, settings=SMALL):
-    return commands.make_result([*runs], settings, control)
+    return evaluate_study(make_study([*runs], control), settings)
 
 
 def only_answer(run, control=None):
     result = make_result(run, control=control)
-    (unit,) = answers.units(result)
-    (found,) = answers.answers(unit, result)
+    (report,) = answers.frame_reports(result)
+    (found,) = answers.answers(report, result)
     return found
 
 
@@ -113,7 +115,7 @@ def hostile_run():
 
 def test_hostile_text_is_escaped_in_html():
     run = hostile_run()
-    page = build(make_result(run, control=run), [run], run)
+    page = build(make_result(run, control=run))
     text = write.render_html(page)
     tags = Tags(text)
     assert "script" not in tags.seen and "a" not in tags.seen
@@ -124,7 +126,7 @@ def test_hostile_text_is_escaped_in_html():
 
 def test_page_needs_no_network():
     run = make_run()
-    text = write.render_html(build(make_result(run), [run], None))
+    text = write.render_html(build(make_result(run)))
     tags = Tags(text)
     assert len(tags.links) == 24  # two strips a clip, and nothing else
     assert all(link.startswith("data:image/jpeg;base64,") for link in tags.links)
@@ -133,7 +135,7 @@ def test_page_needs_no_network():
 
 def test_hostile_text_is_escaped_in_markdown():
     run = hostile_run()
-    text = write.render_markdown(build(make_result(run, control=run), [run], run))
+    text = write.render_markdown(build(make_result(run, control=run)))
     assert "<" not in text
     assert "alert" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
@@ -148,7 +150,7 @@ def test_hostile_text_is_escaped_in_every_figure():
     drawn = [
         figures.roc_figure(HOSTILE, [Curve(HOSTILE, values / 2, values / 2)], 3, 3),
         figures.histogram_figure(HOSTILE, values, values, HOSTILE),
-        figures.dot_figure(HOSTILE, [(HOSTILE, [Interval(0.5, 0.4, 0.6)])], (HOSTILE,)),
+        figures.dot_figure(HOSTILE, [(HOSTILE, [Estimate(0.5, 0.4, 0.6)])], (HOSTILE,)),
         figures.time_figure(HOSTILE, values, 1, None, True),
     ]
     for svg in drawn:
@@ -160,7 +162,7 @@ def test_hostile_text_is_escaped_in_every_figure():
 
 def test_order_of_sections():
     run = make_run()
-    page = build(make_result(run), [run], None)
+    page = build(make_result(run))
     assert [s.title.split()[0] for s in page.sections] == [
         "Answer", "Failure", "The", "Clips", "Scores", "Without", "Parts", "What", "The",
         "All", "Settings",
@@ -182,8 +184,8 @@ def test_no_rate_is_below_zero():
     result = make_result(
         make_run(), settings=replace(SMALL, rule="<", fprs=(0.0, 0.05, 0.1))
     )
-    (unit,) = answers.units(result)
-    notes = " ".join(answers.answer(unit, result).notes)
+    (report,) = answers.frame_reports(result)
+    notes = " ".join(answers.answer(report, result).notes)
     assert "FPR < t; the finest step of FPR is 1/20; no FPR is below 0, so that" in notes
     assert "TPR at 0 % is 0; TPR at 5 % is the TPR at zero false positives" in notes
 
@@ -209,8 +211,11 @@ def test_constant_score_contains_one_half():
 def test_answer_when_interval_and_p_disagree():
     run = make_run()
     result = make_result(run)
-    result["runs"][0]["frames"][0]["scores"]["video.sme.mean"]["p_value"] = 0.2
-    found = answers.answer(answers.units(result)[0], result)
+    (report,) = answers.frame_reports(result)
+    metrics = report.frame.scores["video.sme.mean"]
+    doubtful = replace(metrics, significance=replace(metrics.significance, p_value=0.2))
+    frame = replace(report.frame, scores={"video.sme.mean": doubtful})
+    found = answers.answer(replace(report, frame=frame), result)
     assert "does not clearly separate" in found.lead
 
 
@@ -233,14 +238,14 @@ def test_perfect_separation_is_not_called_certain():
 
 def test_the_best_of_all_scores_is_put_into_proportion():
     run = make_run(effect=0)
-    texts = answers.search_texts(answers.units(make_result(run))[0])
+    texts = answers.search_texts(answers.frame_reports(make_result(run))[0])
     assert "Of 2 scores, " in texts[0] and "Corrected for their number" in texts[0]
     assert "Chosen on one half of the groups" in texts[1] and "flatters by" in texts[1]
 
 
 def test_the_primary_score_in_full():
     run = make_run(effect=1.5)
-    page = build(make_result(run), [run], None)
+    page = build(make_result(run))
     (section,) = [s for s in page.sections if s.title == "The primary score in full"]
     (table,) = section.tables
     assert [row[0] for row in table.rows] == [
@@ -271,7 +276,7 @@ def test_blind_baseline_that_separates_is_named():
     assert "differ by more than training" in found.warning
     assert "motion and illumination tells them apart with AUC 1.000" in found.warning
     assert "is not clearly better" in found.warning
-    page = build(make_result(run), [run], None)
+    page = build(make_result(run))
     texts = (write.render_html(page), write.render_markdown(page))
     for text, title in zip(texts, ("<h2>Answer", "## Answer"), strict=True):
         first = text[text.index(title) :]
@@ -286,7 +291,7 @@ def test_few_groups_and_contradicting_labels_are_named():
 def test_clips_are_the_most_member_like():
     values = [float(k) for k in range(40)]  # lower = member
     run = make_run(**{"video.sme.mean": [*values[:-1], None]})
-    page = build(make_result(run), [run], None)
+    page = build(make_result(run))
     clips = next(s.clips for s in page.sections if s.title == "Clips")
     assert [clip.id for clip in clips] == [f"clip-{k}" for k in range(12)]
     assert clips[1].text == "member, video.sme.mean = 1"
@@ -299,21 +304,21 @@ def test_only_small_jpeg_thumbnails_are_shown(data):
     run = make_run()
     bad = run.thumbnails.set_column(2, "thumbnail", pa.array([data] * 40, pa.binary()))
     run = Run(run.path, run.info, run.table, run.curves.drop(["video.sme"]), bad)
-    page = build(make_result(run), [run], None)
+    page = build(make_result(run))
     clips = next(s.clips for s in page.sections if s.title == "Clips")
     assert {(clip.strips, clip.curve) for clip in clips} == {((), None)}
 
 
 def test_the_reversed_strip_is_the_natural_one_backwards():
     run = make_run()
-    (strips,) = {c.strips for c in build(make_result(run), [run], None).sections[3].clips}
+    (strips,) = {c.strips for c in build(make_result(run)).sections[3].clips}
     natural, backwards = (pixels_of(uri) for _, uri in strips)
     assert natural.shape == backwards.shape == (32, 6 * 32, 3)
     levels = [natural[:, 32 * n : 32 * (n + 1)].mean() for n in range(6)]
     turned = [backwards[:, 32 * n : 32 * (n + 1)].mean() for n in range(6)]
     assert levels == sorted(levels) and turned == pytest.approx(levels[::-1], abs=2)
     run.info["settings"]["perturbation"] = "shuffle"  # whose order is the clip's own
-    clips = build(make_result(run), [run], None).sections[3].clips
+    clips = build(make_result(run)).sections[3].clips
     assert {tuple(name for name, _ in clip.strips) for clip in clips} == {("natural",)}
 
 
@@ -324,14 +329,13 @@ def pixels_of(uri):
 
 def test_a_jpeg_that_cannot_be_decoded_is_shown_as_it_is():
     run = make_run(thumbnail=b"\xff\xd8\xff\xe0 not decoded here")
-    clips = build(make_result(run), [run], None).sections[3].clips
+    clips = build(make_result(run)).sections[3].clips
     assert {tuple(name for name, _ in clip.strips) for clip in clips} == {("natural",)}
 
 
 def test_runs_and_frame_counts_stand_side_by_side(tmp_path):
     first, second = make_run(frames=(8, 16)), make_run(1, name="other")
-    result = make_result(first, second)
-    write.write(tmp_path, result, [first, second], None)
+    write.write_report(make_result(first, second), tmp_path)
     text = (tmp_path / "report.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| video.sme.mean")]
     assert [row.split("|")[1].split("·")[1].strip() for row in rows] == [
@@ -350,7 +354,7 @@ def test_text_from_right_to_left_turns_nothing_else_round():
 def test_long_values_are_shortened():
     run = make_run()
     run.info["settings"]["prompt"] = "x" * 5000
-    text = write.render_html(build(make_result(run), [run], None))
+    text = write.render_html(build(make_result(run)))
     assert "x" * 199 + "…" in text and "x" * 200 not in text
 
 
@@ -358,7 +362,7 @@ def test_metrics_are_strict_json_and_one_csv_row_each(tmp_path):
     run = make_run(**{"response.logp.mean": [np.nan] * 40})
     run.info["settings"]["odd"] = [float("inf"), 1.0]
     control = make_run(1, name="base")
-    write.write(tmp_path, make_result(run, control=control), [run], control)
+    write.write_report(make_result(run, control=control), tmp_path)
 
     def refuse(name):
         raise ValueError(name)
@@ -406,7 +410,7 @@ def test_roc_figure_starts_at_one_over_n_on_log_axes():
 
 
 def test_dot_figure_places_one_half_on_the_line():
-    rows = [("a", [Interval(0.5, 0.25, 0.75)]), ("b", [Interval(None, None, None)])]
+    rows = [("a", [Estimate(0.5, 0.25, 0.75)]), ("b", [Estimate(None, None, None)])]
     root = ElementTree.fromstring(figures.dot_figure("t", rows, ("target",)))
     (dot,) = root.iter(f"{SVG}circle")
     (middle,) = root.iter(f"{SVG}polyline")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vidsme_jax.evaluation.estimates import estimate
+from vidsme_jax.evaluation.estimates import estimate_metrics
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.stats import intervals
-from vidsme_jax.stats.metrics import auc
+from vidsme_jax.stats.metrics import Labelled, auc
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 10), (3, 10), (10, 10), (7, 200)])
@@ -39,17 +39,17 @@ def test_bca_agrees_with_scipy(rng):
     np.testing.assert_allclose(np.ravel(found), expected, atol=0.01)
 
 
-def test_acceleration_by_leaving_out_each_unit(rng):
+def test_acceleration_by_leaving_out_each_cluster(rng):
     member = np.arange(40) % 2 == 0
-    unit = np.arange(40) // 4 * 2 + member
+    cluster = np.arange(40) // 4 * 2 + member
     values = np.round(rng.normal(size=40) + member, 1)
     cubes, squares = 0.0, 0.0
     for side in (member, ~member):
-        units = np.unique(unit[side])
-        without = [auc(values[unit != u], member[unit != u]) for u in units]
-        pull = (np.mean(without) - without) * (1 - 1 / len(units))
+        kinds = np.unique(cluster[side])
+        without = [auc(values[cluster != k], member[cluster != k]) for k in kinds]
+        pull = (np.mean(without) - without) * (1 - 1 / len(kinds))
         cubes, squares = cubes + np.sum(pull**3), squares + np.sum(pull**2)
-    found = intervals.auc_acceleration(values[None], member, unit)
+    found = intervals.auc_acceleration(Labelled(values[None], member, cluster))
     np.testing.assert_allclose(found, cubes / (6 * squares**1.5))
 
 
@@ -69,10 +69,11 @@ def covered(rng, truth, size, repeats=150, groups=1):
     """
     shift = stats.norm.ppf(truth) * np.sqrt(2)
     member = np.repeat(np.arange(2 * size) % 2 == 0, groups)
-    unit = np.repeat(np.arange(2 * size), groups)
+    cluster = np.repeat(np.arange(2 * size), groups)
     settings = EvaluationSettings(bootstrap=500, fprs=())
     scores = rng.normal(size=(repeats, 2 * size)) + shift * (np.arange(2 * size) % 2 == 0)
-    found = estimate(np.repeat(scores, groups, axis=1), member, unit, settings)
+    rows = Labelled(np.repeat(scores, groups, axis=1), member, cluster)
+    found = estimate_metrics(rows, settings)
     return np.mean((found.low.auc <= truth) & (truth <= found.high.auc))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from vidsme_jax.stats.metrics import RULES, auc, measure, roc, tpr_at_fpr
+from vidsme_jax.stats.metrics import FPR_RULES, auc, measure, roc
 
 NAN = math.nan
 RATES = (0.0, 0.01, 0.05, 0.1, 0.5, 1.0)
@@ -45,6 +45,10 @@ def test_against_sklearn_with_ties(rng, levels):
         expected = roc_curve(labels, values, drop_intermediate=False)
         for ours, theirs in zip(roc(values, labels), expected, strict=True):
             np.testing.assert_allclose(ours, theirs)
+
+
+def tpr_at_fpr(values, labels, fpr):
+    return measure(values, labels, (fpr,)).tpr[0]
 
 
 def test_tpr_is_read_off_the_steps():
@@ -85,7 +89,7 @@ def test_every_metric_of_many_scores_at_once(rng, levels):
         missing = np.where(rng.random(rows + 2) < 0.2, NAN, values)
         missing[-2:] = values[-2:]
         columns = np.stack([values, -values, missing])
-        found = {rule: measure(columns, labels, RATES, rule) for rule in RULES}
+        found = {rule: measure(columns, labels, RATES, rule) for rule in FPR_RULES}
         for n, column in enumerate(columns):
             known = ~np.isnan(column)
             one = {rule: [x[n] for x in all_of] for rule, all_of in found.items()}

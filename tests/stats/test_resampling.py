@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from vidsme_jax.stats.metrics import RULES, Metrics, measure
+from vidsme_jax.stats.metrics import FPR_RULES, Metrics, measure
 from vidsme_jax.stats.resampling import bootstrap_weights, resampled
 
 RATES = (0.0, 0.05, 0.3)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FPR_RULES)
 def test_against_repeated_rows(rng, rule):
     member = np.arange(30) % 3 == 0
     ties, smooth = rng.integers(0, 8, 30) + member * 1.0, rng.normal(size=30)
@@ -31,12 +31,12 @@ def test_against_repeated_rows(rng, rule):
 
 def test_resamples_keep_groups_together_and_classes_apart():
     member = np.array([True] * 7 + [False] * 6)
-    unit = np.array([0, 0, 0, 1, 1, 2, 3, 4, 4, 5, 5, 6, 6])
-    weights = bootstrap_weights(member, unit, 200, 0)
+    cluster = np.array([0, 0, 0, 1, 1, 2, 3, 4, 4, 5, 5, 6, 6])
+    weights = bootstrap_weights(member, cluster, 200, 0)
     for k in range(7):
-        rows = weights[unit == k]
+        rows = weights[cluster == k]
         np.testing.assert_array_equal(rows, np.broadcast_to(rows[0], rows.shape))
-    first = [np.flatnonzero(unit == k)[0] for k in range(7)]
+    first = [np.flatnonzero(cluster == k)[0] for k in range(7)]
     np.testing.assert_array_equal(weights[first[:4]].sum(0), 4)
     np.testing.assert_array_equal(weights[first[4:]].sum(0), 3)
     assert len(np.unique(weights, axis=1).T) > 10

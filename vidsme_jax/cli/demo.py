@@ -76,6 +76,7 @@ def demo(settings: DemoSettings) -> str:
     from vidsme_jax.evaluation.settings import EvaluationSettings
     from vidsme_jax.progress import say
     from vidsme_jax.report.terminal import terminal_table
+    from vidsme_jax.report.write import write_report
     from vidsme_jax.runs.score import ScoreSettings, score
     from vidsme_jax.training.trial import FRAMES, Trial, lay_out
 
@@ -86,5 +87,6 @@ def demo(settings: DemoSettings) -> str:
         score(ScoreSettings(model, trial.data, out / f"run-{name}", (FRAMES,)))
     report = out / "report"
     runs, control = [out / "run-target"], out / "run-control"
-    result = evaluate(runs, report, control, EvaluationSettings(seed=s.seed))
+    result = evaluate(runs, control, EvaluationSettings(seed=s.seed))
+    write_report(result, report)
     return f"{terminal_table(result)}\nreport: {report / 'report.html'}"

@@ -94,11 +94,13 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, and print the table and where the report is."""
     from vidsme_jax.evaluation.evaluate import evaluate
     from vidsme_jax.evaluation.settings import EvaluationSettings
+    from vidsme_jax.records.files import check_folder
     from vidsme_jax.report.terminal import terminal_table
+    from vidsme_jax.report.write import write_report
 
     settings = settings_from(options, EvaluationSettings)
-    result = evaluate(
-        options.runs, options.out, options.control, settings, options.reference
-    )
+    check_folder("out", options.out)  # before hours of work
+    result = evaluate(options.runs, options.control, settings, options.reference)
+    write_report(result, options.out)
     print(terminal_table(result))
     print(f"report: {options.out / 'report.html'}")

@@ -1,17 +1,23 @@
 """The blind baselines of a sample, beside its primary score on the same rows."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from vidsme_jax.evaluation.blind_features import Row, baselines
-from vidsme_jax.evaluation.estimates import estimate
-from vidsme_jax.evaluation.samples import Sample
-from vidsme_jax.evaluation.score_metrics import difference, plain
+from vidsme_jax.evaluation.estimates import (
+    as_estimate,
+    difference,
+    estimate_metrics,
+    plain,
+)
+from vidsme_jax.evaluation.facts import Facts
+from vidsme_jax.evaluation.features import baselines
+from vidsme_jax.evaluation.result import BlindMetrics, BlindResult
+from vidsme_jax.evaluation.samples import Sample, labelled
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.stats.cross_validation import cross_validate
+from vidsme_jax.evaluation.values import Significance
+from vidsme_jax.stats.cross_validation import BlindScores, GroupedLabels, cross_validate
 from vidsme_jax.stats.intervals import percentile
 
 _PERMUTATIONS = 999  # a p-value of one baseline costs as much as those of all scores
@@ -21,59 +27,62 @@ _ROWS = 2000  # beyond, a random choice of groups: kernels grow with the square
 
 def evaluate_blind(
     sample: Sample,
-    look: Callable[[Sample], Sequence[Row]],
+    read: Callable[[Sample], Facts],
     score: Float[np.ndarray, "row"] | None,
     settings: EvaluationSettings,
-) -> dict[str, Any]:
+) -> BlindResult:
     """Return how well the baselines tell members apart, and how much better the score does.
 
     Args:
         sample: the rows, with a label each.
-        look: gives what is known of the rows of a sample, see `feature_rows`; of a very
-            large one only those are asked for that are looked at.
+        read: gives what is known of the rows of a sample, see `read_facts`; of a very
+            large one only the rows that are looked at are read.
         score: higher = member; None where there is none.
         settings: of the evaluation.
-
-    Returns:
-        `rows` looked at; `reason` where no baseline could be run, else None; `found`, by
-        name: `auc` and its interval, `p_value`, `p_adjusted` (corrected for the number of
-        baselines) and, with a score, `difference` (the score's AUC less this one) and its
-        interval.
     """
     kept = _choice(sample.group, settings.seed)
-    sample = sample.take(kept.tolist())
+    sample = sample.take(kept)
     groups = [
         len(np.unique(sample.group[side])) for side in (sample.member, ~sample.member)
     ]
-    out: dict[str, Any] = {"rows": len(kept), "reason": None, "found": {}}
     if min(groups) < _FEWEST:
-        return out | {"reason": f"a class has fewer than {_FEWEST} groups"}
-    held = baselines(look(sample))
-    if not held:
-        return out | {"reason": "besides scores nothing is known in which the clips differ"}
-    found = cross_validate(
-        list(held.values()),
-        sample.member,
-        sample.unit,
-        sample.group,
+        return BlindResult(len(kept), f"a class has fewer than {_FEWEST} groups", {})
+    blocks = baselines(read(sample))
+    if not blocks:
+        reason = "besides scores nothing is known in which the clips differ"
+        return BlindResult(len(kept), reason, {})
+    scores = cross_validate(
+        list(blocks.values()),
+        GroupedLabels(sample.member, sample.cluster, sample.group),
         min(settings.permutations, _PERMUTATIONS),
         settings.bootstrap,
         settings.seed,
     )
-    ends = percentile(found.draws, settings.confidence)
-    for n, name in enumerate(held):
-        out["found"][name] = {
-            "auc": plain(found.auc[n]),
-            "auc_interval": [plain(side[n]) for side in ends],
-            "p_value": plain(found.tested.p[n]),
-            "p_adjusted": plain(found.tested.adjusted[n]),
-        }
-    if score is None:
-        return out
-    own = estimate(score[kept][None], sample.member, sample.unit, settings)
-    for n, name in enumerate(held):
-        less = (own.metrics.auc[0] - found.auc[n], own.draws[0] - found.draws[n])
-        out["found"][name] |= difference(*less, settings)
+    at_kept = None if score is None else score[kept]
+    metrics = _blind_metrics(sample, scores, at_kept, settings)
+    return BlindResult(len(kept), None, dict(zip(blocks, metrics, strict=True)))
+
+
+def _blind_metrics(
+    sample: Sample,
+    scores: BlindScores,
+    score: Float[np.ndarray, "row"] | None,
+    settings: EvaluationSettings,
+) -> list[BlindMetrics]:
+    """Return each baseline's metrics, and the score's AUC less the baseline's."""
+    low, high = percentile(scores.draws, settings.confidence)
+    p, adjusted = scores.p_values
+    primary = None
+    if score is not None:
+        primary = estimate_metrics(labelled(sample, score), settings)
+    out = []
+    for n, auc in enumerate(scores.auc):
+        over = None
+        if primary is not None:
+            point = primary.metrics.auc[0] - auc
+            over = difference(point, primary.draws[0] - scores.draws[n], settings)
+        significance = Significance(plain(p[n]), plain(adjusted[n]))
+        out.append(BlindMetrics(as_estimate(auc, low[n], high[n]), significance, over))
     return out
 
 

@@ -1,66 +1,72 @@
 """What `vidsme evaluate` refuses: runs, controls and references that answer nothing."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
 from vidsme_jax import errors
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation.blind_features import feature_rows
-from vidsme_jax.evaluation.samples import labels_of, pair, primary_of, samples
+from vidsme_jax.evaluation.facts import read_facts
+from vidsme_jax.evaluation.samples import UNLABELLED, labels_of, primary_of
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.evaluation.subsets import check_parts
+from vidsme_jax.evaluation.study import RunStudy, Study
+from vidsme_jax.evaluation.subsets import check_subsets
 from vidsme_jax.progress import say
 from vidsme_jax.records import files, runs
 
 
-def check_run(
-    run: runs.Run,
-    control: runs.Run | None,
-    reference: runs.Run | None,
-    settings: EvaluationSettings,
-) -> None:
-    """Refuse what nothing can be said of, and say what is left out."""
-    _check_labels(run, reference)
+def check_run(run_study: RunStudy, study: Study, settings: EvaluationSettings) -> None:
+    """Refuse a run of which nothing can be said, and say what is left out.
+
+    Raises:
+        InputError: a control or a reference that does not fit the run; columns in
+            `settings.by` that make no subsets.
+    """
+    run = run_study.run
     unread = sorted(path.name for path in run.path.glob("top_*.parquet"))
     if unread:
         say(f"{run.path}: {', '.join(unread)} not evaluated here, vidsme sweep does")
     if settings.by:
-        _check_parts(run, settings.by)
-    if control is not None:
+        _check_subsets(run_study, settings.by)
+    if study.control is not None:
+        control = study.control.run
         if control.path.resolve() == run.path.resolve():
             raise InputError(f"control={control.path} is the run itself, expected another")
-        _check_common(run, control)
+        _check_common(run_study, control)
         _check_other_model(run, control)
-        _check_other_values(run, control, settings)
-    if reference is not None:
-        _check_alike(run, reference)
+        _check_other_labels(run_study, control)
+        _check_other_scores(run_study, control, settings)
+    if study.reference is not None:
+        _check_alike(run, study.reference.run)
 
 
-def _check_parts(run: runs.Run, names: tuple[str, ...]) -> None:
-    """Refuse columns that are not there, or that make no part of which anything is said."""
+def _check_subsets(run_study: RunStudy, names: tuple[str, ...]) -> None:
+    """Refuse columns that are not there, or without a subset that can be evaluated."""
+    run = run_study.run
     features = run.others.get("features", run.table)
     columns = {*run.table.column_names, *features.column_names}
     absent = [name for name in names if name not in columns]
     if absent:
-        held = sorted(name for name in columns if name.count(".") != 2)
+        there = sorted(name for name in columns if name.count(".") != 2)
         raise InputError(
             f"by={absent[0]} is no column of run={run.path}, there are"
-            f" {', '.join(held)[:400]}"
+            f" {', '.join(there)[:400]}"
         )
     if not {0, 1} <= set(run.table["label"].to_pylist()):
         raise InputError(
             f"by={names[0]} compares members with non-members of a part, but"
             f" run={run.path} has not both label 1 and label 0"
         )
-    for sample in samples(run.table):
-        rows = feature_rows(run.table, features, sample.ids, sample.frames, names)
-        check_parts(sample.member, rows, names)
+    for frame in run_study.frames:
+        sample = frame.labelled
+        check_subsets(sample.member, read_facts(frame, sample.ids, names), names)
 
 
-def _check_labels(run: runs.Run, reference: runs.Run | None) -> None:
-    """Refuse a run with nothing to compare and nothing to judge."""
+def check_labels(run: runs.Run, reference: runs.Run | None) -> None:
+    """Refuse a run with nothing to compare and nothing to judge.
+
+    Raises:
+        InputError: no column of labels, or one class only and no clips to judge.
+    """
     if "label" not in run.table.column_names:
         raise InputError(f"run={run.path} has no column label, expected 1 and 0 in it")
     count = {k: 0 for k in (1, 0, None)}
@@ -76,7 +82,7 @@ def _check_labels(run: runs.Run, reference: runs.Run | None) -> None:
 
 
 def _check_other_model(run: runs.Run, control: runs.Run) -> None:
-    models = [held.info["settings"].get("model") for held in (run, control)]
+    models = [either.info["settings"].get("model") for either in (run, control)]
     if models[0] is not None and models[0] == models[1]:
         raise InputError(
             f"control={control.path} is a run of the same model as run={run.path}, expected"
@@ -84,27 +90,37 @@ def _check_other_model(run: runs.Run, control: runs.Run) -> None:
         )
 
 
-def _check_other_values(
-    run: runs.Run, control: runs.Run, settings: EvaluationSettings
-) -> None:
-    """Refuse a control with other labels for the same clips, or with the same scores."""
-    held = dict(zip(control.table["id"].to_pylist(), labels_of(control.table), strict=True))
-    for sample in samples(run.table):
-        for name, member in zip(sample.ids, sample.member, strict=True):
-            label = held.get(name, -1)
-            if label >= 0 and label != member:
+def _check_other_labels(run_study: RunStudy, control: runs.Run) -> None:
+    """Refuse a control with other labels for the same clips."""
+    ids = control.table["id"].to_pylist()
+    labels = dict(zip(ids, labels_of(control.table).tolist(), strict=True))
+    for frame in run_study.frames:
+        sample = frame.labelled
+        for name, label in zip(sample.ids, sample.label.tolist(), strict=True):
+            other = labels.get(name, UNLABELLED)
+            if other not in (UNLABELLED, label):
                 raise InputError(
-                    f"control={control.path} has label={label} for id={name!r}, run="
-                    f"{run.path} has {int(member)}; expected the same labels"
+                    f"control={control.path} has label={other} for id={name!r}, run="
+                    f"{run_study.run.path} has {label}; expected the same labels"
                 )
-        score = primary_of(sample, settings.score)
-        mine, other = (part.scores.get(str(score)) for part in pair(sample, control.table))
+
+
+def _check_other_scores(
+    run_study: RunStudy, control: runs.Run, settings: EvaluationSettings
+) -> None:
+    """Refuse a control with the same primary score for all clips."""
+    for frame in run_study.frames:
+        score, pairs = primary_of(frame.labelled, settings.score), frame.paired_labelled
+        if pairs is None or score is None:
+            continue
+        mine, other = (s.scores.get(score) for s in (pairs.target, pairs.control))
         if mine is None or other is None:
             continue
         if len(set(mine.tolist())) > 1 and np.array_equal(mine, other):
             raise InputError(
-                f"control={control.path} has the same {score} as run={run.path} for all"
-                f" {len(mine)} clips, expected the scores of another model"
+                f"control={control.path} has the same {score} as"
+                f" run={run_study.run.path} for all {len(mine)} clips, expected the scores"
+                " of another model"
             )
 
 
@@ -122,17 +138,17 @@ _ALIKE = (
 
 def _check_alike(run: runs.Run, reference: runs.Run) -> None:
     """Refuse a reference whose clips were not treated as those of the run were."""
-    kinds = ["scores_from" in held.info for held in (run, reference)]
+    kinds = ["scores_from" in either.info for either in (run, reference)]
     if kinds[0] != kinds[1]:
         raise InputError(
             f"reference={reference.path} and run={run.path}: one is a table from elsewhere"
             " and one a run of vidsme score, expected two of a kind"
         )
-    found = differs(run, reference, "model")
-    if found:
+    difference = differs(run, reference, "model")
+    if difference:
         raise InputError(
             f"reference={reference.path} was scored otherwise than run={run.path}:"
-            f" {found}; score both alike, with --calibration FILE so that q and r mean"
+            f" {difference}; score both alike, with --calibration FILE so that q and r mean"
             " the same, or in one manifest"
         )
     if set(reference.table["label"].to_pylist()) == {1}:
@@ -151,24 +167,24 @@ def _check_alike(run: runs.Run, reference: runs.Run) -> None:
 def differs(run: runs.Run, other: runs.Run, *more: str) -> str:
     """Say in what another run was scored otherwise, as far as it decides the numbers."""
     here, there = (
-        {key: held.info["settings"].get(key) for key in (*_ALIKE, *more)}
-        | {"calibration": _ranges(held)}
-        for held in (run, other)
+        {key: either.info["settings"].get(key) for key in (*_ALIKE, *more)}
+        | {"calibration": _ranges(either)}
+        for either in (run, other)
     )
     return errors.shorten(files.differences(there, here), 400)
 
 
-def _ranges(run: runs.Run) -> Any:
-    """What q and r were calibrated by; nothing for scores from elsewhere."""
+def _ranges(run: runs.Run) -> object:
+    """Return the ranges that q and r were set by; None for scores from elsewhere."""
     path = run.path / "calibration.json"
     return files.read_json(path) if path.is_file() else None
 
 
-def _check_common(run: runs.Run, control: runs.Run) -> None:
+def _check_common(run_study: RunStudy, control: runs.Run) -> None:
     """Refuse a control that shares no clip with the run."""
-    for sample in samples(run.table, labelled=False):
-        if sample.ids and pair(sample, control.table)[0].ids:
-            return
+    run, pairs = run_study.run, [frame.paired for frame in run_study.frames]
+    if any(both is not None and both.target.ids for both in pairs):
+        return
     raise InputError(
         f"control={control.path} shares no scored clip with run={run.path}, expected"
         f" the same ids and frames; the run has {_examples(run.table)}, the control"

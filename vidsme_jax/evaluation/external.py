@@ -6,24 +6,23 @@ it stands; other columns are kept, but for those that are named as our scores ar
 of other tools get every interval and test.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.records import runs
+from vidsme_jax.records.tabular import read_csv_typed, read_json_lines, read_json_rows
 from vidsme_jax.scores import catalogue
 
-_NEEDED = ("id", "label", "score")
-_LONGEST_ROW = 1 << 28  # bytes
+_NEEDED = ("id", "label", catalogue.EXTERNAL)
 
 
 def read_scores(path: Path) -> runs.Run:
@@ -65,7 +64,7 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
             f"{path} has no column {lacking[0]}, expected {', '.join(_NEEDED)}; there are"
             f" {exists}"
         )
-    ours = {"frames", *catalogue.columns()}  # what they would mean is not known
+    ours = {"frames", *catalogue.columns()}  # nobody knows what they would mean here
     ours |= {name for name in table.column_names if catalogue.is_published(name)}
     columns = {name: table[name] for name in table.column_names if name not in ours}
     columns["id"] = pa.array(
@@ -98,8 +97,8 @@ def _numbers(path: Path, name: str, column) -> pa.ChunkedArray:
     kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
     if not any(kind(column.type) for kind in kinds):
         row, value = next((n, x) for n, x in enumerate(column.to_pylist()) if _is_text(x))
-        given = f"{name}={str(value)[:40]!r} in row {row + 1}"
-        raise InputError(f"{path}: {given}, expected numbers")
+        where = f"{name}={str(value)[:40]!r} in row {row + 1}"
+        raise InputError(f"{path}: {where}, expected numbers")
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     return column.cast(pa.float64())
@@ -113,7 +112,7 @@ def _is_text(value: Any) -> bool:
         return True
 
 
-def _id(path: Path, row: int, value: Any) -> str:
+def _id(path: Path, row: int, value: object) -> str:
     if value is None or not str(value).strip():
         raise InputError(
             f"{path}: id={value!r} in row {row + 1}, expected one for each row"
@@ -121,32 +120,16 @@ def _id(path: Path, row: int, value: Any) -> str:
     return str(value)
 
 
-def _read_csv(path: Path) -> pa.Table:
-    as_text = {"id": pa.string(), "group": pa.string()}  # 007 is not 7
-    options = pyarrow.csv.ConvertOptions(column_types=as_text)
-    # A row must fit a block.
-    blocks = pyarrow.csv.ReadOptions(block_size=_LONGEST_ROW)
-    return pyarrow.csv.read_csv(path, read_options=blocks, convert_options=options)
-
-
-def _read_json(path: Path) -> pa.Table:
-    return _of_objects(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _read_lines(path: Path) -> pa.Table:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return _of_objects([json.loads(line) for line in lines if line.strip()])
-
-
-def _of_objects(rows: Any) -> pa.Table:
+def _of_objects(read: Callable[[Path], object], path: Path) -> pa.Table:
+    rows = read(path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("expected a list of objects")
     return pa.Table.from_pylist(rows)
 
 
 _READERS: dict[str, Callable[[Path], pa.Table]] = {
-    ".csv": _read_csv,
+    ".csv": partial(read_csv_typed, texts=("id", "group")),
     ".parquet": pyarrow.parquet.read_table,
-    ".json": _read_json,
-    ".jsonl": _read_lines,
+    ".json": partial(_of_objects, read_json_rows),
+    ".jsonl": partial(_of_objects, read_json_lines),
 }

@@ -1,14 +1,13 @@
-"""The rows of a run that can be evaluated, as arrays: scores, labels, who belongs together.
+"""The rows of a run that can be evaluated, as arrays: scores, labels, clusters.
 
-Scores are turned round by their orientation in `scores.py`, so that higher means
-member. Only rows with a label and with status ok are evaluated.
+Scores are negated where the catalogue says that members are low, so that higher means
+member. Only rows with status ok are evaluated.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from vidsme_jax.errors import InputError
 from vidsme_jax.records import runs
 from vidsme_jax.scores import catalogue
+from vidsme_jax.stats.metrics import Labelled
 
 # What can be read off a file without any model, higher = member by convention: an AUC
 # far from 0.5 on either side means that the two sets differ by themselves.
@@ -30,56 +30,120 @@ NUMBERS = (
     "height",
     "frames_total",
 )
+MEMBER, NON_MEMBER, UNLABELLED = 1, 0, -1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The rows of one frame count that can be evaluated: labelled, with status ok.
+    """Rows of one frame count with status ok.
 
     Attributes:
         frames: frames per clip.
         ids: the rows' ids.
-        member: their labels.
-        unit: index of the row's group; a group under both labels is two units.
+        label: `MEMBER`, `NON_MEMBER` or `UNLABELLED`.
+        groups: the rows' groups by name; rows of one group are not independent.
+        cluster: index of the row's group; a group under both labels is two clusters.
+        group: index of the row's group, whatever its label.
         scores: score columns, higher = member.
         numbers: known without a model, as they are.
-        group: index of the row's group, whatever its label.
     """
 
     frames: int
     ids: list[str]
-    member: Bool[np.ndarray, "row"]
-    unit: Int[np.ndarray, "row"]
+    label: Int[np.ndarray, "row"]
+    groups: list[str]
+    cluster: Int[np.ndarray, "row"]
+    group: Int[np.ndarray, "row"]
     scores: dict[str, Float[np.ndarray, "row"]]
     numbers: dict[str, Float[np.ndarray, "row"]]
-    group: Int[np.ndarray, "row"]
 
-    def take(self, rows: list[int]) -> "Sample":
-        """Return the sample of the given rows only."""
+    @property
+    def member(self) -> Bool[np.ndarray, "row"]:
+        """Whether a row is known to be a member."""
+        return self.label == MEMBER
+
+    def take(self, rows: Sequence[int] | Int[np.ndarray, "part"]) -> "Sample":
+        """Return the sample of these rows only."""
+        rows = np.asarray(rows, np.int64)
+        places = rows.tolist()
         return replace(
             self,
-            ids=[self.ids[k] for k in rows],
-            member=self.member[rows],
-            unit=self.unit[rows],
+            ids=[self.ids[k] for k in places],
+            label=self.label[rows],
+            groups=[self.groups[k] for k in places],
+            cluster=self.cluster[rows],
+            group=self.group[rows],
             scores={name: values[rows] for name, values in self.scores.items()},
             numbers={name: values[rows] for name, values in self.numbers.items()},
-            group=self.group[rows],
         )
 
+    def with_label(self, *labels: int) -> "Sample":
+        """Return the sample of the rows with one of these labels."""
+        return self.take(np.flatnonzero(np.isin(self.label, labels)))
 
-def samples(table: pa.Table, labelled: bool = True) -> list[Sample]:
-    """Return the rows with status ok, one sample per frame count, upwards.
 
-    Args:
-        table: a score table.
-        labelled: leave out the rows without a label; kept, they are no members.
+@dataclass(frozen=True)
+class PairedSamples:
+    """Target and control on the clips that both scored, row by row the same.
+
+    Attributes:
+        target: the target's rows.
+        control: the same rows with the control's scores; labels and groups are the
+            target's.
     """
-    return [_sample(p, (labels_of(p) >= 0) | (not labelled)) for p in by_frames(table)]
+
+    target: Sample
+    control: Sample
 
 
-def higher_is_member(name: str) -> bool:
-    """Tell which way a score points; one from elsewhere points up."""
-    return name == "score" or catalogue.higher_is_member(name)
+def read_sample(table: pa.Table) -> Sample:
+    """Read the rows with status ok of a score table that holds one frame count.
+
+    Raises:
+        InputError: labels other than 1, 0 and none.
+    """
+    label, groups = labels_of(table), groups_of(table)
+    cluster, group = clusters_of(label == MEMBER, groups)
+    frames = int(table["frames"][0].as_py()) if "frames" in table.column_names else 0
+    whole = Sample(
+        frames,
+        table["id"].to_pylist(),
+        label,
+        groups,
+        cluster,
+        group,
+        dict(_oriented(table)),
+        {name: _floats(table[name]) for name in NUMBERS if _numeric(table, name)},
+    )
+    return whole.take(np.flatnonzero(status_of(table) == "ok"))
+
+
+def clusters_of(
+    member: Bool[np.ndarray, "row"], groups: list[str]
+) -> tuple[Int[np.ndarray, "row"], Int[np.ndarray, "row"]]:
+    """Return the index of each row's cluster and of its group, see `Sample`."""
+    names = [f"{m:d} {g}" for m, g in zip(member, groups, strict=True)]
+    cluster, group = (
+        np.unique(np.array(keys, object), return_inverse=True)[1]
+        for keys in (names, groups)
+    )
+    return cluster, group
+
+
+def labelled(sample: Sample, *columns: Float[np.ndarray, "row"]) -> Labelled:
+    """Return columns of numbers with the sample's labels and clusters."""
+    return Labelled(np.stack(columns), sample.member, sample.cluster)
+
+
+def pair(sample: Sample, control: Sample | None) -> PairedSamples:
+    """Return target and control on the clips that both scored, joined by id."""
+    if control is None:
+        return PairedSamples(sample.take([]), sample.take([]))
+    place = {name: k for k, name in enumerate(control.ids)}
+    target = sample.take([k for k, name in enumerate(sample.ids) if name in place])
+    rows = [place[name] for name in target.ids]
+    scores = {name: column[rows] for name, column in control.scores.items()}
+    return PairedSamples(target, replace(target, scores=scores))
 
 
 def with_published(run: runs.Run) -> runs.Run:
@@ -92,28 +156,28 @@ def with_published(run: runs.Run) -> runs.Run:
         InputError: the file lacks id or frames, holds a row twice, or other rows than
             scores.parquet.
     """
-    own = [c for c in run.table.column_names if catalogue.is_published(c)]
-    table = run.table.drop_columns(own)
-    found = run.others.get("published")
-    if found is None:
+    of_manifest = [c for c in run.table.column_names if catalogue.is_published(c)]
+    table = run.table.drop_columns(of_manifest)
+    published = run.others.get("published")
+    if published is None:
         return replace(run, table=table)
-    found = found.take(_places(found, table, run.path / "published.parquet"))
-    for name in found.column_names:
-        if pa.types.is_floating(found[name].type):
-            table = table.append_column(catalogue.PUBLISHED + name, found[name])
+    rows = _rows_of(table, published, run.path / "published.parquet")
+    published = published.take(rows)
+    for name in published.column_names:
+        if pa.types.is_floating(published[name].type):
+            table = table.append_column(catalogue.PUBLISHED + name, published[name])
     return replace(run, table=table)
 
 
-def _places(found: pa.Table, table: pa.Table, path: Path) -> list[int]:
-    """Where the rows of `table` are in `found`."""
-    keys = ["id", "frames"]
-    lacking = [key for key in keys if key not in found.column_names]
+def _rows_of(table: pa.Table, published: pa.Table, path: Path) -> list[int]:
+    """Return where each row of `table` stands in `published`, which is read from `path`."""
+    lacking = [key for key in ("id", "frames") if key not in published.column_names]
     if lacking:
         raise InputError(f"{path} has no column {lacking[0]}; score the clips again")
-    place = {key: k for k, key in enumerate(_pairs(found))}
-    if len(place) < len(found):
+    place = {key: k for k, key in enumerate(runs.row_keys(published))}
+    if len(place) < len(published):
         raise InputError(f"{path} holds an id and frame count twice, expected once each")
-    wanted = _pairs(table)
+    wanted = runs.row_keys(table)
     if set(wanted) != set(place):
         name, frames = next(iter(set(wanted) ^ set(place)))
         where = "scores.parquet" if (name, frames) in place else path.name
@@ -124,84 +188,41 @@ def _places(found: pa.Table, table: pa.Table, path: Path) -> list[int]:
     return [place[key] for key in wanted]
 
 
-def _pairs(table: pa.Table) -> list[tuple[Any, Any]]:
-    columns = (table[name].to_pylist() for name in ("id", "frames"))
-    return list(zip(*columns, strict=True))
-
-
-def pair(sample: Sample, control: pa.Table) -> tuple[Sample, Sample]:
-    """Return target and control on the clips that both scored, row by row the same.
-
-    Joined by id and frames; the labels and groups of both are the target's.
-    """
-    found = samples(control, labelled=False)
-    other = next((c for c in found if c.frames == sample.frames), None)
-    if other is None:
-        return sample.take([]), sample.take([])
-    place = {name: k for k, name in enumerate(other.ids)}
-    target = sample.take([k for k, name in enumerate(sample.ids) if name in place])
-    rows = [place[name] for name in target.ids]
-    values = {name: column[rows] for name, column in other.scores.items()}
-    return target, replace(target, scores=values)
-
-
-def by_frames(table) -> list[pa.Table]:
-    """Return the part of each frame count, upwards."""
+def by_frames(table: pa.Table) -> list[pa.Table]:
+    """Return the rows of each frame count, upwards."""
     if "frames" not in table.column_names:
         return [table]
     kinds = sorted(k for k in pc.unique(table["frames"]).to_pylist() if k is not None)
     return [table.filter(pc.equal(table["frames"], k)) for k in kinds]
 
 
-def labels_of(table) -> Int[np.ndarray, "row"]:
-    """1 member, 0 non-member, -1 unlabelled."""
+def labels_of(table: pa.Table) -> Int[np.ndarray, "row"]:
+    """Return `MEMBER`, `NON_MEMBER` or `UNLABELLED` for each row."""
     labels = _floats(table["label"])
     strange = sorted(set(labels[~np.isnan(labels)].tolist()) - {1, 0})
     if strange:
         raise InputError(f"label={strange[0]:g}, expected 1, 0 or none")
-    return np.where(np.isnan(labels), -1, labels).astype(np.int64)
+    return np.where(np.isnan(labels), UNLABELLED, labels).astype(np.int64)
 
 
 def _floats(column) -> Float[np.ndarray, "row"]:
     return column.cast(pa.float64()).to_numpy()
 
 
-def status_of(table) -> np.ndarray:
+def status_of(table: pa.Table) -> np.ndarray:
     """Return the status of each row."""
     if "status" not in table.column_names:
         return np.full(len(table), "ok", object)
     return np.array([str(s) for s in table["status"].to_pylist()], object)
 
 
-def groups_of(table) -> list[str]:
-    """Return the group of each row; its own id where it has none."""
+def groups_of(table: pa.Table) -> list[str]:
+    """Return the group of each row; its id where it has none."""
     ids = table["id"].to_pylist()
     if "group" not in table.column_names:
         return ids
-    held = table["group"].to_pylist()
-    return [own if g is None else g for g, own in zip(held, ids, strict=True)]
-
-
-def _sample(table, wanted) -> Sample:
-    keep = wanted & (status_of(table) == "ok")
-    member = labels_of(table) == 1
-    groups = groups_of(table)
-    names = [f"{m:d} {g}" for m, g in zip(member, groups, strict=True)]
-    unit, group = (
-        np.unique(np.array(each, object), return_inverse=True)[1]
-        for each in (names, groups)
-    )
-    frames = int(table["frames"][0].as_py()) if "frames" in table.column_names else 0
-    whole = Sample(
-        frames,
-        table["id"].to_pylist(),
-        member,
-        unit,
-        dict(_oriented(table)),
-        {name: _floats(table[name]) for name in NUMBERS if _numeric(table, name)},
-        group,
-    )
-    return whole.take(np.flatnonzero(keep).tolist())
+    groups = table["group"].to_pylist()
+    return [name if g is None else g for g, name in zip(groups, ids, strict=True)]
 
 
 def _numeric(table, name) -> bool:
@@ -213,32 +234,32 @@ def _numeric(table, name) -> bool:
 
 
 def _oriented(table) -> Iterator[tuple[str, np.ndarray]]:
-    known = set(catalogue.columns())
-    known |= {name for name in table.column_names if catalogue.is_published(name)}
-    held = [c for c in table.column_names if c in known and _numeric(table, c)]
-    if not held and _numeric(table, "score"):
-        yield "score", _floats(table["score"])
-    for name in held:
+    names = set(catalogue.columns())
+    names |= {name for name in table.column_names if catalogue.is_published(name)}
+    scores = [c for c in table.column_names if c in names and _numeric(table, c)]
+    if not scores and _numeric(table, catalogue.EXTERNAL):
+        scores = [catalogue.EXTERNAL]
+    for name in scores:
         values = _floats(table[name])
-        yield name, values if higher_is_member(name) else -values
+        yield name, values if catalogue.higher_is_member(name) else -values
 
 
-def primary_of(sample: Sample, asked: str | None = None) -> str | None:
-    """Return the name of the score that answers: the one asked for, or the method's own.
+def primary_of(sample: Sample, wanted: str | None = None) -> str | None:
+    """Return the name of the score that answers: the wanted one, or the method's.
 
     None where there is neither.
 
     Raises:
-        InputError: the score asked for is not there.
+        InputError: the wanted score is not there.
     """
-    if asked is not None:
-        if asked not in sample.scores:
-            close = difflib.get_close_matches(asked, sample.scores, 3, 0)
+    if wanted is not None:
+        if wanted not in sample.scores:
+            close = difflib.get_close_matches(wanted, sample.scores, 3, 0)
             raise InputError(
-                f"score={asked} is not among the scores of this run"
+                f"score={wanted} is not among the scores of this run"
                 f" ({len(sample.scores)}, for example {', '.join(close) or 'none'})"
             )
-        return asked
-    if list(sample.scores) == ["score"]:
-        return "score"
+        return wanted
+    if list(sample.scores) == [catalogue.EXTERNAL]:
+        return catalogue.EXTERNAL
     return catalogue.PRIMARY if catalogue.PRIMARY in sample.scores else None

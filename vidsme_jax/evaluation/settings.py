@@ -1,10 +1,9 @@
 """How score tables are evaluated."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.stats.metrics import RULES
+from vidsme_jax.stats.metrics import FPR_RULES
 
 
 @dataclass(frozen=True)
@@ -18,9 +17,9 @@ class EvaluationSettings:
         permutations: label permutations behind every p-value.
         splits: random halves of the groups, on one of which a score is chosen.
         confidence: coverage of the intervals.
-        seed: of both; the same seed gives the same numbers.
+        seed: of all of these; the same seed gives the same numbers.
         published: also give the metrics by the published code's rules.
-        score: the primary score, chosen before looking; None is `scores.PRIMARY`.
+        score: the primary score, chosen before looking; None is `catalogue.PRIMARY`.
         by: columns of the table, for whose values the primary score is evaluated apart.
     """
 
@@ -43,16 +42,5 @@ class EvaluationSettings:
             raise InputError(f"confidence={self.confidence}, expected between 0 and 1")
         if not all(0 <= fpr <= 1 for fpr in self.fprs):
             raise InputError(f"fprs={self.fprs}, expected numbers from 0 to 1")
-        if self.rule not in RULES:
-            raise InputError(f"rule={self.rule}, there are {', '.join(RULES)}")
-
-
-def settings_dict(settings: EvaluationSettings) -> dict[str, Any]:
-    """Return the settings as JSON, for the record beside the numbers."""
-    return asdict(settings) | {"fprs": list(settings.fprs), "by": list(settings.by)}
-
-
-def settings_of(held: dict[str, Any]) -> EvaluationSettings:
-    """Return the settings that `settings_dict` made a record of."""
-    tuples = {name: tuple(held[name]) for name in ("fprs", "by")}
-    return EvaluationSettings(**held | tuples)
+        if self.rule not in FPR_RULES:
+            raise InputError(f"rule={self.rule}, there are {', '.join(FPR_RULES)}")

@@ -1,28 +1,36 @@
 """Verdicts on clips whose use is unknown, against clips that are known to be outside."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from jaxtyping import Float, Int
 
 from vidsme_jax.evaluation.blind import evaluate_blind
-from vidsme_jax.evaluation.blind_features import Row, feature_rows
-from vidsme_jax.evaluation.estimates import estimate
-from vidsme_jax.evaluation.samples import (
-    Sample,
-    by_frames,
-    groups_of,
-    higher_is_member,
-    labels_of,
-    primary_of,
-    samples,
-    status_of,
+from vidsme_jax.evaluation.estimates import as_estimate, estimate_metrics, plain
+from vidsme_jax.evaluation.facts import Facts, joined, read_facts
+from vidsme_jax.evaluation.features import COLUMNS
+from vidsme_jax.evaluation.result import (
+    BlindResult,
+    CallLimit,
+    CallLimits,
+    ClipVerdict,
+    NoVerdict,
+    SetSize,
+    SetTest,
+    Verdict,
 )
-from vidsme_jax.evaluation.score_metrics import plain
+from vidsme_jax.evaluation.samples import (
+    MEMBER,
+    NON_MEMBER,
+    UNLABELLED,
+    Sample,
+    clusters_of,
+    labelled,
+    primary_of,
+)
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.records import runs
+from vidsme_jax.evaluation.study import FrameStudy, RunStudy
+from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.conformal import adjusted, conformal_p, threshold
 from vidsme_jax.stats.permutation import permutation_test
 
@@ -30,150 +38,143 @@ _RATES = (0.05, 0.10)  # of false discoveries
 
 
 def judge(
-    run: runs.Run,
-    reference: runs.Run | None,
-    frames: int,
-    settings: EvaluationSettings,
-) -> dict[str, Any] | None:
+    study: FrameStudy, reference: RunStudy | None, settings: EvaluationSettings
+) -> Verdict | NoVerdict | None:
     """Judge the clips of a run at one frame count by its primary score.
 
-    Judged are the rows without a label, against those with label 0; where a reference is
-    given, all but those with label 0, against its rows with label 0, or, where it has none,
-    its rows without a label.
+    Judged are the rows without a label, against those with label 0. With a reference all
+    rows but those with label 0 are judged, against the reference's rows with label 0, or,
+    where it has none, its rows without a label.
+
+    Args:
+        study: whose clips are judged.
+        reference: other clips that are known to be outside, or None.
+        settings: of the evaluation.
 
     Returns:
-        None where there is nothing to judge; else a dict with `reason` why no verdict can
-        be given, or None, and then `score`, `reference` and `judged` (`rows`, `groups`),
-        `dropped` (reference rows of a judged group), `smallest_p`, `thresholds` by false
-        positive rate, `discoveries` by rate, `set` (all judged clips together), `baselines`
-        (can a judged clip be told from the reference without the model?), and `clips`:
-        `id`, `score`, `p_value`, `q_value`, one entry each.
+        None where there is nothing to judge.
     """
-    mine = _part(run.table, frames, {-1} if reference is None else {-1, 1})
-    if mine is None or not len(mine):
+    labels = (UNLABELLED,) if reference is None else (UNLABELLED, MEMBER)
+    judged = study.scored.with_label(*labels)
+    if not judged.ids:
         return None
-    source = run if reference is None else reference
-    theirs = _part(source.table, frames, {0})
-    if theirs is None or not len(theirs):
-        theirs = None if reference is None else _part(source.table, frames, {-1})
-    if theirs is None or not len(theirs):
-        return {"reason": "no clip is known to be outside", "judged": _size(mine)}
-    table, dropped = _together(mine, theirs)
-    if dropped == len(theirs):
-        return {"reason": "every clip of the reference is judged", "judged": _size(mine)}
-    (sample,) = samples(table)
-    name = primary_of(sample, settings.score)
+    size = SetSize(len(judged.ids), len(set(judged.groups)))
+    source = study if reference is None else reference.at(study.frames)
+    outside = None if source is None else _outside(source, reference is not None)
+    if source is None or outside is None:
+        return NoVerdict("no clip is known to be outside", size)
+    both = _both_sets(judged, outside)
+    dropped = len(judged.ids) + len(outside.ids) - len(both.ids)
+    if dropped == len(outside.ids):
+        return NoVerdict("every clip of the reference is judged", size)
+    name = primary_of(both, settings.score)
     if name is None:
-        return {"reason": "the primary score is not in this run", "judged": _size(mine)}
-    look = partial(_rows, run, source)
-    return _judge(sample, look, name, settings) | {"dropped": dropped}
+        return NoVerdict("the primary score is not in this run", size)
+    read = partial(_facts_of_both, study, source)
+    blind = evaluate_blind(both, read, both.scores[name], settings)
+    return _judge(both, name, settings, blind, dropped)
 
 
-def _part(table: pa.Table, frames: int, labels: set[int]) -> pa.Table | None:
-    """Return a frame count's rows that are ok and have one of the labels (-1: none)."""
-    for part in by_frames(table):
-        if "frames" in part.column_names and part["frames"][0].as_py() == frames:
-            wanted = np.isin(labels_of(part), [*labels]) & (status_of(part) == "ok")
-            return part.filter(pa.array(wanted))
-    return None
+def _outside(source: FrameStudy, is_reference: bool) -> Sample | None:
+    """Return the rows that are known to be outside; None where there are none."""
+    outside = source.scored.with_label(NON_MEMBER)
+    if is_reference and not outside.ids:
+        outside = source.scored.with_label(UNLABELLED)
+    return outside if outside.ids else None
 
 
-def _size(table: pa.Table) -> dict[str, int]:
-    return {"rows": len(table), "groups": len(set(groups_of(table)))}
+def _both_sets(judged: Sample, outside: Sample) -> Sample:
+    """Join judged clips, as members, and those of the reference from other groups."""
+    groups, ids = set(judged.groups), set(judged.ids)
+    keys = zip(outside.groups, outside.ids, strict=True)
+    apart = [group not in groups and name not in ids for group, name in keys]
+    kept = outside.take(np.flatnonzero(apart))
+    label = np.repeat([MEMBER, NON_MEMBER], [len(judged.ids), len(kept.ids)])
+    names = [*judged.groups, *kept.groups]
+    cluster, group = clusters_of(label == MEMBER, names)
+    scores = {
+        name: np.concatenate([values, kept.scores[name]])
+        for name, values in judged.scores.items()
+        if name in kept.scores
+    }
+    ids_of_both = [*judged.ids, *kept.ids]
+    return Sample(
+        judged.frames, ids_of_both, label, names, cluster, group, scores, numbers={}
+    )
 
 
-def _together(mine: pa.Table, theirs: pa.Table) -> tuple[pa.Table, int]:
-    """Join judged clips (label 1) and those of the reference (0) from other groups."""
-    taken, ids = set(groups_of(mine)), set(mine["id"].to_pylist())
-    apart = [
-        group not in taken and name not in ids
-        for group, name in zip(groups_of(theirs), theirs["id"].to_pylist(), strict=True)
-    ]
-    kept = theirs.filter(pa.array(apart, pa.bool_()))
-    names = [
-        name
-        for name in mine.column_names
-        if name != "label"
-        and name in kept.column_names
-        and mine.schema.field(name).type == kept.schema.field(name).type
-    ]
-    parts = [
-        part.select(names).append_column("label", pa.array([label] * len(part), pa.int8()))
-        for part, label in ((mine, 1), (kept, 0))
-    ]
-    return pa.concat_tables(parts), len(theirs) - len(kept)
+def _facts_of_both(study: FrameStudy, source: FrameStudy, sample: Sample) -> Facts:
+    """Return what is known of the sample's clips, of each from its run.
 
-
-def _rows(run, source, sample: Sample) -> list[Row]:
-    """Return what is known of the sample's clips, each from its own run."""
-    each = [
-        feature_rows(held.table, held.others.get("features"), ids, sample.frames)
-        for held, ids in (
-            (run, [i for i, m in zip(sample.ids, sample.member, strict=True) if m]),
-            (source, [i for i, m in zip(sample.ids, sample.member, strict=True) if not m]),
-        )
-    ]
-    sides = [iter(rows) for rows in each]
-    return [next(sides[0] if m else sides[1]) for m in sample.member]
+    The judged ones come first, as `_both_sets` has joined them.
+    """
+    judged = int(np.sum(sample.member))
+    return joined(
+        read_facts(study, sample.ids[:judged], COLUMNS),
+        read_facts(source, sample.ids[judged:], COLUMNS),
+    )
 
 
 def _judge(
-    sample: Sample,
-    look: Callable[[Sample], Sequence[Row]],
+    both: Sample,
     name: str,
     settings: EvaluationSettings,
-) -> dict[str, Any]:
-    values, member = sample.scores[name], sample.member
-    known = ~member & ~np.isnan(values)
-    reference, group = values[known], sample.unit[known]
-    p = conformal_p(values[member], reference, group)
+    blind: BlindResult,
+    dropped: int,
+) -> Verdict:
+    values, member = both.scores[name], both.member
+    has_score = ~member & ~np.isnan(values)
+    reference, group = values[has_score], both.cluster[has_score]
+    judged = values[member]
+    p = conformal_p(judged, reference, group)
     q = adjusted(p)
-    sign = 1 if higher_is_member(name) else -1
+    up = catalogue.higher_is_member(name)
     count = len(np.unique(group))
-    return {
-        "reason": None,
-        "score": name,
-        "member_is": "higher" if sign > 0 else "lower",
-        "reference": {"rows": len(reference), "groups": count},
-        "judged": {
-            "rows": int(np.sum(~np.isnan(p))),
-            "groups": len(np.unique(sample.unit[member])),
-        },
-        "smallest_p": 1 / (1 + count),
-        "thresholds": {
-            f"{fpr:g}": _flagged(values[member], reference, group, fpr, settings, sign)
+    places = np.flatnonzero(member)
+    verdicts = (ClipVerdict(*map(plain, values)) for values in zip(p, q, strict=True))
+    return Verdict(
+        score=name,
+        higher_is_member=up,
+        reference=SetSize(len(reference), count),
+        judged=SetSize(int(np.sum(~np.isnan(p))), len(np.unique(both.cluster[member]))),
+        dropped=dropped,
+        smallest_p=1 / (1 + count),
+        limits={
+            fpr: _limits(judged, reference, group, (fpr, settings.confidence), up)
             for fpr in settings.fprs
             if 0 < fpr < 1
         },
-        "discoveries": {f"{rate:g}": int(np.sum(q <= rate)) for rate in _RATES},
-        "set": _as_a_set(sample, name, settings),
-        "baselines": evaluate_blind(sample, look, values, settings),
-        "clips": {
-            "id": [i for i, judged in zip(sample.ids, member, strict=True) if judged],
-            "score": [plain(sign * x) for x in values[member]],
-            "p_value": [plain(x) for x in p],
-            "q_value": [plain(x) for x in q],
-        },
-    }
+        discoveries={rate: int(np.sum(q <= rate)) for rate in _RATES},
+        whole_set=_test_as_a_set(both, name, settings),
+        baselines=blind,
+        clips={both.ids[k]: verdict for k, verdict in zip(places, verdicts, strict=True)},
+    )
 
 
-def _flagged(values, reference, group, fpr, settings, sign) -> dict[str, Any]:
-    found = threshold(reference, group, fpr, settings.confidence)
-    out: dict[str, Any] = {"groups": found.groups, "groups_sure": found.groups_sure}
-    for key, limit in (("value", found.value), ("sure", found.sure)):
-        above = 0 if limit is None else int(np.sum(values > limit))
-        out |= {key: None if limit is None else sign * limit, f"flagged_{key}": above}
-    return out
+def _limits(
+    judged: Float[np.ndarray, "clip"],
+    reference: Float[np.ndarray, "row"],
+    group: Int[np.ndarray, "row"],
+    rate: tuple[float, float],
+    up: bool,
+) -> CallLimits:
+    """Return the limits at a false positive rate; `rate` is that and the confidence."""
+    limits = threshold(reference, group, *rate)
+    sides = ((limits.value, limits.groups), (limits.sure, limits.groups_sure))
+    return CallLimits(*(_limit(judged, *side, up) for side in sides))
 
 
-def _as_a_set(sample: Sample, name: str, settings) -> dict[str, Any]:
-    """Ask whether the judged clips as a whole score higher than the reference."""
-    values = sample.scores[name][None]
-    found = estimate(values, sample.member, sample.unit, settings)
-    how = (settings.permutations, settings.seed)
-    tested = permutation_test(values, sample.member, sample.unit, *how)
-    return {
-        "auc": plain(found.metrics.auc[0]),
-        "auc_interval": [plain(found.low.auc[0]), plain(found.high.auc[0])],
-        "p_value": plain(tested.p[0]),
-    }
+def _limit(judged, limit: float | None, groups: int, up: bool) -> CallLimit:
+    """Return a limit as the table writes the score, and the clips beyond it."""
+    if limit is None:
+        return CallLimit(None, 0, groups)
+    return CallLimit(limit if up else -limit, int(np.sum(judged > limit)), groups)
+
+
+def _test_as_a_set(both: Sample, name: str, settings: EvaluationSettings) -> SetTest:
+    """Test whether the judged clips as a whole score higher than the reference."""
+    rows = labelled(both, both.scores[name])
+    metrics = estimate_metrics(rows, settings)
+    tested = permutation_test(rows, settings.permutations, settings.seed)
+    ends = (side.auc[0] for side in (metrics.metrics, metrics.low, metrics.high))
+    return SetTest(as_estimate(*ends), plain(tested.p[0]))

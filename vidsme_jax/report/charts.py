@@ -3,118 +3,133 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from vidsme_jax.evaluation.estimates import tpr_band
-from vidsme_jax.evaluation.samples import Sample, higher_is_member, pair, samples
-from vidsme_jax.evaluation.settings import settings_of
+from vidsme_jax.evaluation.result import Result, ScoreMetrics
+from vidsme_jax.evaluation.samples import Sample, labelled
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.study import FrameStudy
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records import runs as run_files
 from vidsme_jax.records.runs import distinct
 from vidsme_jax.report import figures
-from vidsme_jax.report.figures import Curve, Interval
+from vidsme_jax.report.figures import Curve
 from vidsme_jax.report.page import Figure
-from vidsme_jax.report.words import answers, formatting
-from vidsme_jax.report.words.answers import Unit, titled
+from vidsme_jax.report.words.answers import (
+    FrameReport,
+    frame_reports,
+    representative_rows,
+    titled,
+)
+from vidsme_jax.report.words.formatting import percent
+from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.metrics import roc
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A unit with the run it came from and the start of its figures' names."""
+class ChartContext:
+    """A frame count of a run with what its figures are drawn from.
 
-    unit: Unit
+    Attributes:
+        report: what was measured.
+        study: its rows.
+        run: the run they came from.
+        slug: the start of the figures' names.
+        last: whether it is the largest frame count of its run.
+    """
+
+    report: FrameReport
+    study: FrameStudy
     run: run_files.Run
     slug: str
-    last: bool  # the largest frame count of its run
+    last: bool
 
 
-def shown_units(result: dict[str, Any], runs: list[run_files.Run]) -> list[Shown]:
-    """Return every run and frame count of a result with the run behind it."""
-    units = iter(answers.units(result))
-    names = distinct([_slug(entry["name"]) for entry in result["runs"]])
+def chart_contexts(result: Result) -> list[ChartContext]:
+    """Return every run and frame count of a result with the rows it was measured on."""
+    reports = iter(frame_reports(result))
+    names = distinct([_slug(run.name) for run in result.runs])
     out = []
-    for entry, run, name in zip(result["runs"], runs, names, strict=True):
-        for data in entry["frames"]:
-            last = data is entry["frames"][-1]
-            out.append(Shown(next(units), run, f"{name}-f{data['frames']}", last))
+    for run, name in zip(result.study.runs, names, strict=True):
+        for study in run.frames:
+            slug, last = f"{name}-f{study.frames}", study is run.frames[-1]
+            out.append(ChartContext(next(reports), study, run.run, slug, last))
     return out
 
 
 def _slug(name: str) -> str:
-    """A name that is safe in a path and a link."""
+    """Return a name that is safe in a path and a link."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-") or "run"
 
 
 def primary_figures(
-    shown: list[Shown], result: dict[str, Any], control: run_files.Run | None
+    contexts: list[ChartContext], settings: EvaluationSettings
 ) -> Iterator[Figure]:
-    """Yield the ROC and the distributions of every unit's primary score."""
-    for one in shown:
-        held = {s.frames: s for s in samples(one.run.table)}
-        sample = held[one.unit.data["frames"]]
-        name = one.unit.data["primary"]
-        if name and one.unit.data["scores"][name]["auc"] is not None:
-            yield _roc(one, sample, name, result, control)
-            yield _histogram(one, sample, name)
+    """Yield the ROC and the distributions of every frame count's primary score."""
+    for context in contexts:
+        frame = context.report.frame
+        name = frame.primary
+        if name and frame.scores[name].auc.value is not None:
+            yield _roc(context, name, settings)
+            yield _histogram(context, name)
 
 
-def slice_figures(shown: list[Shown], result: dict[str, Any]) -> Iterator[Figure]:
-    """Yield the AUCs of every unit's representative scores, by slice."""
-    for one in shown:
-        if min(one.unit.data["counts"]["evaluated"].values()):
-            for part, names in answers.representative_rows(one.unit).items():
-                yield _dots(one, part, names, result)
+def slice_figures(contexts: list[ChartContext], control: bool) -> Iterator[Figure]:
+    """Yield the AUCs of every frame count's representative scores, by slice."""
+    for context in contexts:
+        evaluated = context.report.frame.counts.evaluated
+        if evaluated.members and evaluated.non_members:
+            rows = representative_rows(context.report.frame)
+            for place, names in rows.items():
+                yield _dots(context, place, names, control)
 
 
-def _roc(one: Shown, sample: Sample, name: str, result, control) -> Figure:
-    settings = settings_of(result["settings"])
-    curves = [_curve("target", sample, name, settings)]
-    if control is not None:
-        _, other = pair(sample, control.table)
-        found = one.unit.data["scores"][name]["control"]
-        if found["auc"] is not None:
-            curves.append(_curve("control, dashed", other, name, settings))
-    members = one.unit.data["scores"][name]["members"]
-    others = one.unit.data["scores"][name]["non_members"]
-    around = f"with {formatting.percent(settings.confidence)} band, log axes from 1/n"
-    title = titled(f"ROC of {name} {around}", one.unit)
-    return Figure(
-        f"{one.slug}-roc", title, figures.roc_figure(title, curves, members, others)
-    )
+def _roc(context: ChartContext, name: str, settings: EvaluationSettings) -> Figure:
+    curves = [_curve("target", context.study.labelled, name, settings)]
+    metrics, pairs = context.report.frame.scores[name], context.study.paired_labelled
+    if pairs is not None and metrics.control and metrics.control.auc.value is not None:
+        curves.append(_curve("control, dashed", pairs.control, name, settings))
+    counts = metrics.counts
+    around = f"with {percent(settings.confidence)} band, log axes from 1/n"
+    title = titled(f"ROC of {name} {around}", context.report)
+    svg = figures.roc_figure(title, curves, counts.members, counts.non_members)
+    return Figure(f"{context.slug}-roc", title, svg)
 
 
-def _curve(label: str, sample: Sample, name: str, settings) -> Curve:
+def _curve(label: str, sample: Sample, name: str, settings: EvaluationSettings) -> Curve:
     values = sample.scores[name]
     low = 1 / max(2, int(np.sum(~sample.member)))
     grid = tuple(np.geomspace(low, 1, 40).tolist())
-    band = tpr_band(values, sample.member, sample.unit, grid, settings)
+    band = tpr_band(labelled(sample, values), grid, settings)
     fpr, tpr, _ = roc(values, sample.member)
     return Curve(label, fpr, tpr, (np.array(grid), *band))
 
 
-def _histogram(one: Shown, sample: Sample, name: str) -> Figure:
-    up = higher_is_member(name)
+def _histogram(context: ChartContext, name: str) -> Figure:
+    sample, up = context.study.labelled, catalogue.higher_is_member(name)
     values = sample.scores[name] if up else -sample.scores[name]
-    title = titled(f"Values of {name}", one.unit)
+    title = titled(f"Values of {name}", context.report)
     svg = figures.histogram_figure(
         title,
         values[sample.member],
         values[~sample.member],
         f"{name} ({'higher' if up else 'lower'} = more member-like)",
     )
-    return Figure(f"{one.slug}-histogram", title, svg)
+    return Figure(f"{context.slug}-histogram", title, svg)
 
 
-def _dots(one: Shown, part: str, names: list[str], result) -> Figure:
-    rows = []
-    for name in names:
-        found = one.unit.data["scores"][name]
-        sides = [found] if result["control"] is None else [found, found["control"]]
-        rows.append((name, [Interval(s["auc"], *s["auc_interval"]) for s in sides]))
-    series = ("target", "control")[: 1 if result["control"] is None else 2]
-    kind = "published definitions" if part == "published" else f"slice {part}"
-    title = titled(f"AUC of the representative scores, {kind}", one.unit)
+def _dots(context: ChartContext, place: str, names: list[str], control: bool) -> Figure:
+    scores = context.report.frame.scores
+    rows = [(name, _aucs(scores[name])) for name in names]
+    series = ("target", "control")[: 2 if control else 1]
+    kind = "published definitions" if place == "published" else f"slice {place}"
+    title = titled(f"AUC of the representative scores, {kind}", context.report)
     svg = figures.dot_figure(title, rows, series)
-    return Figure(f"{one.slug}-auc-{part}", title, svg)
+    return Figure(f"{context.slug}-auc-{place}", title, svg)
+
+
+def _aucs(metrics: ScoreMetrics) -> list[Estimate]:
+    """Return the AUC of a score, and the control's if there is one."""
+    return [metrics.auc] if metrics.control is None else [metrics.auc, metrics.control.auc]

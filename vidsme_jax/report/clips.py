@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from vidsme_jax.errors import shorten
-from vidsme_jax.evaluation.samples import higher_is_member
+from vidsme_jax.evaluation.result import ClipResult
 from vidsme_jax.records import runs
 from vidsme_jax.report import figures
-from vidsme_jax.report.charts import Shown
-from vidsme_jax.report.page import Clip, Figure, Section
+from vidsme_jax.report.charts import ChartContext
+from vidsme_jax.report.page import ClipCard, Figure, Section
 from vidsme_jax.report.words.answers import titled
+from vidsme_jax.scores import catalogue
 
 _CLIPS, _CURVES = 12, 6  # shown, and of them with a curve
 _LABELS = {1: "member", 0: "non-member", None: "unlabelled"}
@@ -24,9 +25,9 @@ _JPEG = b"\xff\xd8\xff"
 _LARGEST = 1 << 20  # bytes of a thumbnail
 
 
-def clip_section(shown: list[Shown]) -> Section:
+def clip_section(contexts: list[ChartContext]) -> Section:
     """Return the most member-like clips of each run, at its largest frame count."""
-    clips = [clip for one in shown if one.last for clip in _clips(one)]
+    cards = [card for context in contexts if context.last for card in _cards(context)]
     note = (
         f"The up to {_CLIPS} clips with the most member-like primary score, as the model"
         " saw them forwards and backwards: a look at what the score reacts to, not a list"
@@ -35,56 +36,57 @@ def clip_section(shown: list[Shown]) -> Section:
         " of each frame. clips.csv lists every clip."
     )
     none = "No clip has a primary score."
-    return Section("Clips", paragraphs=(note if clips else none,), clips=tuple(clips))
+    return Section("Clips", paragraphs=(note if cards else none,), clips=tuple(cards))
 
 
-def _clips(one: Shown) -> Iterator[Clip]:
-    name = one.unit.data["primary"]
-    held = [row for row in one.unit.data["clips"] if row["value"] is not None]
-    for place, row in enumerate(held[:_CLIPS]):
-        key = row["id"]
-        facts = _row(one.run.table, one, key)
+def _cards(context: ChartContext) -> Iterator[ClipCard]:
+    clips = [clip for clip in context.report.frame.clips if clip.value is not None]
+    for place, clip in enumerate(clips[:_CLIPS]):
+        facts = _row(context.study.table, context, clip.id)
         curve = None
         if place < _CURVES:
-            curve = _curve(one, key, f"{one.slug}-clip-{place + 1}", facts)
-        strips = _strips(one, key)
-        yield Clip(shorten(key, 60), _text(one, name, row, facts), strips, curve)
+            name = f"{context.slug}-clip-{place + 1}"
+            curve = _curve(context, clip.id, name, facts)
+        text, strips = _text(context, clip, facts), _strips(context, clip.id)
+        yield ClipCard(shorten(clip.id, 60), text, strips, curve)
 
 
-def _text(one: Shown, name: str, row: dict[str, Any], facts: dict[str, Any]) -> str:
-    parts = [f"{_LABELS[row['label']]}, {name} = {row['value']:.4g}"]
-    for key, words in (
-        ("control", "under the control"),
-        ("difference", "more member-like than that by"),
-        ("p_value", "p"),
-        ("q_value", "corrected p"),
+def _text(context: ChartContext, clip: ClipResult, facts: dict[str, Any]) -> str:
+    parts = [f"{_LABELS[clip.label]}, {context.report.frame.primary} = {clip.value:.4g}"]
+    control, verdict = clip.control, clip.verdict
+    for value, words in (
+        (control and control.score, "under the control"),
+        (control and control.difference, "more member-like than that by"),
+        (verdict and verdict.p_value, "p"),
+        (verdict and verdict.q_value, "corrected p"),
     ):
-        if row.get(key) is not None:
-            parts.append(f"{words} {row[key]:.3g}")
-    text = titled(", ".join(parts), one.unit)
+        if value is not None:
+            parts.append(f"{words} {value:.3g}")
+    text = titled(", ".join(parts), context.report)
     video = facts.get("video")
     return f"{text}; {shorten(video, 80)}" if video else text
 
 
-def _row(table: pa.Table, one: Shown, key: str) -> dict[str, Any]:
+def _row(table: pa.Table, context: ChartContext, key: str) -> dict[str, Any]:
     """Return the row of an id at this frame count; empty where there is none."""
     same = pc.and_(
-        pc.equal(table["id"], key), pc.equal(table["frames"], one.unit.data["frames"])
+        pc.equal(table["id"], key), pc.equal(table["frames"], context.study.frames)
     )
-    found = table.filter(same).to_pylist()
-    return found[0] if found else {}
+    rows = table.filter(same).to_pylist()
+    return rows[0] if rows else {}
 
 
-def _curve(one: Shown, key: str, name: str, facts: dict[str, Any]) -> Figure | None:
-    values = _row(one.run.curves, one, key).get("video.sme")
+def _curve(
+    context: ChartContext, key: str, name: str, facts: dict[str, Any]
+) -> Figure | None:
+    values = _row(context.run.curves, context, key).get("video.sme")
     if not values:
         return None
     title = f"sme along {shorten(key, 60)}"
     array = np.array([np.nan if v is None else v for v in values], np.float64)
-    frames = one.unit.data["frames"]
-    svg = figures.time_figure(
-        title, array, frames, _seconds(facts, frames), higher_is_member("video.sme.mean")
-    )
+    frames = context.study.frames
+    up = catalogue.higher_is_member("sme")
+    svg = figures.time_figure(title, array, frames, _seconds(facts, frames), up)
     return Figure(name, title, svg)
 
 
@@ -96,15 +98,15 @@ def _seconds(facts: dict[str, Any], frames: int) -> list[float] | None:
     return [place / rate for place in places]
 
 
-def _strips(one: Shown, key: str) -> tuple[tuple[str, str], ...]:
+def _strips(context: ChartContext, key: str) -> tuple[tuple[str, str], ...]:
     """Return the strips of frames as data URIs, each with its name."""
-    data = _row(one.run.thumbnails, one, key).get("thumbnail")
+    data = _row(context.run.thumbnails, context, key).get("thumbnail")
     # Only what a JPEG starts with, and of a size that fits a page.
     if not data or not data.startswith(_JPEG) or len(data) > _LARGEST:
         return ()
     strips = [("natural", data)]
-    asked = one.run.info["settings"]
-    if isinstance(asked, dict) and asked.get("perturbation", "reverse") == "reverse":
+    options = context.run.info["settings"]
+    if isinstance(options, dict) and options.get("perturbation", "reverse") == "reverse":
         backwards = _reversed(data)
         strips += [("reversed", backwards)] if backwards else []
     return tuple(

@@ -1,75 +1,117 @@
-"""The rows of metrics.csv: every score, number, baseline and part of the clips."""
+"""The rows of metrics.csv and clips.csv."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
+
+from vidsme_jax.evaluation.columns import Cell, estimate_columns, rate_columns
+from vidsme_jax.evaluation.result import (
+    BlindMetrics,
+    ClipResult,
+    ControlMetrics,
+    FrameResult,
+    Result,
+    ScoreMetrics,
+)
+from vidsme_jax.evaluation.values import Significance
+
+Row = dict[str, Cell]
 
 
-def metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+def metric_rows(result: Result) -> list[Row]:
     """Return one flat row for each thing of which a result holds metrics.
 
     `kind` is score, number (of the clips, without a model), baseline (a classifier without
     the model) or subset (the primary score in a part of the clips).
     """
-    rule = result["settings"]["rule"]
+    rule = result.settings.rule
     return [
-        {"run": run["name"], "frames": data["frames"], **row}
-        for run in result["runs"]
-        for data in run["frames"]
-        for row in _rows(data, rule)
+        {"run": run.name, "frames": frame.frames, **row}
+        for run in result.runs
+        for frame in run.frames
+        for row in _metric_rows(frame, rule)
     ]
 
 
-def _rows(data: dict[str, Any], rule: str) -> Iterator[dict[str, Any]]:
-    for kind, held in (("score", data["scores"]), ("number", data["numbers"])):
-        for name, found in held.items():
-            is_primary = kind == "score" and name == data["primary"]
-            head = {"score": name, "kind": kind, "primary": int(is_primary)}
-            yield head | _metrics(found, rule)
-    for name, found in data["baselines"]["found"].items():
-        head = {"score": name, "kind": "baseline", "primary": 0}
-        yield head | _estimates(found, "auc") | _tested(found)
-    for column, parts in data["subsets"].items():
-        for part, found in parts.items():
-            head = {"score": data["primary"], "kind": "subset", "primary": 1}
-            yield head | {"part": f"{column}: {part}"} | _metrics(found, rule)
+def clip_rows(result: Result) -> list[Row]:
+    """Return one row for each clip that has a primary score or was judged."""
+    return [
+        {"run": run.name, "frames": frame.frames, **_clip(clip)}
+        for run in result.runs
+        for frame in run.frames
+        for clip in frame.clips
+    ]
 
 
-def _metrics(found: dict[str, Any], rule: str) -> dict[str, Any]:
-    row = _estimates(found, "auc")
-    for fpr, value in found["tpr"].items():
-        row |= _named(f"tpr_at_{fpr}", value, found["tpr_interval"][fpr])
-    row |= {"rule": rule, "fpr_step": found["fpr_step"]}
-    names = ("average_precision", "fpr_at_95_tpr", "best_balanced_accuracy", "advantage")
-    row |= _estimates(found, *names)
-    row |= {key: found[key] for key in ("members", "non_members", "reason")}
-    row |= _tested(found)
-    if "over_primary" in found:
-        row |= _estimates(found, "over_primary")
-    row |= {f"published_{k}": v for k, v in found.get("published", {}).items()}
-    return row | _control(found.get("control"))
-
-
-def _tested(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: found.get(key) for key in ("p_value", "p_adjusted")}
-
-
-def _control(control: dict[str, Any] | None) -> dict[str, Any]:
-    if control is None:
-        return {}
-    row = _estimates(control, "auc", "difference")
-    for key in ("target_auc", "members", "non_members", "p_value"):
-        row[key] = control.get(key)
-    for kind, held in control.get("calibrated", {}).items():
-        row |= _named(f"calibrated_{kind}_auc", held["auc"], held["auc_interval"])
-    return {f"control_{key}": value for key, value in row.items()}
-
-
-def _estimates(found: dict[str, Any], *names: str) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name in names:
-        row |= _named(name, found[name], found[f"{name}_interval"])
+def _clip(clip: ClipResult) -> Row:
+    row: Row = {
+        "id": clip.id,
+        "group": clip.group,
+        "label": clip.label,
+        "value": clip.value,
+    }
+    if clip.control is not None:
+        row |= {
+            "control": clip.control.score,
+            "difference": clip.control.difference,
+            "ratio": clip.control.ratio,
+        }
+    if clip.verdict is not None:
+        row |= asdict(clip.verdict)
     return row
 
 
-def _named(key: str, value, ends) -> dict[str, Any]:
-    return {key: value, f"{key}_low": ends[0], f"{key}_high": ends[1]}
+def _metric_rows(frame: FrameResult, rule: str) -> Iterator[Row]:
+    for name, metrics in frame.scores.items():
+        is_primary = int(name == frame.primary)
+        head: Row = {"score": name, "kind": "score", "primary": is_primary}
+        yield head | _metrics(metrics, rule)
+    for name, metrics in frame.numbers.items():
+        head = {"score": name, "kind": "number", "primary": 0}
+        yield head | _metrics(metrics, rule)
+    for name, blind in frame.baselines.baselines.items():
+        head = {"score": name, "kind": "baseline", "primary": 0}
+        yield head | _baseline(blind)
+    for column, subsets in frame.subsets.items():
+        for subset, metrics in subsets.items():
+            head = {"score": frame.primary, "kind": "subset", "primary": 1}
+            yield head | {"part": f"{column}: {subset}"} | _metrics(metrics, rule)
+
+
+def _metrics(metrics: ScoreMetrics, rule: str) -> Row:
+    others = metrics.counts.non_members
+    row = estimate_columns("auc", metrics.auc) | rate_columns(metrics)
+    row |= {"rule": rule, "fpr_step": 1 / others if others else None}
+    for name, estimate in (
+        ("average_precision", metrics.average_precision),
+        ("fpr_at_95_tpr", metrics.fpr_at_95_tpr),
+        ("best_balanced_accuracy", metrics.best_balanced_accuracy),
+        ("advantage", metrics.advantage),
+    ):
+        row |= estimate_columns(name, estimate)
+    row |= asdict(metrics.counts) | {"reason": metrics.reason}
+    row |= _significance(metrics.significance)
+    if metrics.over_primary is not None:
+        row |= estimate_columns("over_primary", metrics.over_primary)
+    if metrics.published is not None:
+        row |= {f"published_{k}": v for k, v in asdict(metrics.published).items()}
+    return row | ({} if metrics.control is None else _control(metrics.control))
+
+
+def _baseline(blind: BlindMetrics) -> Row:
+    return estimate_columns("auc", blind.auc) | _significance(blind.significance)
+
+
+def _significance(significance: Significance | None) -> Row:
+    return asdict(significance or Significance(None, None))
+
+
+def _control(control: ControlMetrics) -> Row:
+    row = estimate_columns("auc", control.auc)
+    row |= estimate_columns("difference", control.difference)
+    row |= {"target_auc": control.target_auc, **asdict(control.counts)}
+    row |= {"p_value": control.p_value}
+    if control.calibrated is not None:
+        calibrated = control.calibrated
+        row |= estimate_columns("calibrated_difference_auc", calibrated.difference.auc)
+        row |= estimate_columns("calibrated_ratio_auc", calibrated.ratio.auc)
+    return {f"control_{key}": value for key, value in row.items()}

@@ -1,23 +1,33 @@
 """What stands beside the scores: verdicts, blind baselines, parts, controls."""
 
-from typing import Any
+from collections.abc import Iterator
 
 from vidsme_jax import errors
+from vidsme_jax.evaluation.result import (
+    BlindResult,
+    CalibratedAuc,
+    FrameResult,
+    Result,
+    RunComparison,
+    ScoreMetrics,
+    Verdict,
+)
+from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.report.page import Section, Table
 from vidsme_jax.report.words import answers, formatting
-from vidsme_jax.report.words.answers import Unit, titled
+from vidsme_jax.report.words.answers import FrameReport, titled
 from vidsme_jax.report.words.blind import blind_cells, blind_header
-from vidsme_jax.report.words.verdicts import threshold_rows
+from vidsme_jax.report.words.verdicts import limit_rows
 
 
-def verdict_sections(units: list[Unit]) -> list[Section]:
-    """Return the thresholds that hold a false positive rate, where clips were judged."""
+def verdict_sections(reports: list[FrameReport]) -> list[Section]:
+    """Return the limits that hold a false positive rate, where clips were judged."""
     tables = []
-    for unit in units:
-        verdict = unit.data["verdict"]
-        if verdict is not None and not verdict["reason"]:
-            header, rows = threshold_rows(verdict)
-            tables.append(Table(header, rows, titled(verdict["score"], unit)))
+    for report in reports:
+        verdict = report.frame.verdict
+        if isinstance(verdict, Verdict):
+            header, rows = limit_rows(verdict)
+            tables.append(Table(header, rows, titled(verdict.score, report)))
     note = (
         "Thresholds on the primary score. The first holds its rate on average over"
         " reference sets; the second for this very one, with the confidence of the"
@@ -27,37 +37,38 @@ def verdict_sections(units: list[Unit]) -> list[Section]:
     return [Section("Calling members", (), (note,), tuple(tables))] if tables else []
 
 
-def evidence_sections(units: list[Unit], result: dict[str, Any]) -> list[Section]:
+def evidence_sections(reports: list[FrameReport], result: Result) -> list[Section]:
     """Return what the clips show without the model, in their parts, and in comparison."""
+    settings = result.settings
     sections = [
-        _blind(units, result),
-        _subsets(units, result),
-        _control(units, result),
-        _versus(units, result),
+        _blind(reports, settings),
+        _subsets(reports, settings),
+        _control(reports, settings),
+        _versus(reports, settings),
     ]
     return [section for section in sections if section.tables]
 
 
-def _blind(units, result) -> Section:
+def _blind(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
     tables = [
         Table(
-            blind_header(result["settings"]),
-            [blind_cells(name, found) for name, found in blind["found"].items()],
-            titled(f"{kind}; {blind['rows']} rows", unit),
+            blind_header(settings),
+            [blind_cells(name, metrics) for name, metrics in blind.baselines.items()],
+            titled(f"{kind}; {blind.rows} rows", report),
         )
-        for unit in units
-        for kind, blind in _baselines(unit.data)
-        if blind["found"]
+        for report in reports
+        for kind, blind in _baselines(report.frame)
+        if blind.baselines
     ]
-    alone = result | {"control": None}
     rows = [
-        answers.cells(titled(name, unit), found, alone)
-        for unit in units
-        for name, found in unit.data["numbers"].items()
-        if found["auc"] is not None
+        answers.cells(titled(name, report), metrics)
+        for report in reports
+        for name, metrics in report.frame.numbers.items()
+        if metrics.auc.value is not None
     ]
     if rows:
-        tables.append(Table(answers.header(alone, "number"), rows, "Single numbers"))
+        header = answers.header(settings, first="number")
+        tables.append(Table(header, rows, "Single numbers"))
     note = (
         "Nothing here asks the model what it predicts. Each baseline is a classifier"
         " (kernel ridge regression) that is fitted on some videos and tried on others; its"
@@ -70,36 +81,24 @@ def _blind(units, result) -> Section:
     return Section("Without asking the model", paragraphs=(note,), tables=tuple(tables))
 
 
-def _baselines(data):
-    yield "Members against non-members", data["baselines"]
-    verdict = data["verdict"]
-    if verdict is not None and not verdict["reason"]:
-        yield "Judged clips against the reference", verdict["baselines"]
+def _baselines(frame: FrameResult) -> Iterator[tuple[str, BlindResult]]:
+    yield "Members against non-members", frame.baselines
+    if isinstance(frame.verdict, Verdict):
+        yield "Judged clips against the reference", frame.verdict.baselines
 
 
-def _subsets(units, result) -> Section:
-    """One table per column, the parts of all units below each other."""
+def _subsets(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
+    """Return one table per column, the parts of all frame counts below each other."""
     by_column: dict[str, list[list[str]]] = {}
-    for unit in units:
-        for column, parts in unit.data["subsets"].items():
+    for report in reports:
+        for column, subsets in report.frame.subsets.items():
             rows = by_column.setdefault(column, [])
-            for part, found in parts.items():
-                row = [
-                    titled(errors.shorten(part, 60), unit),
-                    str(found["members"]),
-                    str(found["non_members"]),
-                    formatting.estimate(found, "auc"),
-                ]
-                for rate, value in found["tpr"].items():
-                    ends = formatting.span(found["tpr_interval"][rate])
-                    steps = found["non_members"] * float(rate)
-                    known = value is not None and (steps >= 1 or float(rate) == 0)
-                    row.append(f"{formatting.number(value)} ({ends})" if known else "–")
-                rows.append(row)
-    settings = result["settings"]
-    around = f"({formatting.percent(settings['confidence'])} interval)"
+            for subset, metrics in subsets.items():
+                title = titled(errors.shorten(subset, 60), report)
+                rows.append([title, *_subset_cells(metrics)])
+    around = f"({formatting.percent(settings.confidence)} interval)"
     header = ["part", "members", "non-members", f"AUC {around}"]
-    header += [f"TPR at {formatting.percent(fpr)} FPR {around}" for fpr in settings["fprs"]]
+    header += [f"TPR at {formatting.percent(fpr)} FPR {around}" for fpr in settings.fprs]
     tables = [
         Table(header, rows, errors.shorten(column, 60))
         for column, rows in by_column.items()
@@ -112,16 +111,29 @@ def _subsets(units, result) -> Section:
     return Section("Parts of the clips", paragraphs=(note,), tables=tuple(tables))
 
 
-def _control(units, result) -> Section:
-    rows = []
-    for unit in units:
-        primary = unit.data["primary"]
-        found = unit.data["scores"].get(primary, {}).get("control", {})
-        for kind, held in found.get("calibrated", {}).items():
-            why = held["reason"] or ""
-            name = titled(f"{primary}, {kind}", unit)
-            rows.append([name, formatting.estimate(held, "auc"), why])
-    around = f"({formatting.percent(result['settings']['confidence'])} interval)"
+def _subset_cells(metrics: ScoreMetrics) -> list[str]:
+    counts = metrics.counts
+    row = [str(counts.members), str(counts.non_members)]
+    row.append(formatting.with_interval(metrics.auc))
+    for rate, tpr in metrics.tpr.items():
+        is_fine = counts.non_members * rate >= 1 or rate == 0
+        ends = formatting.span(tpr)
+        is_shown = is_fine and tpr.value is not None
+        row.append(f"{formatting.number(tpr.value)} ({ends})" if is_shown else "–")
+    return row
+
+
+def _control(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
+    rows = [
+        [
+            titled(f"{report.frame.primary}, {kind}", report),
+            formatting.with_interval(calibrated.auc),
+            calibrated.reason or "",
+        ]
+        for report in reports
+        for kind, calibrated in _calibrated(report.frame)
+    ]
+    around = f"({formatting.percent(settings.confidence)} interval)"
     note = (
         "Each clip's primary score less the control's, and its ratio to the control's: what"
         " is easy or hard for every model drops out. clips.csv has both for each clip. A"
@@ -131,13 +143,20 @@ def _control(units, result) -> Section:
     return Section("Calibrated by the control", (), (note,), (table,) if rows else ())
 
 
-def _versus(units, result) -> Section:
+def _calibrated(frame: FrameResult) -> Iterator[tuple[str, CalibratedAuc]]:
+    control = frame.scores[frame.primary].control if frame.primary else None
+    if control is not None and control.calibrated is not None:
+        yield "difference", control.calibrated.difference
+        yield "ratio", control.calibrated.ratio
+
+
+def _versus(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
     rows = [
-        [unit.title, *_versus_cells(unit.data["versus_first"])]
-        for unit in units
-        if unit.data["versus_first"] is not None
+        [report.title, *_versus_cells(report.frame.versus_first)]
+        for report in reports
+        if report.frame.versus_first is not None
     ]
-    around = f"({formatting.percent(result['settings']['confidence'])} interval)"
+    around = f"({formatting.percent(settings.confidence)} interval)"
     header = ["run", "its AUC", "the first's", f"difference {around}", "rows"]
     note = (
         "The primary score of each run and frame count less that of the first, on the clips"
@@ -147,7 +166,11 @@ def _versus(units, result) -> Section:
     return Section("Against the first run", (), (note,), (table,) if rows else ())
 
 
-def _versus_cells(found) -> list[str]:
-    first, own = (formatting.number(value) for value in found["auc"])
-    counts = f"{found['members']} members, {found['non_members']} non-members"
-    return [own, first, formatting.estimate(found, "difference"), counts]
+def _versus_cells(comparison: RunComparison) -> list[str]:
+    counts = comparison.counts
+    return [
+        formatting.number(comparison.auc),
+        formatting.number(comparison.first_auc),
+        formatting.with_interval(comparison.difference),
+        f"{counts.members} members, {counts.non_members} non-members",
+    ]

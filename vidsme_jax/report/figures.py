@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.report.svg import (
     BLUE,
     GREEN,
@@ -28,7 +29,7 @@ from vidsme_jax.report.svg import (
     legend,
     line,
     round_ticks,
-    rule,
+    segment,
     svg_of,
     text_at,
     unbroken,
@@ -52,15 +53,6 @@ class Curve:
     band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A number with its interval; None where it does not exist."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
 def roc_figure(title: str, curves: list[Curve], members: int, non_members: int) -> str:
     """Return a log-log ROC; the axes start at 1/n, where one clip more decides.
 
@@ -68,7 +60,7 @@ def roc_figure(title: str, curves: list[Curve], members: int, non_members: int) 
         title: also the accessible name.
         curves: at most three.
         members: number of members; the lowest TPR shown is one of them.
-        non_members: number of non-members, likewise for the FPR.
+        non_members: number of non-members; the lowest FPR shown is one of them.
     """
     low_x, low_y = 1 / max(2, non_members), 1 / max(2, members)
     axes = Axes((low_x, 1), (low_y, 1), bottom=300, log=True)
@@ -124,7 +116,7 @@ def histogram_figure(
 
 
 def dot_figure(
-    title: str, rows: list[tuple[str, list[Interval]]], series: tuple[str, ...]
+    title: str, rows: list[tuple[str, list[Estimate]]], series: tuple[str, ...]
 ) -> str:
     """Return one line per row with an AUC and its interval for each series.
 
@@ -159,7 +151,7 @@ def time_figure(
 
     Args:
         title: also the accessible name.
-        values: of the positions, as many for each frame, perhaps a few behind the last.
+        values: of the positions, as many for each frame, perhaps a few after the last.
         frames: of the clip.
         seconds: when each is shown; None counts frames.
         high: whether high values are member-like; the most member-like frame is marked.
@@ -171,8 +163,8 @@ def time_figure(
     means = np.array([np.mean(x) for x in np.split(values[: size * frames], frames)])
     axes = Axes((0, frames), (min(0.0, finite.min()), max(0.0, finite.max())), top=34)
     names = [f"{n + 1}" if seconds is None else f"{seconds[n]:.3g}" for n in range(frames)]
-    unit = "frame" if seconds is None else "time in seconds"
-    body = frame(axes, [], round_ticks(*axes.y), unit, "sme")
+    axis = "frame" if seconds is None else "time in seconds"
+    body = frame(axes, [], round_ticks(*axes.y), axis, "sme")
     shown = range(0, frames, math.ceil(frames / 8))
     body += [
         text_at(axes.at(n + 0.5, 0)[0], axes.bottom + 16, names[n], "middle", 11)
@@ -187,7 +179,7 @@ def time_figure(
     if np.isfinite(means).any():
         best = int((np.nanargmax if high else np.nanargmin)(means))
         x = axes.at(best + 0.5, 0)[0]
-        body.append(rule(x, axes.top, x, axes.bottom, ORANGE, 1.5))
+        body.append(segment(x, axes.top, x, axes.bottom, ORANGE, 1.5))
         place = f"frame {names[best]}" if seconds is None else f"{names[best]} s"
         body.append(text_at(WIDTH - 14, 22, f"most member-like at {place}", "end", 11))
     return svg_of(title, axes.bottom + 50, body)
@@ -208,13 +200,13 @@ def series_figure(
     note: str,
     labels: tuple[str, str],
     names: tuple[list[str], list[str]],
-    values: list[list[Interval | None]],
+    values: list[list[Estimate | None]],
 ) -> str:
     """Return AUCs with their intervals over an axis, one line per series.
 
     Args:
         title: also the accessible name.
-        note: what is held fixed, below the title.
+        note: what is fixed, below the title.
         labels: names of the axis and of what the series differ in.
         names: of the places along it, and of at most five series.
         values: for each series, one per place; None leaves a gap.
@@ -234,9 +226,9 @@ def series_figure(
     shift = 0.06  # apart, so that intervals do not hide each other
     for k, (row, (colour, dash)) in enumerate(zip(values, _STYLES, strict=False)):
         offset = shift * (k - (len(series) - 1) / 2)
-        known = [(n + offset, v) for n, v in enumerate(row) if v and v.value is not None]
-        body.append(line(axes, [(x, v.value) for x, v in known], colour, dash, 2))
-        for x, v in known:
+        points = [(n + offset, v) for n, v in enumerate(row) if v and v.value is not None]
+        body.append(line(axes, [(x, v.value) for x, v in points], colour, dash, 2))
+        for x, v in points:
             if v.low is not None and v.high is not None:
                 body.append(line(axes, [(x, v.low), (x, v.high)], colour, "", 1.2))
     return svg_of(f"{title} ({note})", axes.bottom + 46, body)
@@ -247,13 +239,13 @@ def heat_figure(
     note: str,
     labels: tuple[str, str],
     names: tuple[list[str], list[str]],
-    values: list[list[Interval | None]],
+    values: list[list[Estimate | None]],
 ) -> str:
     """Return a grid of AUCs: blue above one half, orange below, the number in each cell.
 
     Args:
         title: also the accessible name.
-        note: what is held fixed, below the title.
+        note: what is fixed, below the title.
         labels: names of the axis across and the axis down.
         names: of the columns and of the rows.
         values: for each row, one per column; None leaves an empty cell.
@@ -285,7 +277,7 @@ def _head(title: str, note: str) -> tuple[list[str], int]:
     return body, 30 + 15 * len(lines)
 
 
-def _heat_cell(x, y, width, height, value: Interval | None) -> Iterator[str]:
+def _heat_cell(x, y, width, height, value: Estimate | None) -> Iterator[str]:
     auc = value.value if value else None
     share = 0.0 if auc is None else min(1.0, 2 * abs(auc - 0.5))
     colour = BLUE if auc is not None and auc >= 0.5 else ORANGE
@@ -296,7 +288,7 @@ def _heat_cell(x, y, width, height, value: Interval | None) -> Iterator[str]:
     yield text_at(x + width / 2, y + height / 2 + 4, text, "middle", size)
 
 
-def _dot(axes: Axes, value: Interval, y: Number, kind: int) -> Iterator[str]:
+def _dot(axes: Axes, value: Estimate, y: Number, kind: int) -> Iterator[str]:
     if value.value is None:
         yield text_at(axes.left + 6, y + 4, "no value", size=11)
         return
@@ -304,7 +296,7 @@ def _dot(axes: Axes, value: Interval, y: Number, kind: int) -> Iterator[str]:
     x = axes.at(value.value, 0)[0]
     if value.low is not None and value.high is not None:
         low, high = axes.at(value.low, 0)[0], axes.at(value.high, 0)[0]
-        yield rule(low, y, high, y, colour, 2)
+        yield segment(low, y, high, y, colour, 2)
     if kind == 0:
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>'
     else:

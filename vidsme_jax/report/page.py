@@ -24,7 +24,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipCard:
     """A clip to look at; `strips` are names and data URIs of frames side by side."""
 
     id: str
@@ -42,7 +42,7 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
-    clips: tuple[Clip, ...] = ()
+    clips: tuple[ClipCard, ...] = ()
     folded: bool = False
     tables_in_markdown: bool = True
 

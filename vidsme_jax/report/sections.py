@@ -1,77 +1,71 @@
-"""The sections of the report, built from a result and the runs behind it."""
+"""The sections of the report, built from a result and the rows it was measured on."""
 
 import json
-from typing import Any
+from dataclasses import asdict
 
 from vidsme_jax.errors import shorten
-from vidsme_jax.evaluation import diagnosis
-from vidsme_jax.records import runs as run_files
-from vidsme_jax.report.charts import primary_figures, shown_units, slice_figures
+from vidsme_jax.evaluation.result import Result, ScoreMetrics
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.report.charts import (
+    ChartContext,
+    chart_contexts,
+    primary_figures,
+    slice_figures,
+)
 from vidsme_jax.report.clips import clip_section
 from vidsme_jax.report.evidence import evidence_sections, verdict_sections
-from vidsme_jax.report.page import Page, Section, Table
+from vidsme_jax.report.page import Figure, Page, Section, Table
 from vidsme_jax.report.words import answers as answers_module
 from vidsme_jax.report.words import formatting
-from vidsme_jax.report.words.answers import Answer, Unit, titled
+from vidsme_jax.report.words.answers import FrameReport, titled
 from vidsme_jax.scores import catalogue
 
 _TITLE = "Membership inference on video clips"
 _CAPTIONS = {"published": "As the published code defines them (video slice)"}
 _ROWS_SHOWN = 1000  # of the table of all scores; a browser is slow beyond
 
-_METRICS = {
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "best_balanced_accuracy": "balanced accuracy",
-    "advantage": "advantage, TPR - FPR",
-    "fpr_at_95_tpr": "FPR at 95 % TPR",
-}
 
-
-def build(
-    result: dict[str, Any],
-    runs: list[run_files.Run],
-    control: run_files.Run | None,
-) -> Page:
+def build(result: Result) -> Page:
     """Return the report's sections, in the order in which a person needs them."""
-    units = answers_module.units(result)
-    shown = shown_units(result, runs)
+    reports = answers_module.frame_reports(result)
+    has_both = any(answers_module.has_both(report.frame) for report in reports)
     sections = [
-        _answers(units, result),
-        *verdict_sections(units),
-        _diagnosis(units),
-        *_metrics(units, shown, result, control),
-        _terms(units),
-        *_all(units, result),
-        *_settings(result, control),
+        _answers(reports, result),
+        *verdict_sections(reports),
+        _signatures(reports, result.settings),
+        *_metrics(reports, chart_contexts(result), result, has_both),
+        _terms(reports),
+        *([_search(reports), _all_scores(reports, result)] if has_both else []),
+        _settings(result),
     ]
     return Page(_TITLE, tuple(sections))
 
 
-def _metrics(units, shown, result, control) -> list[Section]:
-    """What needs both labels, and the clips, which do not."""
-    beside = [clip_section(shown)]
-    if any(answers_module.has_both(unit.data) for unit in units):
-        figures = tuple(primary_figures(shown, result, control))
-        beside = [_in_full(units, result, figures), *beside]
-        beside.append(_slices(units, result, tuple(slice_figures(shown, result))))
-    return beside + evidence_sections(units, result)
+def _metrics(
+    reports: list[FrameReport],
+    contexts: list[ChartContext],
+    result: Result,
+    has_both: bool,
+) -> list[Section]:
+    """Return what needs both labels, and the clips, which do not."""
+    sections = [clip_section(contexts)]
+    if has_both:
+        settings, control = result.settings, result.control is not None
+        primary = tuple(primary_figures(contexts, settings))
+        slices = tuple(slice_figures(contexts, control))
+        sections = [_in_full(reports, settings, primary), *sections]
+        sections.append(_slices(reports, settings, control, slices))
+    return sections + evidence_sections(reports, result)
 
 
-def _all(units, result) -> list[Section]:
-    if not any(answers_module.has_both(unit.data) for unit in units):
-        return []
-    return [_search(units), _all_scores(units, result)]
-
-
-def _terms(units) -> Section:
-    """What the names of the scores mean, read off the catalogue."""
-    names = [name for unit in units for name in unit.data["scores"]]
-    held = {name.split(".")[1] for name in names if catalogue.is_score(name)}
+def _terms(reports: list[FrameReport]) -> Section:
+    """Return what the names of the scores mean, read off the catalogue."""
+    names = [name for report in reports for name in report.frame.scores]
+    families = {name.split(".")[1] for name in names if catalogue.is_score(name)}
     rows = [
         [name, info.formula, "higher" if info.higher_is_member else "lower"]
         for name, info in catalogue.FAMILY_INFO.items()
-        if name in held and not name.endswith("_diff")
+        if name in families and not name.endswith("_diff")
     ]
     paragraphs = [
         "A score is named slice.family.aggregate. Slices: video, the model's predictions at"
@@ -94,15 +88,15 @@ def _terms(units) -> Section:
     return Section("What the names mean", paragraphs=tuple(paragraphs), tables=(table,))
 
 
-def _answers(units, result) -> Section:
-    answers = [answer for unit in units for answer in answers_module.answers(unit, result)]
+def _answers(reports: list[FrameReport], result: Result) -> Section:
+    answers = [
+        answer for report in reports for answer in answers_module.answers(report, result)
+    ]
     return Section("Answer", tuple(answers), (answers_module.CAVEAT,))
 
 
-def _diagnosis(units) -> Section:
-    answers = [
-        Answer(unit.title, *diagnosis.summary(unit.data["diagnosis"])) for unit in units
-    ]
+def _signatures(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
+    answers = [answers_module.signature_answer(report, settings) for report in reports]
     note = (
         "Three signs by which the method is known to fail are looked for. They say where"
         " to look, not whether a clip was trained on."
@@ -110,66 +104,61 @@ def _diagnosis(units) -> Section:
     return Section("Failure signatures", tuple(answers), (note,))
 
 
-def _slices(units, result, figures) -> Section:
-    """One table per slice, the runs and frame counts of a score one below the other."""
-    by_slice: dict[str, dict[str, list[Unit]]] = {}
-    for unit in units:
-        for part, names in answers_module.representative_rows(unit).items():
+def _slices(
+    reports: list[FrameReport],
+    settings: EvaluationSettings,
+    control: bool,
+    figures: tuple[Figure, ...],
+) -> Section:
+    """Return one table per slice, the frame counts of a score one below the other."""
+    by_slice: dict[str, dict[str, list[FrameReport]]] = {}
+    for report in reports:
+        for place, names in answers_module.representative_rows(report.frame).items():
             for name in names:
-                by_slice.setdefault(part, {}).setdefault(name, []).append(unit)
+                by_slice.setdefault(place, {}).setdefault(name, []).append(report)
     tables = [
         Table(
-            answers_module.header(result),
+            answers_module.header(settings, control),
             [
-                answers_module.cells(
-                    _row_name(name, unit), unit.data["scores"][name], result
-                )
-                for name, held in rows.items()
-                for unit in held
+                _score_cells(name, report, control)
+                for name, there in rows.items()
+                for report in there
             ],
-            _CAPTIONS.get(part, f"Slice: {part}"),
+            _CAPTIONS.get(place, f"Slice: {place}"),
         )
-        for part, rows in by_slice.items()
+        for place, rows in by_slice.items()
     ]
     note = (
         "The scores shown were chosen in advance. Each is turned so that, by its"
         " definition, members should score higher: AUC 1 is perfect separation, 0.5 is"
         " none. TPR at t is the largest true positive rate at a false positive rate"
-        f" {result['settings']['rule']} t, read off the step ROC."
+        f" {settings.rule} t, read off the step ROC."
     )
-    notes = (note, answers_module.PUBLISHED_RULES)[: 1 + result["settings"]["published"]]
+    notes = (note, answers_module.PUBLISHED_RULES)[: 1 + settings.published]
     return Section("Scores by slice", (), notes, tuple(tables), figures)
 
 
-def _in_full(units, result, figures) -> Section:
-    """Every metric of the primary score."""
+def _score_cells(name: str, report: FrameReport, control: bool) -> list[str]:
+    """Return the table row of a score, which says where it stands."""
+    frame = report.frame
+    label = f"{name} (primary)" if name == frame.primary else name
+    return answers_module.cells(titled(label, report), frame.scores[name], control)
+
+
+def _in_full(
+    reports: list[FrameReport], settings: EvaluationSettings, figures: tuple[Figure, ...]
+) -> Section:
+    """Return every metric of the primary score."""
+    around = f"{formatting.percent(settings.confidence)} interval"
     tables = []
-    for unit in units:
-        name = unit.data["primary"]
-        found = unit.data["scores"].get(name)
-        if found is None or found["auc"] is None:
+    for report in reports:
+        name = report.frame.primary
+        metrics = report.frame.scores[name] if name else None
+        if metrics is None or metrics.auc.value is None:
             continue
-        rows = [
-            [
-                title,
-                formatting.number(found[key]),
-                formatting.span(found[f"{key}_interval"]),
-            ]
-            for key, title in _METRICS.items()
-        ]
-        rates = found["tpr"].items()
-        rows += [
-            [
-                f"TPR at {formatting.percent(float(rate))} FPR",
-                formatting.number(value),
-                formatting.span(found["tpr_interval"][rate]),
-            ]
-            for rate, value in rates
-        ]
-        around = f"{formatting.percent(result['settings']['confidence'])} interval"
-        rule = answers_module.rule_text(result["settings"], found["non_members"])
-        caption = titled(f"{name}; {rule}", unit)
-        tables.append(Table(["metric", "value", around], rows, caption))
+        rule = answers_module.rule_text(settings, metrics.counts.non_members)
+        caption = titled(f"{name}; {rule}", report)
+        tables.append(Table(["metric", "value", around], _metric_rows(metrics), caption))
     note = (
         "Intervals resample whole groups. That of the AUC is corrected for bias and"
         " skewness (BCa), or, above 0.98 and below 0.02, follows from the ranks alone."
@@ -182,31 +171,43 @@ def _in_full(units, result, figures) -> Section:
     return Section("The primary score in full", (), paragraphs, tuple(tables), figures)
 
 
-def _row_name(name: str, unit: Unit) -> str:
-    label = f"{name} (primary)" if name == unit.data["primary"] else name
-    return f"{label} · {unit.title}" if unit.title else label
+def _metric_rows(metrics: ScoreMetrics) -> list[list[str]]:
+    estimates = {
+        "AUC": metrics.auc,
+        "average precision": metrics.average_precision,
+        "balanced accuracy": metrics.best_balanced_accuracy,
+        "advantage, TPR - FPR": metrics.advantage,
+        "FPR at 95 % TPR": metrics.fpr_at_95_tpr,
+    }
+    estimates |= {
+        f"TPR at {formatting.percent(rate)} FPR": tpr for rate, tpr in metrics.tpr.items()
+    }
+    return [
+        [title, formatting.number(estimate.value), formatting.span(estimate)]
+        for title, estimate in estimates.items()
+    ]
 
 
-def _all_scores(units, result) -> Section:
+def _all_scores(reports: list[FrameReport], result: Result) -> Section:
+    control = result.control is not None
     rows = [
-        answers_module.cells(_row_name(name, unit), found, result)
-        for unit in units
-        for name, found in unit.data["scores"].items()
-        if answers_module.has_both(unit.data)
+        _score_cells(name, report, control)
+        for report in reports
+        if answers_module.has_both(report.frame)
+        for name in report.frame.scores
     ]
     note = (
         f"metrics.csv holds every score ({len(rows)} rows). The best of hundreds is no"
         " finding: with nothing to find, some score still comes out well by chance."
     )
-    tables = (
-        (Table(answers_module.header(result), rows),) if len(rows) <= _ROWS_SHOWN else ()
-    )
+    header = answers_module.header(result.settings, control)
+    tables = (Table(header, rows),) if len(rows) <= _ROWS_SHOWN else ()
     return Section("All scores", (), (note,), tables, folded=True, tables_in_markdown=False)
 
 
-def _search(units) -> Section:
-    """What the best of all scores is worth."""
-    texts = tuple(text for unit in units for text in answers_module.search_texts(unit))
+def _search(reports: list[FrameReport]) -> Section:
+    """Return what the best of all scores is worth."""
+    texts = [text for report in reports for text in answers_module.search_texts(report)]
     note = (
         "The primary score was fixed in advance. Whoever looks for the best of all scores"
         " instead finds one that separates, also where there is nothing to find."
@@ -214,21 +215,22 @@ def _search(units) -> Section:
     return Section("The best of all scores", paragraphs=(note, *texts))
 
 
-def _settings(result, control) -> list[Section]:
-    """The settings of the evaluation and everything in each run.json."""
-    named = [(run["name"], run["info"]) for run in result["runs"]]
-    if control is not None:
-        named.append((f"control {result['control']}", control.info))
-    tables = [Table(["setting", "value"], _flat(result["settings"]), "Evaluation")]
+def _settings(result: Result) -> Section:
+    """Return the settings of the evaluation and everything in each run.json."""
+    named = [(run.name, run.info) for run in result.runs]
+    if result.study.control is not None:
+        named.append((f"control {result.control}", result.study.control.run.info))
+    settings = _flat(asdict(result.settings))
+    tables = [Table(["setting", "value"], settings, "Evaluation")]
     tables += [
         Table(["setting", "value"], _flat(info), f"Run {shorten(name, 60)}")
         for name, info in named
     ]
-    return [Section("Settings and versions", tables=tuple(tables), folded=True)]
+    return Section("Settings and versions", tables=tuple(tables), folded=True)
 
 
-def _flat(value: Any, key: str = "") -> list[list[str]]:
-    """One row per leaf of nested dicts, `a.b.c` and its JSON."""
+def _flat(value: object, key: str = "") -> list[list[str]]:
+    """Return a row for each leaf of nested dicts: `a.b.c` and its JSON."""
     if isinstance(value, dict) and value:
         return [
             row

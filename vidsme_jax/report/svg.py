@@ -95,11 +95,11 @@ def frame(axes: Axes, x_ticks, y_ticks, x_label: str, y_label: str) -> list[str]
     body = []
     for tick in x_ticks:
         x = axes.at(tick, axes.y[0])[0]
-        body.append(rule(x, axes.top, x, axes.bottom))
+        body.append(segment(x, axes.top, x, axes.bottom))
         body.append(text_at(x, axes.bottom + 16, _tick(tick), "middle", 11))
     for tick in y_ticks:
         y = axes.at(axes.x[0], tick)[1]
-        body.append(rule(axes.left, y, axes.right, y))
+        body.append(segment(axes.left, y, axes.right, y))
         body.append(text_at(axes.left - 6, y + 4, _tick(tick), "end", 11))
     middle = (axes.left + axes.right) / 2
     body.append(text_at(middle, axes.bottom + 36, x_label, "middle"))
@@ -110,7 +110,7 @@ def frame(axes: Axes, x_ticks, y_ticks, x_label: str, y_label: str) -> list[str]
     return body
 
 
-def rule(x1, y1, x2, y2, colour=GRID, width=1.0) -> str:
+def segment(x1, y1, x2, y2, colour=GRID, width=1.0) -> str:
     """Draw a straight line, in pixels."""
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
@@ -119,7 +119,7 @@ def rule(x1, y1, x2, y2, colour=GRID, width=1.0) -> str:
 
 
 def legend(names: list[tuple[str, str]], top: Number = 13, what: str = "") -> list[str]:
-    """Draw names in a row, each behind a block of its colour; before them, of what."""
+    """Draw names in a row, each after a block of its colour; `what` comes first."""
     start = 56 + 7 * len(what)
     body, step = [text_at(56, top + 10, what)] * bool(what), (WIDTH - start) / len(names)
     for k, (name, colour) in enumerate(names):
@@ -150,16 +150,16 @@ def round_ticks(low: Number, high: Number) -> list[Number]:
 
 
 def unbroken(x: np.ndarray, y: np.ndarray) -> Iterator[list[tuple[float, float]]]:
-    """Yield the runs of finite points."""
-    run: list[tuple[float, float]] = []
+    """Yield the stretches of finite points."""
+    points: list[tuple[float, float]] = []
     for a, b in zip(x, y, strict=True):
         if np.isfinite(b):
-            run.append((a, b))
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
+            points.append((a, b))
+        elif points:
+            yield points
+            points = []
+    if points:
+        yield points
 
 
 def cut(text: str, length: int) -> str:

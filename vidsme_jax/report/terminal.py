@@ -1,42 +1,40 @@
 """The table of an evaluation as text for a terminal."""
 
-from typing import Any
-
-from vidsme_jax.evaluation import diagnosis
+from vidsme_jax.evaluation.result import Result
 from vidsme_jax.report.words import answers
+from vidsme_jax.report.words.answers import FrameReport
 
 
-def terminal_table(result: dict[str, Any]) -> str:
+def terminal_table(result: Result) -> str:
     """Return the answer and the representative scores as aligned text."""
     lines = []
-    for unit in answers.units(result):
-        for answer in answers.answers(unit, result):
+    for report in answers.frame_reports(result):
+        for answer in answers.answers(report, result):
             lines += [answer.title] if answer.title else []
             lines += [f"WARNING: {answer.warning}"] if answer.warning else []
             lines += [answer.lead, *(f"- {note}" for note in answer.notes)]
-        lead, texts = diagnosis.summary(unit.data["diagnosis"])
-        lines += [lead, *(f"- {text}" for text in texts), ""]
-        if answers.has_both(unit.data):
-            lines += [*_aligned(_rows(unit, result)), ""]
+        signatures = answers.signature_answer(report, result.settings)
+        lines += [signatures.lead, *(f"- {note}" for note in signatures.notes), ""]
+        if answers.has_both(report.frame):
+            lines += [*_aligned(_rows(report, result)), ""]
     return "\n".join([*lines, answers.CAVEAT])
 
 
-def _rows(unit: answers.Unit, result) -> list[list[str]]:
-    """The representative scores, motion and illumination, as cells."""
-    known, numbers = unit.data["scores"], unit.data["numbers"]
-    rows = [_short_header(result)]
-    for names in answers.representative_rows(unit).values():
-        rows += [answers.cells(n, known[n], result, digits=2) for n in names]
+def _rows(report: FrameReport, result: Result) -> list[list[str]]:
+    """Return the representative scores, motion and illumination, as cells."""
+    scores, numbers = report.frame.scores, report.frame.numbers
+    control = result.control is not None
+    rows = [[_short(name) for name in answers.header(result.settings, control)]]
+    for names in answers.representative_rows(report.frame).values():
+        rows += [answers.cells(name, scores[name], control, digits=2) for name in names]
     shown = [name for name in ("motion", "illumination") if name in numbers]
-    return rows + [answers.cells(f"{n} alone", numbers[n], result, digits=2) for n in shown]
-
-
-def _short_header(result) -> list[str]:
-    """The header of the report's tables, without what makes it wide."""
-    return [_short(name) for name in answers.header(result)]
+    return rows + [
+        answers.cells(f"{name} alone", numbers[name], control, digits=2) for name in shown
+    ]
 
 
 def _short(name: str) -> str:
+    """Return a column's name without what makes it wide."""
     if name in answers.PUBLISHED_HEADER:
         return name
     short = {"AUC minus control": "difference", "balanced accuracy": "bal. acc."}

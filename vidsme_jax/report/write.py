@@ -5,7 +5,6 @@ by `figures` in SVG.
 """
 
 import csv
-import math
 import re
 from html import escape
 from pathlib import Path
@@ -13,40 +12,50 @@ from typing import Any
 
 import jinja2
 
+from vidsme_jax.evaluation.result import Result
 from vidsme_jax.records import files
-from vidsme_jax.records import runs as run_files
-from vidsme_jax.report.csv_rows import metric_rows
+from vidsme_jax.report.csv_rows import Row, clip_rows, metric_rows
 from vidsme_jax.report.page import Figure, Page, Table
 from vidsme_jax.report.sections import build
+from vidsme_jax.report.words.signatures import signature_texts
 
 
-def write(
-    out: Path,
-    result: dict[str, Any],
-    runs: list[run_files.Run],
-    control: run_files.Run | None,
-) -> None:
+def write_report(result: Result, out: Path) -> None:
     """Write report.html, report.md, metrics.json, metrics.csv, clips.csv, figures/*.svg.
 
     Each file is replaced whole; other files in `out` stay.
 
     Args:
+        result: of `evaluation.evaluate`.
         out: directory, made where missing.
-        result: what `commands.evaluate.evaluate` returns.
-        runs: the runs it was made of, in the same order.
-        control: the control run, or None.
+
+    Raises:
+        InputError: `out`, or what it lies in, is a file.
     """
-    page = build(result, runs, control)
+    files.check_folder("out", out)
+    page = build(result)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for section in page.sections:
         curves = [clip.curve for clip in section.clips if clip.curve]
         for figure in (*section.figures, *curves):
             _write(out / "figures" / f"{figure.name}.svg", figure.svg + "\n")
-    files.write_json(out / "metrics.json", _finite(_without_clips(result)))
+    files.write_json(out / "metrics.json", metrics_json(result))
     _write_csv(out / "metrics.csv", metric_rows(result))
-    _write_csv(out / "clips.csv", _clip_rows(result))
+    _write_csv(out / "clips.csv", clip_rows(result))
     _write(out / "report.md", render_markdown(page))
     _write(out / "report.html", render_html(page))
+
+
+def metrics_json(result: Result) -> dict[str, Any]:
+    """Return metrics.json: the result, with the sentence of each signature."""
+    content = result.to_json()
+    for run, run_content in zip(result.runs, content["runs"], strict=True):
+        for frame, data in zip(run.frames, run_content["frames"], strict=True):
+            signatures, entries = frame.signatures, data["diagnosis"]
+            texts = signature_texts(signatures, run.perturbation, result.settings)
+            for entry, text in zip(entries, texts, strict=True):
+                entry["text"] = text
+    return content
 
 
 def render_html(page: Page) -> str:
@@ -103,18 +112,7 @@ def _md_figure(figure: Figure) -> str:
     return f"![{_md(figure.title)}](figures/{figure.name}.svg)"
 
 
-def _finite(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON cannot hold, by None."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_csv(path: Path, rows: list[Row]) -> None:
     names = list(dict.fromkeys(key for row in rows for key in row))
     with (
         files.replacing(path) as temporary,
@@ -123,29 +121,3 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _without_clips(result: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what clips.csv holds, a row for each clip."""
-    runs = [
-        run | {"frames": [_without(data) for data in run["frames"]]}
-        for run in result["runs"]
-    ]
-    return result | {"runs": runs}
-
-
-def _without(data: dict[str, Any]) -> dict[str, Any]:
-    verdict = data["verdict"]
-    if verdict is not None:
-        verdict = {key: value for key, value in verdict.items() if key != "clips"}
-    kept = {key: value for key, value in data.items() if key != "clips"}
-    return kept | {"verdict": verdict}
-
-
-def _clip_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"run": run["name"], "frames": data["frames"], **row}
-        for run in result["runs"]
-        for data in run["frames"]
-        for row in data["clips"]
-    ]

@@ -12,6 +12,7 @@ PRIMARY = "video.sme.mean"
 # What the published code computes, under its own names: "published: ppl". See
 # `samples.with_published`.
 PUBLISHED = "published: "
+EXTERNAL = "score"  # the column of a table from elsewhere, higher = member
 
 SLICE_INFO = {
     "video": "rows at the embeddings of the video; y is the row's own argmax",
@@ -165,6 +166,8 @@ def higher_is_member(score: str) -> bool:
 
     The published code writes every score so that members are low.
     """
+    if score == EXTERNAL:
+        return True
     if is_published(score):
         return False
     family = score.split(".")[1] if is_score(score) else score

@@ -72,7 +72,7 @@ def threshold(
         reference: scores of clips that are outside, higher = member.
         group: index of each row's.
         fpr: in 0 to 1, both excluded.
-        confidence: likewise.
+        confidence: in 0 to 1, both excluded.
     """
     values = np.unique(reference)
     # A score between two of the values has the p-value of the upper one.
@@ -94,14 +94,14 @@ def threshold(
 
 
 def adjusted(p: Float[np.ndarray, "clip"]) -> Float[np.ndarray, "clip"]:
-    """Return p-values corrected by Benjamini and Hochberg (1995); NaN stays and counts not.
+    """Return p-values corrected by Benjamini and Hochberg (1995); NaN stays, uncounted.
 
     Calling the clips at or below a members, a share of at most a is expected to be wrong.
     Conformal p-values that share their reference keep this (S. Bates et al., Testing for
     outliers with conformal p-values, 2023).
     """
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
+    numbers = np.flatnonzero(~np.isnan(p))
+    order = numbers[np.argsort(p[numbers], kind="stable")]
     scaled = p[order] * len(order) / np.arange(1, len(order) + 1)
     out = np.full(len(p), np.nan)
     out[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)

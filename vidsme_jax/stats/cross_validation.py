@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import rankdata
 
-from vidsme_jax.stats.permutation import Tested, permuted_labels, reached
+from vidsme_jax.stats.permutation import PValues, permuted_labels, reached
 from vidsme_jax.stats.resampling import bootstrap_weights, resampled
 
 FOLDS = 5
@@ -29,7 +29,7 @@ _DIGITS = 9  # equal clips get equal predictions, whatever the order of sums
 Kernels = tuple[Float[np.ndarray, "train train"], Float[np.ndarray, "test train"]]
 
 
-class Block(NamedTuple):
+class FeatureBlock(NamedTuple):
     """Some features of each row, and how alike they make two rows.
 
     Attributes:
@@ -46,10 +46,10 @@ def of_numbers(values, train, test) -> Kernels:
 
     A number that is unknown (NaN) takes the training rows' mean.
     """
-    seen = values[train]
-    count = np.maximum(np.sum(~np.isnan(seen), axis=0), 1)
-    mean = np.nansum(seen, axis=0) / count
-    spread = np.sqrt(np.nansum((seen - mean) ** 2, axis=0) / count)
+    training = values[train]
+    count = np.maximum(np.sum(~np.isnan(training), axis=0), 1)
+    mean = np.nansum(training, axis=0) / count
+    spread = np.sqrt(np.nansum((training - mean) ** 2, axis=0) / count)
     scale = np.where(spread > 1e-9 * (1 + np.abs(mean)), spread, np.inf)
     x = np.nan_to_num((values - mean) / scale).astype(np.float32)
     inner, outer = _distances(x[train], x[train]), _distances(x[test], x[train])
@@ -59,7 +59,7 @@ def of_numbers(values, train, test) -> Kernels:
 
 
 def _distances(a, b) -> Float[np.ndarray, "a b"]:
-    """Return the squared distances of all pairs."""
+    """Return the squared distance of each row of `a` to each row of `b`."""
     squares = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)
     return np.maximum(squares - 2 * (a @ b.T), 0).astype(np.float64)
 
@@ -73,41 +73,52 @@ def of_words(counts, train, test) -> Kernels:
     return x[train] @ x[train].T, x[test] @ x[train].T
 
 
-class Found(NamedTuple):
-    """What the baselines reach, arrays over them.
+class GroupedLabels(NamedTuple):
+    """Labels of rows, and which rows belong together.
+
+    Attributes:
+        member: labels, the same for all rows of a cluster.
+        cluster: index of each row's cluster, which is permuted and resampled whole.
+        group: index of each row's group; rows of one group are never in two folds.
+    """
+
+    member: Bool[np.ndarray, "row"]
+    cluster: Int[np.ndarray, "row"]
+    group: Int[np.ndarray, "row"]
+
+
+class BlindScores(NamedTuple):
+    """How well each baseline ranks members above non-members, arrays over baselines.
 
     Attributes:
         auc: of pairs within a fold, over all folds and repeats.
-        draws: the same for resampled units, the predictions held fixed.
-        tested: p-values, alone and corrected for the number of baselines.
+        draws: the same for resampled clusters, the predictions held fixed.
+        p_values: alone and corrected for the number of baselines.
     """
 
     auc: Float[np.ndarray, "baseline"]
     draws: Float[np.ndarray, "baseline resample"]
-    tested: Tested
+    p_values: PValues
 
 
 def cross_validate(
-    baselines: list[tuple[Block, ...]],
-    member: Bool[np.ndarray, "row"],
-    unit: Int[np.ndarray, "row"],
-    group: Int[np.ndarray, "row"],
+    baselines: list[tuple[FeatureBlock, ...]],
+    rows: GroupedLabels,
     permutations: int,
     resamples: int,
     seed: int,
-) -> Found:
+) -> BlindScores:
     """Return how well each baseline ranks members above non-members.
 
     Args:
         baselines: the blocks of each; several are used together, as their mean kernel.
-        member: labels, one for all rows of a unit.
-        unit: index of each row's; what is permuted and resampled.
-        group: index of each row's; rows of one are never in two folds.
+        rows: labels, clusters and groups.
         permutations: of the labels.
         resamples: for the draws.
         seed: of folds, permutations and resamples.
     """
-    labels = permuted_labels(member, unit, permutations, seed)
+    member, cluster, group = rows
+    labels = permuted_labels(member, cluster, permutations, seed)
     rng = np.random.default_rng(seed)
     wins, pairs = (np.zeros((len(baselines), labels.shape[1])) for _ in range(2))
     predicted = []
@@ -115,18 +126,18 @@ def cross_validate(
     for fold in (f for _ in range(repeats) for f in _folds(group, rng)):
         test, train = np.flatnonzero(fold), np.flatnonzero(~fold)
         y = labels[test]
-        row = np.full((len(baselines), len(member)), np.nan)
+        predictions = np.full((len(baselines), len(member)), np.nan)
         for n, hat in enumerate(_hats(baselines, train, test)):
             values = np.round(hat @ labels[train], _DIGITS)
             won, there = _wins(values, y)
             wins[n] += won
             pairs[n] += there
-            row[n, test] = values[:, 0]
-        predicted.append(row)
+            predictions[n, test] = values[:, 0]
+        predicted.append(predictions)
     areas = np.divide(wins, pairs, out=np.full(wins.shape, 0.5), where=pairs > 0)
-    tested = reached(areas[:, 1:], areas[:, 0])
-    draws = _resample(np.stack(predicted), member, unit, resamples, seed)
-    return Found(areas[:, 0], draws, tested)
+    p_values = reached(areas[:, 1:], areas[:, 0])
+    draws = _resample(np.stack(predicted), member, cluster, resamples, seed)
+    return BlindScores(areas[:, 0], draws, p_values)
 
 
 def _folds(group, rng) -> Iterator[Bool[np.ndarray, "row"]]:
@@ -159,12 +170,12 @@ def _wins(values, labels):
     return wins, positives * (len(labels) - positives)
 
 
-def _resample(predicted, member, unit, resamples, seed):
+def _resample(predicted, member, cluster, resamples, seed):
     """Return the area of each baseline over the folds, in each resample."""
-    weights = bootstrap_weights(member, unit, resamples, seed)
+    weights = bootstrap_weights(member, cluster, resamples, seed)
     folds, baselines, rows = predicted.shape
-    found = resampled(predicted.reshape(-1, rows), member, weights)
-    areas = np.concatenate([metrics.auc for _, metrics in found])
+    parts = resampled(predicted.reshape(-1, rows), member, weights)
+    areas = np.concatenate([metrics.auc for _, metrics in parts])
     areas = areas.reshape(folds, baselines, resamples).astype(np.float64)
     inside = ~np.isnan(predicted[:, 0])
     mine, theirs = ((inside & side) @ weights.astype(float) for side in (member, ~member))

@@ -4,17 +4,17 @@ Numpy only. Ends are arrays over scores; NaN where there is no value.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Float, Int, Real
 from scipy.special import betaincinv, ndtr, ndtri
 
-from vidsme_jax.stats.metrics import steps, sum_by_unit, value_span
+from vidsme_jax.stats.metrics import Labelled, steps, sum_by_cluster, value_span
 
 Ends = tuple[Float[np.ndarray, "*scores"], Float[np.ndarray, "*scores"]]
 _GRID = 4001  # of AUCs that `rank_interval` tries
 
 
 def percentile(values: Float[np.ndarray, "*scores resample"], confidence: float) -> Ends:
-    """Return the middle of the resampled values; NaN ones are left out."""
+    """Return both ends of the middle of resampled values; NaN ones are left out."""
     shape = values.shape[:-1]
     tail = np.full(shape, (1 - confidence) / 2)
     return _quantiles(values, tail, 1 - tail)
@@ -30,10 +30,10 @@ def bca(
 
     Source: B. Efron, Better bootstrap confidence intervals, 1987.
     """
-    known = np.maximum(np.sum(~np.isnan(values), axis=-1), 1)
+    count = np.maximum(np.sum(~np.isnan(values), axis=-1), 1)
     below = np.sum(values < point[..., None], axis=-1)
-    below = (below + np.sum(values == point[..., None], axis=-1) / 2) / known
-    bias = ndtri(np.clip(below, 1 / (known + 1), known / (known + 1)))
+    below = (below + np.sum(values == point[..., None], axis=-1) / 2) / count
+    bias = ndtri(np.clip(below, 1 / (count + 1), count / (count + 1)))
     shares = []
     for side in (-1, 1):
         moved = bias + side * ndtri((1 + confidence) / 2)
@@ -42,7 +42,7 @@ def bca(
 
 
 def _quantiles(values, low, high) -> Ends:
-    """Return two quantiles of each row's known values, interpolated."""
+    """Return two quantiles of the values of each row that are not NaN, interpolated."""
     ordered = np.sort(values, axis=-1)  # NaN last
     count = np.sum(~np.isnan(values), axis=-1)
     return tuple(_quantile(ordered, count, share) for share in (low, high))  # type: ignore[return-value]
@@ -61,20 +61,19 @@ def _quantile(ordered, count, share):
     return np.where(count > 0, low + inside, np.nan)
 
 
-def auc_acceleration(
-    scores: Float[np.ndarray, "score row"],
-    member: Bool[np.ndarray, "row"],
-    unit: Int[np.ndarray, "row"],
-) -> Float[np.ndarray, "score"]:
-    """Return the skewness that `bca` needs of the AUC, from leaving out each unit.
+def auc_acceleration(rows: Labelled) -> Float[np.ndarray, "score"]:
+    """Return the skewness of the AUC that `bca` needs, from leaving out each cluster.
 
-    0 where a class has fewer than two units with a value.
+    0 where a class has fewer than two clusters with a value.
     """
+    scores, member, cluster = rows
     beaten, weight = _placements(scores, member)
     total = np.zeros((len(scores), 2))
     for side in (member, ~member):
-        values, rows = beaten[:, side], weight[:, side].astype(float)
-        sums, sizes = (sum_by_unit(x, unit[side]) for x in (values * rows, rows))
+        values, weights = beaten[:, side], weight[:, side].astype(float)
+        sums, sizes = (
+            sum_by_cluster(x, cluster[side]) for x in (values * weights, weights)
+        )
         count = sums.shape[1]
         if count < 2:
             continue
@@ -94,21 +93,23 @@ def auc_acceleration(
 
 
 def _placements(scores, member):
-    """Return of each row the share of the other class on its right side, and if known.
+    """Return how well each row ranks against the other class, and if it has a value.
 
-    That is the non-members below a member, the members above a non-member; ties half.
+    For a member that is the share of non-members below it, for a non-member the share of
+    members above it; ties count half.
     """
-    held = steps(scores, member)
-    first, last = value_span(held)
+    ranked = steps(scores, member)
+    first, last = value_span(ranked)
+    sides = (ranked.member, ranked.other)
     out = np.zeros(scores.shape)
-    for own, other in ((held.member, held.other), (held.other, held.member)):
+    for this, other in (sides, sides[::-1]):
         count = np.cumsum(other, axis=1)
         above = np.take_along_axis(count - other, first, axis=1)
         above = (above + np.take_along_axis(count, last, axis=1)) / 2
         share = above / np.maximum(count[:, -1:], 1)
-        share = 1 - share if own is held.member else share
+        share = 1 - share if this is ranked.member else share
         placed = np.zeros(scores.shape)
-        np.put_along_axis(placed, held.order, np.where(own, share, 0), axis=1)
+        np.put_along_axis(placed, ranked.order, np.where(this, share, 0), axis=1)
         out += placed
     return out, ~np.isnan(scores)
 
@@ -134,8 +135,8 @@ def rank_interval(
     fits = (t - auc[..., None]) ** 2 <= reach**2 * variance + 0.5 / (_GRID - 1) ** 2
     low = t[np.argmax(fits, axis=-1)]
     high = t[_GRID - 1 - np.argmax(fits[..., ::-1], axis=-1)]
-    known = ~np.isnan(auc)
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+    has_value = ~np.isnan(auc)
+    return np.where(has_value, low, np.nan), np.where(has_value, high, np.nan)
 
 
 def clopper_pearson(
@@ -143,7 +144,7 @@ def clopper_pearson(
 ) -> Ends:
     """Return the shares of `count` under which so many hits are neither too few nor many.
 
-    Either may be broken, as of units whose rows are hits in part.
+    Either may be a fraction, as of clusters whose rows are hits in part.
 
     Source: C. J. Clopper and E. S. Pearson, 1934; from 0 to 1 where nothing was counted.
     """

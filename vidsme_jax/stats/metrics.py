@@ -1,7 +1,7 @@
 """How well scores separate members from non-members: points of their ROC, and areas.
 
-Higher always means member here: `samples.py` turns each score round by its
-orientation first. NaN rows are left out; infinite values are values, and sort. Numpy only.
+Higher always means member here: whoever calls negates a score whose members are low.
+NaN rows are left out; infinite values are values, and sort. Numpy only.
 
 A true positive rate "at 5 % FPR" is read off the step ROC, never interpolated. The rule
 `<=` allows a false positive rate of 5 % itself; `<`, the published code's, does not.
@@ -15,8 +15,23 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 
 PUBLISHED_METRICS = ("auc", "accuracy", "tpr_below_5")
 FEW_GROUPS = 10  # of a class, below which its interval is called unreliable
-RULES = ("<=", "<")
+FPR_RULES = ("<=", "<")
 RECALL = 0.95  # of members, at which the false positive rate is read
+
+
+class Labelled(NamedTuple):
+    """Scores of rows, their labels, and which rows belong together.
+
+    Attributes:
+        scores: higher = member; NaN where a row has no value.
+        member: labels, the same for all rows of a cluster.
+        cluster: index of each row's cluster: rows that are not independent, such as those
+            of one video. Clusters are resampled and permuted whole.
+    """
+
+    scores: Float[np.ndarray, "score row"]
+    member: Bool[np.ndarray, "row"]
+    cluster: Int[np.ndarray, "row"]
 
 
 class Metrics(NamedTuple):
@@ -70,35 +85,35 @@ def steps(
         raise ValueError(f"labels={np.unique(labels)}, expected 0 and 1 only")
     order = np.argsort(-np.asarray(scores, np.float64), axis=-1, kind="stable")
     sorted_scores = np.take_along_axis(scores, order, axis=-1)
-    member, known = (labels == 1)[order], ~np.isnan(sorted_scores)
+    member, has_value = (labels == 1)[order], ~np.isnan(sorted_scores)
     changes = sorted_scores[..., 1:] != sorted_scores[..., :-1]
     edge = np.ones((*order.shape[:-1], min(1, order.shape[-1])), bool)
     return Steps(
         order,
-        member & known,
-        ~member & known,
-        np.concatenate([edge, changes], axis=-1) & known,
-        np.concatenate([changes, edge], axis=-1) & known,
+        member & has_value,
+        ~member & has_value,
+        np.concatenate([edge, changes], axis=-1) & has_value,
+        np.concatenate([changes, edge], axis=-1) & has_value,
     )
 
 
 def value_span(
-    held: Steps,
+    ranked: Steps,
 ) -> tuple[Int[np.ndarray, "*scores row"], Int[np.ndarray, "*scores row"]]:
     """Return the first and the last place of the rows that share each row's value."""
-    rows = np.arange(held.order.shape[-1])
-    first = np.maximum.accumulate(np.where(held.begins, rows, 0), axis=-1)
-    ends = np.where(held.ends, rows, len(rows) - 1)
+    rows = np.arange(ranked.order.shape[-1])
+    first = np.maximum.accumulate(np.where(ranked.begins, rows, 0), axis=-1)
+    ends = np.where(ranked.ends, rows, len(rows) - 1)
     return first, np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
 
 
-def sum_by_unit(
-    values: Real[np.ndarray, "score row"], unit: Int[np.ndarray, "row"]
-) -> Real[np.ndarray, "score unit"]:
-    """Return the sums over the rows of each unit, in the order of the units' numbers."""
-    order = np.argsort(unit, kind="stable")
-    ordered = unit[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(unit)])
+def sum_by_cluster(
+    values: Real[np.ndarray, "score row"], cluster: Int[np.ndarray, "row"]
+) -> Real[np.ndarray, "score cluster"]:
+    """Return the sums over the rows of each cluster, in the order of their indices."""
+    order = np.argsort(cluster, kind="stable")
+    ordered = cluster[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(cluster)])
     if not len(starts):
         return values
     return np.add.reduceat(values[:, order], starts, axis=1)
@@ -116,28 +131,29 @@ def measure(
         scores: higher = member; NaN rows are left out.
         labels: 1 or true for members, 0 or false for non-members.
         fprs: false positive rates at which the true positive rate is read.
-        rule: one of `RULES`.
+        rule: one of `FPR_RULES`.
 
     Raises:
         ValueError: labels other than 0 and 1, another rule.
     """
-    held = steps(scores, labels)
-    tp, fp = (np.cumsum(x, axis=-1, dtype=float) for x in (held.member, held.other))
-    totals = [np.sum(side, axis=-1, keepdims=True) for side in (held.member, held.other)]
+    ranked = steps(scores, labels)
+    sides = (ranked.member, ranked.other)
+    tp, fp = (np.cumsum(side, axis=-1, dtype=float) for side in sides)
+    totals = [np.sum(side, axis=-1, keepdims=True) for side in sides]
     is_whole = (totals[0] > 0) & (totals[1] > 0)
     positives, negatives = (np.where(is_whole, n, np.nan) for n in totals)
-    tp_before, fp_before = (_before(count, held.ends) for count in (tp, fp))
-    own = np.where(held.ends, tp - tp_before, 0)  # members that a threshold here adds
-    lost = np.sum(own * (fp + fp_before), axis=-1, keepdims=True) / 2
-    precise = np.sum(own * tp / np.maximum(tp + fp, 1), axis=-1, keepdims=True)
-    gain = np.where(held.ends, tp / positives - fp / negatives, 0)
-    enough = held.ends & (tp >= np.ceil(RECALL * positives - 1e-6))
+    tp_before, fp_before = (_before(count, ranked.ends) for count in (tp, fp))
+    added = np.where(ranked.ends, tp - tp_before, 0)  # members that a threshold here adds
+    lost = np.sum(added * (fp + fp_before), axis=-1, keepdims=True) / 2
+    precise = np.sum(added * tp / np.maximum(tp + fp, 1), axis=-1, keepdims=True)
+    gain = np.where(ranked.ends, tp / positives - fp / negatives, 0)
+    enough = ranked.ends & (tp >= np.ceil(RECALL * positives - 1e-6))
     most = allowed_false(fprs, negatives, rule)
-    caught = [_largest(tp, held.ends & (fp <= most[..., [n]])) for n in range(len(fprs))]
+    caught = [_largest(tp, ranked.ends & (fp <= most[..., [n]])) for n in range(len(fprs))]
     return Metrics(
         auc=(1 - lost / (positives * negatives))[..., 0],
         average_precision=(precise / positives)[..., 0],
-        balanced_accuracy=((1 + _largest(gain, held.ends)) / 2 + 0 * positives)[..., 0],
+        balanced_accuracy=((1 + _largest(gain, ranked.ends)) / 2 + 0 * positives)[..., 0],
         fpr_at_recall=(-_largest(-fp, enough, start=-np.inf) / negatives)[..., 0],
         tpr=np.concatenate([np.zeros_like(lost)[..., :0], *caught], axis=-1) / positives,
     )
@@ -151,10 +167,10 @@ def allowed_false(
     Counts are whole; 1e-6 forgives the rounding of a product such as 0.1 * 30.
 
     Raises:
-        ValueError: a rule that is none of `RULES`.
+        ValueError: a rule that is none of `FPR_RULES`.
     """
-    if rule not in RULES:
-        raise ValueError(f"{rule=}, there are {', '.join(RULES)}")
+    if rule not in FPR_RULES:
+        raise ValueError(f"{rule=}, there are {', '.join(FPR_RULES)}")
     count = np.array(fprs, float) * negatives
     return np.floor(count + 1e-6) if rule == "<=" else np.ceil(count - 1e-6) - 1
 
@@ -184,9 +200,9 @@ def roc(
     Raises:
         ValueError: labels other than 0 and 1.
     """
-    held = steps(scores, labels)
-    fpr, tpr = (_rates(side, held.ends) for side in (held.other, held.member))
-    thresholds = np.asarray(scores, np.float64)[held.order[held.ends]]
+    ranked = steps(scores, labels)
+    fpr, tpr = (_rates(side, ranked.ends) for side in (ranked.other, ranked.member))
+    thresholds = np.asarray(scores, np.float64)[ranked.order[ranked.ends]]
     return fpr, tpr, np.append(np.inf, thresholds)
 
 
@@ -199,16 +215,6 @@ def _rates(side, ends):
 def auc(scores: Real[np.ndarray, "row"], labels: Shaped[np.ndarray, "row"]) -> float:
     """Return the area under the ROC curve, ties counted half; see `measure`."""
     return float(measure(scores, labels).auc)
-
-
-def tpr_at_fpr(
-    scores: Real[np.ndarray, "row"],
-    labels: Shaped[np.ndarray, "row"],
-    fpr: float,
-    rule: str = "<=",
-) -> float:
-    """Return the largest true positive rate at a false positive rate; see `measure`."""
-    return float(measure(scores, labels, (fpr,), rule).tpr[0])
 
 
 def published_metrics(
@@ -254,8 +260,11 @@ def published_metrics(
 
 def _thinned(fpr, tpr, scores, labels):
     """Leave out the vertices between two equal steps, as counts; (0, 0) takes no part."""
-    known = np.asarray(labels)[~np.isnan(scores)]
-    fp, tp = np.rint(fpr[1:] * np.sum(known == 0)), np.rint(tpr[1:] * np.sum(known == 1))
+    labels = np.asarray(labels)[~np.isnan(scores)]
+    fp, tp = (
+        np.rint(fpr[1:] * np.sum(labels == 0)),
+        np.rint(tpr[1:] * np.sum(labels == 1)),
+    )
     if len(fp) <= 2:
         return fpr, tpr
     bend = (np.diff(fp, 2) != 0) | (np.diff(tp, 2) != 0)

@@ -1,6 +1,6 @@
 """Metrics under resamples of whole groups.
 
-Rows of one unit (one video) are never counted as independent: units are drawn with
+Rows of one cluster (one video) are never counted as independent: clusters are drawn with
 replacement within each class, and their rows come together. All scores see the same
 resamples, so that differences between scores, models and runs are paired.
 
@@ -25,31 +25,33 @@ from vidsme_jax.stats.metrics import RECALL, Metrics, Steps, allowed_false, step
 # shapes are compiled, and a row of resamples stays in a cache.
 _SCORES, _RESAMPLES, _ROWS, _RATES = 16, 1024, 64, 5
 
+Array = jax.Array | np.ndarray
+
 
 def bootstrap_weights(
     member: Bool[np.ndarray, "row"],
-    unit: Int[np.ndarray, "row"],
+    cluster: Int[np.ndarray, "row"],
     resamples: int,
     seed: int,
 ) -> UInt16[np.ndarray, "row resample"]:
     """Return how often each row occurs in each resample.
 
-    Units are drawn with replacement within each class, as many as the class has.
+    Clusters are drawn with replacement within each class, as many as the class has.
     """
-    return _weights(member.tobytes(), unit.astype(np.int64).tobytes(), resamples, seed)
+    return _weights(member.tobytes(), cluster.astype(np.int64).tobytes(), resamples, seed)
 
 
-@lru_cache(maxsize=1)  # one evaluation asks for the same ones again and again
+@lru_cache(maxsize=1)  # one evaluation needs the same weights again and again
 def _weights(
-    members: bytes, units: bytes, resamples: int, seed: int
+    members: bytes, clusters: bytes, resamples: int, seed: int
 ) -> UInt16[np.ndarray, "row resample"]:
     member: np.ndarray = np.frombuffer(members, bool)
-    unit: np.ndarray = np.frombuffer(units, np.int64)
+    cluster: np.ndarray = np.frombuffer(clusters, np.int64)
     rng = np.random.default_rng(seed)
     weights = np.zeros((len(member), resamples), np.uint16)
     for side in (member, ~member):
         if side.any():
-            kinds, place = np.unique(unit[side], return_inverse=True)
+            kinds, place = np.unique(cluster[side], return_inverse=True)
             even = np.full(len(kinds), 1 / len(kinds))
             counts = rng.multinomial(len(kinds), even, size=resamples)
             weights[side] = counts.T.astype(np.uint16)[place]
@@ -71,7 +73,7 @@ def resampled(
         member: labels.
         weights: from `bootstrap_weights`.
         fprs: false positive rates.
-        rule: one of `metrics.RULES`.
+        rule: one of `metrics.FPR_RULES`.
 
     Yields:
         Which scores, and their metrics: float32 arrays [score resample], `tpr`
@@ -85,18 +87,18 @@ def resampled(
     work = [slice(n, n + _SCORES) for n in range(0, len(scores), _SCORES)]
 
     def run(part: slice) -> tuple[slice, Metrics]:
-        held = steps(scores[part], member)
-        rows, many = [_wider(x) for x in held], len(held.order)
-        totals = _totals(held, filled[: len(weights)])
-        limits = _limits(totals, fprs, rule)
+        ranked = steps(scores[part], member)
+        rows = Steps(*(_filled_up(_wider(x)) for x in ranked))
+        totals = _totals(ranked, filled[: len(weights)], fprs, rule)
         parts = []
         for n, block in zip(starts, placed, strict=True):
-            each = (x[:, n : n + _RESAMPLES] for x in (*totals, *limits))
-            parts.append(_walk_all(block, *_padded((*rows, *each), _SCORES)))
+            here = _Totals(*(_filled_up(x[:, n : n + _RESAMPLES]) for x in totals))
+            parts.append(_walk_all(block, rows, here))
         whole = [
             np.concatenate(x, axis=1) for x in zip(*jax.device_get(parts), strict=True)
         ]
         tpr = whole.pop()[..., : len(fprs)]
+        many = len(ranked.order)
         return part, Metrics(*(value[:many, :count] for value in (*whole, tpr)))
 
     on_cpu = jax.default_backend() == "cpu"
@@ -108,11 +110,35 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _totals(held: Steps, weights) -> tuple[np.ndarray, np.ndarray]:
-    """Return how much the members and the non-members of each score weigh."""
-    rows = np.argsort(held.order, axis=-1)
-    sides = (np.take_along_axis(x, rows, axis=-1) for x in (held.member, held.other))
-    return tuple(_weigh(side, weights) for side in sides)  # type: ignore[return-value]
+class _Totals(NamedTuple):
+    """Counts of a score in each resample, [resample] or [resample rate].
+
+    Attributes:
+        positives: rows of members.
+        negatives: rows of non-members.
+        needed: members that `RECALL` needs.
+        allowed: non-members that each false positive rate allows.
+    """
+
+    positives: Array
+    negatives: Array
+    needed: Array
+    allowed: Array
+
+
+def _totals(ranked: Steps, weights, fprs, rule) -> _Totals:
+    """Return the counts of each score in each resample."""
+    rows = np.argsort(ranked.order, axis=-1)
+    positives, negatives = (
+        _weigh(np.take_along_axis(side, rows, axis=-1), weights)
+        for side in (ranked.member, ranked.other)
+    )
+    needed = np.ceil(RECALL * positives.astype(np.float64) - 1e-6)
+    rates = (*fprs, *[0.0] * _filling(len(fprs), _RATES))
+    allowed = allowed_false(rates, negatives.astype(np.float64)[..., None], rule)
+    return _Totals(
+        positives, negatives, needed.astype(np.float32), allowed.astype(np.float32)
+    )
 
 
 def _weigh(side, weights):
@@ -122,41 +148,28 @@ def _weigh(side, weights):
     return sums[which.reshape(-1)]
 
 
-def _limits(totals, fprs, rule):
-    """Return the members that `RECALL` needs, and the false positives of each rate."""
-    positives, negatives = (x.astype(np.float64) for x in totals)
-    needed = np.ceil(RECALL * positives - 1e-6)
-    rates = (*fprs, *[0.0] * _filling(len(fprs), _RATES))
-    allowed = allowed_false(rates, negatives[..., None], rule)
-    return needed.astype(np.float32), allowed.astype(np.float32)
-
-
 def _wider(x):
     """Fill up the rows with such as have no value: index 0, and false."""
     return np.pad(x, ((0, 0), (0, _filling(x.shape[1], _ROWS))))
 
 
 def _filling(count: int, whole: int) -> int:
-    """Return what lacks to a multiple, but for 0."""
+    """Return how many rows must be added to reach a multiple; a whole one for none."""
     return -count % whole if count else whole
 
 
-def _padded(arrays, count):
+def _filled_up(x):
     """Repeat the last score, so that every call has one shape."""
-
-    def pad(x):
-        return np.concatenate([x, np.repeat(x[-1:], count - len(x), axis=0)])
-
-    return tuple(pad(x) for x in arrays)
+    return np.concatenate([x, np.repeat(x[-1:], _SCORES - len(x), axis=0)])
 
 
 @jax.jit
-def _walk_all(weights, *each) -> tuple[jax.Array, ...]:
-    return jax.lax.map(lambda one: _walk(weights, *one), each)
+def _walk_all(weights, rows: Steps, totals: _Totals) -> tuple[jax.Array, ...]:
+    return jax.lax.map(lambda score: _walk(weights, *score), (rows, totals))
 
 
 class _Sums(NamedTuple):
-    """Of each resample, at a row: counts, those before its score value, and sums."""
+    """What a walk counts of each resample: up to a row, before its score value, sums."""
 
     tp: jax.Array
     fp: jax.Array
@@ -170,46 +183,36 @@ class _Sums(NamedTuple):
 
 
 class _Limits(NamedTuple):
-    """Of each resample: one over its members and non-members, what its rates need."""
+    """Limits of each resample: one over its members and non-members, what rates need."""
 
-    per_member: jax.Array
-    per_other: jax.Array
-    needed: jax.Array
-    allowed: jax.Array
+    per_member: Array
+    per_other: Array
+    needed: Array
+    allowed: Array
 
 
-def _walk(
-    weights,
-    order,
-    member,
-    other,
-    begins,
-    ends,
-    positives,
-    negatives,
-    needed,
-    allowed,
-) -> tuple[jax.Array, ...]:
+def _walk(weights, rows: Steps, totals: _Totals) -> tuple[jax.Array, ...]:
     """Return the fields of `Metrics` of one score in every resample."""
+    positives, negatives, needed, allowed = totals
     limits = _Limits(1 / positives, 1 / negatives, needed, allowed.T)
     # Thresholds at which no member comes in change nothing but what stood before.
+    begins, ends = rows.begins, rows.ends
     value = jnp.cumsum(begins, dtype=jnp.int32) - begins[0].astype(jnp.int32)
-    tells = jnp.zeros(len(order), bool).at[value].max(member)[value]
+    tells = jnp.zeros(len(rows.order), bool).at[value].max(rows.member)[value]
 
-    def step(s: _Sums, row) -> tuple[_Sums, None]:
-        place, is_member, is_other, is_begin, is_end = row
-        s = _if(is_begin, _begin, s)
-        weight = jax.lax.dynamic_index_in_dim(weights, place, keepdims=False)
+    def step(s: _Sums, row: Steps) -> tuple[_Sums, None]:
+        s = _if(row.begins, _begin, s)
+        weight = jax.lax.dynamic_index_in_dim(weights, row.order, keepdims=False)
         weight = weight.astype(jnp.float32)
-        s = _if(is_member, lambda s: s._replace(tp=s.tp + weight), s)
-        s = _if(is_other, lambda s: s._replace(fp=s.fp + weight), s)
-        return _if(is_end, partial(_end, limits), s), None
+        s = _if(row.member, lambda s: s._replace(tp=s.tp + weight), s)
+        s = _if(row.other, lambda s: s._replace(fp=s.fp + weight), s)
+        return _if(row.ends, partial(_end, limits), s), None
 
     none = jnp.zeros_like(positives)
     first = dict.fromkeys(_Sums._fields, none)
     first |= {"reached": none + jnp.inf, "caught": jnp.zeros_like(limits.allowed)}
-    rows = (order, member, other, begins & tells, ends & tells)
-    sums, _ = jax.lax.scan(step, _Sums(**first), rows)
+    telling = rows._replace(begins=begins & tells, ends=ends & tells)
+    sums, _ = jax.lax.scan(step, _Sums(**first), telling)
     return _results(sums, limits, (positives > 0) & (negatives > 0))
 
 
@@ -220,12 +223,12 @@ def _begin(s: _Sums) -> _Sums:
 
 def _end(limits: _Limits, s: _Sums) -> _Sums:
     """Take the threshold at a score value into account."""
-    own = s.tp - s.tp_before
+    added = s.tp - s.tp_before
     gain = s.tp * limits.per_member - s.fp * limits.per_other
     is_enough, fits = s.tp >= limits.needed, s.fp[None] <= limits.allowed
     return s._replace(
-        lost=s.lost + own * (s.fp + s.fp_before),
-        precise=s.precise + own * s.tp / jnp.maximum(s.tp + s.fp, 1),
+        lost=s.lost + added * (s.fp + s.fp_before),
+        precise=s.precise + added * s.tp / jnp.maximum(s.tp + s.fp, 1),
         gain=jnp.maximum(s.gain, gain),
         reached=jnp.where(is_enough, jnp.minimum(s.reached, s.fp), s.reached),
         caught=jnp.where(fits, s.tp[None], s.caught),
@@ -233,14 +236,14 @@ def _end(limits: _Limits, s: _Sums) -> _Sums:
 
 
 def _results(sums: _Sums, limits: _Limits, is_whole) -> tuple[jax.Array, ...]:
-    found = (
+    areas_and_rates = (
         1 - sums.lost * limits.per_member * limits.per_other / 2,
         sums.precise * limits.per_member,
         (1 + sums.gain) / 2,
         sums.reached * limits.per_other,
     )
     tpr = jnp.where(is_whole[None], sums.caught * limits.per_member[None], jnp.nan).T
-    return (*(jnp.where(is_whole, value, jnp.nan) for value in found), tpr)
+    return (*(jnp.where(is_whole, value, jnp.nan) for value in areas_and_rates), tpr)
 
 
 def _if(condition, change, sums: _Sums) -> _Sums:

@@ -15,9 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float
 
-from vidsme_jax.evaluation.samples import Sample, samples
+from vidsme_jax.evaluation.columns import estimate_columns, rate_columns
+from vidsme_jax.evaluation.result import ScoreMetrics
+from vidsme_jax.evaluation.samples import Sample
 from vidsme_jax.evaluation.score_metrics import evaluate_columns
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.study import study_table
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.orders import OrderRule
 from vidsme_jax.scores.program import NAMED
@@ -143,13 +146,13 @@ def evaluate_cells(
     base = read("scores")
     assert base is not None  # every run has it
     base = base.select([name for name in _BASE if name in base.column_names])
-    found = {sample.frames: sample for sample in samples(base)}
+    labelled = {study.frames: study.labelled for study in study_table(base)}
     rows: dict[Cell, dict[str, Any]] = {}
     tables = _Tables(read)
     groups = dict.fromkeys((cell.frames, cell.clips) for cell in cells)
     for frames, clips in groups:
         part = [c for c in cells if (c.frames, c.clips) == (frames, clips)]
-        whole = found[frames]
+        whole = labelled[frames]
         sample = whole.take(_chosen(whole, clips))
         values = {c: c.sign * tables.column(c, sample.ids) for c in part}
         metrics = evaluate_columns(sample, values, settings)
@@ -207,32 +210,21 @@ def _chosen(sample: Sample, clips: str) -> list[int]:
     return np.flatnonzero(is_fast if clips == "fast" else ~is_fast).tolist()
 
 
-_PLAIN = (
-    "average_precision",
-    "fpr_at_95_tpr",
-    "best_balanced_accuracy",
-    "advantage",
-    "members",
-    "non_members",
-    "reason",
-)
-
-
-def _row(cell: Cell, metrics: dict[str, Any]) -> dict[str, Any]:
+def _row(cell: Cell, metrics: ScoreMetrics) -> dict[str, Any]:
     """Return the tidy row; of an adaptive rule also its betas as numbers."""
     rule = cell.rule
     row = cell.axes | {
         "beta1": rule.beta1 if rule and rule.q is None else None,
         "beta2": rule.beta2 if rule and rule.r is None and not rule.tied else None,
         "score": cell.column,
-        "auc": metrics["auc"],
-        "auc_low": metrics["auc_interval"][0],
-        "auc_high": metrics["auc_interval"][1],
     }
-    for fpr, value in metrics["tpr"].items():
-        low, high = metrics["tpr_interval"][fpr]
-        row |= {f"tpr_at_{fpr}": value}
-        row |= {f"tpr_at_{fpr}_low": low, f"tpr_at_{fpr}_high": high}
-    for name in _PLAIN:
-        row[name] = metrics[name]
-    return row
+    row |= estimate_columns("auc", metrics.auc) | rate_columns(metrics)
+    return row | {
+        "average_precision": metrics.average_precision.value,
+        "fpr_at_95_tpr": metrics.fpr_at_95_tpr.value,
+        "best_balanced_accuracy": metrics.best_balanced_accuracy.value,
+        "advantage": metrics.advantage.value,
+        "members": metrics.counts.members,
+        "non_members": metrics.counts.non_members,
+        "reason": metrics.reason,
+    }

@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records.files import replacing
-from vidsme_jax.report.figures import Interval, heat_figure, series_figure
+from vidsme_jax.report.figures import heat_figure, series_figure
 from vidsme_jax.scores.orders import OrderRule
 from vidsme_jax.sweeps.cells import AXES
 
@@ -65,7 +66,7 @@ def _figure(rows: list[dict[str, Any]], first: str, second: str | None) -> str |
     lines = y is None or (x == "frames" and len(_values(shown, y)) <= _LINES)
     if y and not lines and len(_values(shown, x)) > len(_values(shown, y)):
         x, y = y, x  # names of rows have more room
-    cells = {(row[x], row[y] if y else None): _interval(row) for row in shown}
+    cells = {(row[x], row[y] if y else None): _estimate(row) for row in shown}
     across, down = _values(shown, x), _values(shown, y) if y else [None]
     grid = [[cells.get((a, b)) for a in across] for b in down]
     (x, names), (y, series) = _labels(x, across), _labels(y or "", down)
@@ -118,5 +119,5 @@ def _held_at(rows: list[dict[str, Any]], axis: str, first: Any, free):
     ]
 
 
-def _interval(row: dict[str, Any]) -> Interval:
-    return Interval(row["auc"], row["auc_low"], row["auc_high"])
+def _estimate(row: dict[str, Any]) -> Estimate:
+    return Estimate(row["auc"], row["auc_low"], row["auc_high"])

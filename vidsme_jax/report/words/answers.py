@@ -1,24 +1,33 @@
-"""What a result says, in words and in table rows: for the report and for the terminal.
+"""What a result says, in words and in table rows: for the report and for the terminal."""
 
-A result is what `commands/evaluate.py` returns: `settings`, `control` (a name or None)
-and `runs`, each with `name`, `info` and the list `frames` of `evaluate_table`.
-"""
-
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from vidsme_jax.errors import shorten
+from vidsme_jax.evaluation.result import (
+    ControlMetrics,
+    FrameResult,
+    Result,
+    RunResult,
+    ScoreMetrics,
+    Verdict,
+)
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.values import ClassCounts, Significance
 from vidsme_jax.report.words.blind import blind_texts
 from vidsme_jax.report.words.formatting import (
     counted,
-    estimate,
+    is_small,
     listed,
     number,
+    or_one,
+    p_text,
     percent,
     side_of,
+    with_interval,
 )
+from vidsme_jax.report.words.signatures import signature_texts, summary
 from vidsme_jax.report.words.verdicts import verdict_texts
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.metrics import FEW_GROUPS, allowed_false
@@ -73,18 +82,18 @@ CAVEAT = (
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One run at one frame count.
+class FrameReport:
+    """One run at one frame count, as the report shows it.
 
     Attributes:
-        run: the run's name.
-        title: tells it from the other units; empty where there is only one.
-        data: its dict from `evaluate_table`.
+        run: the run.
+        frame: what was measured.
+        title: tells it from the others; empty where there is only one.
     """
 
-    run: str
+    run: RunResult
+    frame: FrameResult
     title: str
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -94,8 +103,8 @@ class Answer:
     Attributes:
         title: where there are several.
         lead: the answer.
-        notes: behind it.
-        warning: ahead of it, where it should not be believed.
+        notes: after it.
+        warning: before it, where it should not be believed.
     """
 
     title: str
@@ -104,159 +113,176 @@ class Answer:
     warning: str = ""
 
 
-def units(result: dict[str, Any]) -> list[Unit]:
+def frame_reports(result: Result) -> list[FrameReport]:
     """Return every run and frame count of a result, in order."""
-    pairs = [(run["name"], data) for run in result["runs"] for data in run["frames"]]
+    pairs = [(run, frame) for run in result.runs for frame in run.frames]
     return [
-        Unit(run, _unit_title(run, data) * (len(pairs) > 1), data) for run, data in pairs
+        FrameReport(run, frame, _frame_title(run, frame) * (len(pairs) > 1))
+        for run, frame in pairs
     ]
 
 
-def _unit_title(run: str, data: dict[str, Any]) -> str:
-    frames = f", {data['frames']} frames" if data["frames"] else ""  # 0: from elsewhere
-    return shorten(run, 60) + frames
+def _frame_title(run: RunResult, frame: FrameResult) -> str:
+    frames = f", {frame.frames} frames" if frame.frames else ""  # 0: from elsewhere
+    return shorten(run.name, 60) + frames
 
 
-def titled(text: str, unit: Unit) -> str:
-    """Return a title, with what tells its unit from the others."""
-    return f"{text} · {unit.title}" if unit.title else text
+def titled(text: str, report: FrameReport) -> str:
+    """Return a title, with what tells its run and frame count from the others."""
+    return f"{text} · {report.title}" if report.title else text
 
 
-def answers(unit: Unit, result: dict[str, Any]) -> list[Answer]:
-    """Return what one unit says of the two sets, and of clips of unknown use."""
-    out = [answer(unit, result)] if has_both(unit.data) else []
-    verdict = unit.data["verdict"]
+def answers(report: FrameReport, result: Result) -> list[Answer]:
+    """Return what a frame count says of the two sets, and of clips of unknown use."""
+    out = [answer(report, result)] if has_both(report.frame) else []
+    verdict = report.frame.verdict
     if verdict is not None:
-        title = f"{unit.title}: clips to judge" if unit.title else "Clips to judge"
-        texts = verdict_texts(verdict, result["settings"], result["reference"])
+        title = f"{report.title}: clips to judge" if report.title else "Clips to judge"
+        texts = verdict_texts(verdict, result.settings, result.reference)
         out.append(Answer(title, *texts))
     return out
 
 
-def has_both(data: dict[str, Any]) -> bool:
+def signature_answer(report: FrameReport, settings: EvaluationSettings) -> Answer:
+    """Return which failure signatures a frame count shows."""
+    signatures = report.frame.signatures
+    texts = signature_texts(signatures, report.run.perturbation, settings)
+    return Answer(report.title, *summary(signatures, texts))
+
+
+def has_both(frame: FrameResult) -> bool:
     """Tell whether members and non-members can be compared, or should have been."""
-    return min(data["counts"]["evaluated"].values()) > 0 or data["verdict"] is None
+    return min(astuple(frame.counts.evaluated)) > 0 or frame.verdict is None
 
 
-def answer(unit: Unit, result: dict[str, Any]) -> Answer:
-    """Return the answer about the primary score of one unit in plain words."""
-    name = unit.data["primary"]
-    found = unit.data["scores"][name] if name else None
+def answer(report: FrameReport, result: Result) -> Answer:
+    """Return the answer about the primary score of a frame count in plain words."""
+    frame, settings = report.frame, result.settings
+    metrics = frame.scores[frame.primary] if frame.primary else None
     notes = []
-    if found and found["auc"] is not None:
-        notes += _control_notes(found, result)
-        notes += _step_notes(found, result["settings"])
-    notes += [_left_out(unit.data, found), *_group_notes(unit.data)]
-    warning, notes_on_blind = blind_texts(unit.data["baselines"], result["settings"])
-    notes += notes_on_blind
-    lead = _lead(name, found, unit.data, result)
-    return Answer(unit.title, lead, tuple(notes), warning)
+    if metrics is not None and metrics.auc.value is not None:
+        notes += _control_notes(metrics.control, result)
+        notes += _step_notes(metrics.counts.non_members, settings)
+    notes += [_left_out(frame, metrics), *_group_notes(frame)]
+    warning, notes_on_blind = blind_texts(frame.baselines, settings)
+    lead = _lead(frame.primary, metrics, settings)
+    return Answer(report.title, lead, (*notes, *notes_on_blind), warning)
 
 
-def representative_rows(unit: Unit) -> dict[str, list[str]]:
-    """Return, by slice, the names of the representative scores that the unit holds.
+def representative_rows(frame: FrameResult) -> dict[str, list[str]]:
+    """Return, by slice, the names of the representative scores that a frame count has.
 
-    The published code's own scores stand under `published`.
+    The published code's scores stand under `published`.
     """
-    if unit.data["primary"] == "score":
-        return {"score": ["score"]}
-    held = {
-        part: [f"{part}.{name}" for name in names]
-        for part, names in REPRESENTATIVES.items()
+    if frame.primary == catalogue.EXTERNAL:
+        return {catalogue.EXTERNAL: [catalogue.EXTERNAL]}
+    wanted = {
+        place: [f"{place}.{name}" for name in names]
+        for place, names in REPRESENTATIVES.items()
     }
-    held["published"] = [catalogue.PUBLISHED + name for name in _PUBLISHED]
-    known = unit.data["scores"] if has_both(unit.data) else {}
+    wanted["published"] = [catalogue.PUBLISHED + name for name in _PUBLISHED]
+    scores = frame.scores if has_both(frame) else {}
     return {
-        part: kept
-        for part, names in held.items()
-        if (kept := [name for name in names if name in known])
+        place: kept
+        for place, names in wanted.items()
+        if (kept := [name for name in names if name in scores])
     }
 
 
-def search_texts(unit: Unit) -> list[str]:
+def search_texts(report: FrameReport) -> list[str]:
     """Return what chance and a choice on half of the groups say of the best score."""
-    held = {
-        name: found
-        for name, found in unit.data["scores"].items()
-        if found["auc"] is not None
-    }
-    if len(held) < 2:
+    scores = report.frame.scores
+    aucs = {n: m.auc.value for n, m in scores.items() if m.auc.value is not None}
+    if len(aucs) < 2:
         return []
-    start = f"{unit.title}: of" if unit.title else "Of"
-    name = max(held, key=lambda name: held[name]["auc"])
-    least = min(held, key=lambda name: held[name]["p_adjusted"])
+    p_adjusted = {name: _significance(scores[name]).p_adjusted for name in aucs}
+    start = f"{report.title}: of" if report.title else "Of"
+    name = max(aucs, key=lambda name: aucs[name])
+    least = min(aucs, key=lambda name: or_one(p_adjusted[name]))
     texts = [
-        f"{start} {len(held)} scores, {name} has the largest AUC,"
-        f" {number(held[name]['auc'])}. Corrected for their number, the smallest p-value"
-        f" is {held[least]['p_adjusted']:.2g}, of {least} (the largest of all scores under"
+        f"{start} {len(aucs)} scores, {name} has the largest AUC, {number(aucs[name])}."
+        " Corrected for their number, the smallest p-value"
+        f" is {p_text(p_adjusted[least])}, of {least} (the largest of all scores under"
         " permuted labels, each in its standard deviations)."
     ]
-    found = unit.data["search"]
-    if found is None:
+    search = report.frame.search
+    if search is None:
         return texts
-    low, high = (number(end) for end in found["auc_held_out_range"])
+    held_out = search.auc_held_out
+    low, high = number(held_out.low), number(held_out.high)
     return [
         *texts,
         f"Chosen on one half of the groups, the best score has AUC"
-        f" {number(found['auc_seen'])} there and {number(found['auc_held_out'])} on the"
-        f" other half ({low} to {high} in nine of ten of {found['splits']} random splits):"
-        f" choosing flatters by {number(found['optimism'])}. Chosen most often, in"
-        f" {percent(round(found['chosen_share'], 3))} of the splits: {found['chosen']}.",
+        f" {number(search.auc_seen)} there and {number(held_out.value)} on the other half"
+        f" ({low} to {high} in nine of ten of {search.splits} random splits): choosing"
+        f" flatters by {number(search.optimism)}. Chosen most often, in"
+        f" {percent(round(search.chosen_share, 3))} of the splits: {search.chosen}.",
     ]
 
 
-def header(result: dict[str, Any], first: str = "score") -> list[str]:
+def _significance(metrics: ScoreMetrics) -> Significance:
+    """Return the p-values of a score; every score was tested."""
+    assert metrics.significance is not None
+    return metrics.significance
+
+
+def header(
+    settings: EvaluationSettings, control: bool = False, first: str = "score"
+) -> list[str]:
     """Return the column names that `cells` fills."""
-    settings = result["settings"]
-    around = f"({percent(settings['confidence'])} interval)"
+    around = f"({percent(settings.confidence)} interval)"
     names = [first, f"AUC {around}", "balanced accuracy (best threshold)"]
-    names += [f"TPR at {percent(fpr)} FPR" for fpr in settings["fprs"]]
-    names += PUBLISHED_HEADER if settings["published"] else ()
-    if result["control"] is None:
+    names += [f"TPR at {percent(fpr)} FPR" for fpr in settings.fprs]
+    names += PUBLISHED_HEADER if settings.published else ()
+    if not control:
         return names
     return [*names, f"control AUC {around}", f"AUC minus control {around}"]
 
 
 def cells(
-    name: str, metrics: dict[str, Any], result: dict[str, Any], digits: int = 3
+    name: str, metrics: ScoreMetrics, control: bool = False, digits: int = 3
 ) -> list[str]:
     """Return one table row: what `header` names."""
-    best, fprs = metrics["best_balanced_accuracy"], result["settings"]["fprs"]
-    row = [name, estimate(metrics, "auc", digits), number(best, digits)]
-    row += [number(metrics["tpr"][f"{fpr:g}"], digits) for fpr in fprs]
-    row += [number(value, digits) for value in metrics.get("published", {}).values()]
-    if result["control"] is None:
+    best = metrics.best_balanced_accuracy.value
+    row = [name, with_interval(metrics.auc, digits), number(best, digits)]
+    row += [number(tpr.value, digits) for tpr in metrics.tpr.values()]
+    if metrics.published is not None:
+        row += [number(value, digits) for value in astuple(metrics.published)]
+    if not control:
         return row
-    control = metrics.get("control")
-    if control is None:  # blind numbers are the same for every model
+    if metrics.control is None:  # blind numbers are the same for every model
         return [*row, "–", "–"]
-    return [*row, *(estimate(control, key, digits) for key in ("auc", "difference"))]
+    estimates = (metrics.control.auc, metrics.control.difference)
+    return [*row, *(with_interval(estimate, digits) for estimate in estimates)]
 
 
-def _lead(name, found, data, result) -> str:
-    if name is None:
+def _lead(
+    name: str | None, metrics: ScoreMetrics | None, settings: EvaluationSettings
+) -> str:
+    if name is None or metrics is None:
         return (
             f"The primary score {catalogue.PRIMARY} is not in this run, which was scored"
             " without the video slice: there is no primary answer, and everything below"
             " is secondary."
         )
-    if found["auc"] is None:
-        return f"The primary score {name} cannot be evaluated: {found['reason']}."
+    if metrics.auc.value is None:
+        return f"The primary score {name} cannot be evaluated: {metrics.reason}."
     where = {"in": "contains", "above": "lies above", "below": "lies below"}
-    side = side_of(found["auc_interval"])
-    low, high = map(number, found["auc_interval"])
-    called = "The score" if name == "score" else f"The primary score {name}"
+    auc, counts = metrics.auc, metrics.counts
+    side = side_of(auc)
+    called = "The score" if name == catalogue.EXTERNAL else f"The primary score {name}"
     return (
-        f"{called} {_verdict(found, side, result)}: AUC"
-        f" {number(found['auc'])}, {percent(result['settings']['confidence'])} interval"
-        f" {low} to {high}, which {where[side]} 0.5; permutation p ="
-        f" {found['p_value']:.2g}; {counted(found['members'], 'member')},"
-        f" {counted(found['non_members'], 'non-member')}."
+        f"{called} {_conclusion(metrics, side, settings)}: AUC {number(auc.value)},"
+        f" {percent(settings.confidence)} interval {number(auc.low)} to"
+        f" {number(auc.high)}, which {where[side]} 0.5; permutation p ="
+        f" {p_text(_significance(metrics).p_value)};"
+        f" {counted(counts.members, 'member')},"
+        f" {counted(counts.non_members, 'non-member')}."
     )
 
 
-def _verdict(found, side, result) -> str:
-    small = found["p_value"] <= 1 - result["settings"]["confidence"] + 1e-12
+def _conclusion(metrics: ScoreMetrics, side: str, settings: EvaluationSettings) -> str:
+    small = is_small(_significance(metrics).p_value, settings.confidence)
     if side == "below":
         return "does not separate members as expected (it ranks non-members higher)"
     if (side == "above") != small:
@@ -266,55 +292,54 @@ def _verdict(found, side, result) -> str:
         )
     if not small:
         return "does not separate members from non-members"
-    ends = found.get("control", {}).get("difference_interval", (None, None))
-    if ends[0] is not None and side_of(ends, 0.0) != "above":
+    less = None if metrics.control is None else metrics.control.difference
+    if less is not None and less.low is not None and side_of(less, 0.0) != "above":
         return "separates members from non-members, but not clearly more than the control's"
     return "separates members from non-members"
 
 
-def _control_notes(found, result) -> list[str]:
-    name, control = result["control"], found.get("control")
-    if control is None:
+def _control_notes(control: ControlMetrics | None, result: Result) -> list[str]:
+    if control is None or result.control is None:
         return [
             "No control run was given, so a difference between the two sets of clips"
             " cannot be told apart from an effect of training."
         ]
-    both = _both({"member": control["members"], "non_member": control["non_members"]})
-    if control["auc"] is None:
-        return [f"The control {shorten(name, 60)} cannot be compared: {control['reason']}."]
+    name = shorten(result.control, 60)
+    if control.auc.value is None:
+        return [f"The control {name} cannot be compared: {control.reason}."]
     notes = [
-        f"Control run {shorten(name, 60)}: AUC {estimate(control, 'auc')}; target minus"
-        f" control {estimate(control, 'difference')}, on the {both} that both scored."
+        f"Control run {name}: AUC {with_interval(control.auc)}; target minus control"
+        f" {with_interval(control.difference)}, on the {_both(control.counts)} that both"
+        " scored."
     ]
-    if result["control_differs"]:
-        notes.append(f"The control was scored otherwise: {result['control_differs']}.")
-    if side_of(control["auc_interval"]) != "in":
+    if result.control_differs:
+        notes.append(f"The control was scored otherwise: {result.control_differs}.")
+    if side_of(control.auc) != "in":
         notes.append(
             "The control, which should have seen none of these clips, tells the two"
             " sets apart too: this is evidence of a difference between the sets rather"
             " than of training."
         )
-    if side_of(control["difference_interval"], 0.0) != "above":
+    if side_of(control.difference, 0.0) != "above":
         notes.append("The target does not exceed the control beyond the interval.")
     return notes
 
 
-def rule_text(settings: dict[str, Any], negatives: int) -> str:
+def rule_text(settings: EvaluationSettings, negatives: int) -> str:
     """Return how rates are read off, for so many non-members."""
     return (
-        f"TPR is read off the step ROC where FPR {settings['rule']} t; the finest step of"
+        f"TPR is read off the step ROC where FPR {settings.rule} t; the finest step of"
         f" FPR is 1/{negatives}"
     )
 
 
-def _step_notes(found, settings) -> list[str]:
-    n = found["non_members"]
-    rule, fprs = settings["rule"], settings["fprs"]
-    allowed = allowed_false(tuple(fprs), np.array([float(n)]), rule)
+def _step_notes(negatives: int, settings: EvaluationSettings) -> list[str]:
+    rule, fprs = settings.rule, settings.fprs
+    allowed = allowed_false(fprs, np.array([float(negatives)]), rule)
     coarse = [
         percent(fpr) for fpr, most in zip(fprs, allowed, strict=True) if fpr and not most
     ]
-    text = rule_text(settings, n)
+    text = rule_text(settings, negatives)
     if rule == "<" and 0 in fprs:
         text += "; no FPR is below 0, so that TPR at 0 % is 0"
     if coarse:
@@ -322,49 +347,49 @@ def _step_notes(found, settings) -> list[str]:
     return [text + "."]
 
 
-def _left_out(data, found) -> str:
-    bad = {name: 0 for name in ("member", "non_member")}
-    kinds = []
-    for status, by_label in data["counts"]["status"].items():
-        if status != "ok" and any(by_label[name] for name in bad):
-            kinds.append(shorten(status, 30))
-            for name in bad:
-                bad[name] += by_label[name]
+def _left_out(frame: FrameResult, metrics: ScoreMetrics | None) -> str:
     parts = []
-    if kinds:
-        parts.append(f"{_both(bad)} with status {', '.join(kinds)}")
-    nan = {"member": 0, "non_member": 0}
-    if found:
-        ok = data["counts"]["evaluated"]
-        nan = {k: ok[k] - found[f"{k}s"] for k in nan}
-    if any(nan.values()):
-        parts.append(f"{_both(nan)} without a value of the primary score (NaN)")
-    if data["counts"]["unlabelled"]:
-        judged = data["verdict"] is not None and not data["verdict"]["reason"]
-        rows = counted(data["counts"]["unlabelled"], "row")
-        parts.append(f"{rows} without a label{', judged below' if judged else ''}")
+    bad = {
+        status: ClassCounts(count.member, count.non_member)
+        for status, count in frame.counts.status.items()
+        if status != "ok" and (count.member or count.non_member)
+    }
+    if bad:
+        kinds = ", ".join(shorten(status, 30) for status in bad)
+        total = ClassCounts(*map(sum, zip(*map(astuple, bad.values()), strict=True)))
+        parts.append(f"{_both(total)} with status {kinds}")
+    if metrics is not None:
+        rows = (astuple(frame.counts.evaluated), astuple(metrics.counts))
+        missing = ClassCounts(*(a - b for a, b in zip(*rows, strict=True)))
+        if any(astuple(missing)):
+            parts.append(f"{_both(missing)} without a value of the primary score (NaN)")
+    if frame.counts.labels.unlabelled:
+        judged = ", judged below" if isinstance(frame.verdict, Verdict) else ""
+        unlabelled = counted(frame.counts.labels.unlabelled, "row")
+        parts.append(f"{unlabelled} without a label{judged}")
     return f"Left out: {'; '.join(parts)}." if parts else "No row was left out."
 
 
-def _both(count: dict[str, int]) -> str:
-    members, others = count["member"], count["non_member"]
-    return f"{counted(members, 'member')} and {counted(others, 'non-member')}"
+def _both(counts: ClassCounts) -> str:
+    members = counted(counts.members, "member")
+    return f"{members} and {counted(counts.non_members, 'non-member')}"
 
 
-def _group_notes(data) -> list[str]:
-    rows, groups = data["counts"]["evaluated"], data["counts"]["evaluated_groups"]
+def _group_notes(frame: FrameResult) -> list[str]:
+    groups = frame.counts.evaluated_groups
     notes = []
-    if rows != groups:
-        mine, theirs = (counted(groups[k], f"{k.replace('_', '-')} group") for k in groups)
+    if frame.counts.evaluated != groups:
+        mine = counted(groups.members, "member group")
+        theirs = counted(groups.non_members, "non-member group")
         notes.append(
             f"The rows come from {mine} and {theirs} (videos), which are resampled and"
             " permuted whole."
         )
-    if min(groups.values()) < FEW_GROUPS:
+    if min(astuple(groups)) < FEW_GROUPS:
         notes.append(
             f"A class has fewer than {FEW_GROUPS} groups: its interval is unreliable."
         )
-    mixed = data["counts"]["groups_with_both_labels"]
+    mixed = frame.counts.mixed_groups
     if mixed:
         are = "stands" if mixed == 1 else "stand"
         notes.append(

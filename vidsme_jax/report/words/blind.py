@@ -1,86 +1,105 @@
 """What the blind baselines say of two sets of clips, in words."""
 
-from typing import Any
+from vidsme_jax.evaluation.result import BlindMetrics, BlindResult
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.report.words.formatting import (
+    is_small,
+    number,
+    or_one,
+    p_text,
+    percent,
+    side_of,
+    with_interval,
+)
 
-from vidsme_jax.report.words.formatting import estimate, number, percent, side_of
 
-
-def telling(blind: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+def telling(blind: BlindResult, settings: EvaluationSettings) -> list[str]:
     """Return the baselines that tell the sets apart, the best first."""
-    chance = 1 - settings["confidence"] + 1e-12
-    names = [name for name, f in blind["found"].items() if f["p_adjusted"] <= chance]
-    return sorted(names, key=lambda name: -blind["found"][name]["auc"])
-
-
-def as_good(blind: dict[str, Any], settings: dict[str, Any]) -> list[str]:
-    """Return those of them that the primary score does not clearly exceed."""
-    found = blind["found"]
-    return [
+    names = [
         name
-        for name in telling(blind, settings)
-        if "difference" not in found[name]
-        or found[name]["difference"] is None
-        or side_of(found[name]["difference_interval"], 0.0) != "above"
+        for name, metrics in blind.baselines.items()
+        if is_small(metrics.significance.p_adjusted, settings.confidence)
+    ]
+    return sorted(names, key=lambda name: -_auc(blind.baselines[name]))
+
+
+def _auc(metrics: BlindMetrics) -> float:
+    """Return a baseline's AUC, which exists wherever the baseline could be run."""
+    assert metrics.auc.value is not None
+    return metrics.auc.value
+
+
+def as_good(blind: BlindResult, settings: EvaluationSettings) -> list[str]:
+    """Return those of them that the primary score does not clearly exceed."""
+    return [
+        name for name in telling(blind, settings) if not _is_exceeded(blind.baselines[name])
     ]
 
 
-def blind_texts(blind: dict[str, Any], settings: dict[str, Any]) -> tuple[str, list[str]]:
+def _is_exceeded(metrics: BlindMetrics) -> bool:
+    return metrics.difference is not None and side_of(metrics.difference, 0.0) == "above"
+
+
+def blind_texts(blind: BlindResult, settings: EvaluationSettings) -> tuple[str, list[str]]:
     """Return the warning that comes first, or none, and what is noted besides."""
-    if blind["reason"]:
-        return "", [f"No blind baseline could be run: {blind['reason']}."]
+    if blind.reason:
+        return "", [f"No blind baseline could be run: {blind.reason}."]
     names, best = telling(blind, settings), as_good(blind, settings)
     if best:
-        return _warning(best, blind["found"]), []
+        return _warning(best, blind), []
     if names:
-        found = blind["found"][names[0]]
+        metrics = blind.baselines[names[0]]
+        assert metrics.difference is not None  # or it were as good
         return "", [
             f"The two sets differ without the model, too: {names[0]} tells them apart with"
-            f" AUC {estimate(found, 'auc')}. The primary score exceeds that by"
-            f" {estimate(found, 'difference')}."
+            f" AUC {with_interval(metrics.auc)}. The primary score exceeds that by"
+            f" {with_interval(metrics.difference)}."
         ]
     return "", [none_tells(blind, "the two sets")]
 
 
-def _warning(names: list[str], found: dict[str, Any]) -> str:
-    first = found[names[0]]
+def _warning(names: list[str], blind: BlindResult) -> str:
+    first = blind.baselines[names[0]]
     text = (
         "The two sets of clips differ by more than training: without asking the model,"
-        f" {names[0]} tells them apart with AUC {estimate(first, 'auc')}, corrected p ="
-        f" {first['p_adjusted']:.2g}"
+        f" {names[0]} tells them apart with AUC {with_interval(first.auc)}, corrected p ="
+        f" {p_text(first.significance.p_adjusted)}"
     )
     if len(names) > 1:
         text += f", and so do {', '.join(names[1:])}"
-    if first.get("difference") is None:
+    if first.difference is None or first.difference.value is None:
         return text + ". Scores may follow that difference."
     return (
         text + ". The primary score is not clearly better (its AUC less that one's is"
-        f" {estimate(first, 'difference')}), so that it is no evidence of training here."
+        f" {with_interval(first.difference)}), so that it is no evidence of training here."
     )
 
 
-def none_tells(blind: dict[str, Any], what: str) -> str:
+def none_tells(blind: BlindResult, what: str) -> str:
     """Say that no baseline tells them apart, or that there are too few clips to know."""
-    found = blind["found"]
-    least = min(found, key=lambda name: found[name]["p_adjusted"])
+    baselines = blind.baselines
+    corrected = {name: m.significance.p_adjusted for name, m in baselines.items()}
+    least = min(baselines, key=lambda name: or_one(corrected[name]))
     text = (
-        f"None of {len(found)} blind baselines, which do not ask the model, is sure to tell"
-        f" {what} apart: the smallest corrected p is {found[least]['p_adjusted']:.2g}, of"
-        f" {least} with AUC {number(found[least]['auc'])}."
+        f"None of {len(baselines)} blind baselines, which do not ask the model, is sure to"
+        f" tell {what} apart: the smallest corrected p is {p_text(corrected[least])}, of"
+        f" {least} with AUC {number(baselines[least].auc.value)}."
     )
-    best = max(found, key=lambda name: found[name]["auc"])
-    less = found[best].get("difference")
-    if side_of(found[best]["auc_interval"]) != "above" or less is None or less > 0:
+    best = max(baselines, key=lambda name: _auc(baselines[name]))
+    metrics = baselines[best]
+    less = None if metrics.difference is None else metrics.difference.value
+    if side_of(metrics.auc) != "above" or less is None or less > 0:
         return text
     return (
-        f"{text} That is no clean bill: {best} has AUC {number(found[best]['auc'])}, no"
+        f"{text} That is no clean bill: {best} has AUC {number(metrics.auc.value)}, no"
         " less than the primary score, and there are too few clips to tell this from"
         " chance."
     )
 
 
-def blind_header(settings: dict[str, Any]) -> list[str]:
+def blind_header(settings: EvaluationSettings) -> list[str]:
     """Return the column names that `blind_cells` fills."""
-    around = f"({percent(settings['confidence'])} interval)"
+    around = f"({percent(settings.confidence)} interval)"
     return [
         "baseline",
         f"AUC {around}",
@@ -90,8 +109,9 @@ def blind_header(settings: dict[str, Any]) -> list[str]:
     ]
 
 
-def blind_cells(name: str, found: dict[str, Any]) -> list[str]:
+def blind_cells(name: str, metrics: BlindMetrics) -> list[str]:
     """Return one table row: what `blind_header` names."""
-    less = estimate(found, "difference") if "difference" in found else "–"
-    tested = (f"{found[key]:.2g}" for key in ("p_value", "p_adjusted"))
-    return [name, estimate(found, "auc"), *tested, less]
+    difference, tested = metrics.difference, metrics.significance
+    less = "–" if difference is None else with_interval(difference)
+    p_values = (p_text(tested.p_value), p_text(tested.p_adjusted))
+    return [name, with_interval(metrics.auc), *p_values, less]

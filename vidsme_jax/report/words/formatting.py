@@ -1,20 +1,21 @@
 """How numbers and texts are written: in the report, the tables and on the terminal."""
 
 from collections.abc import Sequence
-from typing import Any
+
+from vidsme_jax.evaluation.values import Estimate
 
 
-def estimate(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
+def with_interval(estimate: Estimate, digits: int = 3) -> str:
     """Return `value (low to high)`; a dash where there is no value."""
-    value, ends = number(metrics[key], digits), metrics[f"{key}_interval"]
-    if metrics[key] is None or ends[0] is None:
+    value = number(estimate.value, digits)
+    if estimate.value is None or estimate.low is None:
         return value
-    return f"{value} ({span(ends, digits)})"
+    return f"{value} ({span(estimate, digits)})"
 
 
-def span(ends: list[float | None], digits: int = 3) -> str:
+def span(estimate: Estimate, digits: int = 3) -> str:
     """Return `low to high`, or a dash."""
-    low, high = (number(end, digits) for end in ends)
+    low, high = number(estimate.low, digits), number(estimate.high, digits)
     return low if low == "–" else f"{low} to {high}"
 
 
@@ -23,15 +24,34 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def p_text(value: float | None) -> str:
+    """Return a p-value with two digits, or a dash."""
+    return "–" if value is None else f"{value:.2g}"
+
+
+def or_one(p_value: float | None) -> float:
+    """Return a p-value; 1, which shows nothing, where there is none."""
+    return 1.0 if p_value is None else p_value
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage, `0.05` as `5 %`."""
     return f"{100 * share:g} %"
 
 
-def side_of(ends, middle: float = 0.5) -> str:
-    """Tell on which side of a number an interval lies: above, below, or in it."""
-    low, high = ends
-    return "above" if low > middle else "below" if high < middle else "in"
+def side_of(estimate: Estimate, middle: float = 0.5) -> str:
+    """Tell on which side of a number an interval lies: above, below, or in it.
+
+    One that does not exist rules nothing out: the number lies in it.
+    """
+    if estimate.low is not None and estimate.low > middle:
+        return "above"
+    return "below" if estimate.high is not None and estimate.high < middle else "in"
+
+
+def is_small(p_value: float | None, confidence: float) -> bool:
+    """Tell whether a p-value is as rare as what lies outside an interval."""
+    return p_value is not None and p_value <= 1 - confidence + 1e-12
 
 
 def counted(count: int, thing: str) -> str:

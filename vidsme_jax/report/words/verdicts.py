@@ -1,24 +1,32 @@
 """What a verdict says of clips whose use is unknown, in words and in table rows."""
 
-from typing import Any
-
 from vidsme_jax.errors import shorten
+from vidsme_jax.evaluation.result import NoVerdict, SetTest, Verdict
+from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.report.words.blind import none_tells, telling
-from vidsme_jax.report.words.formatting import counted, estimate, percent, side_of
+from vidsme_jax.report.words.formatting import (
+    counted,
+    is_small,
+    p_text,
+    percent,
+    side_of,
+    with_interval,
+)
 from vidsme_jax.stats.metrics import FEW_GROUPS
 
 _USUAL = 0.05  # the false positive rate of the sentence that comes first
 
 
 def verdict_texts(
-    verdict: dict[str, Any], settings: dict[str, Any], reference: str | None
+    verdict: Verdict | NoVerdict, settings: EvaluationSettings, reference: str | None
 ) -> tuple[str, tuple[str, ...], str]:
     """Return the answer, what limits it, and a warning or none."""
-    if verdict["reason"]:
-        return _none(verdict), _WITHOUT, ""
+    if isinstance(verdict, NoVerdict):
+        clips = counted(verdict.judged.rows, "clip")
+        return f"No verdict on {clips}: {verdict.reason}.", _WITHOUT, ""
     source = "label 0" if reference is None else f"run {shorten(reference, 60)}"
     notes = [
-        _as_a_set(verdict, settings),
+        _as_a_set(verdict.whole_set, settings),
         *_few(verdict),
         _discoveries(verdict),
         _smallest(verdict, source),
@@ -42,49 +50,42 @@ _WITHOUT = (
 )
 
 
-def _none(verdict) -> str:
-    clips = counted(verdict["judged"]["rows"], "clip")
-    return f"No verdict on {clips}: {verdict['reason']}."
-
-
-def _lead(verdict) -> str:
-    count, limits = verdict["judged"]["rows"], verdict["thresholds"]
-    usable = [rate for rate, found in limits.items() if found["value"] is not None]
+def _lead(verdict: Verdict) -> str:
+    count, limits = verdict.judged.rows, verdict.limits
+    usable = [rate for rate, at in limits.items() if at.average.score is not None]
     if not usable:
         return (
             f"None of {counted(count, 'clip')} can be called a member: the reference is too"
             " small for every false positive rate asked for."
         )
-    rate = min(usable, key=lambda rate: abs(float(rate) - _USUAL))
-    called = limits[rate]["flagged_value"]
+    rate = min(usable, key=lambda rate: abs(rate - _USUAL))
+    called = limits[rate].average.flagged
     return (
-        f"Called members by {verdict['score']}: {called} of"
+        f"Called members by {verdict.score}: {called} of"
         f" {counted(count, 'judged clip')}, at a false positive rate of at most"
-        f" {percent(float(rate))}; if none were, on average up to"
-        f" {count * float(rate):.3g} would be called, sometimes several more, since one"
+        f" {percent(rate)}; if none were, on average up to"
+        f" {count * rate:.3g} would be called, sometimes several more, since one"
         " reference judges them all."
     )
 
 
-def _as_a_set(verdict, settings) -> str:
-    found = verdict["set"]
-    small = found["p_value"] <= 1 - settings["confidence"] + 1e-12
-    above = side_of(found["auc_interval"]) == "above"
+def _as_a_set(test: SetTest, settings: EvaluationSettings) -> str:
+    small = is_small(test.p_value, settings.confidence)
+    above = side_of(test.auc) == "above"
     text = (
         f"Taken as one set, the judged clips {'' if small and above else 'do not clearly '}"
-        f"score more member-like than the reference: AUC {estimate(found, 'auc')},"
-        f" permutation p = {found['p_value']:.2g}"
+        f"score more member-like than the reference: AUC {with_interval(test.auc)},"
+        f" permutation p = {p_text(test.p_value)}"
     )
     if small != above:
         text += " (interval and permutation test disagree)"
     return text + ". This is the test for an owner of many clips."
 
 
-def _few(verdict) -> list[str]:
+def _few(verdict: Verdict) -> list[str]:
     """Say so where an interval rests on hardly any videos."""
-    names = [
-        name for name in ("judged", "reference") if verdict[name]["groups"] < FEW_GROUPS
-    ]
+    sizes = {"judged": verdict.judged, "reference": verdict.reference}
+    names = [name for name, size in sizes.items() if size.groups < FEW_GROUPS]
     if not names:
         return []
     which = " and ".join(f"the {name} clips" for name in names)
@@ -94,68 +95,68 @@ def _few(verdict) -> list[str]:
     ]
 
 
-def _discoveries(verdict) -> str:
+def _discoveries(verdict: Verdict) -> str:
     called = [
-        f"{count} where {percent(float(rate))} of the calls may be wrong"
-        for rate, count in verdict["discoveries"].items()
+        f"{count} where {percent(rate)} of the calls may be wrong"
+        for rate, count in verdict.discoveries.items()
     ]
     return f"Corrected for their number (Benjamini and Hochberg): {', '.join(called)}."
 
 
-def _smallest(verdict, source: str) -> str:
-    held = verdict["reference"]
+def _smallest(verdict: Verdict, source: str) -> str:
+    size = verdict.reference
     text = (
-        f"The reference, {source}, has {counted(held['rows'], 'row')} of"
-        f" {counted(held['groups'], 'video')}; no p-value can be below"
-        f" {verdict['smallest_p']:.2g}"
+        f"The reference, {source}, has {counted(size.rows, 'row')} of"
+        f" {counted(size.groups, 'video')}; no p-value can be below"
+        f" {verdict.smallest_p:.2g}"
     )
     short = {
-        rate: found["groups"]
-        for rate, found in verdict["thresholds"].items()
-        if found["value"] is None
+        rate: at.average.groups
+        for rate, at in verdict.limits.items()
+        if at.average.score is None
     }
     if short:
-        needs = ", ".join(f"{percent(float(r))} needs {n}" for r, n in short.items())
+        needs = ", ".join(f"{percent(r)} needs {n}" for r, n in short.items())
         text += f", and nothing can be called at smaller rates: {needs}"
     return text + "."
 
 
-def _dropped(verdict) -> list[str]:
-    count = verdict["dropped"]
-    if not count:
+def _dropped(verdict: Verdict) -> list[str]:
+    if not verdict.dropped:
         return []
-    rows = counted(count, "reference row")
+    rows = counted(verdict.dropped, "reference row")
     return [f"Left out, their video being among the judged ones: {rows}."]
 
 
-def _likeness(verdict, settings) -> str:
+def _likeness(verdict: Verdict, settings: EvaluationSettings) -> str:
     """Say whether the one assumption was looked into, and what came out."""
-    blind = verdict["baselines"]
-    if blind["reason"]:
+    blind = verdict.baselines
+    if blind.reason:
         return (
             "Whether the judged clips are like the reference was not checked:"
-            f" {blind['reason']}."
+            f" {blind.reason}."
         )
     if telling(blind, settings):
         return "The judged clips are not like the reference: see the warning."
     return none_tells(blind, "judged clips and reference")
 
 
-def _warning(verdict, settings) -> str:
-    names = telling(verdict["baselines"], settings)
+def _warning(verdict: Verdict, settings: EvaluationSettings) -> str:
+    names = telling(verdict.baselines, settings)
     if not names:
         return ""
-    found = verdict["baselines"]["found"][names[0]]
+    metrics = verdict.baselines.baselines[names[0]]
     return (
         "The judged clips are not like the reference: without asking the model,"
-        f" {names[0]} tells them apart with AUC {estimate(found, 'auc')}, corrected p ="
-        f" {found['p_adjusted']:.2g}. The false positive rates below do not hold, then."
+        f" {names[0]} tells them apart with AUC {with_interval(metrics.auc)},"
+        f" corrected p = {p_text(metrics.significance.p_adjusted)}. The false"
+        " positive rates below do not hold, then."
     )
 
 
-def threshold_rows(verdict: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return a table of the thresholds: its header and its rows."""
-    side = "above" if verdict["member_is"] == "higher" else "below"
+def limit_rows(verdict: Verdict) -> tuple[list[str], list[list[str]]]:
+    """Return a table of the limits: its header and its rows."""
+    side = "above" if verdict.higher_is_member else "below"
     header = [
         "false positive rate",
         f"called {side}",
@@ -166,12 +167,11 @@ def threshold_rows(verdict: dict[str, Any]) -> tuple[list[str], list[list[str]]]
         "reference videos needed",
     ]
     rows = []
-    for rate, found in verdict["thresholds"].items():
-        row = [f"at most {percent(float(rate))}"]
-        for key, needed in (("value", "groups"), ("sure", "groups_sure")):
-            limit = found[key]
-            shown = "–" if limit is None else f"{limit:.4g}"
-            called = "–" if limit is None else str(found[f"flagged_{key}"])
-            row += [shown, called, str(found[needed])]
+    for rate, limits in verdict.limits.items():
+        row = [f"at most {percent(rate)}"]
+        for limit in (limits.average, limits.sure):
+            shown = "–" if limit.score is None else f"{limit.score:.4g}"
+            called = "–" if limit.score is None else str(limit.flagged)
+            row += [shown, called, str(limit.groups)]
         rows.append(row)
     return header, rows

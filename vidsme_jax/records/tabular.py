@@ -1,0 +1,59 @@
+"""Read the tables that users bring: JSON, JSON Lines, CSV and Parquet, row by row or typed.
+
+Readers raise what their libraries do (ValueError, OSError, csv.Error, pyarrow's errors);
+callers say which option the file was given to.
+"""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+_LONGEST_ROW = 1 << 28  # bytes
+
+
+def read_json_rows(path: Path) -> Any:
+    """Read a JSON file that should hold a list of objects; a byte order mark is skipped."""
+    return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Read a file with a JSON object on each line; blank lines are skipped."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def read_csv_texts(path: Path) -> list[dict[str, str]]:
+    """Read CSV as texts, one dict a row without its empty cells.
+
+    Raises:
+        ValueError: a row with another number of cells than the header.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file, strict=True))
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise ValueError(f"line {number} has another number of cells than the header")
+    return [{k: v for k, v in row.items() if v != ""} for row in rows]
+
+
+def read_csv_typed(path: Path, texts: tuple[str, ...]) -> pa.Table:
+    """Read CSV with numbers where a column holds nothing else.
+
+    Args:
+        path: the file.
+        texts: columns that stay texts, so that 007 is not 7.
+    """
+    as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
+    # A row must fit a block.
+    blocks = pyarrow.csv.ReadOptions(block_size=_LONGEST_ROW)
+    return pyarrow.csv.read_csv(path, read_options=blocks, convert_options=as_text)
+
+
+def read_parquet_rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a Parquet file, one dict each."""
+    return pq.read_table(path).to_pylist()

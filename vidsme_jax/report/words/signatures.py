@@ -1,0 +1,230 @@
+"""What the failure signatures say of a run, in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.signatures import (
+    FlatDifference,
+    InvertedAuc,
+    InvertedMean,
+    NoSignature,
+    OneFrame,
+    Signature,
+    StillImages,
+    Unchecked,
+)
+from vidsme_jax.evaluation.values import Estimate
+from vidsme_jax.report.words.formatting import percent, with_interval
+from vidsme_jax.stats.metrics import FEW_GROUPS
+
+_TITLES: dict[type, str] = {
+    OneFrame: "one frame has no order",
+    FlatDifference: "flat difference",
+    InvertedMean: "inverted signal",
+    InvertedAuc: "inverted signal",
+    StillImages: "still-image scores succeed where the reversal fails",
+}
+
+
+@dataclass(frozen=True)
+class _OtherOrder:
+    """How the other order of a clip is called: the clip, the act, what it changes."""
+
+    clip: str
+    act: str
+    ignored: str
+
+
+_REVERSE = _OtherOrder("reversed", "reversal", "the order of the frames")
+_ORDERS = {
+    "reverse": _REVERSE,
+    "shuffle": _OtherOrder(
+        "shuffled", "shuffling", "the order of the frames (or the shuffle kept it)"
+    ),
+    "repeat": _OtherOrder("one-frame", "repeating one frame", "what the other frames show"),
+}
+
+
+def signature_texts(
+    signatures: Sequence[Signature], perturbation: str, settings: EvaluationSettings
+) -> list[str]:
+    """Return a sentence or more for each signature.
+
+    Args:
+        signatures: of one run at one frame count.
+        perturbation: what the clips were compared with; unknown ones are called reversed.
+        settings: of the evaluation.
+    """
+    order = _ORDERS.get(perturbation, _REVERSE)
+    return [_text(signature, order, settings) for signature in signatures]
+
+
+def summary(
+    signatures: Sequence[Signature], texts: Sequence[str]
+) -> tuple[str, tuple[str, ...]]:
+    """Return a one-line answer and the sentences below it, for report and terminal.
+
+    Args:
+        signatures: of one run at one frame count.
+        texts: their `signature_texts`.
+    """
+    pairs = [*zip(signatures, texts, strict=True)]
+    none = [text for signature, text in pairs if isinstance(signature, NoSignature)]
+    rest = tuple(
+        text for signature, text in pairs if not isinstance(signature, NoSignature)
+    )
+    kinds = (type(signature) for signature in signatures)
+    titles = list(dict.fromkeys(_TITLES[kind] for kind in kinds if kind in _TITLES))
+    if titles:
+        return f"Failure signatures: {', '.join(titles)}.", rest
+    return (none or ["The failure signatures could not be looked for."])[0], rest
+
+
+def _text(signature: Signature, order: _OtherOrder, settings: EvaluationSettings) -> str:
+    match signature:
+        case OneFrame():
+            return (
+                f"One frame has no order: the natural and the {order.clip} clip are the"
+                " same, and their difference says nothing here."
+            )
+        case NoSignature():
+            return _none(signature)
+        case Unchecked():
+            return _unchecked(signature)
+        case FlatDifference():
+            return _flat(signature, order)
+        case InvertedMean():
+            return _inverted_mean(signature, order, settings)
+        case InvertedAuc():
+            return (
+                f"Inverted signal: {signature.score} separates in the wrong direction, its"
+                f" AUC is {with_interval(signature.auc)}, wholly below 0.5. Check the"
+                " labels, and how frames are sampled and aligned."
+            )
+        case StillImages():
+            return _still(signature, order, settings)
+
+
+def _none(signature: NoSignature) -> str:
+    which = "None of the three failure signatures was found"
+    if signature.unchecked:
+        which = (
+            f"No failure signature was found, but {signature.unchecked} of the three could"
+            " not be looked for"
+        )
+    return f"{which} (slice {signature.slice})."
+
+
+def _unchecked(signature: Unchecked) -> str:
+    sign, missing, groups = signature.sign, signature.missing, signature.groups
+    if sign == "flat":
+        why = "no clip with status ok has a value"
+        if missing:
+            why = f"there is no column {missing[0]}"
+        return f"Flat differences were not looked for: {why}."
+    if sign == "inverted":
+        why = "no row with a label was scored"
+        if groups is not None:
+            why = (
+                f"{groups} groups of members have a finite {missing[0]}, expected at least"
+                " 2"
+            )
+        return f"An inverted signal was not looked for: {why}."
+    if sign == "still":
+        return (
+            "Still-image scores were not compared with the reversal: there is no AUC of"
+            f" {' and '.join(missing)}."
+        )
+    return "The three failure signatures concern the score sme, which this table lacks."
+
+
+def _flat(signature: FlatDifference, order: _OtherOrder) -> str:
+    start = "Strong warning, flat difference" if signature.strong else "Flat difference"
+    parts = [
+        f"{start}: in {signature.flat} of {signature.clips} clips with status ok, the"
+        f" {order.clip} order changes the entropy on the {signature.slice} slice by at most"
+        f" {percent(signature.share)} of its mean at any position."
+    ]
+    if signature.not_moving:
+        parts.append(
+            "Without motion (variance of the optical flow below"
+            f" {signature.motion_below:g} square pixels): {signature.not_moving};"
+            f" {order.act} changes nothing there."
+        )
+    if signature.moving:
+        parts.append(
+            f"With motion: {signature.moving}; the model ignores {order.ignored} there."
+        )
+    if signature.motion_unknown:
+        parts.append(f"Of unknown motion: {signature.motion_unknown}.")
+    if signature.without_value:
+        parts.append(f"Beside them, without a value: {signature.without_value}.")
+    if signature.strong:
+        parts.append(
+            "The flat ones are more than half: a score that rests on the difference has"
+            " little to go by."
+        )
+    return " ".join(parts)
+
+
+def _inverted_mean(
+    signature: InvertedMean, order: _OtherOrder, settings: EvaluationSettings
+) -> str:
+    mean = signature.mean
+    around = f"{percent(settings.confidence)} interval {mean.low:.3g} to {mean.high:.3g}"
+    text = (
+        f"Inverted signal: for members the {order.clip} clip has the lower entropy. Over"
+        f" {signature.members} members the mean of {signature.score}, natural minus"
+        f" {order.clip}, is {mean.value:.3g} ({around}), wholly above 0, where it should"
+        " lie below. Check how frames are sampled and aligned, for example whether they"
+        " were handed over in the wrong order."
+    )
+    if signature.groups < FEW_GROUPS:
+        text += f" The interval rests on {signature.groups} groups only and is unreliable."
+    return text
+
+
+def _still(signature: StillImages, order: _OtherOrder, settings: EvaluationSettings) -> str:
+    aucs = {name: both.target for name, both in signature.looked_at.items()}
+    needs = "needs" if len(signature.above) == 1 else "need"
+    text = (
+        f"Still-image scores succeed where the {order.act} fails: the interval of"
+        f" {signature.score} does not lie above 0.5 (AUC"
+        f" {with_interval(aucs[signature.score])}), but that of"
+        f" {_with_aucs(signature.above, aucs)} does, which {needs} no order. Either the"
+        f" model remembers content and {order.act} does not bring it out, or the two sets"
+        f" differ by themselves. {_control(signature)}"
+    )
+    if len(aucs) == 2:  # the reversal score and one other
+        return text
+    chance = percent(round(1 - settings.confidence, 6))
+    return text + (
+        " Two such scores, chosen in advance, were looked at: with nothing to find, one of"
+        f" them lies above 0.5 by chance in up to {chance} of runs."
+    )
+
+
+def _control(signature: StillImages) -> str:
+    """Say what the control shows of the scores that separate."""
+    controls = {name: signature.looked_at[name].control for name in signature.above}
+    aucs = {name: auc for name, auc in controls.items() if auc is not None}
+    if not aucs:
+        return "A control run would tell the two apart; none was given."
+    if any(auc.value is None for auc in aucs.values()):
+        return "The control has no AUC to compare with."
+    shifted = [n for n, auc in aucs.items() if auc.low is not None and auc.low > 0.5]
+    if shifted:
+        return (
+            f"Under the control {_with_aucs(shifted, aucs)} lies above 0.5 as well: this is"
+            " rather a shift between the sets."
+        )
+    return (
+        f"Under the control {_with_aucs(signature.above, aucs)} does not lie above 0.5: it"
+        " shows no such difference between the sets."
+    )
+
+
+def _with_aucs(names: Sequence[str], aucs: dict[str, Estimate]) -> str:
+    """Return names with their AUCs in a row."""
+    return " and ".join(f"{name} (AUC {with_interval(aucs[name])})" for name in names)
