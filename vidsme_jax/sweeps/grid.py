@@ -1,7 +1,7 @@
 """The grid of a sweep: its axes, from Python or from a YAML file."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -111,18 +111,27 @@ _NAMED = {
 
 
 def read_grid(path: Path, out: Path | None = None) -> Grid:
-    """Read a grid from YAML; paths in it start from the file's own folder.
-
-    Args:
-        path: the file. Its keys are the fields of `Grid` but `shared` and `evaluation`,
-            and those of `SHARED`; one value may stand for a list of one, `all` for every
-            name of an axis (but `clips`, where it is a name).
-        out: instead of the file's `out`; without either, the file's name less its ending.
+    """Read a grid from a YAML file; see `grid_from`.
 
     Raises:
-        InputError: not YAML, an unknown key, a value that no cell can have.
+        InputError: not YAML, or what `grid_from` refuses.
     """
-    content = _read_yaml(path)
+    return grid_from(_read_yaml(path), path, out)
+
+
+def grid_from(content: Mapping[Any, Any], path: Path, out: Path | None = None) -> Grid:
+    """Return the grid that a mapping describes; paths in it start from `path`'s folder.
+
+    Args:
+        content: its keys are the fields of `Grid` but `shared` and `evaluation`, and those
+            of `SHARED`. One value may stand for a list of one, `all` for every name of an
+            axis (but `clips`, where it is a name).
+        path: of the file that it comes from.
+        out: instead of the content's `out`; without either, `path` less its ending.
+
+    Raises:
+        InputError: an unknown key, a value that no cell can have.
+    """
     axes = {f.name for f in fields(Grid)} - {"shared", "evaluation"}
     unknown = sorted(map(str, set(content) - axes - set(SHARED)))
     if unknown:
@@ -317,7 +326,7 @@ SHARED = {
 }
 
 
-def _shared(path: Path, content: dict[Any, Any]) -> dict[str, Any]:
+def _shared(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the fields of `ScoreSettings` that the file gives for all passes."""
     if content.get("parallel") == "global":
         raise InputError(f"{path}: parallel=global, but a sweep runs in one process")
