@@ -9,8 +9,6 @@ import pytest
 import yaml
 from tools import make_project, python
 
-import vidsme_jax
-
 pytestmark = [pytest.mark.slow(60), pytest.mark.least_compiled]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -207,9 +205,6 @@ def test_the_python_of_the_guides_runs(tmp_path):
     assert (tmp_path / "scores.csv").read_text().startswith("id,label,score\n")
 
 
-@pytest.mark.skipif(
-    "score" not in vidsme_jax.__all__, reason="the Python face of the commands is coming"
-)
 def test_the_python_of_the_readme_runs(tmp_path):
     """As it stands there: two checkpoints and a manifest in the folder."""
     _, manifest, model = make_project(tmp_path)
