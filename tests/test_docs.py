@@ -9,6 +9,8 @@ import pytest
 import yaml
 from tools import make_project, python
 
+from vidsme_jax.models.toy import write_toy
+
 pytestmark = [pytest.mark.slow(60), pytest.mark.least_compiled]
 
 ROOT = Path(__file__).resolve().parents[1]
