@@ -7,7 +7,7 @@ from typing import Any
 
 from vidsme_jax.errors import InputError
 
-LARGEST = 1e30  # of numbers in a config, not far from float32's largest
+LARGEST = 1e30  # numbers in a config are smaller; float32 ends at 3e38
 
 
 # Fields of any config that say nothing about a forward pass with teacher forcing.

@@ -25,7 +25,7 @@ def find_chat_template(
     """Return the checkpoint's template; None where it has none or none that can be used.
 
     A template that cannot be used gives a message, since a prompt of the family takes its
-    place. The template of a language model that cannot show a video is an example.
+    place. This also happens to a language model's template, which cannot show a video.
 
     Args:
         directory: the checkpoint.
