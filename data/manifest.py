@@ -42,6 +42,8 @@ _READS = ", ".join(_READERS)
 class Row:
     """A question about a clip.
 
+    Runs and stores are identified by hashes of rows, so the fields keep their names.
+
     Attributes:
         id: id of the row, unique within the manifest.
         video: path as the manifest writes it, relative to the root.

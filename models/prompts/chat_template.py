@@ -85,8 +85,8 @@ def _parse(render: Render, video: str) -> Template | None:
     return Template(
         _split_at_slots(plain if default is None else both, slots),
         system=default or "",
-        pieces_with_system=_split_at_slots(both, slots) if needs_both else None,
-        stripped=(
+        told=_split_at_slots(both, slots) if needs_both else None,
+        cuts=(
             *((Slot.QUESTION, side) for side in question_sides),
             *((Slot.SYSTEM, side) for side in system_sides),
         ),

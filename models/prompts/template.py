@@ -17,21 +17,22 @@ class Slot(Enum):
 class Template:
     """The template of a prompt: text with slots.
 
+    Runs are identified by a hash of its text form, so its fields keep their names.
+
     Attributes:
         pieces: texts and slots in order; the video's slot stands among them once.
         system: default system message; "" for none.
-        pieces_with_system: pieces that hold a system message, for a template whose own
-            pieces have no slot for it.
-        stripped: slots whose text loses its white space, each with a side, "left" or
-            "right".
+        told: pieces that hold a system message, for a template whose own pieces have no
+            slot for it.
+        cuts: slots whose text loses its white space, each with a side, "left" or "right".
         lead: text between the prompt and an answer, such as a space.
         end: text of the token that ends an answer.
     """
 
     pieces: tuple[str | Slot, ...]
     system: str = ""
-    pieces_with_system: tuple[str | Slot, ...] | None = None
-    stripped: tuple[tuple[Slot, str], ...] = ()
+    told: tuple[str | Slot, ...] | None = None
+    cuts: tuple[tuple[Slot, str], ...] = ()
     lead: str = ""
     end: str = "<|im_end|>"
 
@@ -44,8 +45,7 @@ class Template:
         """Return the template with a system message; None keeps the default message."""
         if system is None:
             return self
-        pieces = self.pieces_with_system or self.pieces
-        return replace(self, pieces=pieces, system=system)
+        return replace(self, pieces=self.told or self.pieces, system=system)
 
 
 CHATML = Template(

@@ -198,9 +198,9 @@ def _finder(words: tuple[str, ...]) -> re.Pattern[str]:
 
 def _strip(template: Template, slot: Slot, text: str) -> str:
     """Strip a slot's text on the sides on which the template strips it."""
-    if (slot, "left") in template.stripped:
+    if (slot, "left") in template.cuts:
         text = text.lstrip()
-    return text.rstrip() if (slot, "right") in template.stripped else text
+    return text.rstrip() if (slot, "right") in template.cuts else text
 
 
 def _refuse_invalid_unicode(texts: list[str]) -> None:

@@ -335,7 +335,7 @@ def test_a_system_message_where_the_template_has_none_by_itself(folders, tmp_pat
     name = "chat_template.json"
     ours = with_template(folders["chatml"], tmp_path / "t", ONEVISION, name)
     parsed = ours.chat_template("<video>")
-    assert Slot.SYSTEM not in parsed.pieces and Slot.SYSTEM in parsed.pieces_with_system
+    assert Slot.SYSTEM not in parsed.pieces and Slot.SYSTEM in parsed.told
     theirs = AutoTokenizer.from_pretrained(folders["chatml"])
     content = [{"type": "video"}, {"type": "text", "text": "Who?"}]
     text = theirs.apply_chat_template(
@@ -348,7 +348,7 @@ def test_a_system_message_where_the_template_has_none_by_itself(folders, tmp_pat
         tokenize=False,
     )
     ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
-    got = ask(ours, Template(parsed.pieces_with_system, "Be brief."), "Who?")
+    got = ask(ours, Template(parsed.told, "Be brief."), "Who?")
     assert [*got.before, video, *got.after] == ids
 
 
@@ -385,9 +385,7 @@ def test_templates_that_cut_white_space_are_followed(folders, tmp_path, change, 
     )
     parsed = ours.chat_template("<video>")
     words = {Slot.SYSTEM: " Be brief.\n", Slot.QUESTION: question}
-    got = ours.prompt(
-        replace(parsed, pieces=parsed.pieces_with_system), words, "", "<video>"
-    )
+    got = ours.prompt(replace(parsed, pieces=parsed.told), words, "", "<video>")
     ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
     assert [*got.before, video, *got.after] == ids
 
