@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-_FRAMES, _SIDE = 8, 96  # how many are looked at, and their side in pixels
+_FRAMES, _SIDE = 8, 96  # number of frames that are measured, and their side in pixels
 _DIGITS = 6
 _ANGLES = 8
 _LEVELS = 8  # bins of each colour's histogram
@@ -63,7 +63,7 @@ def _change(grey) -> Float[np.ndarray, "4"]:
 
 
 def _blockiness(grey) -> float:
-    """Return the mean step at the edges of a codec's blocks over that inside the blocks."""
+    """Return the ratio of the mean step at edges of a codec's blocks to that inside."""
     steps = np.abs(np.diff(grey, axis=1)).mean(axis=0)
     edges = np.arange(len(steps)) % _BLOCK == _BLOCK - 1
     if not edges.any() or edges.all():

@@ -26,10 +26,10 @@ class Layout:
     """The shapes of a run's batches.
 
     Attributes:
-        video: how a clip stands in the sequence.
-        slices: which slices are scored.
-        text_after: text tokens after the video that are kept though no slice asks for
-            them.
+        video: layout of a clip in the decoder's sequence.
+        slices: names of the slices that are scored.
+        text_after: number of text tokens after the video that are kept although no slice
+            needs them.
         time: positions of the sequence.
         text_rows: scored rows that predict text.
     """
@@ -42,11 +42,11 @@ class Layout:
 
     @property
     def video_rows(self) -> int:
-        """Scored rows at embeddings of the video."""
+        """The number of scored rows at embeddings of the video."""
         return self.video.length if "video" in self.slices else 0
 
-    def shown(self, prompt: Prompt) -> Prompt:
-        """Return the prompt without the text that is not scored."""
+    def shorten(self, prompt: Prompt) -> Prompt:
+        """Return a prompt without the text that no scored slice depends on."""
         return drop_unscored_text(prompt, self.slices, self.text_after)
 
 
@@ -56,9 +56,9 @@ def drop_unscored_text(
     """Drop the text that no slice depends on, since the model is causal.
 
     Args:
-        prompt: whole.
-        slices: which are scored.
-        text_after: tokens after the video that stay in any case.
+        prompt: the whole prompt.
+        slices: names of the slices that are scored.
+        text_after: number of tokens after the video that stay in any case.
     """
     if "response" in slices:
         return prompt
@@ -72,16 +72,16 @@ def make_layout(
     slices: Sequence[str],
     text_after: int = 0,
 ) -> Layout:
-    """Return the layout that holds all the prompts; see `Layout` for the others."""
-    shown = [drop_unscored_text(prompt, slices, text_after) for prompt in prompts]
-    texts = [len(prompt.after) + len(prompt.answer) for prompt in shown]
-    between = [sum(map(len, prompt.gaps)) for prompt in shown]
+    """Return the layout that has room for all prompts; see `Layout` for the arguments."""
+    shortened = [drop_unscored_text(prompt, slices, text_after) for prompt in prompts]
+    texts = [len(prompt.after) + len(prompt.answer) for prompt in shortened]
+    between = [sum(map(len, prompt.gaps)) for prompt in shortened]
     longest = video.length + max(
         len(prompt.before) + gap + text
-        for prompt, gap, text in zip(shown, between, texts, strict=True)
+        for prompt, gap, text in zip(shortened, between, texts, strict=True)
     )
     time = -(-longest // _ROUND) * _ROUND
-    # The row after the video comes after the one that predicts its token.
+    # The first text row predicts the token after the video, the second row stands there.
     rows = max(*texts, 2) if text_after else max(texts)
     return Layout(video, tuple(slices), text_after, time, rows)
 
@@ -92,11 +92,11 @@ def smallest_layout(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
     Layouts have room for 64, 128, 256 … text tokens, up to what the longest prompt needs.
 
     Args:
-        layout: of the whole run.
-        prompts: of the batch.
+        layout: layout of the whole run.
+        prompts: prompts of the batch.
     """
-    shown = [layout.shown(prompt) for prompt in prompts]
-    longest = max((len(p.after) + len(p.answer) for p in shown), default=0)
+    shortened = [layout.shorten(prompt) for prompt in prompts]
+    longest = max((len(p.after) + len(p.answer) for p in shortened), default=0)
     room = text_room(longest)
     if room >= layout.text_rows:
         return layout
@@ -105,7 +105,7 @@ def smallest_layout(layout: Layout, prompts: Sequence[Prompt]) -> Layout:
 
 
 def text_room(tokens: int) -> int:
-    """Return the room for text of the smallest layout that takes so many text tokens."""
+    """Return the text tokens of the smallest layout that has room for so many."""
     return max(_SHORT, 1 << max(0, tokens - 1).bit_length())
 
 
@@ -115,11 +115,11 @@ def frame_order(
     """Return which frame the perturbed clip shows at each place.
 
     Args:
-        perturbation: reverse; shuffle, drawn from the clip's id alone, so that batches
-            and reruns do not matter; repeat, the middle frame all the time. The last two
+        perturbation: "reverse"; "shuffle", drawn from the clip's id alone, so that batches
+            and reruns do not matter; "repeat", the middle frame all the time. The last two
             move whole units.
-        video: how many frames there are, and how many of them belong together.
-        clip: its id.
+        video: layout of the clip: its frames and units.
+        clip: id of the clip.
     """
     if perturbation == "reverse":
         return np.arange(video.frames, dtype=np.int32)[::-1]
@@ -143,15 +143,15 @@ def make_batch(
     """Return the arrays of a batch, on the host.
 
     Args:
-        prompts: of the clips.
-        pixels: of the sampled frames.
-        layout: the shapes of the arrays.
-        orders: of the frames of the perturbed clips; reversed by default.
+        prompts: prompts of the clips.
+        pixels: sampled frames of the clips, in natural order.
+        layout: shapes of the arrays.
+        orders: order of the frames in every perturbed clip; reversed by default.
     """
     if orders is None:
         orders = [frame_order("reverse", layout.video, "")] * len(prompts)
     clips = [
-        _clip_arrays(layout.shown(prompt), layout, order)
+        _clip_arrays(layout.shorten(prompt), layout, order)
         for prompt, order in zip(prompts, orders, strict=True)
     ]
     columns: list[Any] = [np.stack(column) for column in zip(*clips, strict=True)]
@@ -161,7 +161,7 @@ def make_batch(
 def _clip_arrays(
     prompt: Prompt, layout: Layout, order: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """Return one clip's arrays, in the order of `Batch`, its pixels left out."""
+    """Return a clip's arrays in the order of the fields of `Batch`, without pixels."""
     text, with_video = layout.text_rows, layout.video_rows
     words = np.array([*prompt.after, *prompt.answer], np.int32)
     tokens, source = _sequence(prompt, layout)
@@ -185,7 +185,7 @@ def _clip_arrays(
 
 
 def _sequence(prompt: Prompt, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids of the text at each position, and the source of each."""
+    """Return two arrays over positions: the ids of the text, and the video's sources."""
     video, gaps = layout.video, prompt.gaps
     assert len(gaps) in (0, video.units - 1), (len(gaps), video)
     tokens = np.zeros(layout.time, np.int32)
@@ -206,10 +206,10 @@ def _sequence(prompt: Prompt, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _masks(prompt: Prompt, layout: Layout) -> Bool[np.ndarray, "slice row"]:
-    """Return which rows belong to each slice.
+    """Return which rows are in each slice.
 
     Where text stands between two units, the last row of a unit predicts a token of the
-    template. It belongs to no slice.
+    template. Such a row is in no slice.
     """
     video, with_video = layout.video, layout.video_rows
     place = np.arange(with_video + layout.text_rows) - with_video
@@ -229,7 +229,7 @@ def _mirror(layout: Layout, order: np.ndarray) -> Int[np.ndarray, "row"]:
     """Return, for each video row, the row of its unit in the perturbed clip.
 
     A unit that the perturbed clip does not show, with the same frames in any order, points
-    at itself. What follows the last unit follows it in any order.
+    at itself. The rows after the last unit point at themselves, too.
     """
     video, with_video = layout.video, layout.video_rows
     mirror = np.arange(with_video + layout.text_rows, dtype=np.int32)
@@ -241,7 +241,7 @@ def _mirror(layout: Layout, order: np.ndarray) -> Int[np.ndarray, "row"]:
         whole = unit[:, None] * video.unit + np.arange(video.unit)
         intact = np.flatnonzero((members == whole).all(axis=1))
         place = np.arange(video.units)
-        shown, first = np.unique(unit[intact], return_index=True)
-        place[shown] = intact[first]
+        present, first = np.unique(unit[intact], return_index=True)
+        place[present] = intact[first]
         mirror[:framed] = blocks[place].reshape(-1).copy()
     return mirror

@@ -1,4 +1,4 @@
-"""Many clips, prepared by the processes of `workers` ahead of the clip in use."""
+"""Prepare many clips in parallel processes, ahead of the clip in use."""
 
 import os
 from collections import deque
@@ -16,11 +16,11 @@ _AHEAD = 2  # clips per worker decoded ahead of the batch in use
 
 @dataclass(frozen=True)
 class Decoding:
-    """How clips are decoded; it changes no number.
+    """The processes that decode clips; they change no number.
 
     Attributes:
-        workers: processes; by default as many as this process may use cores.
-        clip_timeout: seconds that a clip may take.
+        workers: number of processes; by default that of the cores this process may use.
+        clip_timeout: longest time that a clip may take, seconds.
     """
 
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
@@ -36,17 +36,17 @@ def prepare_clips(
 
     Args:
         batches: the files of each batch; a file that a batch names twice is decoded once.
-        spec: what to make of each clip.
-        decoding: with how many processes, and how long each clip may take.
+        spec: frames to make of each clip.
+        decoding: number of processes, and time limit of a clip.
     """
-    how = decoding or Decoding()
-    workers = Workers(prepare_clip, how.workers, how.clip_timeout)
+    decoding = decoding or Decoding()
+    workers = Workers(prepare_clip, decoding.workers, decoding.clip_timeout)
     pending: deque[list[Future]] = deque()
     try:
         for paths in batches:
             futures = {path: workers.submit(path, spec) for path in dict.fromkeys(paths)}
             pending.append([futures[path] for path in paths])
-            if sum(map(len, pending)) - len(pending[0]) >= _AHEAD * how.workers:
+            if sum(map(len, pending)) - len(pending[0]) >= _AHEAD * decoding.workers:
                 yield [_result(future, spec) for future in pending.popleft()]
         while pending:
             yield [_result(future, spec) for future in pending.popleft()]
@@ -55,7 +55,7 @@ def prepare_clips(
 
 
 def _result(future: Future, spec: ClipSpec) -> PreparedClip:
-    """Wait for a prepared clip; a process that failed on it makes it a bad clip."""
+    """Return a prepared clip once it is ready; a bad clip where its process failed."""
     try:
         return future.result()
     except WorkerTimeout as error:

@@ -42,16 +42,19 @@ _READS = ", ".join(_READERS)
 class Row:
     """A question about a clip.
 
+    Runs and stores are identified by hashes of rows, so the fields keep their names.
+
     Attributes:
-        id: unique within the manifest.
-        video: path as the manifest writes it, below `root`.
-        path: where the file is expected; or the example of a data set.
-        label: 1 member, 0 non-member, None unknown.
-        asked: the user's words; `DEFAULT_QUESTION` where the manifest has none.
-        candidates: options to choose from.
-        answer: the response, "" where the manifest has none.
-        group: rows of a group are not independent of each other; the video by default.
-        other: the manifest's further columns.
+        id: id of the row, unique within the manifest.
+        video: path as the manifest writes it, relative to the root.
+        path: path at which the file is expected; or the example of a data set.
+        label: 1 for a member, 0 for a non-member, None for unknown.
+        asked: the question without its options; `DEFAULT_QUESTION` where the manifest has
+            none.
+        candidates: options of the question.
+        answer: the response; "" where the manifest has none.
+        group: name of the group whose rows are not independent; by default the video.
+        other: values of the manifest's further columns, by name.
     """
 
     id: str
@@ -66,7 +69,7 @@ class Row:
 
     @property
     def question(self) -> str:
-        """The user's words, followed by the options."""
+        """The question, followed by its options."""
         return "\n".join([self.asked, *self.options])
 
     @property
@@ -81,13 +84,13 @@ def read_manifests(
     """Read several manifests as a single list of rows.
 
     Args:
-        paths: the files, in order; or tfds:NAME/SPLIT, see `readers.tfds`.
+        paths: manifests, in order; or tfds:NAME/SPLIT, see `readers.tfds`.
         root: folder that video paths start from; by default the folder of the manifest.
             For tfds:NAME/SPLIT the folder of the data set.
-        labels: a label per file, for files that have no label column.
+        labels: label of each file, for files that have no label column.
 
     Raises:
-        InputError: the faults of the first file that has any, in a line.
+        InputError: the faults of the first file that has any, in a single line.
     """
     if labels is not None and len(labels) != len(paths):
         raise InputError(
@@ -95,28 +98,28 @@ def read_manifests(
             " expected one each"
         )
     rows: list[Row] = []
-    named: list[bool] = []
+    explicit: list[bool] = []
     for n, path in enumerate(paths):
         label = None if labels is None else labels[n]
         if str(path).startswith(PREFIX):
             records, examples = read_examples(str(path), root)
-            made = _rows(str(path), records, Path("/"), label)
-            rows += [replace(r, path=e) for r, e in zip(made, examples, strict=True)]
+            of_file = _rows(str(path), records, Path("/"), label)
+            rows += [replace(r, path=e) for r, e in zip(of_file, examples, strict=True)]
         else:
             if root is not None and not root.is_dir():
                 raise InputError(f"root={root} is no folder, expected that of the videos")
             records = _read_records(Path(path))
             rows += _rows(str(path), records, root or Path(path).parent, label)
-        named += [bool(_text(record, "id")) for record in records]
-    return _with_unique_ids(rows, named)
+        explicit += [bool(_text(record, "id")) for record in records]
+    return _with_unique_ids(rows, explicit)
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
-        what = "is a directory" if path.is_dir() else "does not exist"
+        fault = "is a directory" if path.is_dir() else "does not exist"
         if (path / "shards").is_dir():
-            what = "is in shards, vidsme merge makes a store of them"
-        raise InputError(f"data={path} {what}, expected a manifest file ({_READS})")
+            fault = "is in shards, vidsme merge makes a store of them"
+        raise InputError(f"data={path} {fault}, expected a manifest file ({_READS})")
     if path.suffix.lower() not in _READERS:
         raise InputError(f"data={path} ends in {path.suffix!r}, expected one of {_READS}")
     try:
@@ -180,7 +183,7 @@ def _text(record: dict[str, Any], column: str) -> str:
 
 
 def _missing(value: Any) -> bool:
-    """Tell whether a cell is empty; JSON, CSV and Parquet write that differently."""
+    """Return whether a cell is empty; JSON, CSV and Parquet write that differently."""
     return value in (None, "") or (isinstance(value, float) and math.isnan(value))
 
 
@@ -237,21 +240,24 @@ def _default_id(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
 
 
-def _with_unique_ids(rows: list[Row], named: list[bool]) -> list[Row]:
-    """Number rows with the same default id, refuse explicit ids that stand twice.
+def _with_unique_ids(rows: list[Row], explicit: list[bool]) -> list[Row]:
+    """Return the rows with unique ids: equal default ids get numbers.
 
     Args:
-        rows: of all manifests.
-        named: of each row, whether its id is explicit.
+        rows: rows of all manifests.
+        explicit: for each row, whether its id is explicit.
+
+    Raises:
+        InputError: an explicit id stands twice.
     """
-    explicit = Counter(row.id for row, has_id in zip(rows, named, strict=True) if has_id)
-    twice = [name for name, count in explicit.items() if count > 1]
-    if twice:
+    counts = Counter(row.id for row, has_id in zip(rows, explicit, strict=True) if has_id)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
         raise InputError(
-            f"id={twice[0]!r} stands {explicit[twice[0]]} times, expected once"
+            f"id={repeated[0]!r} stands {counts[repeated[0]]} times, expected once"
         )
-    seen, out = Counter(explicit), []
-    for row, has_id in zip(rows, named, strict=True):
+    seen, out = Counter(counts), []
+    for row, has_id in zip(rows, explicit, strict=True):
         seen[row.id] += not has_id
         number = "" if has_id or seen[row.id] == 1 else f"-{seen[row.id]}"
         out.append(replace(row, id=row.id + number))
@@ -259,9 +265,9 @@ def _with_unique_ids(rows: list[Row], named: list[bool]) -> list[Row]:
 
 
 def other_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
-    """Return the further columns of manifests; all values of a column have the same type.
+    """Return the further columns of manifests, by name.
 
-    Values without a common type become JSON text.
+    Values of a column that have no common type become JSON text.
     """
     names = dict.fromkeys(name for row in rows for name in row.other)
     return {name: _typed([row.other.get(name) for row in rows]) for name in names}

@@ -1,4 +1,4 @@
-"""Measure motion and illumination of frames, from which the orders q and r are made."""
+"""Measure motion and illumination of frames, which decide the orders q and r."""
 
 import numpy as np
 from jaxtyping import UInt8

@@ -1,10 +1,10 @@
-"""Import OpenCV, here only, and explain why it cannot be imported where it cannot."""
+"""Import OpenCV, or say what to install; nothing else imports it."""
 
 import os
 
 from vidsme_jax.errors import InputError
 
-# A clip that cannot be read becomes a row with a status; FFmpeg need not print as well.
+# A clip that cannot be read becomes a row with a status, so FFmpeg need not print faults.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 

@@ -1,4 +1,4 @@
-"""Decode one clip once and make all that a run needs: the work of a decoding process.
+"""Decode a clip and make all that a run needs; decoding processes call this.
 
 Whatever is wrong with a clip becomes a status and a sentence, never an exception. What is
 wrong with the program becomes the status internal_error, so that no clip is blamed for it.
@@ -30,12 +30,12 @@ from vidsme_jax.data.readers.tfds import Example, Source, read_example
 from vidsme_jax.records.runs import STRIP_FRAMES
 
 _STRIP_HEIGHT = 54  # of a thumbnail, in pixels
-# No content of a file raises these: code calls what it should not.
+# No content of a file raises these; they mean a wrong call in the code.
 _OUR_FAULTS = (TypeError, AttributeError, NameError, ImportError, AssertionError)
 
 
 def prepare_clip(path: Source, spec: ClipSpec) -> PreparedClip:
-    """Decode one clip and make what the spec asks for; a bad clip gets a status."""
+    """Decode a clip and return its frames and facts; a bad clip gets a status."""
     try:
         if isinstance(path, Example):
             clip = read_example(path, spec.counts)
@@ -89,7 +89,7 @@ def _file_facts(clip: DecodedClip, path: Source) -> FileFacts:
 
 
 def _frame_facts(clip: DecodedClip, counts: Sequence[int]) -> dict[int, FrameFacts]:
-    """Return what depends on the frame count, by frame count."""
+    """Return the facts of the sampled frames, by frame count."""
     hashes = [hashlib.sha256(frame).digest() for frame in clip.frames]
     out = {}
     for count in counts:

@@ -1,4 +1,4 @@
-"""A clip as models take it, what is noted about it, and the request that decides both."""
+"""Prepared clips: frames as models take them, facts about a clip, and their request."""
 
 from dataclasses import dataclass, field
 
@@ -10,12 +10,12 @@ from vidsme_jax.data.preprocess import FrameGeometry
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What to make of every clip.
+    """The frames and facts to make of every clip.
 
     Attributes:
-        counts: the numbers of frames to sample.
-        geometry: the square of pixels that each frame becomes.
-        reader: a name of `readers.policy.POLICIES`.
+        counts: numbers of frames to sample.
+        geometry: square of pixels that each frame becomes.
+        reader: policy of reading, a name of `readers.policy.POLICIES`.
     """
 
     counts: tuple[int, ...]
@@ -25,13 +25,13 @@ class ClipSpec:
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """What is noted about the frames that are sampled for a frame count.
+    """Facts about the frames that are sampled for a frame count.
 
     Attributes:
-        frame_indices: their positions in the clip; a short clip repeats some.
-        frame_hash: 16 hex digits that identify their pixels.
-        motion: see `motion.flow_variance`, in square pixels.
-        illumination: see `motion.illumination`, in gray levels.
+        frame_indices: positions of the frames in the clip; a short clip repeats some.
+        frame_hash: 16 hex digits that identify the pixels of the frames.
+        motion: variance of the optical flow, square pixels; see `motion.flow_variance`.
+        illumination: deviation of the mean gray level; see `motion.illumination`.
     """
 
     frame_indices: tuple[int, ...]
@@ -42,17 +42,17 @@ class FrameFacts:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What is noted about a clip's file; None stands for what is not told.
+    """Facts about a clip's file; None where a fact is unknown.
 
     Attributes:
-        container: mp4, matroska, avi, mpegts, array_record, other.
-        codec: its name in four characters.
-        frames_total: frames that its reader counted.
+        container: mp4, matroska, avi, mpegts, array_record or other.
+        codec: name of the codec in four characters.
+        frames_total: number of frames that the reader counted.
         fps: frames per second.
-        duration: in seconds.
-        width: in pixels.
-        height: in pixels.
-        file_bytes: size on disk; None for an example of a data set.
+        duration: length of the clip, seconds.
+        width: width of the frames, pixels.
+        height: height of the frames, pixels.
+        file_bytes: size on disk, bytes; None for an example of a data set.
     """
 
     container: str | None = None
@@ -67,16 +67,16 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What is noted about a clip, for the score table and for the model's prompt.
+    """Facts about a clip, for the score table and for the model's prompt.
 
     Attributes:
-        status: ok, or in one word what is wrong.
-        error: what is wrong, in a sentence; None for a good clip.
-        reader: who decoded it; None for a bad clip.
-        fallback: why the readers before that one were passed over; None for the first.
-        file: all unknown for a bad clip.
-        appearance: see `appearance.appearance`; None for a bad clip.
-        at: what depends on the frame count, by frame count; empty for a bad clip.
+        status: "ok", or a fault in a word, such as "timeout".
+        error: the fault in a sentence; None for a good clip.
+        reader: name of the reader that decoded the clip; None for a bad clip.
+        fallback: faults of the readers that were tried before; None where there are none.
+        file: facts about the file; all None for a bad clip.
+        appearance: numbers of `appearance.appearance`; None for a bad clip.
+        at: facts about the sampled frames by frame count; empty for a bad clip.
     """
 
     status: str
@@ -95,14 +95,14 @@ class ClipFacts:
 
 @dataclass(frozen=True)
 class PreparedClip:
-    """A clip as models take it.
+    """The frames of a clip as models take them, and facts about the clip.
 
     Attributes:
-        frames: the distinct frames that all counts need, as `preprocess` makes them; none
-            for a bad clip.
-        indices: their positions in the clip, rising.
-        facts: what is noted about the clip.
-        thumbnail: a strip of frames as JPEG; empty for a bad clip.
+        frames: distinct frames that all frame counts need, from `preprocess`; empty for a
+            bad clip.
+        indices: positions of the frames in the clip, rising.
+        facts: facts about the clip.
+        thumbnail: strip of frames as JPEG; empty for a bad clip.
     """
 
     frames: UInt8[np.ndarray, "frame crop crop 3"]
@@ -119,7 +119,13 @@ class PreparedClip:
 
 
 def bad_clip(spec: ClipSpec, status: str, error: str) -> PreparedClip:
-    """Return what stands for a clip that could not be read: no frame, and the reason."""
+    """Return a clip without frames in place of a clip that could not be read.
+
+    Args:
+        spec: request of the clip.
+        status: the fault in a word.
+        error: the fault in a sentence, of which 300 characters are kept.
+    """
     side = spec.geometry.crop
     facts = ClipFacts(status, " ".join(error.split())[:300])
     frames = np.zeros((0, side, side, 3), np.uint8)

@@ -1,7 +1,7 @@
-"""Frames at native resolution to the square of pixels a vision tower was trained on.
+"""Resize and cut frames to the square of pixels that a vision tower was trained on.
 
-The geometry is done here on the host with Pillow and stays uint8. Rescaling and normalising
-are a table on the device (`models.processor.pixel_levels`). Both together are bit-equal to
+The host does this with Pillow, and frames stay uint8. The device rescales and normalises
+by a table (`models.processor.pixel_levels`). Both together are bit-equal to
 the `CLIPImageProcessorPil` and `SiglipImageProcessorPil` of transformers.
 """
 
@@ -18,9 +18,9 @@ class FrameGeometry:
     """The square of pixels that a frame becomes.
 
     Attributes:
-        resize: shortest edge in pixels after bicubic resizing, before the centre is cut
-            out (CLIP); None squeezes the whole frame into the square (SigLIP).
-        crop: side of the square in pixels.
+        resize: shortest edge after bicubic resizing, before the centre is cut out (CLIP),
+            pixels. None squeezes the whole frame into the square (SigLIP).
+        crop: side of the square, pixels.
     """
 
     resize: int | None
@@ -29,7 +29,7 @@ class FrameGeometry:
 
 @runtime_checkable
 class _HasGeometry(Protocol):
-    """What has the two sizes of a geometry beside others, as a model's processor has."""
+    """An object with the two sizes of a geometry, such as a model's processor."""
 
     @property
     def resize(self) -> int | None: ...
@@ -39,14 +39,14 @@ class _HasGeometry(Protocol):
 
 
 def geometry_of(processor: _HasGeometry) -> FrameGeometry:
-    """Return the part of a model's image processor that is done on the host."""
+    """Return the sizes of a model's image processor, which the host needs."""
     return FrameGeometry(processor.resize, processor.crop)
 
 
 def preprocess(
     frames: UInt8[np.ndarray, "frame height width 3"], geometry: FrameGeometry
 ) -> UInt8[np.ndarray, "frame crop crop 3"]:
-    """Bring RGB frames of native resolution to the square that a vision tower takes."""
+    """Resize and cut RGB frames of native resolution to the square that a tower takes."""
     resize, crop = geometry.resize, geometry.crop
     if resize is None:
         return np.stack([_bicubic(frame, crop, crop) for frame in frames])
@@ -67,7 +67,7 @@ def _bicubic(frame: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _centre(frame: np.ndarray, crop: int) -> np.ndarray:
-    """Cut the centre; where the frame is smaller, pad with black as the processors do."""
+    """Cut out the centre; pad smaller frames with black, as the processors do."""
     height, width = frame.shape[:2]
     tall, wide = max(crop, height), max(crop, width)
     top, left = -((height - tall) // 2), -((width - wide) // 2)

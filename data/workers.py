@@ -1,4 +1,4 @@
-"""Processes that decode, a clip at a time, with a time limit per clip and no jax inside.
+"""Run decoding processes, a clip at a time, with a time limit per clip and without jax.
 
 A thread hands clips to its own process and waits for the answer. A process that takes too
 long is killed, since nothing else stops a decoder that hangs. Where a process dies, its
@@ -27,7 +27,7 @@ _MEMORY = 8 << 30  # bytes of a process; a clip that needs more fails alone
 
 
 class WorkerDied(Exception):
-    """A process ended in the middle of its clip; the message says how."""
+    """A process ended in the middle of its clip; the message has its exit status."""
 
 
 class WorkerTimeout(Exception):
@@ -35,26 +35,26 @@ class WorkerTimeout(Exception):
 
 
 class _Worker:
-    """A process and the pipe to it; `name` is that of the function, as "module:name"."""
+    """A process and the pipe to it, for a function by its name, "module:name"."""
 
     def __init__(self, name: str):
-        ours, theirs = Pipe()
+        parent_end, child_end = Pipe()
         self._output = tempfile.TemporaryFile()  # what decoders print while they fail
         code = (
             f"import sys; sys.path[:] = {sys.path!r}\n"
             "from vidsme_jax.data.workers import serve\n"
-            f"serve({theirs.fileno()}, {name!r})"
+            f"serve({child_end.fileno()}, {name!r})"
         )
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[child_end.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            start_new_session=True,  # Ctrl-C is for us alone; we end them
+            start_new_session=True,  # Ctrl-C reaches the parent alone
         )
-        theirs.close()
-        self._pipe: Connection = ours
+        child_end.close()
+        self._pipe: Connection = parent_end
         self.left = _CLIPS
         try:
             self._answer(_START)
@@ -67,7 +67,7 @@ class _Worker:
         try:
             self._pipe.send(arguments)
         except OSError:
-            pass  # it is dead, and the answer will say how
+            pass  # the process is dead, and reading its answer says so
         return self._answer(seconds)
 
     def _answer(self, seconds: float) -> Any:
@@ -83,9 +83,9 @@ class _Worker:
         code = self._process.wait()
         self._output.seek(0)
         lines = self._output.read()[-2000:].decode(errors="replace").strip().splitlines()
-        how = f"signal {-code}" if code < 0 else f"exit {code}"
+        status = f"signal {-code}" if code < 0 else f"exit {code}"
         last_line = f": {lines[-1]}" if lines else ""
-        return f"the decoding process died ({how}){last_line}"
+        return f"the decoding process died ({status}){last_line}"
 
     def close(self) -> None:
         self._process.kill()
@@ -95,13 +95,13 @@ class _Worker:
 
 
 class Workers:
-    """Several processes that call a function, each driven by its own thread.
+    """Several processes that call a function, each driven by a thread.
 
     Args:
-        function: what they call; a function of a module, since each process imports it.
-            Arguments and result are pickled.
-        count: processes.
-        seconds: that a call may take.
+        function: function to call; it is defined by a module, since each process imports
+            it. Arguments and result are pickled.
+        count: number of processes.
+        seconds: longest time that a call may take.
 
     Raises:
         ValueError: a fresh process cannot import the function.
@@ -115,7 +115,7 @@ class Workers:
         self._lock, self._closed = threading.Lock(), False
 
     def submit(self, *arguments: Any) -> Future:
-        """Have the function called with these arguments, and return its future result.
+        """Return the future result of a call of the function with these arguments.
 
         The future may raise WorkerDied or WorkerTimeout, and InputError where no process
         can be started at all.
@@ -149,7 +149,7 @@ class Workers:
             worker.close()
 
     def close(self) -> None:
-        """End all processes, whatever they do, and cancel the calls not yet made."""
+        """End all processes at once, and cancel the calls that have not started."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._closed = True
@@ -169,11 +169,11 @@ def _import_name(function: Callable[..., Any]) -> str:
 
 
 def serve(descriptor: int, name: str) -> None:
-    """Answer calls until the other end of the pipe closes; the whole life of a process.
+    """Answer calls until the other end of the pipe closes; a process does nothing else.
 
     Args:
-        descriptor: of the pipe.
-        name: of the function to call, as "module:name".
+        descriptor: file descriptor of the pipe.
+        name: name of the function to call, "module:name".
     """
     parent = os.getppid()
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()

@@ -62,9 +62,10 @@ def write(folder: Path) -> None:
 
     for rule in port.rules:
         shape = leaves[rule.path].shape
-        theirs = rule.theirs(shape)
+        tensor_shape = rule.tensor_shape(shape)
         for key in rule.keys(shape):
-            bits = rng.integers(0, 2**14, theirs, dtype=np.uint16)  # small and finite
+            # Small and finite as bfloat16.
+            bits = rng.integers(0, 2**14, tensor_shape, dtype=np.uint16)
             part[key] = bits.view(ml_dtypes.bfloat16)
             size += part[key].nbytes
             if size > _SHARD:

@@ -52,7 +52,7 @@ def line(config: Path, topology: str, frames: int, batch: int | None) -> str:
     one = make_plan(settings, make_task(settings, graph, placement, frames), memory)
     split = placement.parallel
     if split == "partitioned":
-        split = f"over {placement.model}"
+        split = f"over {placement.devices_per_model}"
     start = f"| {config.stem} | {topology} | {split} | {frames} |"
     if one.compiled is None:
         return f"{start} does not fit: {one.shortage} |" + " |" * 7

@@ -22,24 +22,25 @@ def open_port(directory: Path) -> Port:
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a config.json alone, with the port of its architecture.
+    """Read a model's graph from a config.json alone, with the port of its architecture.
 
     Raises:
-        InputError: not a config, or one of an architecture without a port.
+        InputError: not a config, or an architecture without a port.
     """
     return _spec_of(path).read(path)
 
 
 def _spec_of(path: Path) -> PortSpec:
+    """Return the first port whose family a config.json is of."""
     config = read_config(path)
-    named = config.get("architectures") or [config.get("model_type")]
-    if not isinstance(named, list):
-        raise InputError(f"{path}: architectures={named!r} is no list")
+    names = config.get("architectures") or [config.get("model_type")]
+    if not isinstance(names, list):
+        raise InputError(f"{path}: architectures={names!r} is no list")
     for spec in ports.PORTS:
         if spec.matches(config):
             return spec
     expected = dict.fromkeys(spec.architecture for spec in ports.PORTS)
     raise InputError(
-        f"{path} names the architecture {', '.join(map(str, named))}, expected one of"
+        f"{path} names the architecture {', '.join(map(str, names))}, expected one of"
         f" {', '.join(expected)}"
     )

@@ -1,8 +1,8 @@
-"""What a port's config answers about its graph, whatever the graph is made of.
+"""The questions that every port's config answers about its model.
 
-`VideoLLMConfig` answers for tower, connector and decoder of the LLaVA kind. A family with
-modules of its own brings a config of its own with these methods, and nothing outside
-`models` notices.
+`VideoLLMConfig` answers them for models of the LLaVA kind: tower, connector and decoder. A
+family with other modules brings its own config with these methods, and no code outside
+`models` changes.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from vidsme_jax.models.flops import ClipFlops, Share
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes that others plan with.
+    """The sizes of a model from which placement and cost are planned.
 
     Attributes:
-        width: of the decoder's residual stream.
-        mlp_width: inside the decoder's MLP.
+        width: features of the decoder's residual stream.
+        mlp_width: features inside the decoder's MLP.
         vocab: rows of the head, padding included.
-        heads: query heads of the decoder, over which devices can divide.
-        layers: of each stack whose loop a compiler counts once, by the name under which
-            its parameters lie.
-        frame: height and width that the tower takes, pixels.
+        heads: query heads of the decoder, which devices can share among them.
+        layers: number of layers of each scanned stack, by the name of its parameters. A
+            compiler counts the loop over a stack once.
+        frame: height and width of the frames that the tower takes, pixels.
     """
 
     width: int
@@ -36,7 +36,7 @@ class Sizes:
 
 
 class Stages(NamedTuple):
-    """The steps of a forward pass as functions of their own, to be timed apart.
+    """The steps of a forward pass as separate functions, to be timed one by one.
 
     Attributes:
         vision: (params, pixels) -> embedded frames.
@@ -50,11 +50,11 @@ class Stages(NamedTuple):
 
 
 class CodeGrid(NamedTuple):
-    """How the video positions of a frame lie over its pixels, for visual codes.
+    """The grid of video positions over the pixels of a frame, for visual codes.
 
     Attributes:
-        side: positions along a side of the frame.
-        area: side of the square of pixels of one position.
+        side: number of positions along a side of the frame.
+        area: side of the square of pixels that a position covers, pixels.
     """
 
     side: int
@@ -63,72 +63,72 @@ class CodeGrid(NamedTuple):
 
 @runtime_checkable
 class Architecture(Protocol):
-    """A frozen dataclass that fixes a graph.
+    """A frozen dataclass that decides a model's functions and parameter shapes.
 
     Equal configs give the same functions, and so share their compiled programs.
 
     Attributes:
         vocab_keep: entries of the head that take part in the softmax; the rest is padding.
-        mean: of pixel values in 0 to 1, per channel.
-        std: their standard deviation.
+        mean: mean of pixel values in 0 to 1, per channel.
+        std: standard deviation of pixel values in 0 to 1, per channel.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def vocab_keep(self) -> int:
-        """Entries of the head that take part in the softmax."""
+        """The number of entries of the head that take part in the softmax."""
 
     @property
     def mean(self) -> tuple[float, float, float]:
-        """Of pixel values in 0 to 1, per channel."""
+        """The mean of pixel values in 0 to 1, per channel."""
 
     @property
     def std(self) -> tuple[float, float, float]:
-        """Standard deviation of pixel values."""
+        """The standard deviation of pixel values in 0 to 1, per channel."""
 
     @property
     def abstract(self) -> dict[str, Any]:
-        """Shapes of the parameters, nested dicts."""
+        """The shapes and types of the parameters, as nested dicts."""
 
     @property
     def sizes(self) -> Sizes:
-        """Sizes to plan with."""
+        """The sizes from which placement and cost are planned."""
 
     @property
     def stages(self) -> Stages:
-        """The steps of `forward`, apart."""
+        """The steps of `forward` as separate functions."""
 
     @property
     def code_grid(self) -> CodeGrid | None:
-        """Where visual codes stand; None where embeddings are no plain grid."""
+        """The grid of visual codes; None where a frame's embeddings are no plain grid."""
 
     def video(self, frames: int) -> VideoShape:
-        """Return how a clip of so many frames stands in the decoder's sequence."""
+        """Return the layout of a clip of so many frames in the decoder's sequence."""
 
     def forward(self, natural_only: bool = False) -> Forward:
-        """Return the pure function of parameters and batch; see `batch.Forward`.
+        """Return the pure forward function of parameters and batch; see `batch.Forward`.
 
         Args:
-            natural_only: leave the other way out, for training.
+            natural_only: whether to leave out the other way, for training.
         """
 
     def clip_flops(self, frames: int, time: int, rows: int, ways: int = 2) -> ClipFlops:
-        """Return the operations that one clip cannot do without.
+        """Return the floating-point operations that scoring a clip needs at least.
 
         Args:
-            frames: of the clip.
+            frames: number of frames of the clip.
             time: positions of the sequence, without padding.
             rows: positions whose distribution is scored.
-            ways: directions that the decoder and the head run in.
+            ways: frame orders that the decoder and the head run on, 1 or 2.
         """
 
     def uncounted_flops(self, clips: int, frames: int, time: int, share: Share) -> int:
-        """Return what attention does on a device beyond what its compiler counts.
+        """Return the operations of attention on a device that its compiler does not count.
 
         Args:
-            clips: of a step and replica.
-            frames: of each.
+            clips: number of clips that a replica takes in a step.
+            frames: number of frames of a clip.
             time: positions of the padded sequence.
-            share: which part of it the device does, and how.
+            share: what the device computes of the model, and with which attention.
         """

@@ -1,13 +1,14 @@
-"""The floating-point operations that scoring a clip cannot do without.
+"""Count the floating-point operations that scoring a clip cannot do without.
 
-Two operations per weight of a matrix product and position; of attention only the pairs that
-see each other. What a compiled program does beyond that is waste, or is counted wrongly.
-The functions count multiplications of one part each; a model's config adds them up.
+A matrix product takes two operations per weight and position; attention counts only pairs
+of positions that see each other. What a compiled program does beyond that is waste, or is
+counted wrongly. Each function counts the multiplications of a single component of a model,
+and the model's config adds them up.
 """
 
 from dataclasses import dataclass
 
-from vidsme_jax.models.layers.attention import Sight, uncounted_pairs
+from vidsme_jax.models.layers.attention import AttentionMask, uncounted_pairs
 from vidsme_jax.models.layers.connector import Connector
 from vidsme_jax.models.layers.decoder import DecoderConfig
 from vidsme_jax.models.layers.vision_tower import VisionConfig
@@ -15,14 +16,14 @@ from vidsme_jax.models.layers.vision_tower import VisionConfig
 
 @dataclass(frozen=True)
 class ClipFlops:
-    """Operations of one clip, by part.
+    """Floating-point operations of a clip, by component of the model.
 
     Attributes:
-        vision: matrix products of the tower and the projector.
-        vision_attention: attention of the tower, every patch with every other.
-        decoder: matrix products of all layers.
-        decoder_attention: attention of all layers.
-        head: logits of the scored rows.
+        vision: operations of the tower's and the projector's matrix products.
+        vision_attention: operations of the tower's attention, all pairs of patches.
+        decoder: operations of the matrix products in all decoder layers.
+        decoder_attention: operations of attention in all decoder layers.
+        head: operations of the logits of the scored rows.
     """
 
     vision: int
@@ -33,17 +34,17 @@ class ClipFlops:
 
     @property
     def total(self) -> int:
-        """The sum of all parts."""
+        """The sum over all components."""
         return sum(vars(self).values())
 
 
 @dataclass(frozen=True)
 class Share:
-    """A device's share of a model.
+    """The share of a model that a single device computes.
 
     Attributes:
-        devices: that hold one copy of the parameters together.
-        kernel: whether it attends with the splash kernel where it can.
+        devices: number of devices that hold a copy of the parameters together.
+        kernel: whether attention runs in the splash kernel where it can.
     """
 
     devices: int
@@ -51,89 +52,95 @@ class Share:
 
 
 def patches(config: VisionConfig) -> int:
-    """Return the positions of an image, the class token's included."""
+    """Return how many tokens an image has in the tower, the class token included."""
     return config.grid**2 + config.clip
 
 
 def tower_products(config: VisionConfig) -> int:
-    """Return the multiplications with weights for one image."""
+    """Return how many multiplications with weights the tower does per image."""
     pixels = 3 * config.patch**2 * config.width * config.grid**2
     layer = 4 * config.width**2 + 2 * config.width * config.mlp_width
     return pixels + patches(config) * config.layers * layer
 
 
 def tower_attention_products(config: VisionConfig) -> int:
-    """Return the multiplications of attention for one image."""
+    """Return how many multiplications the tower's attention does per image."""
     return 2 * config.layers * config.width * patches(config) ** 2
 
 
 def projector_products(connector: Connector, vision: VisionConfig, width: int) -> int:
-    """Return the multiplications with weights for the embeddings of one frame.
+    """Return how many multiplications with weights the projector does per frame.
 
     Args:
-        connector: pools before or after the projector.
-        vision: the tower whose features it takes.
-        width: of the embeddings.
+        connector: says whether pooling comes before the projector.
+        vision: sizes of the tower whose features are projected.
+        width: features of the embeddings.
     """
     side = connector.side(vision.grid) if connector.pool_first else vision.grid
     return (side**2 + connector.class_token) * (vision.width * width + width**2)
 
 
 def layer_products(config: DecoderConfig) -> int:
-    """Return the multiplications with weights for one position in one decoder layer."""
+    """Return how many multiplications with weights a decoder layer does per position."""
     inner, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
     return config.width * (2 * inner + 2 * keys + 3 * config.mlp_width)
 
 
 def attention_products(config: DecoderConfig, pairs: int) -> int:
-    """Return the multiplications of attention in all decoder layers.
+    """Return how many multiplications attention does in all decoder layers.
 
     Args:
-        config: of the decoder.
-        pairs: of positions that see each other in one sequence.
+        config: sizes of the decoder.
+        pairs: pairs of positions of a sequence that see each other.
     """
     return 2 * config.layers * config.heads * config.head_dim * pairs
 
 
 def causal_pairs(time: int, window: int | None) -> int:
-    """Return how many positions are seen from all positions, themselves included.
+    """Return how many pairs of a query and a key that it sees a causal sequence has.
 
     Args:
         time: positions of the sequence.
-        window: positions that one sees at most, itself included; None for all before.
+        window: positions that a query sees at most, itself included; None for no limit.
     """
     seen = min(time, window or time)
     return seen * (seen + 1) // 2 + (time - seen) * seen
 
 
 def uncounted_tower(config: VisionConfig, images: int, share: Share) -> int:
-    """Return the tower's attention on a device beyond what its compiler counts."""
+    """Return the operations of the tower's attention that a compiler does not count.
+
+    Args:
+        config: sizes of the tower.
+        images: number of images on the device.
+        share: what the device computes of the model.
+    """
     size = config.width // config.heads
-    head_layers = _Heads(config.layers, config.heads, size)
-    everything = Sight(causal=False)
-    return _uncounted(head_layers, everything, (images, patches(config)), share)
+    heads = _HeadStack(config.layers, config.heads, size)
+    mask = AttentionMask(causal=False)
+    return _uncounted(heads, mask, (images, patches(config)), share)
 
 
 def uncounted_decoder(
-    config: DecoderConfig, sequences: int, time: int, blocks: bool, share: Share
+    config: DecoderConfig, sequences: int, time: int, bidirectional: bool, share: Share
 ) -> int:
-    """Return the decoder's attention on a device beyond what its compiler counts.
+    """Return the operations of the decoder's attention that a compiler does not count.
 
     Args:
-        config: of the decoder.
-        sequences: of the device, both ways counted.
-        time: positions of each.
-        blocks: whether some positions see later ones too.
-        share: of the device.
+        config: sizes of the decoder.
+        sequences: number of sequences on the device, both ways counted.
+        time: positions of a sequence.
+        bidirectional: whether some positions see later ones too.
+        share: what the device computes of the model.
     """
-    head_layers = _Heads(config.layers, config.heads, config.head_dim)
-    shown = Sight(window=config.window)
-    return _uncounted(head_layers, shown, (sequences, time), share, blocks)
+    heads = _HeadStack(config.layers, config.heads, config.head_dim)
+    mask = AttentionMask(window=config.window)
+    return _uncounted(heads, mask, (sequences, time), share, bidirectional)
 
 
 @dataclass(frozen=True)
-class _Heads:
-    """The attention heads of a stack of layers."""
+class _HeadStack:
+    """The attention heads of a stack of layers: layers, heads of a layer, head width."""
 
     layers: int
     count: int
@@ -141,14 +148,15 @@ class _Heads:
 
 
 def _uncounted(
-    heads: _Heads,
-    sight: Sight,
+    heads: _HeadStack,
+    mask: AttentionMask,
     shape: tuple[int, int],
     share: Share,
-    blocks: bool = False,
+    bidirectional: bool = False,
 ) -> int:
-    local = (
-        heads.count // share.devices if heads.count % share.devices == 0 else heads.count
+    divides = heads.count % share.devices == 0
+    local = heads.count // share.devices if divides else heads.count
+    pairs = uncounted_pairs(
+        mask, *shape, local, bidirectional=bidirectional, kernel=share.kernel
     )
-    pairs = uncounted_pairs(sight, *shape, local, together=blocks, kernel=share.kernel)
     return 4 * heads.layers * local * heads.width * pairs

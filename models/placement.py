@@ -1,4 +1,4 @@
-"""Which devices a checkpoint's parameters go to, and in which type."""
+"""Choose the devices and the type of a checkpoint's parameters."""
 
 import math
 from collections.abc import Callable
@@ -21,33 +21,34 @@ _FILL = 0.7
 
 @dataclass(frozen=True)
 class Placement:
-    """A model on devices.
+    """The devices of a model, and how its parameters lie on them.
 
     Attributes:
-        parallel: replicas, partitioned or global.
-        dtype: of weights and activations, float32 or bfloat16.
-        devices: all of this process; for global, of all processes; or those of a topology.
-        model: devices that share one copy of the parameters.
+        parallel: "replicas", "partitioned" or "global".
+        dtype: type of weights and activations, float32 or bfloat16.
+        devices: all devices of this process; for "global" those of all processes; for a
+            plan those of a topology.
+        devices_per_model: number of devices that share a copy of the parameters.
     """
 
     parallel: str
     dtype: str
     devices: tuple[jax.Device, ...]
-    model: int
+    devices_per_model: int
 
     @property
     def replicas(self) -> int:
-        """Copies of the model, each of which takes its own clips."""
-        return len(self.devices) // self.model
+        """The number of copies of the model; every copy takes its own clips."""
+        return len(self.devices) // self.devices_per_model
 
     def program(self, function: Callable[..., Any]) -> sharding.Program:
-        """Place a function run(params, *batch)."""
+        """Return the program that runs a function of (params, *batch) on the devices."""
         if self.parallel == "replicas":
             return sharding.replicated(function, self.devices)
-        return sharding.partitioned(function, self.devices, self.model)
+        return sharding.partitioned(function, self.devices, self.devices_per_model)
 
     def load(self, port: Port, program: sharding.Program) -> dict[str, Any]:
-        """Put a checkpoint's parameters where a program expects them."""
+        """Load a checkpoint's parameters to the places where a program expects them."""
         return port.load(numpy_dtype(self.dtype), program.place)
 
     def __str__(self) -> str:
@@ -55,17 +56,20 @@ class Placement:
         return f"{len(self.devices)} x {kind}: {self.parallel}, {self.dtype}"
 
     def precision(self) -> AbstractContextManager[Any]:
-        """Return `precision` of its type."""
+        """Return the context of matrix products for `dtype`; see `precision`."""
         return precision(self.dtype)
 
 
 def precision(dtype: str) -> AbstractContextManager[Any]:
-    """Make float32 mean float32: accelerators shorten its products by default."""
+    """Return a context in which float32 matrix products are computed in full precision.
+
+    Accelerators compute them in shorter types by default.
+    """
     return jax.default_matmul_precision("highest" if dtype == "float32" else "default")
 
 
 def resolve_dtype(dtype: str) -> str:
-    """Return the type that `auto` stands for on the devices there are."""
+    """Return the type of a `--dtype` name; `auto` depends on this process's devices."""
     if dtype not in DTYPES:
         raise InputError(f"dtype={dtype}, there are {', '.join(DTYPES)}")
     if dtype != "auto":
@@ -74,7 +78,16 @@ def resolve_dtype(dtype: str) -> str:
 
 
 def choose_placement(graph: Graph, parallel: str, dtype: str) -> Placement:
-    """Resolve `auto` for the devices here."""
+    """Return the placement of a model on the devices of this process or of all.
+
+    Args:
+        graph: the model.
+        parallel: auto, replicas, partitioned or global.
+        dtype: auto, float32 or bfloat16.
+
+    Raises:
+        InputError: another name in `parallel` or `dtype`.
+    """
     if parallel not in _PARALLEL:
         raise InputError(f"parallel={parallel}, there are {', '.join(_PARALLEL)}")
     dtype, local = resolve_dtype(dtype), jax.local_devices()
@@ -90,9 +103,17 @@ def place_model(
     devices: tuple[jax.Device, ...],
     memory: float,
 ) -> Placement:
-    """Resolve `auto`: replicas where a whole model fits one device's memory, in bytes.
+    """Return the placement of a model on devices; "auto" prefers replicas.
 
-    Partitioned, as many devices share a model as the query heads divide over.
+    In a partitioned model, as many devices share a copy as divide the query heads.
+
+    Args:
+        graph: the model.
+        parallel: auto, replicas, partitioned or global.
+        dtype: float32 or bfloat16.
+        devices: the devices.
+        memory: memory of a device, bytes. A replica must fit in it for "auto" to choose
+            replicas.
     """
     leaves = jax.tree.leaves(graph.abstract)
     size = sum(leaf.size for leaf in leaves) * numpy_dtype(dtype)(0).itemsize
@@ -101,5 +122,5 @@ def place_model(
     if parallel == "replicas":
         return Placement(parallel, dtype, devices, 1)
     heads, count = graph.sizes.heads, len(devices)
-    shared = [n for n in range(1, count + 1) if count % n == 0 and heads % n == 0]
-    return Placement(parallel, dtype, devices, shared[-1])
+    divisors = [n for n in range(1, count + 1) if count % n == 0 and heads % n == 0]
+    return Placement(parallel, dtype, devices, divisors[-1])

@@ -1,4 +1,4 @@
-"""What a checkpoint directory is to the rest of the package: the one door of `models`."""
+"""The interface of a checkpoint directory: all that other rooms may ask about a model."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from vidsme_jax.models.architecture import Architecture, CodeGrid, Sizes, Stages
 from vidsme_jax.models.checkpoints.loading import (
     check_checkpoint,
     load_params,
-    read_others,
+    read_unused,
     save_params,
     weight_files,
 )
@@ -29,7 +29,7 @@ from vidsme_jax.models.prompts.visual_codes import CODES, code_token
 Model = TypeVar("Model", bound="Graph")
 
 # The files beside the weights that decide a model's numbers.
-_READ = (
+_IDENTITY_FILES = (
     "added_tokens.json chat_template.jinja chat_template.json config.json merges.txt"
     " preprocessor_config.json processor_config.json special_tokens_map.json tokenizer.json"
     " tokenizer.model tokenizer_config.json video_preprocessor_config.json vocab.json"
@@ -41,12 +41,12 @@ class Graph:
     """A model as far as its config.json alone decides it.
 
     Attributes:
-        name: the port's.
-        path: of the config.json.
-        config: of the graph, with the whole head and CLIP's pixels until a tokenizer and a
-            processor say more. Only `models` looks into it.
-        rules: where the checkpoint's tensors go.
-        names: which names of tensors a layout uses, and which are not needed.
+        name: name of the port.
+        path: path of the config.json.
+        config: sizes and options of the model. The whole head and CLIP's pixels stand in
+            it until a tokenizer and a processor say more. Only `models` looks into it.
+        rules: rules that say which tensor of a checkpoint fills which parameter.
+        names: names that the checkpoint's layout gives its tensors.
     """
 
     name: str
@@ -57,48 +57,48 @@ class Graph:
 
     @property
     def directory(self) -> Path:
-        """The checkpoint's."""
+        """The directory of the checkpoint."""
         return self.path.parent
 
     @property
     def abstract(self) -> dict[str, Any]:
-        """Shapes of the parameters, nested dicts."""
+        """The shapes and types of the parameters, as nested dicts."""
         return self.config.abstract
 
     @property
     def sizes(self) -> Sizes:
-        """Sizes to plan with."""
+        """The sizes from which placement and cost are planned."""
         return self.config.sizes
 
     @property
     def stages(self) -> Stages:
-        """The steps of `forward`, apart."""
+        """The steps of `forward` as separate functions."""
         return self.config.stages
 
     @property
     def vocab_keep(self) -> int:
-        """Entries of the head that take part in the softmax; the rest is padding."""
+        """The number of entries of the head in the softmax; the rest is padding."""
         return self.config.vocab_keep
 
     @property
     def forward(self) -> Forward:
-        """The pure function of parameters and batch that scoring takes."""
+        """The pure forward function of parameters and batch that scoring takes."""
         return self.config.forward()
 
     @property
     def train_forward(self) -> Forward:
-        """The same of the natural way alone, for training."""
+        """The pure forward function of the natural way alone, for training."""
         return self.config.forward(natural_only=True)
 
     def whole_head(self: Model) -> Model:
-        """Return the model whose softmax runs over all rows of the head, padding too."""
+        """Return the model with a softmax over all rows of the head, padding included."""
         return replace(self, config=replace(self.config, vocab_keep=self.sizes.vocab))
 
     def video(self, frames: int) -> VideoShape:
-        """Return how a clip of so many frames stands in the decoder's sequence.
+        """Return the layout of a clip of so many frames in the decoder's sequence.
 
         Raises:
-            InputError: frames that do not divide into the model's units.
+            InputError: a number of frames that does not divide into the model's units.
         """
         shape = self.config.video(frames)
         if frames % shape.unit:
@@ -109,25 +109,25 @@ class Graph:
         return shape
 
     def clip_flops(self, frames: int, time: int, rows: int, ways: int = 2) -> ClipFlops:
-        """Return the operations of one clip; see `Architecture.clip_flops`."""
+        """Return the operations of a clip; see `Architecture.clip_flops`."""
         return self.config.clip_flops(frames, time, rows, ways)
 
     def uncounted_flops(self, clips: int, frames: int, time: int, share: Share) -> int:
-        """Return uncounted operations; see `Architecture.uncounted_flops`."""
+        """Return operations not counted; see `Architecture.uncounted_flops`."""
         return self.config.uncounted_flops(clips, frames, time, share)
 
 
 @dataclass(frozen=True)
 class Port(Graph):
-    """A checkpoint directory, understood; its weights are not loaded yet.
+    """A checkpoint directory whose files are read, except for its weights.
 
     Attributes:
-        processor: what the host makes of frames, and their normalisation.
-        template: the prompt.
-        tokenizer: the checkpoint's.
-        video_token: placeholder of the video in text, None where text has none.
-        limit: positions at which the model's own code cuts its input, None if it does not.
-        tower: folder of the vision tower's config, where the checkpoint has one.
+        processor: sizes and normalisation of the frames.
+        template: template of the prompt.
+        tokenizer: tokenizer of the checkpoint.
+        video_token: text of the video's placeholder token; None where prompts have none.
+        limit: positions after which the model's own code cuts its input; None for no cut.
+        tower: folder of the vision tower's config; None where the checkpoint has none.
     """
 
     processor: Processor
@@ -138,7 +138,7 @@ class Port(Graph):
     tower: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit each other."""
+        """Refuse a processor, tower and pooling that do not fit each other."""
         crop, (height, width) = self.processor.crop, self.sizes.frame
         if (crop, crop) != (height, width):
             raise InputError(
@@ -159,20 +159,20 @@ class Port(Graph):
         times: Times | None = None,
         template: Template | None = None,
     ) -> Prompt:
-        """Return the ids of one manifest row's prompt.
+        """Return the token ids of a manifest row's prompt.
 
         Args:
-            question: the user's words.
-            answer: the response, or "".
-            system: message instead of the template's default.
-            times: of the frames; needed by a template that says them.
-            template: instead of the port's own.
+            question: words of the user.
+            answer: words of the response; "" for none.
+            system: system message instead of the template's default.
+            times: times of the frames; needed by a template that says them.
+            template: template instead of the port's own.
 
         Raises:
-            InputError: a system message for a template that has no place for one; a token
-                that the model has no embedding for.
+            InputError: a system message for a template that has no place for it, or a
+                token for which the model has no embedding.
         """
-        template = (template or self.template).saying(system)
+        template = (template or self.template).with_system(system)
         if system is not None and Slot.SYSTEM not in template.pieces:
             raise InputError(
                 f"system={system[:40]!r}: the prompt of this model has no system message"
@@ -194,7 +194,7 @@ class Port(Graph):
 
     @property
     def end_of_turn(self) -> int:
-        """Id of the token that ends an answer."""
+        """The id of the token that ends an answer."""
         return self.tokenizer.special(self.template.end)
 
     def check_length(self, prompts: list[Prompt], frames: int) -> None:
@@ -211,11 +211,11 @@ class Port(Graph):
             )
 
     def visual_codes(self) -> tuple[np.ndarray, CodeGrid]:
-        """Return the ids of the visual codes' tokens, and where codes stand in a frame.
+        """Return the token ids of the visual codes, and their grid over a frame.
 
         Raises:
-            InputError: a tokenizer without such tokens, or embeddings that are no plain
-                grid of the frame.
+            InputError: the tokenizer has no such tokens, or a frame's embeddings are no
+                plain grid.
         """
         grid = self.config.code_grid
         if grid is None:
@@ -226,53 +226,57 @@ class Port(Graph):
         return np.array(ids, np.int32), grid
 
     def check_weights(self) -> None:
-        """Raise an InputError that names every fault of the weights; reads headers only."""
+        """Compare the headers of the weights with the model.
+
+        Raises:
+            InputError: every fault of the weights, in a single line.
+        """
         check_checkpoint(self.directory, self.rules, self.names, self.abstract)
 
     def load(self, dtype: Any, place: Callable[..., Any]) -> dict[str, Any]:
-        """Read the weights into their placement; see `loading.load_params`."""
+        """Load the parameters onto their devices; see `loading.load_params`."""
         return load_params(
             self.directory, self.rules, self.names, self.abstract, dtype, place
         )
 
     def save(self, path: Path, params: Any) -> None:
-        """Write parameters under the names of this checkpoint, its other tensors too."""
-        others, keys = read_others(self.directory, self.rules, self.names, self.abstract)
-        save_params(path, params, self.rules, others, keys)
+        """Write parameters, and the tensors that no rule takes, as a safetensors file."""
+        unused, keys = read_unused(self.directory, self.rules, self.names, self.abstract)
+        save_params(path, params, self.rules, unused, keys)
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits over the bytes of configs, tokenizer and weights.
+        """Return 16 hex digits that identify the bytes of configs, tokenizer and weights.
 
-        Other files may come and go beside them.
+        Other files of the directory do not change them.
         """
         folders = [self.directory, *([self.tower] if self.tower else [])]
-        files = {folder / name for folder in folders for name in _READ}
+        files = {folder / name for folder in folders for name in _IDENTITY_FILES}
         files |= set(self.directory.glob("additional_chat_templates/*.jinja"))
-        out = hashlib.sha256()
+        digest = hashlib.sha256()
         for path in sorted(
             {p for p in files if p.is_file()} | set(weight_files(self.directory))
         ):
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-            out.update(f"{path.relative_to(self.directory)} {content}\n".encode())
-        return out.hexdigest()[:16]
+            digest.update(f"{path.relative_to(self.directory)} {content}\n".encode())
+        return digest.hexdigest()[:16]
 
 
-def join(
+def complete_graph(
     graph: Graph,
     processor: Processor,
     template: Template,
     tokenizer: Tokenizer,
-    **further: Any,
+    **options: Any,
 ) -> Port:
-    """Return a port: its graph, and what the files beside the config say.
+    """Return the port of a graph, its processor, prompt template and tokenizer.
 
     Args:
-        graph: from the config.
-        processor: of the frames; its mean and deviation become the graph's.
-        template: the prompt.
-        tokenizer: its tokens alone take part in the softmax.
-        further: other fields of `Port`.
+        graph: graph of the config.
+        processor: processor of the frames; its mean and deviation become the graph's.
+        template: template of the prompt.
+        tokenizer: tokenizer whose tokens alone take part in the softmax.
+        options: the optional fields of `Port`.
     """
     config = replace(
         graph.config,
@@ -280,23 +284,23 @@ def join(
         mean=processor.mean,
         std=processor.std,
     )
-    parts = vars(graph) | {"config": config}
+    fields = vars(graph) | {"config": config}
     return Port(
-        **parts, processor=processor, template=template, tokenizer=tokenizer, **further
+        **fields, processor=processor, template=template, tokenizer=tokenizer, **options
     )
 
 
 @dataclass(frozen=True)
 class PortSpec:
-    """A family of checkpoints and how to read them.
+    """A family of checkpoints and the functions that read them.
 
     Attributes:
-        name: of the port.
-        checkpoints: released ones, for people.
-        architecture: of config.json's `architectures`.
-        matches: config -> whether it is of this family.
-        read: path of a config.json -> its graph.
-        open: graph -> port, with what the files beside the config say.
+        name: name of the port.
+        checkpoints: names of released checkpoints, as a text for people.
+        architecture: class name in `architectures` of config.json.
+        matches: config -> whether the checkpoint is of this family.
+        read: path of a config.json -> graph.
+        open: graph -> port, with the files beside the config.
     """
 
     name: str

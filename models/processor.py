@@ -1,7 +1,7 @@
-"""What a checkpoint's image or video processor does to a frame: sizes and normalisation.
+"""Read a checkpoint's image or video processor: sizes and normalisation of frames.
 
-The geometry itself is `data/preprocess.py`; rescaling and normalising happen on the
-device, by the table made here.
+Frames are resized and cut in `data/preprocess.py`. The device rescales and normalises
+them by the table made here.
 """
 
 import math
@@ -24,14 +24,14 @@ _MOST = 10000  # pixels along a side
 
 @dataclass(frozen=True)
 class Processor:
-    """Where a frame's pixels go.
+    """The sizes and the normalisation by which a frame becomes the tower's input.
 
     Attributes:
-        resize: shortest edge after bicubic resizing, or None: the whole frame is squeezed
+        resize: shortest edge after bicubic resizing, pixels. None squeezes the whole frame
             into the square, as SigLIP's processor does.
-        crop: side of the square that the tower takes, cut from the centre.
-        mean: per channel, of values in 0 to 1.
-        std: likewise.
+        crop: side of the square that the tower takes, cut from the centre, pixels.
+        mean: mean of pixel values in 0 to 1, per channel.
+        std: standard deviation of pixel values in 0 to 1, per channel.
     """
 
     resize: int | None
@@ -43,32 +43,35 @@ class Processor:
 def pixel_levels(
     mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Float[np.ndarray, "3 256"]:
-    """Return the value of each uint8 level in each channel after the image processor.
+    """Return the normalised float32 value of every uint8 level in every channel.
 
-    float32, bit-equal to the Pillow processors of transformers, which rescale by 1/255 in
-    float64, round, and then normalise in float32. A table of 768 numbers on the device
-    lets clips travel as uint8, a quarter of the bytes.
+    The values are bit-equal to those of the Pillow processors of transformers. These
+    rescale by 1/255 in float64, round, and then normalise in float32. With such a table on
+    the device, clips are transferred as uint8, a quarter of the bytes.
+
+    Args:
+        mean: mean of pixel values in 0 to 1, per channel.
+        std: standard deviation of pixel values in 0 to 1, per channel.
     """
     scaled = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
-    return (scaled[None] - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[
-        :, None
-    ]
+    centre, spread = (np.array(x, np.float32)[:, None] for x in (mean, std))
+    return (scaled[None] - centre) / spread
 
 
 def find_processor(directory: Path) -> Processor:
-    """Read the processor of videos from wherever a Hugging Face checkpoint keeps it.
+    """Read the video processor, or else the image processor, of a checkpoint directory.
 
     Raises:
-        InputError: there is none, or it asks for other steps.
+        InputError: there is none, or it asks for other steps than CLIP's or SigLIP's.
     """
     joint = directory / "processor_config.json"
-    parts = read_config(joint) if joint.is_file() else {}
+    processors = read_config(joint) if joint.is_file() else {}
     for kind, file in (
         ("video_processor", "video_preprocessor_config.json"),
         ("image_processor", "preprocessor_config.json"),
     ):
-        if isinstance(parts.get(kind), dict):
-            return parse_processor(parts[kind], f"{joint}: {kind}")
+        if isinstance(processors.get(kind), dict):
+            return parse_processor(processors[kind], f"{joint}: {kind}")
         if (directory / file).is_file():
             return read_processor(directory / file)
     raise InputError(
@@ -78,18 +81,22 @@ def find_processor(directory: Path) -> Processor:
 
 
 def read_processor(path: Path) -> Processor:
-    """Read one preprocessor_config.json; see `parse_processor`."""
+    """Read a processor from its preprocessor_config.json; see `parse_processor`."""
     return parse_processor(read_config(path), str(path))
 
 
 def parse_processor(config: dict[str, Any], where: str) -> Processor:
-    """Understand the fields of a CLIP or SigLIP processor.
+    """Return the processor that the fields of a CLIP or SigLIP config describe.
+
+    Args:
+        config: the fields.
+        where: name of the config in errors.
 
     Raises:
-        InputError: it asks for steps that are neither's.
+        InputError: the fields ask for other steps than CLIP's or SigLIP's.
     """
     steps = ("do_resize", "do_rescale", "do_normalize")
-    off = [n for n in steps if config.get(n) is not None and not config[n]]
+    off = [step for step in steps if config.get(step) is not None and not config[step]]
     if off or config.get("resample", _BICUBIC) != _BICUBIC:
         raise InputError(
             f"{where} switches off {off or 'bicubic resampling'}: neither CLIP's nor"
@@ -117,7 +124,7 @@ def parse_processor(config: dict[str, Any], where: str) -> Processor:
 
 
 def _sizes(config: dict[str, Any]) -> tuple[int | None, int]:
-    """Return the shortest edge (None: the square itself) and the side of the square."""
+    """Return shortest edge and side of the square; the edge is None for squeezed frames."""
     size = config.get("size", {"shortest_edge": 224})
     if isinstance(size, dict) and "height" in size:
         if size["height"] != size["width"]:

@@ -1,14 +1,15 @@
-"""A LongVA small enough to train on a laptop: a checkpoint directory, random weights.
+"""Write a LongVA small enough to train on a laptop: a checkpoint with random weights.
 
-About a million parameters in LongVA's own layout: the same graph, keys and files as the
-real ones, so that everything that works on it goes through the code that real checkpoints
-use. Its tokenizer has 64 more tokens, `<|code_0|>` to `<|code_63|>`, for training on the
-visual code of the next video position (`training.py`).
+It has about a million parameters in LongVA's own layout. Graph, keys and files are those of
+real checkpoints, so that it goes through the same code. Its tokenizer has 64 more tokens,
+`<|code_0|>` to `<|code_63|>`, for training on the visual code of the next video position
+(`vidsme_jax/training/fit.py`).
 """
 
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from vidsme_jax.models.prompts.template import CHATML, Slot
 from vidsme_jax.models.prompts.visual_codes import CODES, code_token
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
 
-_SHARD_BYTES = 2 * 2**30  # of a file of weights, and so of weights on the host at a time
+_SHARD_BYTES = 2 * 2**30  # of a file, and so of the weights on the host at a time
 _SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # Words are split as Qwen2 splits them, digits one by one.
 _PATTERN = (
@@ -73,13 +74,13 @@ def write_toy(
     """Write the checkpoint: configs, a tokenizer trained on `texts`, random weights.
 
     Args:
-        directory: to be made.
-        texts: what the tokenizer should spell well.
-        seed: of the weights.
-        decoder: fields of config.json, for other sizes than the toy's, or for a video
-            that is seen both ways, {"video_attention": "bidirectional"}.
-        tower: fields of the tower's config.json, likewise.
-        dtype: of the weights, float32 or bfloat16.
+        directory: directory to make.
+        texts: texts that the tokenizer should encode in few tokens.
+        seed: seed of the weights.
+        decoder: fields that replace those of the toy's config.json: other sizes, or
+            {"video_attention": "bidirectional"}.
+        tower: fields that replace those of the toy's config.json of the tower.
+        dtype: type of the weights, float32 or bfloat16.
     """
     directory.mkdir(parents=True)
     folder = directory / "vision_tower"
@@ -103,7 +104,7 @@ def _processor(side: int) -> dict[str, Any]:
 
 
 def _write_tokenizer(directory: Path, texts: list[str]) -> int:
-    """Train a byte-level BPE of Qwen2's kind; return its size."""
+    """Train and write a byte-level BPE tokenizer like Qwen2's, and return its size."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -119,7 +120,7 @@ def _write_tokenizer(directory: Path, texts: list[str]) -> int:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # The template's own words too, or every prompt would spell them in letters.
+    # With the template's words, or every prompt would spell them letter by letter.
     tokenizer.train_from_iterator([*texts, *_template_words() * 8], trainer)
     tokenizer.add_special_tokens([*_SPECIALS, *(code_token(n) for n in range(CODES))])
     tokenizer.save(str(directory / "tokenizer.json"))
@@ -136,52 +137,52 @@ def _write_tokenizer(directory: Path, texts: list[str]) -> int:
 
 
 def _template_words() -> list[str]:
-    """Return the template's text between its special tokens and the video."""
+    """Return the texts of the prompt template between its special tokens."""
     filled = {Slot.SYSTEM: CHATML.system, Slot.VIDEO: "<|video|>", Slot.QUESTION: ""}
     text = "".join(filled[p] if isinstance(p, Slot) else p for p in CHATML.pieces)
     return [word for word in re.split(r"<\|.*?\|>", text) if word]
 
 
 def _write_weights(directory: Path, seed: int, dtype: Any) -> None:
-    """Save random weights, with the tower's last layer and norm that LongVA never runs.
+    """Write random weights, also those of the tower's last layer, which LongVA never runs.
 
-    A model too large for one file becomes several, and an index of them.
+    A model too large for a single file becomes several shards with an index.
     """
     config = longva.read_graph(directory / "config.json").config
     assert isinstance(config, VideoLLMConfig)
-    whole = vars(config.vision) | {"layers": config.vision.layers_total}
-    full = VideoLLMConfig(**(vars(config) | {"vision": type(config.vision)(**whole)}))
-    places: dict[str, str] = {}
-    for n, part in enumerate(_parts(_tensors(full, seed, dtype))):
+    whole_tower = replace(config.vision, layers=config.vision.layers_total)
+    tensors = _tensors(replace(config, vision=whole_tower), seed, dtype)
+    weight_map: dict[str, str] = {}
+    for n, shard in enumerate(_shards(tensors)):
         path = directory / f"model-{n:05d}.safetensors"
-        save_file(part, path, metadata={"format": "np"})
-        path.chmod(0o644)  # as other files: it is written for its owner's eyes only
-        places |= dict.fromkeys(part, path.name)
-    if len(set(places.values())) == 1:
+        save_file(shard, path, metadata={"format": "np"})
+        path.chmod(0o644)  # safetensors creates files that only their owner can read
+        weight_map |= dict.fromkeys(shard, path.name)
+    if len(set(weight_map.values())) == 1:
         path.rename(directory / "model.safetensors")
         return
-    index = {"metadata": {}, "weight_map": places}
+    index = {"metadata": {}, "weight_map": weight_map}
     _write_json(directory / "model.safetensors.index.json", index)
 
 
-def _parts(tensors: Iterator[tuple[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-    """Gather tensors into files."""
-    part: dict[str, np.ndarray] = {}
+def _shards(tensors: Iterator[tuple[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """Gather tensors into shards, each of which becomes a file."""
+    shard: dict[str, np.ndarray] = {}
     for key, tensor in tensors:
-        part[key] = tensor
-        if sum(held.nbytes for held in part.values()) >= _SHARD_BYTES:
-            yield part
-            part = {}
-    if part:
-        yield part
+        shard[key] = tensor
+        if sum(array.nbytes for array in shard.values()) >= _SHARD_BYTES:
+            yield shard
+            shard = {}
+    if shard:
+        yield shard
 
 
 def _tensors(
     config: VideoLLMConfig, seed: int, dtype: Any
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield freshly drawn weights one after the other, as they lie in a file.
+    """Yield random tensors one after the other, each with its key in a file.
 
-    Kernels and embeddings are normal with variance 1 over the width that they sum over.
+    Kernels and embeddings are normal; their variance is 1 / (the width that they sum over).
     """
     generator = np.random.default_rng(seed)
     rules = {rule.path: rule for rule in llava_original.original_rules(config)}
@@ -197,6 +198,7 @@ def _tensors(
 
 
 def _draw(generator: np.random.Generator, path: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the random values of a parameter; norms and biases are constant."""
     kind = path.rsplit(".", 1)[-1]
     if kind in ("scale", "bias"):
         return np.full(shape, float(kind == "scale"), np.float32)

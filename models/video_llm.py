@@ -1,9 +1,9 @@
 """A video LLM of the LLaVA kind: tower, connector, splice into text, decoder.
 
 `make_forward` turns a config into the pure `forward(params, batch)` that scoring uses.
-The tower runs once per clip: every frame is encoded by itself, so that the reversed (or
-otherwise reordered) clip is the same blocks of embeddings in another order. Where each
-embedding stands in the text is the batch's business (`Batch.source`).
+The tower runs once per clip, since every frame is encoded by itself. A reversed or shuffled
+clip has the same embeddings in another order of frames. The batch decides where each
+embedding stands in the text (`Batch.source`).
 """
 
 from collections.abc import Callable
@@ -41,15 +41,15 @@ from vidsme_jax.models.processor import pixel_levels
 
 @dataclass(frozen=True)
 class VideoLLMConfig:
-    """Everything that fixes the graph.
+    """The sizes and options that decide a model's functions and parameter shapes.
 
     Attributes:
-        vision: the tower.
-        decoder: the language model.
-        connector: between the two.
-        vocab_keep: tokens that take part in the softmax; rows beyond are padding.
-        mean: of pixel values in 0 to 1, per channel.
-        std: their standard deviation, per channel.
+        vision: sizes of the vision tower.
+        decoder: sizes of the language model.
+        connector: pooling and newlines between the two.
+        vocab_keep: entries of the head that take part in the softmax; the rest is padding.
+        mean: mean of pixel values in 0 to 1, per channel.
+        std: standard deviation of pixel values in 0 to 1, per channel.
         bidirectional: whether the positions of the video see each other, later ones too.
     """
 
@@ -62,7 +62,7 @@ class VideoLLMConfig:
     bidirectional: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what would contradict itself."""
+        """Refuse a window together with bidirectional attention."""
         if self.bidirectional and self.decoder.window is not None:
             raise InputError(
                 f"window={self.decoder.window} with bidirectional attention over the video,"
@@ -71,12 +71,12 @@ class VideoLLMConfig:
 
     @property
     def abstract(self) -> dict[str, Any]:
-        """Shapes of the parameters, nested dicts."""
+        """The shapes and types of the parameters, as nested dicts."""
         return graph_of(self)[1]
 
     @property
     def sizes(self) -> Sizes:
-        """Sizes to plan with."""
+        """The sizes from which placement and cost are planned."""
         decoder, side = self.decoder, self.vision.image
         layers = {"decoder": decoder.layers, "tower": self.vision.layers}
         size = (decoder.width, decoder.mlp_width, decoder.vocab, decoder.heads)
@@ -84,32 +84,33 @@ class VideoLLMConfig:
 
     @property
     def stages(self) -> Stages:
-        """The steps of `forward`, apart."""
+        """The steps of `forward` as separate functions."""
         return Stages(
             lambda params, pixels: bind(self, params).embed_frames(pixels),
-            lambda params, *given: decode_frames(bind(self, params), *given),
+            lambda params, *inputs: decode_frames(bind(self, params), *inputs),
             lambda params: bind(self, params).logits,
         )
 
     @property
     def code_grid(self) -> CodeGrid | None:
-        """Where visual codes stand; None where embeddings are no plain grid."""
-        kind = self.connector
-        if kind.pool == "bilinear" or kind.newline != "none" or kind.class_token:
+        """The grid of visual codes; None where a frame's embeddings are no plain grid."""
+        connector, vision = self.connector, self.vision
+        has_newlines = connector.newline != "none"
+        if connector.pool == "bilinear" or has_newlines or connector.class_token:
             return None
-        return CodeGrid(kind.side(self.vision.grid), self.vision.patch * kind.stride)
+        return CodeGrid(connector.side(vision.grid), vision.patch * connector.stride)
 
     def video(self, frames: int) -> VideoShape:
-        """Return how a clip of so many frames stands in the decoder's sequence."""
+        """Return the layout of a clip of so many frames in the decoder's sequence."""
         tokens = self.connector.tokens(self.vision.grid)
         return VideoShape(frames, 1, tokens, self.connector.tail)
 
     def forward(self, natural_only: bool = False) -> Forward:
-        """Return the pure function of parameters and batch; see `make_forward`."""
+        """Return the pure forward function of parameters and batch; see `make_forward`."""
         return make_forward(self, natural_only)
 
     def clip_flops(self, frames: int, time: int, rows: int, ways: int = 2) -> ClipFlops:
-        """Return the operations that one clip cannot do without; see `Architecture`."""
+        """Return the operations that a clip needs at least; see `Architecture`."""
         decoder, vision = self.decoder, self.vision
         embedding = projector_products(self.connector, vision, decoder.width)
         pairs = causal_pairs(time, decoder.window)
@@ -125,15 +126,15 @@ class VideoLLMConfig:
         )
 
     def uncounted_flops(self, clips: int, frames: int, time: int, share: Share) -> int:
-        """Return attention beyond what a device's compiler counts; see `Architecture`."""
-        ways = (2 * clips, time, self.bidirectional)
-        return uncounted_tower(self.vision, clips * frames, share) + uncounted_decoder(
-            self.decoder, *ways, share
+        """Return operations that a device's compiler does not count; see `Architecture`."""
+        tower = uncounted_tower(self.vision, clips * frames, share)
+        return tower + uncounted_decoder(
+            self.decoder, 2 * clips, time, self.bidirectional, share
         )
 
 
 class VideoLLM(nnx.Module):
-    """The modules, and the steps between them."""
+    """The modules of a video LLM, and the steps between them."""
 
     def __init__(self, config: VideoLLMConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -147,7 +148,7 @@ class VideoLLM(nnx.Module):
     def embed_frames(
         self, pixels: UInt8[Array, "clip frame height width 3"]
     ) -> Float[Array, "clip frame token features"]:
-        """Return the embeddings of each frame, projected, pooled, newlines included."""
+        """Return the projected and pooled embeddings of each frame, with its newlines."""
         connector = self.config.connector
         images = einops.rearrange(pixels, "clip frame ... -> (clip frame) ...")
         dtype = self.tower.positions[...].dtype
@@ -167,7 +168,7 @@ class VideoLLM(nnx.Module):
     def join_frames(
         self, frames: Float[Array, "*batch frame token features"]
     ) -> Float[Array, "*batch embedding features"]:
-        """Return the embeddings of a clip in a row, with those that follow its end."""
+        """Return the embeddings of a clip in order, with those after its last frame."""
         x = einops.rearrange(frames, "... f t d -> ... (f t) d")
         if self.config.connector.tail:
             end = self.newline[...].astype(x.dtype)
@@ -181,7 +182,7 @@ class VideoLLM(nnx.Module):
         tokens: Int[Array, "sequence time"],
         source: Int[Array, "sequence time"],
     ) -> Float[Array, "sequence time features"]:
-        """Return the embeddings of the text with the video's where `source` has them."""
+        """Return the embeddings of the text, the video's inserted where `source` says."""
         text = self.decoder.embed_tokens(tokens)
         number = jnp.maximum(source, 0)[:, :, None]
         placed = jnp.take_along_axis(video.astype(text.dtype), number, axis=1)
@@ -197,7 +198,7 @@ class VideoLLM(nnx.Module):
 def _both_orders(
     frames: Float[Array, "clip frame token features"], order: Int[Array, "clip frame"]
 ) -> Float[Array, "clip way frame token features"]:
-    """Put the frames in the batch's order beside the natural one."""
+    """Stack the frames in natural order and in the order of the batch."""
     other = jnp.take_along_axis(frames, order[:, :, None, None], axis=1)
     return jnp.stack([frames, other], axis=1)
 
@@ -205,7 +206,7 @@ def _both_orders(
 def _normalise(
     images: UInt8[Array, "image height width 3"], config: VideoLLMConfig
 ) -> Float[Array, "image height width 3"]:
-    """Look the normalised value of each level up, with the image processor's rounding."""
+    """Look up the normalised value of each pixel level, rounded as image processors do."""
     table = jnp.asarray(pixel_levels(config.mean, config.std).reshape(-1))
     channel = np.arange(3, dtype=np.int32).reshape(1, 1, 1, 3) * 256
     return table[images.astype(jnp.int32) + channel]
@@ -213,14 +214,14 @@ def _normalise(
 
 @lru_cache
 def graph_of(config: VideoLLMConfig) -> tuple[nnx.GraphDef, dict]:
-    """Return the module's structure and its abstract parameters, a nested dict."""
+    """Return the module's structure and the shapes of its parameters, a nested dict."""
     model = nnx.eval_shape(lambda: VideoLLM(config, rngs=nnx.Rngs(0)))
     graph, state = nnx.split(model)
     return graph, nnx.to_pure_dict(state)
 
 
 def bind(config: VideoLLMConfig, params: dict) -> VideoLLM:
-    """Return the module with the given parameters."""
+    """Return the module with these parameters."""
     return nnx.merge(graph_of(config)[0], nnx.State(params))
 
 
@@ -230,12 +231,12 @@ def make_forward(
 ) -> Callable[[dict, Batch], tuple[Array, Head, Array]]:
     """Return forward(params, batch) -> (hidden [clip way time width], head, embedding).
 
-    The embedding [clip width] is the mean of those of the clip's frames, as they enter the
-    decoder.
+    The embedding [clip width] is the mean over the embeddings of the clip's frames, as they
+    enter the decoder.
 
     Args:
-        config: of the graph.
-        natural_only: leave the reversed direction out, for training; one way remains.
+        config: the model's sizes and options.
+        natural_only: whether to leave out the other way, for training; one way remains.
     """
 
     def forward(params: dict, batch: Batch) -> tuple[Array, Head, Array]:
@@ -255,22 +256,22 @@ def decode_frames(
     batch: Batch,
     natural_only: bool = False,
 ) -> Float[Array, "clip way time width"]:
-    """Return the hidden states of each clip's text with the embedded frames in place.
+    """Return the hidden states of each clip's text with the embedded frames inserted.
 
     Args:
-        model: bound to its parameters.
-        frames: from `embed_frames`.
-        batch: their text, and the order of way 1.
+        model: the module, bound to its parameters.
+        frames: embeddings from `embed_frames`.
+        batch: text of the clips, and the frame order of way 1.
         natural_only: see `make_forward`.
     """
     ways = 1 if natural_only else 2
-    shown = frames[:, None] if natural_only else _both_orders(frames, batch.order)
-    video = einops.rearrange(model.join_frames(shown), "clip way p d -> (clip way) p d")
+    ordered = frames[:, None] if natural_only else _both_orders(frames, batch.order)
+    video = einops.rearrange(model.join_frames(ordered), "clip way p d -> (clip way) p d")
     tokens, source, positions = (
         jnp.repeat(x, ways, axis=0) for x in (batch.tokens, batch.source, batch.positions)
     )
     merged = model.merge(video, tokens, source)
-    # Of the video all positions are one block.
-    blocks = (source >= 0).astype(jnp.int32) if model.config.bidirectional else None
-    hidden = model.decoder(merged, positions, blocks)
+    # All positions of the video are a single group.
+    groups = (source >= 0).astype(jnp.int32) if model.config.bidirectional else None
+    hidden = model.decoder(merged, positions, groups)
     return einops.rearrange(hidden, "(clip way) t d -> clip way t d", way=ways)

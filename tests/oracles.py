@@ -25,9 +25,9 @@ def make_model(twin: Twin):
     config = config_of(twin)
     name = config["architectures"][0]
     cls = getattr(transformers, name)
-    given = {k: v for k, v in config.items() if k not in ("architectures", "model_type")}
-    given["text_config"] = dict(config["text_config"])
-    model = cls(cls.config_class(**given, attn_implementation="eager")).eval()
+    fields = {k: v for k, v in config.items() if k not in ("architectures", "model_type")}
+    fields["text_config"] = dict(config["text_config"])
+    model = cls(cls.config_class(**fields, attn_implementation="eager")).eval()
     state = {
         key: draw(_file_key(key), tuple(v.shape)) for key, v in model.state_dict().items()
     }

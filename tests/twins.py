@@ -119,16 +119,16 @@ TWINS = (
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Draw a tensor from its name, so that logits have a standard deviation above 1."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
-    unit = np.random.default_rng(seed).random(shape) * 2 - 1
-    unit = (unit * math.sqrt(3)).astype(np.float32)
+    values = np.random.default_rng(seed).random(shape) * 2 - 1
+    values = (values * math.sqrt(3)).astype(np.float32)
     if "norm" in name and name.endswith("weight"):
-        return 1 + 0.2 * unit
+        return 1 + 0.2 * values
     if len(shape) == 1:
-        return 0.3 * unit
+        return 0.3 * values
     if "embed_tokens" in name or "position_embedding" in name:
-        return 0.35 * unit
+        return 0.35 * values
     gain = 1.2 if re.search(r"(q|k)_proj|lm_head", name) else 1.0
-    return gain / math.sqrt(math.prod(shape[1:])) * unit
+    return gain / math.sqrt(math.prod(shape[1:])) * values
 
 
 def spelled(key: str, layout: str) -> str:
@@ -226,8 +226,8 @@ class Inputs:
 
     Attributes:
         pixels: uint8 [clip frame side side 3].
-        before: ids ahead of each video.
-        after: ids behind it.
+        before: ids before each video.
+        after: ids after each video.
     """
 
     pixels: np.ndarray
@@ -252,8 +252,8 @@ def write(name, folder, change=None, text=None, vision=None):
     """Write a twin with some fields of its config changed; `...` removes one."""
     stored = json.loads((GOLDENS / f"{name}.json").read_text())
     config = stored["config"]
-    parts = ((config, change), (config.get("text_config"), text))
-    for fields, changes in (*parts, (config.get("vision_config"), vision)):
+    edits = ((config, change), (config.get("text_config"), text))
+    for fields, changes in (*edits, (config.get("vision_config"), vision)):
         for key, value in (changes or {}).items():
             fields.pop(key, None) if value is ... else fields.update({key: value})
     return write_twin(TWIN[name], folder / name, config, stored["shapes"])
@@ -275,7 +275,7 @@ def oracle(twin: Twin, port, folder):
     model = make_model(twin)
     model.save_pretrained(folder)
     check_spelling(twin, folder, port.directory)
-    return lambda *given: class_logits(model, *given)
+    return lambda *inputs: class_logits(model, *inputs)
 
 
 def check_spelling(twin: Twin, saved, written):

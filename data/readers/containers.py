@@ -1,7 +1,7 @@
-"""Tell from a few bytes what kind of file a clip is, and whether the file is whole.
+"""Recognise the kind of a clip's file by a few bytes, and whether the file is whole.
 
 MP4 boxes, Matroska segments and RIFF chunks announce their lengths. A file that ends before
-its announced end was cut short, whatever a decoder makes of the rest.
+its announced end was cut short, even if a decoder reads it without an error.
 """
 
 from pathlib import Path
@@ -13,9 +13,9 @@ _IMAGES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
 
 
 def container_of(path: Path) -> str:
-    """Return mp4, matroska, avi, mpegts, text, image, or other.
+    """Return the kind of a file: mp4, matroska, avi, mpegts, text, image, or other.
 
-    Texts and still images are told apart because FFmpeg makes a video of them, too.
+    Texts and still images have kinds of their own, since FFmpeg reads them as videos, too.
     """
     with path.open("rb") as file:
         head = file.read((_PACKETS + 1) * 204)
@@ -37,7 +37,7 @@ def container_of(path: Path) -> str:
 
 
 def announced_size(path: Path, container: str) -> int:
-    """Return how many bytes the file announces; 0 where it announces nothing."""
+    """Return the number of bytes that a file announces; 0 where it announces none."""
     sizes = {"mp4": _mp4_size, "matroska": _matroska_size, "avi": _avi_size}
     return sizes[container](path) if container in sizes else 0
 
@@ -52,16 +52,16 @@ def _is_transport(head: bytes, size: int) -> bool:
 
 def _mp4_size(path: Path) -> int:
     """Return the end of the last box; a box begins with 4 bytes of size, 4 of type."""
-    end, there = 0, path.stat().st_size
+    end, file_size = 0, path.stat().st_size
     with path.open("rb") as file:
-        while end + 8 <= there:
+        while end + 8 <= file_size:
             file.seek(end)
             head = file.read(16)
             size = int.from_bytes(head[:4], "big")
             if size == 1:  # the size stands in the next eight bytes
                 size = int.from_bytes(head[8:16], "big")
             if size < 8 or not head[4:8].isalnum():  # up to the end of the file, or padding
-                return there
+                return file_size
             end += size
     return end
 

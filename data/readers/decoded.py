@@ -1,4 +1,4 @@
-"""What every reader returns: the frames of a clip that the frame counts need."""
+"""The result of every reader: the frames of a clip that the frame counts need."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class DecodedClip:
     """Decoded frames of one clip.
 
     Attributes:
-        frames: the frames at `indices`, RGB, upright, native resolution.
+        frames: frames at `indices`, RGB, upright, native resolution.
         indices: distinct positions in the clip, rising.
         frames_total: number of frames that the reader counted.
-        fps: frames per second, 0 where the file does not tell.
-        reader: the reader that decoded the clip.
-        fallback: why the readers before that one were passed over; empty for the first.
-        codec: its name in four characters; empty where the file does not tell.
-        container: mp4, matroska, avi, mpegts, array_record, other.
+        fps: frames per second; 0 where the file does not say.
+        reader: name of the reader that decoded the clip.
+        fallback: faults of the readers that were tried before; "" where there are none.
+        codec: name of the codec in four characters; "" where the file does not say.
+        container: mp4, matroska, avi, mpegts, array_record or other.
     """
 
     frames: UInt8[np.ndarray, "frame height width 3"]
@@ -48,7 +48,7 @@ class DecodedClip:
         return self.frames[self.places(count)]
 
     def places(self, count: int) -> Int[np.ndarray, "count"]:
-        """Return the places in `frames` of the frames of a frame count."""
+        """Return the indices into `frames` of the frames that a frame count samples."""
         return np.searchsorted(self.indices, sample_indices(self.frames_total, count))
 
 
@@ -73,16 +73,16 @@ def read_in_order(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Decode a file from its start, converting only the frames that the counts need.
 
-    Which frames these are depends on how many there are in all, and only the end of the
-    file tells that for certain. Where the guess was wrong, the file is read a second time.
+    Which frames are sampled depends on the number of frames, which only the end of the file
+    tells for certain. Where the guess was wrong, the file is read a second time.
 
     Args:
         frames: starts the file and yields, for every frame, a function that converts it.
-        counts: the frame counts.
-        guess: how many frames the file has, as far as its header tells.
+        counts: numbers of frames to sample.
+        guess: number of frames of the file, as far as its header tells.
 
     Returns:
-        The frames, their positions, and how many frames the file has.
+        The frames, their positions, and the number of frames of the file.
 
     Raises:
         DecodeError: no frames, frames of several sizes, or another number at every read.

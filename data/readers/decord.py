@@ -2,8 +2,8 @@
 
 decord 0.6 is fast, but returns wrong frames without an error where it seeks: in open groups
 of pictures, MPEG-4 with B-frames, and WMV. So it reads in order here. On some AVI files and
-cut MP4 files its frames are wrong even then. There its timestamps give that away: right
-timestamps rise strictly from zero.
+cut MP4 files its frames are wrong even then. Its timestamps show that: correct timestamps
+rise strictly from zero.
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ def read(
     """Decode the frames that the counts need.
 
     Args:
-        path: of the clip.
-        counts: the frame counts.
-        announced: frames according to the header; 0 where it does not tell.
-        trusting: seek, as the published code does, and keep whatever comes; the clip's
-            `fallback` tells whether reading in order gives other frames.
+        path: path of the clip.
+        counts: numbers of frames to sample.
+        announced: number of frames according to the header; 0 for unknown.
+        trusting: whether to seek, as the published code does, and keep all frames. The
+            clip's `fallback` then says whether reading in order gives other frames.
         doubt: a reason not to trust the frames of this file; "" for no reason.
 
     Raises:
@@ -61,7 +61,7 @@ def read(
         else:
             frames = _in_order(reader, indices)
     except (decord.DECORDError, RuntimeError, IndexError) as error:
-        # The message is the failed C++ check; what matters is its end.
+        # The message is a failed C++ check, whose end says most.
         line = next(iter(str(error).splitlines()), "").strip()
         raise DecodeError(line[-80:] or type(error).__name__) from error
     return DecodedClip(
@@ -83,18 +83,18 @@ def _in_order(reader, indices: np.ndarray) -> np.ndarray:
 
 
 def _compare(path: Path, frames: np.ndarray, indices: np.ndarray) -> str:
-    """Say in how many places seeking gives other frames than reading in order."""
+    """Return a sentence if seeking gives other frames than reading in order, else ""."""
     right = _in_order(_open(path), indices)
     other = int(np.sum(np.any(frames != right, axis=(1, 2, 3))))
     return f"it seeks to other frames in {other} of {len(frames)} places" * bool(other)
 
 
 def _doubt(stamps: np.ndarray, announced: int) -> str:
-    """Return why frames with these timestamps are not to be trusted; "" where they are.
+    """Return a reason not to trust frames with these timestamps; "" for no reason.
 
     Args:
-        stamps: seconds, of every frame of the file.
-        announced: frames according to the header; 0 where it does not tell.
+        stamps: timestamp of every frame of the file, seconds.
+        announced: number of frames according to the header; 0 for unknown.
     """
     if not np.all(np.isfinite(stamps)) or np.any(np.diff(stamps) <= 0):
         return "its timestamps do not rise"

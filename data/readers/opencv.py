@@ -1,4 +1,4 @@
-"""Read frames by OpenCV, in order from start to end, and the header of a file."""
+"""Read frames by OpenCV, in order from start to end, and read the header of a file."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from vidsme_jax.data.readers.decoded import (
 
 @dataclass(frozen=True)
 class Header:
-    """What a file tells before a frame is decoded.
+    """The facts that a file states before a frame is decoded.
 
     Attributes:
-        frames: number of frames, 0 where not told; an estimate in some containers.
-        fps: frames per second, 0 where not told.
-        codec: its name in four characters; empty where not told.
+        frames: number of frames, an estimate in some containers; 0 for unknown.
+        fps: frames per second; 0 for unknown.
+        codec: name of the codec in four characters; "" for unknown.
     """
 
     frames: int
@@ -53,11 +53,11 @@ def read(path: Path, counts: Sequence[int], header: Header, least: float) -> Dec
     """Decode the frames that the counts need, in order, since seeking is not exact.
 
     Args:
-        path: of the clip.
-        counts: the frame counts.
-        header: of the file.
-        least: the share of the announced frames below which the file counts as damaged.
-            OpenCV stops at a fault as it stops at the end, and tells neither.
+        path: path of the clip.
+        counts: numbers of frames to sample.
+        header: header of the file.
+        least: share of the header's frames below which the file counts as damaged. OpenCV
+            stops at a fault as it stops at the end of a file, and reports neither.
 
     Raises:
         DamagedFile: far fewer frames came than announced.

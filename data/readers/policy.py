@@ -1,16 +1,16 @@
-"""Which reader decodes a clip, and why the ones before it were passed over.
+"""Choose the reader that decodes a clip, and note the faults of readers before it.
 
-    auto       decord behind a guard, then PyAV, then OpenCV
-    decord     decord behind the guard, and nothing else
+    auto       decord with a guard, then PyAV, then OpenCV
+    decord     decord with the guard, and nothing else
     pyav       PyAV, in order from start to end
     opencv     OpenCV, in order from start to end
     reference  decord without a guard, as the published code reads; a clip that the guard
                would have refused says so
 
-The guard accepts a file under four conditions: it is as long as it announces; it is no
-transport stream, on which decord hangs; decord's timestamps rise strictly from zero; decord
-finds as many frames as the header tells. All but `reference` decode in order, since seeking
-finds wrong frames in too many files.
+The guard accepts a file under four conditions. The file is as long as it announces. It is
+no transport stream, on which decord hangs. decord's timestamps rise strictly from zero.
+decord finds as many frames as the header tells. All policies but `reference` decode in
+order, since seeking finds wrong frames in too many files.
 """
 
 from collections.abc import Sequence
@@ -46,12 +46,12 @@ def check_policy(policy: str) -> None:
 
 
 def read_clip(path: Path, counts: Sequence[int], policy: str = "auto") -> DecodedClip:
-    """Decode a clip once: the frames that all frame counts need.
+    """Decode the frames of a clip that all frame counts need.
 
     Args:
-        path: of the clip.
-        counts: the frame counts.
-        policy: a name of `POLICIES`.
+        path: path of the clip.
+        counts: numbers of frames to sample.
+        policy: name of a policy, of `POLICIES`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -79,7 +79,7 @@ def read_clip(path: Path, counts: Sequence[int], policy: str = "auto") -> Decode
 
 
 def _check_file(path: Path) -> str:
-    """Return the container of a file; refuse a file that is not worth opening."""
+    """Return the container of a file; refuse a file that is no whole video."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     if not path.is_file():

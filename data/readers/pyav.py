@@ -1,4 +1,4 @@
-"""Read frames by PyAV, in order from start to end: right for all that FFmpeg reads."""
+"""Read frames by PyAV, in order from start to end; correct for all files FFmpeg reads."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -20,18 +20,18 @@ try:
 except (ImportError, OSError):
     av = None  # type: ignore[assignment]
 
-# A title that is no UTF-8 is none of our business. PyAV before 19 stops at it with an error
-# unless told to ignore it; from 19 on PyAV ignores it, and knows no such option.
+# A title that is no UTF-8 does not matter. PyAV before 19 stops at it with an error, unless
+# an option says to ignore it; PyAV from 19 on ignores it, and has no such option.
 _STOPS_AT_TITLES = av is not None and int(av.__version__.split(".")[0]) < 19
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if _STOPS_AT_TITLES else {}
 
 
 def read(path: Path, counts: Sequence[int], announced: int = 0) -> DecodedClip:
-    """Decode the frames that the counts need, turned upright.
+    """Decode the frames that the frame counts need, and rotate them upright.
 
     Args:
-        path: of the clip.
-        counts: the frame counts.
+        path: path of the clip.
+        counts: numbers of frames to sample.
         announced: frames according to the header; 0 where it does not tell.
 
     Raises:
@@ -43,7 +43,7 @@ def read(path: Path, counts: Sequence[int], announced: int = 0) -> DecodedClip:
         frames, indices, total = read_in_order(lambda: _frames(path), counts, guess)
     except av.FFmpegError as error:
         raise DecodeError(error.strerror or type(error).__name__) from error
-    if total < announced / 2:  # an edit list may hide some, a stream's damage hides more
+    if total < announced / 2:  # an edit list may hide some frames, damage hides more
         raise DamagedFile(f"it finds {total} frames where the header has {announced}")
     return DecodedClip(frames, indices, total, fps, "pyav")
 
@@ -75,8 +75,8 @@ def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
             except av.FFmpegError as error:
                 if not count:
                     raise
-                why = error.strerror or type(error).__name__
-                raise DamagedFile(f"damaged behind frame {count - 1}: {why}") from error
+                reason = error.strerror or type(error).__name__
+                raise DamagedFile(f"damaged after frame {count - 1}: {reason}") from error
             if frame is None:
                 return
             count += 1
@@ -84,6 +84,6 @@ def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """Return RGB, turned as the file demands; the other readers turn by themselves."""
+    """Return a frame as RGB, rotated as the file says; other readers rotate it alone."""
     turns = round(frame.rotation / 90)  # counter-clockwise
     return np.rot90(frame.to_ndarray(format="rgb24"), turns)

@@ -1,8 +1,8 @@
 """Read clips of an existing tensorflow-datasets data set: `tfds:NAME/SPLIT`.
 
-It must be stored as ArrayRecord and have exactly one feature of frames, uint8 [T, H, W, 3].
-Scalar features are read as the columns of a manifest. A ClassLabel tells what a clip shows,
-not whether it was trained on, and becomes the column `class`.
+The data set must be stored as ArrayRecord and have exactly one feature of frames, uint8
+[T, H, W, 3]. Scalar features become columns of a manifest. A ClassLabel says what a clip
+shows, not whether it was trained on, and becomes the column `class`.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ PREFIX = "tfds:"
 
 @dataclass(frozen=True)
 class Example:
-    """A clip of a data set, told by its place there; other clips are told by their file.
+    """The place of a clip in a data set, which stands for the path of a file.
 
     Attributes:
-        folder: that holds the data set; None for where tensorflow-datasets looks.
-        name: of the data set.
-        split: of the data set.
-        feature: that holds the frames.
-        index: of the example within the split.
+        folder: folder of the data set; None for the default of tensorflow-datasets.
+        name: name of the data set.
+        split: name of the split.
+        feature: name of the feature that holds the frames.
+        index: number of the example within the split.
     """
 
     folder: str | None
@@ -47,14 +47,14 @@ Source = Path | Example  # of a clip
 def read_examples(
     data: str, folder: Path | None
 ) -> tuple[list[dict[str, Any]], list[Example]]:
-    """Return every example of a split as a record of a manifest; read no frames.
+    """Read every example of a split as a record of a manifest, without its frames.
 
     Args:
         data: tfds:NAME/SPLIT.
-        folder: that holds the data set; None for where tensorflow-datasets looks.
+        folder: folder of the data set; None for the default of tensorflow-datasets.
 
     Returns:
-        The records, and the examples' places.
+        The records, and the places of the examples.
 
     Raises:
         InputError: no such data set, or it cannot be read without TensorFlow.
@@ -62,8 +62,8 @@ def read_examples(
     name, _, split = data.removeprefix(PREFIX).rpartition("/")
     if not name:
         raise InputError(f"data={data}, expected tfds:NAME/SPLIT")
-    where = None if folder is None else str(folder)
-    builder = _builder(data, where, name)
+    data_dir = None if folder is None else str(folder)
+    builder = _builder(data, data_dir, name)
     if split not in builder.info.splits:
         raise InputError(f"data={data}: there are splits {', '.join(builder.info.splits)}")
     feature = _frames_feature(data, builder.info.features)
@@ -80,7 +80,9 @@ def read_examples(
     except (OSError, RuntimeError, ValueError, IndexError) as error:
         line = " ".join(str(error).split())
         raise InputError(f"data={data} is damaged: {line:.200}") from error
-    return records, [Example(where, name, split, feature, n) for n in range(len(records))]
+    return records, [
+        Example(data_dir, name, split, feature, n) for n in range(len(records))
+    ]
 
 
 def _builder(data: str, folder: str | None, name: str) -> Any:
@@ -129,7 +131,7 @@ def _frames_feature(data: str, features: Any) -> str:
 
 
 def _record(example: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
-    """Return an example's numbers and texts under the names of a manifest."""
+    """Return the numbers and texts of an example as a record of a manifest."""
     out = {}
     for name in kinds:
         value = example[name]
@@ -144,7 +146,7 @@ def _record(example: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_example(example: Example, counts: Sequence[int]) -> DecodedClip:
-    """Return the frames of an example that the frame counts need."""
+    """Read the frames of an example that the frame counts need."""
     values = _source(example.folder, example.name, example.split)[example.index]
     frames = np.asarray(values[example.feature])
     if not frames.size:
@@ -162,10 +164,10 @@ def _source(folder: str | None, name: str, split: str) -> Any:
 
 
 def tfds() -> Any:
-    """Import tensorflow-datasets where it is needed; that takes a second.
+    """Return the module tensorflow-datasets, whose import takes a second.
 
     Raises:
-        InputError: it cannot be imported, as some releases beside a newer protobuf.
+        InputError: it cannot be imported, as some releases with a newer protobuf.
     """
     try:
         import tensorflow_datasets

@@ -1,7 +1,7 @@
-"""What a store writes as JSON: the facts of each clip, and the request that decides them.
+"""Convert the facts of clips, and the request that decides them, to JSON and back.
 
-The facts of a good clip are one flat object: those of the clip and of its file under their
-names, those of each frame count under the count as text. A bad clip has `status` and
+The facts of a good clip are a flat object. Those of the clip and of its file stand under
+their names, those of a frame count under the count as text. A bad clip has `status` and
 `error` alone.
 """
 
@@ -14,7 +14,7 @@ from vidsme_jax.data.preprocess import FrameGeometry
 
 
 def facts_to_json(facts: ClipFacts) -> str:
-    """Return the facts of a clip as the text that a store keeps."""
+    """Return the facts of a clip as the JSON text that a store keeps."""
     record: dict[str, Any] = {"status": facts.status, "error": facts.error}
     if not facts.is_ok:
         return json.dumps(record)
@@ -29,7 +29,7 @@ def facts_to_json(facts: ClipFacts) -> str:
 
 
 def facts_from_json(text: str) -> ClipFacts:
-    """Read the facts of a clip.
+    """Return the facts of a clip from the JSON text of a store.
 
     Raises:
         KeyError, TypeError, ValueError: the text is not what `facts_to_json` writes.
@@ -53,7 +53,7 @@ def _frame_facts(record: dict[str, Any]) -> FrameFacts:
 
 
 def spec_to_settings(spec: ClipSpec) -> dict[str, Any]:
-    """Return what store.json tells about how its clips were made."""
+    """Return the request for a store's clips as settings of its store.json."""
     return {
         "frames": list(spec.counts),
         "preprocessing": asdict(spec.geometry),
@@ -62,10 +62,10 @@ def spec_to_settings(spec: ClipSpec) -> dict[str, Any]:
 
 
 def spec_from_settings(settings: dict[str, Any]) -> ClipSpec:
-    """Read how the clips of a store were made from the settings of its store.json.
+    """Return the request for a store's clips from the settings of its store.json.
 
     Raises:
-        KeyError, TypeError: the settings lack it.
+        KeyError, TypeError: the settings lack a value of the request.
     """
     counts, sizes = tuple(settings["frames"]), settings["preprocessing"]
     geometry = FrameGeometry(sizes["resize"], sizes["crop"])

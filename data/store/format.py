@@ -1,6 +1,7 @@
-"""Prepared clips as a data set of tensorflow-datasets, without TensorFlow.
+"""Store prepared clips as a data set of tensorflow-datasets, without TensorFlow.
 
-Its Video and Image features need TensorFlow; a Tensor of bytes does not.
+The data set keeps frames as a Tensor of bytes, since the features Video and Image need
+TensorFlow.
 """
 
 import math
@@ -22,7 +23,7 @@ _SIZES = ("frames_total", "width", "height")
 
 
 def clip_features(spec: ClipSpec) -> Any:
-    """Return the features of a clip: frames, facts, two statistics per frame count."""
+    """Return the features of the data set: frames, facts, statistics per frame count."""
     kinds = tfds().features
     side, count = spec.geometry.crop, len(spec.counts)
     return kinds.FeaturesDict(
@@ -43,12 +44,12 @@ def clip_features(spec: ClipSpec) -> Any:
 
 
 def clip_example(video: str, clip: PreparedClip, spec: ClipSpec) -> dict[str, Any]:
-    """Return a clip under the names of its features; what is unknown is "", NaN or 0.
+    """Return a clip as values by feature; unknown values are "", NaN or 0.
 
     Args:
         video: path of the clip.
-        clip: as prepared.
-        spec: its frame counts are those of the statistics.
+        clip: the prepared clip.
+        spec: request with the frame counts of the statistics.
     """
     values = {**vars(clip.facts), **vars(clip.facts.file)}
     frames = [clip.facts.at.get(count) for count in spec.counts]
@@ -70,9 +71,9 @@ def write_metadata(folder: Path, lengths: Sequence[int], spec: ClipSpec) -> None
     """Write the metadata with which tensorflow-datasets opens the files of a folder.
 
     Args:
-        folder: holds a file per entry of `lengths`, named as `file_name` says.
-        lengths: clips of each file.
-        spec: decides the shapes of the clips.
+        folder: folder with a file per entry of `lengths`, named by `file_name`.
+        lengths: number of clips of each file.
+        spec: request that decides the shapes of the clips.
     """
     kit = tfds()
     template = kit.core.ShardedFileTemplate(
@@ -114,7 +115,7 @@ def _builder(store: Path) -> Any:
         raise InputError(f"{folder} lacks {' and '.join(missing)}")
     try:
         return kit.builder(NAME, data_dir=str(store))
-    except Exception as error:  # it has a class of its own for each file that is damaged
+    except Exception as error:  # every damaged file raises another class of errors
         raise InputError(
             f"{folder} cannot be opened, its .json files may be damaged:"
             f" {type(error).__name__}: {' '.join(str(error).split()):.200}"

@@ -1,6 +1,6 @@
-"""Prepared clips on disk: decoded once, scored many times, by any model they fit.
+"""Read prepared clips from disk: decoded once, scored many times, by any model they fit.
 
-    STORE/store.json             what decides the frames; written first
+    STORE/store.json             settings that decide the frames; written first
     STORE/rows.parquet           the manifest's rows, each with the number of its clip
     STORE/journal/*.npz          finished clips, until all clips of their file are finished
     STORE/parts/*.parquet        facts of the clips of a full file, until all files exist
@@ -42,12 +42,12 @@ class Store:
     """A finished store.
 
     Attributes:
-        path: its directory.
-        info: store.json.
-        rows: of the manifest it was made from; a shard holds a part of them.
-        clip_numbers: of each row, the number of its clip in `table`.
-        row_numbers: of each row, its number in the whole manifest.
-        table: `video`, `facts` (JSON) and `thumbnail` of each clip.
+        path: directory of the store.
+        info: content of store.json.
+        rows: rows of the manifest; a shard holds some of them.
+        clip_numbers: for each row, the number of its clip in `table`.
+        row_numbers: for each row, its number in the whole manifest.
+        table: columns `video`, `facts` (JSON) and `thumbnail`, a row per clip.
     """
 
     path: Path
@@ -59,12 +59,12 @@ class Store:
 
     @property
     def spec(self) -> ClipSpec:
-        """The request by which the clips were made."""
+        """The request for the clips."""
         return spec_from_settings(self.info["settings"])
 
     @cached_property
     def facts(self) -> list[ClipFacts]:
-        """The facts of each clip."""
+        """The facts of the clips, by number."""
         return [facts_from_json(text) for text in self.table["facts"].to_pylist()]
 
     @cached_property
@@ -72,7 +72,7 @@ class Store:
         return open_source(self.path)
 
     def clips(self, rows: Sequence[int]) -> list[PreparedClip]:
-        """Return the clips of some rows; a clip of several rows is read once."""
+        """Return the clips of rows, by their numbers; a clip of several is read once."""
         numbers = [self.clip_numbers[row] for row in rows]
         clips = {number: self._clip(number) for number in set(numbers)}
         return [clips[number] for number in numbers]
@@ -82,7 +82,7 @@ class Store:
             example = self._source[number]
         except InputError:
             raise
-        except Exception as error:  # whatever its libraries make of damage
+        except Exception as error:  # damage raises errors of no common type
             raise InputError(
                 f"data={self.path} is damaged, clip {number} cannot be read"
                 f" ({record_files.one_line(error)}); vidsme verify names all"
@@ -92,7 +92,7 @@ class Store:
 
 
 def is_store(path: Path) -> bool:
-    """Tell whether a directory is a store, finished or not."""
+    """Return whether a directory is a store, finished or not."""
     return (path / INFO).is_file()
 
 
@@ -119,7 +119,7 @@ def open_store(path: Path) -> Store:
 
 
 def _check(store: Store) -> None:
-    """Refuse files that do not belong together."""
+    """Refuse a store whose files contradict each other."""
     if store.info.get("settings_hash") != record_files.digest(store.info["settings"]):
         raise ValueError(f"the settings in {INFO} were changed by hand")
     if max(store.clip_numbers, default=0) >= max(1, len(store.table)):
@@ -134,7 +134,7 @@ def number_clips(rows: Sequence[Row]) -> tuple[list[Source], list[int]]:
     """Number the distinct clips of some rows.
 
     Returns:
-        The clips' files, in order; the number of each row's clip.
+        The files of the clips, in order; for each row, the number of its clip.
     """
     files: dict[Source, int] = {}
     clips = [files.setdefault(row.path, len(files)) for row in rows]
@@ -147,10 +147,10 @@ def write_rows(
     """Write rows of a manifest beside the clips.
 
     Args:
-        store: the directory.
-        numbers: of each row, its number in the manifest.
-        rows: to write.
-        clips: the number of each row's clip.
+        store: directory of the store.
+        numbers: for each row, its number in the manifest.
+        rows: rows to write.
+        clips: for each row, the number of its clip.
     """
     columns = {
         **{name: pa.array([getattr(r, name) for r in rows], _ROW[name]) for name in _ROW},
@@ -163,7 +163,7 @@ def write_rows(
 
 
 def _read_rows(store: Path) -> tuple[list[Row], list[int], list[int]]:
-    """Return the rows of a store, and of each its clip's number and its own number."""
+    """Return a store's rows, the number of every row's clip, and every row's number."""
     table = record_files.read_table(store / ROWS)
     others = [name for name in table.column_names if name.startswith(_OTHER)]
     rows = [

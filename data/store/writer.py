@@ -1,7 +1,7 @@
-"""Make a store, file by file, so that a machine may die at any moment.
+"""Write a store, file by file, so that it survives a crash at any moment.
 
-A clip that is ready lies in the journal until all clips of its file are. Then the file is
-written at once, and the journal's entries go. A second try keeps what is finished.
+A finished clip lies in the journal until all clips of its file are finished. Then the file
+is written at once, and its clips leave the journal. A second try keeps finished clips.
 """
 
 import shutil
@@ -32,14 +32,14 @@ from vidsme_jax.records import files as record_files
 
 @dataclass(frozen=True)
 class StoreDraft:
-    """A store that is being made.
+    """A store that is not finished yet.
 
     Its clips are written in pieces: a file of frames, and a file of facts, per piece.
 
     Attributes:
-        path: of the store.
-        files: of the distinct clips, in order.
-        spec: what is made of each clip.
+        path: directory of the store.
+        files: files of the distinct clips, in order.
+        spec: frames and facts to make of each clip.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class StoreDraft:
 
     @property
     def pieces(self) -> list[range]:
-        """The clips of each piece: 128, more where that would make over 512 pieces."""
+        """The numbers of the clips of each piece: 128, or more to stay below 513 pieces."""
         count = len(self.files)
         size = max(128, -(-count // 512))
         return [range(n, min(n + size, count)) for n in range(0, max(count, 1), size)]
@@ -57,22 +57,22 @@ class StoreDraft:
         """Return the file of a piece's frames."""
         return self.path / NAME / VERSION / file_name(piece, len(self.pieces))
 
-    def part_path(self, piece: int) -> Path:
+    def facts_path(self, piece: int) -> Path:
         """Return the file of a piece's facts; once it exists, the piece is finished."""
         return self.path / "parts" / f"piece-{piece:05d}.parquet"
 
     def journal_path(self, clip: int) -> Path:
-        """Return where a finished clip of an unfinished piece lies."""
+        """Return the file of a finished clip of an unfinished piece."""
         return self.path / "journal" / f"clip-{clip:07d}.npz"
 
 
 def write_missing_clips(draft: StoreDraft, decoding: Decoding) -> None:
-    """Decode and write all clips of a store that are not there yet."""
+    """Decode and write all clips that a store lacks."""
     if not (draft.path / CLIPS).exists():
         try:
             _write_all(draft, decoding)
         except Exception:
-            # Without locks another process may have finished, and cleaned up.
+            # There are no locks: another process may have finished and cleaned up.
             if not (draft.path / CLIPS).exists():
                 raise
     for folder in ("journal", "parts"):
@@ -83,7 +83,7 @@ def _write_all(draft: StoreDraft, decoding: Decoding) -> None:
     for folder in ("journal", "parts", f"{NAME}/{VERSION}"):
         (draft.path / folder).mkdir(parents=True, exist_ok=True)
     pieces = draft.pieces
-    unfinished = [n for n in range(len(pieces)) if not draft.part_path(n).exists()]
+    unfinished = [n for n in range(len(pieces)) if not draft.facts_path(n).exists()]
     todo = [k for n in unfinished for k in pieces[n] if not draft.journal_path(k).exists()]
     batches = ([draft.files[k]] for k in todo)
     with closing(prepare_clips(batches, draft.spec, decoding)) as ready:
@@ -96,8 +96,8 @@ def _write_all(draft: StoreDraft, decoding: Decoding) -> None:
             try:
                 _write_piece(draft, n)
             except FileNotFoundError:
-                # Without locks another process may have written it and dropped its journal.
-                if not draft.part_path(n).exists():
+                # There are no locks: another process may have written the same piece.
+                if not draft.facts_path(n).exists():
                     raise
     _finish(draft)
 
@@ -137,14 +137,14 @@ def _write_piece(draft: StoreDraft, piece: int) -> None:
     columns = list(zip(*entries, strict=True)) or [(), (), ()]
     names = {"video": pa.string(), "facts": pa.string(), "thumbnail": pa.binary()}
     arrays = [pa.array(c, kind) for c, kind in zip(columns, names.values(), strict=True)]
-    record_files.write_table(draft.part_path(piece), pa.table(arrays, names=list(names)))
+    record_files.write_table(draft.facts_path(piece), pa.table(arrays, names=list(names)))
     for k in draft.pieces[piece]:
         draft.journal_path(k).unlink(missing_ok=True)
 
 
 def _finish(draft: StoreDraft) -> None:
     """Write the metadata of the frames, then the facts of all clips as one table."""
-    tables = [pq.read_table(draft.part_path(n)) for n in range(len(draft.pieces))]
+    tables = [pq.read_table(draft.facts_path(n)) for n in range(len(draft.pieces))]
     folder = draft.path / NAME / VERSION
     write_metadata(folder, [len(table) for table in tables], draft.spec)
     record_files.write_table(draft.path / CLIPS, pa.concat_tables(tables))

@@ -1,1 +1,1 @@
-"""Clips that are drawn, not filmed."""
+"""Random clips with captions, drawn by code."""

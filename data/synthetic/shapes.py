@@ -46,10 +46,10 @@ def write_clips(
     """Write random clips and return their records for a manifest.
 
     Args:
-        folder: to be filled with clip-000.mp4 and so on.
+        folder: folder for clip-000.mp4 and so on.
         count: number of clips.
-        seed: decides everything random in the clips.
-        kind: a name of `KINDS`.
+        seed: seed of everything random in the clips.
+        kind: kind of the clips, a name of `KINDS`.
 
     Raises:
         InputError: a kind that does not exist.
@@ -76,8 +76,8 @@ def write_mp4(
     """Write RGB frames as MPEG-4 video.
 
     Args:
-        path: of the file.
-        frames: in order.
+        path: path of the file.
+        frames: frames of the clip, in order.
         fps: frames per second.
 
     Raises:

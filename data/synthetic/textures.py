@@ -61,16 +61,16 @@ _WAVES = 24  # in a field of clouds
 
 
 class Traits(NamedTuple):
-    """What a caption says, in words of the tables above.
+    """The traits of a clip that its caption names, in words of the tables above.
 
     Attributes:
-        dark: the dark colour.
-        light: the light colour.
-        size: of the pattern.
-        pattern: its form.
-        move: how the pattern moves; every form has its own moves.
-        change: of its light.
-        side: from which the light comes.
+        dark: dark colour of the pattern.
+        light: light colour of the pattern.
+        size: size of the pattern.
+        pattern: form of the pattern, such as waves.
+        move: movement of the pattern; every form has its own moves.
+        change: change of the light over time.
+        side: side from which the light comes.
     """
 
     dark: str
@@ -82,13 +82,13 @@ class Traits(NamedTuple):
     side: str
 
     def caption(self) -> str:
-        """Return the sentence that a model learns."""
-        what = f"{self.size} {self.dark} and {self.light} {self.pattern}"
-        return f"{what} {self.move} and {self.change}, lit from {self.side}"
+        """Return the caption that a model learns."""
+        subject = f"{self.size} {self.dark} and {self.light} {self.pattern}"
+        return f"{subject} {self.move} and {self.change}, lit from {self.side}"
 
 
 class Coordinates(NamedTuple):
-    """Where and when every pixel is, in arrays that broadcast to [frame y x].
+    """Place and time of every pixel, in arrays that broadcast to [frame y x].
 
     Attributes:
         x: pixels from the middle, to the right.
@@ -110,7 +110,7 @@ def draw_texture(
 
 
 def draw_traits(rng: np.random.Generator) -> Traits:
-    """Return random traits; all are independent, but the pattern decides its moves."""
+    """Return random traits, all independent but for the pattern and its moves."""
     kinds = (_DARK, _LIGHT, _SIZES, _PATTERNS, _CHANGES, _SIDES)
     dark, light, size, pattern, change, side = (str(rng.choice(list(k))) for k in kinds)
     move = str(rng.choice(_PATTERNS[pattern]))

@@ -1,1 +1,1 @@
-"""From a directory of files to parameters: configs, rules, weights."""
+"""From the files of a checkpoint to parameters: configs, rules, weights."""

@@ -1,4 +1,4 @@
-"""Read a config.json strictly: each field by name, and what nobody knows is refused."""
+"""Read a config.json strictly: every field by name, and unknown fields are refused."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from vidsme_jax.errors import InputError
 
-LARGEST = 1e30  # float32 ends soon after
+LARGEST = 1e30  # numbers in a config are smaller; float32 ends at 3e38
 
 
 # Fields of any config that say nothing about a forward pass with teacher forcing.
@@ -25,7 +25,7 @@ BOOKKEEPING = frozenset(
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object that configures a checkpoint."""
+    """Read the JSON object of a file that configures a checkpoint."""
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError:
@@ -40,13 +40,13 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 class Fields:
-    """A config's fields; what was neither read by name nor listed is refused in the end.
+    """The fields of a config; `finish` refuses those that were neither read nor listed.
 
     Args:
-        values: the config.
-        where: its name in errors.
+        values: values of the config by field name.
+        where: name of the config in errors.
         ignored: names of further fields that do not change the forward pass.
-        defaults: values of absent fields.
+        defaults: values of fields that the config leaves out.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Fields:
         self.seen: set[str] = set()
 
     def get(self, name: str, kind: Any, default: Any = None) -> Any:
-        """Return a field of the expected type; without a default it is needed."""
+        """Return a field of the expected type; a field without a default is required."""
         self.seen.add(name)
         value = self.values.get(name, default)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(min(value, 10**300))  # JSON's whole numbers have no end
+            value = float(min(value, 10**300))  # whole numbers in JSON have no limit
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             expected = getattr(kind, "__name__", str(kind))
             raise InputError(
@@ -74,7 +74,7 @@ class Fields:
         return value
 
     def size(self, name: str, default: Any = None, most: int = 10**6) -> int:
-        """Return a field that counts something."""
+        """Return a field that is a whole number from 1 to `most`."""
         value = self.get(name, int, default)
         if not 1 <= value <= most:
             raise InputError(f"{self.where}: {name}={value}, expected 1 to {most}")
@@ -88,12 +88,12 @@ class Fields:
         return value
 
     def optional_size(self, name: str) -> int | None:
-        """Return a field that counts something, None where it is absent or null."""
+        """Return a field that is a whole number from 1; None where it is absent or null."""
         absent = self.values.get(name) is None
         return self.get(name, int | None) if absent else self.size(name)
 
     def expect(self, name: str, allowed: tuple[Any, ...], default: Any = None) -> Any:
-        """Return a field that must be one of the values this port implements."""
+        """Return a field that must be one of the values that the port implements."""
         self.seen.add(name)
         value = self.values.get(name, default)
         if value not in allowed:
@@ -104,7 +104,7 @@ class Fields:
         return value
 
     def finish(self) -> None:
-        """Refuse the fields that nobody read and nobody listed."""
+        """Refuse the fields that were neither read nor listed as ignored."""
         unknown = sorted(set(self.values) - self.seen - self.ignored)
         if unknown:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Checkpoints by name: a local directory, or an id of the Hugging Face hub."""
+"""Find a checkpoint by name: a local directory, or an id of the Hugging Face hub."""
 
 import os
 import re
@@ -7,8 +7,8 @@ from pathlib import Path
 from vidsme_jax.errors import InputError
 
 _ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_SECONDS = 10  # without an answer from the hub
-# Neither pickles nor code are wanted.
+_SECONDS = 10  # to wait for an answer from the hub
+# Neither pickles nor code are downloaded.
 _WEIGHTS = "*.safetensors"
 _FILES = ["*.json", _WEIGHTS, "*.txt", "*.model", "*.jinja"]
 
@@ -16,12 +16,12 @@ _FILES = ["*.json", _WEIGHTS, "*.txt", "*.model", "*.jinja"]
 def find_checkpoint(model: str, weights: bool = True) -> Path:
     """Return the directory of a checkpoint, downloaded first if it is a hub id.
 
+    Files in the hub's cache are used without network. A download continues where an
+    earlier one stopped.
+
     Args:
         model: the directory or the id.
-        weights: download them too.
-
-    What is already in the hub's cache is used without network. Downloads go on where an
-    earlier one stopped.
+        weights: whether to download the weights too.
 
     Raises:
         InputError: neither a directory nor an id, or the hub does not give it.
@@ -31,15 +31,17 @@ def find_checkpoint(model: str, weights: bool = True) -> Path:
         return path
     exists = bool(model) and path.exists()
     if exists or not _ID.fullmatch(model):
-        what = "is no directory" if exists else "does not exist"
+        fault = "is no directory" if exists else "does not exist"
         raise InputError(
-            f"model={model} {what}, expected a checkpoint's directory or a hub id such as"
+            f"model={model} {fault}, expected a checkpoint's directory or a hub id such as"
             " owner/name"
         )
-    return _download(model, [p for p in _FILES if weights or p != _WEIGHTS])
+    patterns = [pattern for pattern in _FILES if weights or pattern != _WEIGHTS]
+    return _download(model, patterns)
 
 
-def _download(model: str, files: list[str]) -> Path:
+def _download(model: str, patterns: list[str]) -> Path:
+    """Return the directory of a hub id's files, from the hub or else from its cache."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -50,16 +52,17 @@ def _download(model: str, files: list[str]) -> Path:
         if not os.environ.get("HF_HUB_OFFLINE"):
             revision = HfApi().model_info(model, timeout=_SECONDS).sha
             say(f"{model} at {revision}: downloading what is not in the cache")
-            return Path(snapshot_download(model, revision=revision, allow_patterns=files))
+            folder = snapshot_download(model, revision=revision, allow_patterns=patterns)
+            return Path(folder)
         reason = "HF_HUB_OFFLINE is set"
-    except Exception as error:  # of the hub, of HTTP, of the network: no common type
+    except Exception as error:  # errors of hub, HTTP and network have no common type
         reason = " ".join(str(error).split())[:150] or type(error).__name__
     try:
-        kept = snapshot_download(model, allow_patterns=files, local_files_only=True)
+        cached = snapshot_download(model, allow_patterns=patterns, local_files_only=True)
     except LocalEntryNotFoundError:
         raise InputError(
             f"model={model} is no directory here, and the hub did not give it ({reason});"
             " pass the directory of a downloaded checkpoint"
         ) from None
     say(f"{model}: from the cache, the hub did not answer ({reason})")
-    return Path(kept)
+    return Path(cached)

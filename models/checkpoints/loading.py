@@ -1,11 +1,11 @@
-"""Checkpoints to parameters and back, through one rule table per port, strict both ways.
+"""Load a checkpoint's tensors as parameters by the rules of a port, and save them.
 
-All faults of the files come in one error, before anything is computed. Only safetensors
-are read: a pickle can run code.
+All faults of the files come in a single error, before anything is computed. Only
+safetensors are read: a pickle can run code.
 
 Tensors go to their device piece by piece, as they lie in the file; transposing, casting
 and stacking happen there, in place. So the host holds a piece, never a second model. A
-small parameter is put together on the host instead: that needs no program of its own.
+small parameter is assembled on the host instead, which needs no compiled program.
 """
 
 import json
@@ -25,18 +25,18 @@ from safetensors.numpy import save_file
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.checkpoints.rules import (
     EVERYWHERE,
-    Fact,
     Names,
     Rule,
+    TensorHeader,
     Transform,
-    by_key,
     find_faults,
+    rules_by_key,
 )
 from vidsme_jax.models.checkpoints.trees import flatten, unflatten
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PIECE_BYTES = 128 * 2**20  # of a tensor on the host at a time
-_SMALL_BYTES = 4 * 2**20  # of a parameter that the host puts together
+_SMALL_BYTES = 4 * 2**20  # of a parameter that the host assembles
 
 
 def load_params(
@@ -47,54 +47,54 @@ def load_params(
     dtype: Any,
     place: Callable[[P, tuple[int, ...]], Any],
 ) -> dict[str, Any]:
-    """Read a checkpoint's safetensors straight into their placement.
+    """Load a checkpoint's parameters onto their devices.
 
     Args:
         directory: holds model.safetensors, or model.safetensors.index.json and shards.
-        rules: where every tensor goes.
-        names: how the files call them.
-        abstract: nested dicts of the parameters' shapes.
-        dtype: of the parameters; the checkpoint's are cast.
-        place: sharding of a parameter from its rule's spec and its shape.
+        rules: which tensor fills which parameter.
+        names: names that the layout gives its tensors.
+        abstract: shapes of the parameters, as nested dicts.
+        dtype: type of the parameters, to which the tensors are cast.
+        place: function of a rule's spec and a shape that returns a sharding.
 
     Raises:
         InputError: every missing, unknown, misshapen or unreadable tensor, in one line.
     """
     shapes = _shapes(abstract)
     files = check_checkpoint(directory, rules, names, abstract)
-    wanted = by_key(rules, shapes)
+    rule_of = rules_by_key(rules, shapes)
     leaves: dict[str, Any] = {}
-    for path, facts in files.items():
-        for key, fact in facts.items():
-            rule, layer = wanted.get(names.short(key), (None, 0))
+    for path, headers in files.items():
+        for key, header in headers.items():
+            rule, layer = rule_of.get(names.rule_key(key), (None, 0))
             if rule is None:
                 continue
             if rule.path not in leaves:
                 leaves[rule.path] = _empty(shapes[rule.path], dtype, rule, place)
-            pieces = _pieces(path, key, fact, _cut_axis(rule))
+            pieces = _pieces(path, key, header, _cut_axis(rule))
             leaves[rule.path] = _fill(leaves.pop(rule.path), rule, layer, pieces, place)
     placed = {rule.path: place(rule.spec, shapes[rule.path]) for rule in rules}
     return unflatten({path: jax.device_put(v, placed[path]) for path, v in leaves.items()})
 
 
 def _empty(shape: tuple[int, ...], dtype: Any, rule: Rule, place) -> Any:
-    """Return a parameter to be filled: of the host if it is small, else in its place."""
+    """Return an empty parameter: on the host if it is small, else on its devices."""
     if math.prod(shape) * np.dtype(dtype).itemsize <= _SMALL_BYTES:
         return np.zeros(shape, dtype)
     return jnp.zeros(shape, dtype, device=place(rule.spec, shape))
 
 
 def _fill(leaf: Any, rule: Rule, layer: int, pieces: Iterator, place) -> Any:
-    """Write the pieces of one tensor into a parameter, or into one layer of it."""
+    """Write the pieces of a tensor into a parameter, or into its layer of a stack."""
     for start, piece in pieces:
-        if isinstance(leaf, np.ndarray):  # it came in one piece
-            leaf[layer if rule.stacked else ...] = _turned(piece, rule.transform)
+        if isinstance(leaf, np.ndarray):  # small, so that the piece is the whole tensor
+            leaf[layer if rule.stacked else ...] = _transform(piece, rule.transform)
             continue
-        at = (np.int32(layer), np.int32(start))
+        position = (np.int32(layer), np.int32(start))
         leaf = _write_piece(
             leaf,
             jax.device_put(piece, place(_file_spec(rule), piece.shape)),
-            jax.device_put(at, place(EVERYWHERE, ())),
+            jax.device_put(position, place(EVERYWHERE, ())),
             transform=rule.transform,
             axis=_cut_axis(rule),
         )
@@ -102,8 +102,8 @@ def _fill(leaf: Any, rule: Rule, layer: int, pieces: Iterator, place) -> Any:
     return leaf
 
 
-def _turned(piece: Any, transform: Transform) -> Any:
-    """Bring a piece, or a tensor, from the file's layout into the parameter's."""
+def _transform(piece: Any, transform: Transform) -> Any:
+    """Return a piece of a tensor in the layout of the parameter."""
     if transform is Transform.COPY:
         return piece
     return piece.reshape(piece.shape[0], -1).T
@@ -123,10 +123,10 @@ def _file_spec(rule: Rule) -> P:
 
 
 def _pieces(
-    path: Path, key: str, fact: Fact, axis: int
+    path: Path, key: str, header: TensorHeader, axis: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield a tensor in pieces along an axis, each with the index that it starts at."""
-    shape, dtype = fact
+    """Yield the pieces of a tensor along an axis, each with the index of its start."""
+    shape, dtype = header
     size = math.prod(shape) * int(dtype.strip("BF")) // 8
     step = max(shape)
     if size > _PIECE_BYTES and axis < len(shape):
@@ -134,19 +134,27 @@ def _pieces(
     else:
         axis = 0
     for start in range(0, shape[axis], step):
-        here = slice(start, min(start + step, shape[axis]))
-        # Opened anew each time: pages of a mapped file stay in memory until it is closed.
+        bounds = slice(start, min(start + step, shape[axis]))
+        # Opened for every piece: pages of a mapped file stay in memory until it is closed.
         with safe_open(path, framework="numpy") as file:
-            part = file.get_slice(key)
-            piece = part[here] if axis == 0 else part[:, here]
+            tensor = file.get_slice(key)
+            piece = tensor[bounds] if axis == 0 else tensor[:, bounds]
         yield start, piece.astype(np.float32) if dtype == "F64" else piece
 
 
 @partial(jax.jit, static_argnames=("transform", "axis"), donate_argnums=0)
-def _write_piece(leaf, piece, at, transform: Transform, axis: int):
-    """Put a piece, in the file's layout and type, into its place; `at`: layer and start."""
-    layer, start = at
-    piece = _turned(piece, transform)
+def _write_piece(leaf, piece, position, transform: Transform, axis: int):
+    """Write a piece of a tensor into a parameter, in the parameter's layout and type.
+
+    Args:
+        leaf: the parameter.
+        piece: the piece, in the layout and type of the file.
+        position: number of the layer, and index of the piece's start along `axis`.
+        transform: change of layout from tensor to parameter.
+        axis: axis of the file's tensor along which it is cut.
+    """
+    layer, start = position
+    piece = _transform(piece, transform)
     axis = axis if transform is Transform.COPY else 1 - axis
     stacked = leaf.ndim > piece.ndim
     starts = [start if n == axis else 0 * start for n in range(piece.ndim)]
@@ -156,22 +164,22 @@ def _write_piece(leaf, piece, at, transform: Transform, axis: int):
     return jax.lax.dynamic_update_slice(leaf, piece, starts)
 
 
-_Facts = dict[str, Fact]
+_Headers = dict[str, TensorHeader]
 
 
-def _facts(path: Path) -> _Facts:
-    """Read the header of a safetensors file."""
+def _read_headers(path: Path) -> _Headers:
+    """Read the shape and type of every tensor of a safetensors file."""
     with safe_open(path, framework="numpy") as file:
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
         return {k: (tuple(s.get_shape()), s.get_dtype()) for k, s in slices.items()}
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint; a single one comes before an index.
+    """Return the safetensors files of a checkpoint; a single file precedes an index.
 
     Raises:
-        InputError: there are none, or the index names files outside the directory or
-            that do not exist.
+        InputError: there are none, or the index names files that do not exist or that lie
+            outside the directory.
     """
     index = directory / _INDEX
     if (directory / _SINGLE).is_file():
@@ -188,64 +196,76 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def _weight_map(index: Path) -> dict[str, str]:
+    """Read the name of the file for every key of a safetensors index."""
     try:
-        found = json.loads(index.read_text())["weight_map"]
-        return {str(key): str(name) for key, name in found.items()}
+        weight_map = json.loads(index.read_text())["weight_map"]
+        return {str(key): str(name) for key, name in weight_map.items()}
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{index} is not a safetensors index: {error!r}") from error
 
 
 def check_checkpoint(
     directory: Path, rules: tuple[Rule, ...], names: Names, abstract: Mapping[str, Any]
-) -> dict[Path, _Facts]:
-    """Compare a checkpoint's tensors with the rule table, both ways; reads headers only.
+) -> dict[Path, _Headers]:
+    """Compare the headers of a checkpoint's tensors with the rules, both ways.
 
     Returns:
-        Per file, the shape and type of its tensors.
+        The shape and type of every tensor by key, for every file.
 
     Raises:
         InputError: every missing, unknown, misshapen or unreadable tensor, in one line.
     """
-    files: dict[Path, _Facts] = {}
-    faults, lost = [], set()
+    files: dict[Path, _Headers] = {}
+    faults, unreadable = [], set()
     for path in weight_files(directory):
         try:
-            files[path] = _facts(path)
+            files[path] = _read_headers(path)
         except (SafetensorError, OSError) as error:
             faults.append(f"{path.name} is not a whole safetensors file: {error}")
-            lost |= _keys_of(path)
-    facts = [(key, fact) for part in files.values() for key, fact in part.items()]
-    lost = {names.short(key) for key in lost}
-    faults += find_faults(facts, rules, names, _shapes(abstract), lost)
-    faults = faults or _copies_that_differ(files, names)
+            unreadable |= _indexed_keys(path)
+    headers = [item for headers in files.values() for item in headers.items()]
+    unreadable = {names.rule_key(key) for key in unreadable}
+    faults += find_faults(headers, rules, names, _shapes(abstract), unreadable)
+    faults = faults or _find_unequal_copies(files, names)
     if faults:
         raise InputError(f"model={directory} does not fit: {'; '.join(faults)}")
     return files
 
 
-def _copies_that_differ(files: dict[Path, _Facts], names: Names) -> list[str]:
-    """Return a line for each tensor that should repeat another and does not."""
-    where = {names.short(key): (path, key) for path, part in files.items() for key in part}
-    pairs = [(where[copy], where[of]) for copy, of in names.copies if copy in where]
+def _find_unequal_copies(files: dict[Path, _Headers], names: Names) -> list[str]:
+    """Return a line for every tensor that should repeat another tensor and does not."""
+    location = {
+        names.rule_key(key): (path, key)
+        for path, headers in files.items()
+        for key in headers
+    }
+    pairs = [
+        (location[copy], location[original])
+        for copy, original in names.copies
+        if copy in location
+    ]
     return [
-        f"{copy[1]} differs from {of[1]}, which it is tied to"
-        for copy, of in pairs
-        if not _equal(files, copy, of)
+        f"{copy[1]} differs from {original[1]}, which it is tied to"
+        for copy, original in pairs
+        if not _equal(files, copy, original)
     ]
 
 
 def _equal(
-    files: dict[Path, _Facts], one: tuple[Path, str], other: tuple[Path, str]
+    files: dict[Path, _Headers], first: tuple[Path, str], second: tuple[Path, str]
 ) -> bool:
-    facts = [files[path][key] for path, key in (one, other)]
-    if facts[0] != facts[1]:
+    """Return whether two tensors, by file and key, have the same header and values."""
+    headers = [files[path][key] for path, key in (first, second)]
+    if headers[0] != headers[1]:
         return False
-    pieces = zip(_pieces(*one, facts[0], 0), _pieces(*other, facts[1], 0), strict=True)
+    pieces = zip(
+        _pieces(*first, headers[0], 0), _pieces(*second, headers[1], 0), strict=True
+    )
     return all(np.array_equal(a, b) for (_, a), (_, b) in pieces)
 
 
-def _keys_of(path: Path) -> set[str]:
-    """Return the keys that the index expects in a file, all keys ("") without an index."""
+def _indexed_keys(path: Path) -> set[str]:
+    """Return the keys that the index names for a file; {""} (any key) without an index."""
     index = path.parent / _INDEX
     if not index.is_file():
         return {""}
@@ -260,45 +280,47 @@ def save_params(
     path: Path,
     params: Mapping[str, Any],
     rules: tuple[Rule, ...],
-    others: Mapping[str, np.ndarray],
+    unused: Mapping[str, np.ndarray],
     keys: Mapping[str, str] | None = None,
 ) -> None:
-    """Write parameters as a safetensors file under the checkpoint's own keys.
+    """Write parameters as a safetensors file under the keys of a checkpoint.
 
     Args:
-        path: the file.
-        params: nested dicts of arrays.
-        rules: the port's table.
-        others: tensors to write beside them, such as those a port ignores.
-        keys: the file's key for a key of the rules, where they differ.
+        path: the file to write.
+        params: parameters, as nested dicts of arrays.
+        rules: rules of the port.
+        unused: further tensors to write by their key, see `read_unused`.
+        keys: key in the file for a key of the rules, where they differ.
     """
     leaves, keys = flatten(params), keys or {}
-    tensors = dict(others)
+    tensors = dict(unused)
     for rule in rules:
         value = np.asarray(jax.device_get(leaves[rule.path]))
         layers = value if rule.stacked else [value]
         for key, layer in zip(rule.keys(value.shape), layers, strict=True):
             tensors[keys.get(key, key)] = np.ascontiguousarray(rule.restore(layer))
     save_file(tensors, path, metadata={"format": "np"})
-    path.chmod(0o644)  # as other files: it is written for its owner's eyes only
+    path.chmod(0o644)  # safetensors creates files that only their owner can read
 
 
-def read_others(
+def read_unused(
     directory: Path, rules: tuple[Rule, ...], names: Names, abstract: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the tensors of a checkpoint that no rule takes, to be carried along.
+    """Read the tensors of a checkpoint that no rule takes, so that they can be saved again.
 
-    Copies of others are left out: they would be stale beside new values. With them comes
-    the file's key of each key of the rules, for `save_params`.
+    Copies are left out, since they would repeat old values.
+
+    Returns:
+        The unused tensors by key of the file; the key of the file by key of the rules.
     """
-    taken = by_key(rules, _shapes(abstract))
-    others, keys, copies = {}, {}, dict(names.copies)
+    rule_of = rules_by_key(rules, _shapes(abstract))
+    unused, keys, copies = {}, {}, dict(names.copies)
     for path in weight_files(directory):
         with safe_open(path, framework="numpy") as file:
             for key in file.keys():  # noqa: SIM118
-                short = names.short(key)
-                if short in taken:
-                    keys[short] = key
-                elif short not in copies:
-                    others[key] = file.get_tensor(key)
-    return others, keys
+                rule_key = names.rule_key(key)
+                if rule_key in rule_of:
+                    keys[rule_key] = key
+                elif rule_key not in copies:
+                    unused[key] = file.get_tensor(key)
+    return unused, keys

@@ -1,7 +1,7 @@
-"""The rule table of a port: which tensor of a checkpoint fills which parameter.
+"""The rules of a port: which tensor of a checkpoint fills which parameter.
 
-Every tensor must have a rule or be listed as ignored, and every parameter must be filled;
-`find_faults` says where a set of tensors differs.
+Every tensor must have a rule or be listed as ignored, and every parameter must be filled.
+`find_faults` names all tensors that break this.
 """
 
 import re
@@ -14,12 +14,12 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 EVERYWHERE = P()  # a copy on every device
-Fact = tuple[tuple[int, ...], str]  # shape and type of a tensor
+TensorHeader = tuple[tuple[int, ...], str]  # shape and type, as a file's header has them
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
 class Transform(Enum):
-    """How a checkpoint's tensor becomes ours."""
+    """The change of layout from a checkpoint's tensor to a parameter."""
 
     COPY = "copy"
     LINEAR = "(out, in) -> (in, out)"
@@ -28,13 +28,14 @@ class Transform(Enum):
 
 @dataclass(frozen=True)
 class Rule:
-    """One tensor of a checkpoint, or one a layer.
+    """The parameter that a tensor of a checkpoint fills, or a tensor per layer.
 
     Attributes:
-        key: its name; `{}` stands for the layer, and stacks the layers in front.
-        path: its parameter, the names of the nested dicts joined by dots.
-        spec: its placement over the "model" axis when the model is partitioned.
-        transform: what is done to it.
+        key: name of the tensor. `{}` stands for the number of the layer; the tensors of
+            all layers are then stacked along a new first axis.
+        path: path of the parameter, the keys of the nested dicts joined by dots.
+        spec: placement of the parameter over the "model" axis of a partitioned model.
+        transform: change of layout from tensor to parameter.
     """
 
     key: str
@@ -54,17 +55,17 @@ class Rule:
 
     @property
     def stacked(self) -> bool:
-        """Whether the parameter holds all layers, the checkpoint a tensor each."""
+        """Whether the parameter stacks tensors of all layers."""
         return "{}" in self.key
 
     def keys(self, shape: tuple[int, ...]) -> list[str]:
-        """Return the checkpoint's keys that fill a parameter of this shape."""
+        """Return the keys of the tensors that fill a parameter of this shape."""
         if not self.stacked:
             return [self.key]
         return [self.key.format(layer) for layer in range(shape[0])]
 
     def restore(self, value: np.ndarray) -> np.ndarray:
-        """Bring a parameter (of one layer) back into the checkpoint's layout."""
+        """Return a parameter of a single layer in the checkpoint's layout."""
         if self.transform is Transform.COPY:
             return value
         if self.transform is Transform.LINEAR:
@@ -72,8 +73,8 @@ class Rule:
         side = _patch_side(value.shape[0])
         return value.T.reshape(-1, 3, side, side)
 
-    def theirs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of each tensor that fills a parameter of this shape."""
+    def tensor_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the tensors that fill a parameter of this shape."""
         shape = shape[1:] if self.stacked else shape
         if self.transform is Transform.CONV:
             side = _patch_side(shape[0])
@@ -82,46 +83,47 @@ class Rule:
 
 
 def _patch_side(values: int) -> int:
-    """Return the side of a square patch of three channels."""
+    """Return the side of a square patch with so many values in three channels."""
     return round((values / 3) ** 0.5)
 
 
 @dataclass(frozen=True)
 class Names:
-    """How a layout's tensors are called.
+    """The names that a layout of checkpoints gives its tensors.
+
+    A key of a file becomes a key of the rules by renaming.
 
     Attributes:
-        renames: patterns at the start of a key and what stands there in the rules' form,
-            applied in order.
-        ignored: patterns of whole keys, in the rules' form, that are known and not needed.
-        copies: keys in the rules' form that a file may hold beside the one they repeat, as
-            (copy, original); they must be equal.
+        renames: patterns at the start of a file's key with their replacements, in order.
+        ignored: patterns of whole keys of the rules whose tensors are not needed.
+        copies: keys of the rules whose tensors repeat others, as (copy, original). Files
+            may hold a copy, and it must be equal to its original.
     """
 
     renames: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
 
-    def short(self, key: str) -> str:
-        """Return a file's key in the rules' form."""
+    def rule_key(self, key: str) -> str:
+        """Return the key of the rules for a key of a file."""
         for pattern, text in self.renames:
             key = re.sub(f"^{pattern}", text, key)
         return key
 
-    def skips(self, key: str) -> bool:
-        """Tell whether a key in the rules' form is known and not needed."""
-        copied = any(key == copy for copy, _ in self.copies)
-        return copied or any(re.fullmatch(pattern, key) for pattern in self.ignored)
+    def ignores(self, key: str) -> bool:
+        """Return whether the tensor of a key of the rules is a copy or not needed."""
+        is_copy = any(key == copy for copy, _ in self.copies)
+        return is_copy or any(re.fullmatch(pattern, key) for pattern in self.ignored)
 
 
-def by_key(
+def rules_by_key(
     rules: tuple[Rule, ...], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[Rule, int]]:
-    """Return the rule and the layer of every key that the rules take.
+    """Return the rule and the number of the layer for every key of the rules.
 
     Args:
-        rules: the port's table.
-        shapes: of the parameters, by path.
+        rules: rules of the port.
+        shapes: shapes of the parameters, by path.
     """
     return {
         key: (rule, layer)
@@ -131,36 +133,37 @@ def by_key(
 
 
 def find_faults(
-    facts: list[tuple[str, Fact]],
+    headers: list[tuple[str, TensorHeader]],
     rules: tuple[Rule, ...],
     names: Names,
     shapes: Mapping[str, tuple[int, ...]],
-    lost: set[str] | frozenset[str] = frozenset(),
+    unreadable: set[str] | frozenset[str] = frozenset(),
 ) -> list[str]:
-    """Return what is wrong with a set of tensors, a line each.
+    """Return a line for every fault of a checkpoint's tensors.
 
     Args:
-        facts: key, shape and type of each tensor of the files.
-        rules: the port's table.
-        names: how the files call them.
-        shapes: of the parameters, by path; the rules must fill them all.
-        lost: keys in the rules' form of files that cannot be read; "" means any key.
+        headers: key, shape and type of every tensor of the files.
+        rules: rules of the port.
+        names: names that the layout gives its tensors.
+        shapes: shapes of the parameters, by path; the rules must fill them all.
+        unreadable: keys of the rules in files that cannot be read; "" means any key.
     """
     assert {rule.path for rule in rules} == set(shapes), "the rule table is incomplete"
     expected = {
-        key: rule.theirs(shapes[rule.path])
-        for key, (rule, _) in by_key(rules, shapes).items()
+        key: rule.tensor_shape(shapes[rule.path])
+        for key, (rule, _) in rules_by_key(rules, shapes).items()
     }
-    found = [names.short(key) for key, _ in facts]
-    absent = set() if "" in lost else set(expected) - set(found) - lost
+    keys = [names.rule_key(file_key) for file_key, _ in headers]
+    absent = set() if "" in unreadable else set(expected) - set(keys) - unreadable
     faults = [f"missing {key}" for key in expected if key in absent]
-    faults += [f"{key} stands {n} times" for key, n in Counter(found).items() if n > 1]
-    for (given, (shape, dtype)), key in sorted(zip(facts, found, strict=True)):
+    faults += [f"{key} stands {n} times" for key, n in Counter(keys).items() if n > 1]
+    for (file_key, (shape, dtype)), key in sorted(zip(headers, keys, strict=True)):
         if key not in expected:
-            faults += [] if names.skips(key) else [f"unknown {given}"]
+            faults += [] if names.ignores(key) else [f"unknown {file_key}"]
             continue
         if shape != expected[key]:
-            faults.append(f"{given} has shape {shape}, expected {expected[key]}")
+            faults.append(f"{file_key} has shape {shape}, expected {expected[key]}")
         if dtype not in _FLOATS:
-            faults.append(f"{given} has dtype {dtype}, expected one of {sorted(_FLOATS)}")
+            floats = sorted(_FLOATS)
+            faults.append(f"{file_key} has dtype {dtype}, expected one of {floats}")
     return faults

@@ -1,7 +1,7 @@
 """From a tower's features to embeddings in the decoder's sequence: MLP, pooling, newlines.
 
-The members of the LLaVA family differ in the order of MLP and pooling, in the kind of
-pooling, and in where they put the learned newline embedding; all of it is here.
+The members of the LLaVA family differ in three ways: the order of MLP and pooling, the kind
+of pooling, and the places of the learned newline embedding. All variants are here.
 """
 
 import math
@@ -21,13 +21,13 @@ class Connector:
     """How a frame's features become embeddings.
 
     Attributes:
-        pool: none, average or bilinear: average drops an odd rest at the edge, bilinear
-            rounds up.
+        pool: "none", "average" or "bilinear". Average pooling drops patches at the edge
+            that do not fill a square, bilinear pooling rounds up.
         stride: patches along a side of a pooled square.
-        pool_first: pool before the MLP, not after it.
-        newline: none, "grid" after each row of the grid, "frame" after each frame, or
-            "end" once after the last frame.
-        class_token: keep the class token's feature in front of each frame's.
+        pool_first: whether pooling comes before the MLP, not after it.
+        newline: where newline embeddings stand: "none", "grid" after each row of the
+            grid, "frame" after each frame, or "end" once after the last frame.
+        class_token: whether the class token's feature stays, before those of the patches.
     """
 
     pool: str = "none"
@@ -37,20 +37,20 @@ class Connector:
     class_token: bool = False
 
     def side(self, grid: int) -> int:
-        """Return the pooled embeddings along a side of a frame of grid x grid patches."""
+        """Return how many pooled embeddings lie along a side of grid x grid patches."""
         if self.pool == "bilinear":
             return math.ceil(grid / self.stride)
         return grid // self.stride if self.pool == "average" else grid
 
     def tokens(self, grid: int) -> int:
-        """Return the embeddings of one frame, its newlines included."""
+        """Return how many embeddings a frame of grid x grid patches has, with newlines."""
         side = self.side(grid)
         newlines = {"grid": side, "frame": 1}.get(self.newline, 0)
         return side * side + newlines + self.class_token
 
     @property
     def tail(self) -> int:
-        """Embeddings after the last frame."""
+        """The number of embeddings after the last frame."""
         return int(self.newline == "end")
 
 
@@ -62,14 +62,14 @@ class Projector(nnx.Module):
         self.second = nnx.Linear(outer, outer, rngs=rngs)
 
     def __call__(self, x: Float[Array, "... inner"]) -> Float[Array, "... outer"]:
-        """Return features in the decoder's width."""
+        """Map features of the tower to features of the decoder's width."""
         return self.second(jax.nn.gelu(self.first(x), approximate=False))
 
 
 def pool(
     x: Float[Array, "image patch features"], config: Connector
 ) -> Float[Array, "image token features"]:
-    """Pool the square grid of patches; in float32, whatever the weights are."""
+    """Pool the square grid of patches in float32, whatever the type of the weights."""
     if config.pool == "none":
         return x
     grid = math.isqrt(x.shape[1])
@@ -93,7 +93,7 @@ def _average(
 def _bilinear(
     x: Float[Array, "image height width features"], side: int
 ) -> Float[Array, "image rows columns features"]:
-    """Interpolate at the centres of side x side cells, from the four nearest patches."""
+    """Interpolate the four nearest patches at the centres of side x side cells."""
     shape = (x.shape[0], side, side, x.shape[3])
     # Without antialias: the models were trained with the plain four-neighbour form.
     return jax.image.resize(x, shape, "bilinear", antialias=False)
@@ -112,7 +112,7 @@ def add_newlines(
 
 
 def projector_rules(first: str, second: str) -> tuple[Rule, ...]:
-    """Return the rule table of the projector, given the keys of its two layers."""
+    """Return the rule table of the projector from the keys of its two layers."""
     return tuple(
         rule
         for key, path in ((first, "projector.first"), (second, "projector.second"))

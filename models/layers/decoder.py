@@ -1,8 +1,8 @@
-"""The language model, by default causal: pre-norm blocks, RoPE, grouped heads, SwiGLU.
+"""The language model, by default causal: pre-norm layers, RoPE, grouped heads, SwiGLU.
 
-Covers Llama (Vicuna, Yi), Mistral (a window of attention) and Qwen2 (biases on q, k and v).
-Layers are stacked along a leading axis and scanned, so that depth does not lengthen
-compilation. Without a cache, since scoring reads every position at once.
+It covers Llama (Vicuna, Yi), Mistral (a window of attention) and Qwen2 (biases on q, k
+and v). Layers are stacked along a leading axis and scanned, so that depth does not lengthen
+compilation. There is no cache, since scoring reads every position at once.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,20 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
 from vidsme_jax.models.checkpoints.rules import Rule
-from vidsme_jax.models.layers.attention import Sight, attend
+from vidsme_jax.models.layers.attention import AttentionMask, attend
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """How rotary angles follow from positions.
+
+    Attributes:
+        theta: base of the angles' frequencies.
+        factor: divisor of the positions (linear scaling); 1 leaves them.
+    """
+
+    theta: float
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -24,19 +37,18 @@ class DecoderConfig:
     """Sizes of a decoder; the names of Hugging Face's config.json in brackets.
 
     Attributes:
-        width: of the residual stream [hidden_size].
-        layers: [num_hidden_layers].
-        heads: query heads [num_attention_heads].
-        kv_heads: key and value heads, a divisor of `heads` [num_key_value_heads].
-        head_dim: width of a head.
-        mlp_width: [intermediate_size].
+        width: features of the residual stream [hidden_size].
+        layers: number of layers [num_hidden_layers].
+        heads: number of query heads [num_attention_heads].
+        kv_heads: number of key and value heads; it divides `heads` [num_key_value_heads].
+        head_dim: features of a head.
+        mlp_width: features inside the MLP [intermediate_size].
         vocab: rows of the embedding [vocab_size].
-        rope_theta: base of the rotary angles.
-        rope_factor: positions are divided by it (linear scaling); 1 leaves them.
-        window: positions that one sees, itself included; None for all before it.
-        norm_eps: of every RMSNorm [rms_norm_eps].
+        rope: base and scaling of the rotary angles.
+        norm_eps: epsilon of every RMSNorm [rms_norm_eps].
         qkv_bias: whether q, k and v have biases.
         tied: whether the head is the embedding [tie_word_embeddings].
+        window: positions that a query sees at most, itself included; None for no limit.
     """
 
     width: int
@@ -46,20 +58,19 @@ class DecoderConfig:
     head_dim: int
     mlp_width: int
     vocab: int
-    rope_theta: float
+    rope: RopeConfig
     norm_eps: float
     qkv_bias: bool
     tied: bool
-    rope_factor: float = 1.0
     window: int | None = None
 
 
 class Rotation(NamedTuple):
-    """By how much the halves of a head turn at each position.
+    """The angles by which rotary embedding rotates a head at each position.
 
     Attributes:
-        cos: cosine of the angles.
-        sin: their sine.
+        cos: cosine of each angle.
+        sin: sine of each angle.
     """
 
     cos: Float[Array, "batch time half"]
@@ -67,12 +78,12 @@ class Rotation(NamedTuple):
 
 
 class Decoder(nnx.Module):
-    """Embedding, blocks, final norm and head."""
+    """The language model: embedding, layers, final norm and head."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.embed = nnx.Embed(config.vocab, config.width, rngs=rngs)
-        build = nnx.vmap(lambda r: Block(config, rngs=r))
+        build = nnx.vmap(lambda r: DecoderBlock(config, rngs=r))
         self.layers = build(rngs.split(config.layers))
         self.norm = _norm(config, rngs)
         if not config.tied:
@@ -83,22 +94,22 @@ class Decoder(nnx.Module):
         self,
         x: Float[Array, "batch time width"],
         positions: Int[Array, "batch axis time"],
-        blocks: Int[Array, "batch time"] | None = None,
+        groups: Int[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
         """Return the normalised hidden states of embedded tokens.
 
         Args:
             x: embeddings.
-            positions: rotary position of each.
-            blocks: numbers from 1 on; positions of one block see each other, later ones
-                too. All others see what is before them.
+            positions: rotary position of each embedding.
+            groups: group number of each position, 0 for none. Positions of the same group
+                see each other in both directions; all others see what is before them.
         """
         rotation = rope(positions, self.config, x.dtype)
         graph, weights = nnx.split(self.layers)
 
         @jax.checkpoint  # gradients keep one layer's activations, not all layers'
         def step(carry, layer):
-            return nnx.merge(graph, layer)(carry, rotation, blocks), None
+            return nnx.merge(graph, layer)(carry, rotation, groups), None
 
         x, _ = jax.lax.scan(step, x, weights)
         return self.norm(x).astype(x.dtype)
@@ -107,7 +118,7 @@ class Decoder(nnx.Module):
         self, tokens: Int[Array, "batch time"]
     ) -> Float[Array, "batch time width"]:
         """Return the embeddings of token ids, in the type of the weights."""
-        # Called as a module, Embed gives the type it was built with, float32.
+        # A call of Embed would return float32, the type with which it was built.
         return jnp.take(self.embed.embedding[...], tokens, axis=0)
 
     def logits(self, x: Float[Array, "... width"]) -> Float[Array, "... vocab"]:
@@ -116,8 +127,8 @@ class Decoder(nnx.Module):
         return jnp.matmul(x, kernel, preferred_element_type=jnp.float32)
 
 
-class Block(nnx.Module):
-    """One layer: attention and gated MLP, each behind a norm and on the residual."""
+class DecoderBlock(nnx.Module):
+    """A layer: attention and gated MLP, each after a norm and added to the residual."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         self.attention_norm = _norm(config, rngs)
@@ -129,10 +140,10 @@ class Block(nnx.Module):
         self,
         x: Float[Array, "batch time width"],
         rotation: Rotation,
-        blocks: Int[Array, "batch time"] | None = None,
+        groups: Int[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
         """Return the residual stream after this layer."""
-        x = x + self.attention(self.attention_norm(x).astype(x.dtype), rotation, blocks)
+        x = x + self.attention(self.attention_norm(x).astype(x.dtype), rotation, groups)
         return x + self.mlp(self.mlp_norm(x).astype(x.dtype))
 
 
@@ -151,15 +162,15 @@ class Attention(nnx.Module):
         self,
         x: Float[Array, "batch time width"],
         rotation: Rotation,
-        blocks: Int[Array, "batch time"] | None = None,
+        groups: Int[Array, "batch time"] | None = None,
     ) -> Float[Array, "batch time width"]:
-        """Return what each position reads from those before it or in its block."""
+        """Return the update of each position, from positions before it or in its group."""
         q, k, v = (
             einops.rearrange(project(x), "b t (n d) -> b t n d", d=self.head_dim)
             for project in (self.q, self.k, self.v)
         )
         q, k = rotate(q, rotation), rotate(k, rotation)
-        out = attend(q, k, v, Sight(window=self.window), blocks)
+        out = attend(q, k, v, AttentionMask(window=self.window), groups)
         return self.o(einops.rearrange(out, "b t n d -> b t (n d)"))
 
 
@@ -182,12 +193,13 @@ class GatedMLP(nnx.Module):
 def rope(
     positions: Int[Array, "batch axis time"], config: DecoderConfig, dtype: Any
 ) -> Rotation:
-    """Return by how much the halves of a head turn at each position, in `dtype`.
+    """Return the rotary angles of each position as cosines and sines in `dtype`.
 
-    These decoders have one axis. Angles are taken in float32, once for all layers.
+    These decoders use one axis of positions, the first. Angles are computed in float32,
+    once for all layers.
     """
     exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
-    frequencies = 1.0 / config.rope_theta**exponents / config.rope_factor
+    frequencies = 1.0 / config.rope.theta**exponents / config.rope.factor
     angles = positions[:, 0, :, None].astype(jnp.float32) * frequencies[None, None, :]
     return Rotation(jnp.cos(angles).astype(dtype), jnp.sin(angles).astype(dtype))
 
@@ -199,7 +211,7 @@ def rotate(
 
     Source: arXiv 2104.09864, in the half-split order of Hugging Face checkpoints.
     """
-    cos, sin = (part[:, :, None, :] for part in rotation)
+    cos, sin = (values[:, :, None, :] for values in rotation)
     first, second = jnp.split(x, 2, axis=-1)
     return jnp.concatenate(
         [first * cos - second * sin, second * cos + first * sin], axis=-1
@@ -214,15 +226,15 @@ HEAD = "lm_head.weight"
 
 
 def decoder_copies(config: DecoderConfig, prefix: str) -> tuple[tuple[str, str], ...]:
-    """Return the head that a file may hold although it is tied to the embedding."""
+    """Return the key of a tied head, which files may repeat, with the embedding's key."""
     return ((HEAD, prefix + "embed_tokens.weight"),) if config.tied else ()
 
 
 def decoder_rules(config: DecoderConfig, prefix: str) -> tuple[Rule, ...]:
     """Return the rule table of the decoder's weights under a key prefix.
 
-    Placement over the model axis: q, k, v, gate and up by output, o and down by input,
-    embedding and head by vocabulary; so one all-reduce follows each half of a block.
+    Over the model axis, q, k, v, gate and up are split by output, o and down by input,
+    embedding and head by vocabulary. So a single all-reduce follows each half of a layer.
     """
     split_out, split_in = P(None, None, "model"), P(None, "model", None)
     layer, at = prefix + "layers.{}.", "decoder.layers."

@@ -1,8 +1,8 @@
 """The CLIP and SigLIP vision towers: patches through pre-norm transformer layers.
 
 CLIP adds a class token and a norm before the first layer, SigLIP a bias to its patches.
-Only the layers that feed the wanted hidden state are built: LLaVA models take one before
-the final norm, often before the last layer too, so these are weights nobody uses.
+LLaVA models take a hidden state before the final norm, often before the last layer too.
+Only the layers that this hidden state needs are built; the other weights are not used.
 """
 
 import re
@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from vidsme_jax.models.checkpoints.rules import Rule
-from vidsme_jax.models.layers.attention import Sight, attend
+from vidsme_jax.models.layers.attention import AttentionMask, attend
 
 _ACTIVATIONS = {
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
@@ -28,19 +28,19 @@ ACTIVATIONS = tuple(_ACTIVATIONS)
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Sizes of a tower.
+    """Sizes of a vision tower.
 
     Attributes:
         image: side of the square input, pixels.
         patch: side of a patch, pixels.
-        width: of the residual stream.
-        layers: layers that are run; `layers_total` are in the checkpoint.
-        layers_total: layers in the checkpoint.
-        heads: attention heads.
-        mlp_width: inner width of the MLP.
-        norm_eps: of every LayerNorm.
-        activation: one of `ACTIVATIONS`.
-        clip: CLIP's class token and first norm, else SigLIP's bias of the patches.
+        width: features of the residual stream.
+        layers: number of layers that are run.
+        layers_total: number of layers in the checkpoint.
+        heads: number of attention heads.
+        mlp_width: features inside the MLP.
+        norm_eps: epsilon of every LayerNorm.
+        activation: name of the MLP's activation, one of `ACTIVATIONS`.
+        clip: whether it has CLIP's class token and first norm, else SigLIP's patch bias.
     """
 
     image: int
@@ -56,12 +56,12 @@ class VisionConfig:
 
     @property
     def grid(self) -> int:
-        """Patches along a side."""
+        """The number of patches along a side of the image."""
         return self.image // self.patch
 
 
 class VisionTower(nnx.Module):
-    """Normalised images to features: the class token's where there is one, the patches'."""
+    """From normalised images to features of the patches, CLIP's class token first."""
 
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -79,7 +79,7 @@ class VisionTower(nnx.Module):
     def __call__(
         self, images: Float[Array, "image height width 3"]
     ) -> Float[Array, "image token features"]:
-        """Return the hidden state after the last layer that is run."""
+        """Return the hidden states of all tokens after the last layer that is run."""
         config, side = self.config, self.config.grid * self.config.patch
         patches = einops.rearrange(
             images[:, :side, :side],  # SigLIP's side of 384 holds 27 patches of 14
@@ -105,7 +105,7 @@ class VisionTower(nnx.Module):
 
 
 class VisionBlock(nnx.Module):
-    """One layer: full attention and MLP, each behind a LayerNorm."""
+    """A layer: full attention and MLP, each after a LayerNorm and added to the residual."""
 
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
         c = config
@@ -126,7 +126,7 @@ class VisionBlock(nnx.Module):
             einops.rearrange(project(y), "b t (n d) -> b t n d", n=self.heads)
             for project in (self.q, self.k, self.v)
         )
-        y = attend(q, k, v, Sight(causal=False))
+        y = attend(q, k, v, AttentionMask(causal=False))
         x = x + self.o(einops.rearrange(y, "b t n d -> b t (n d)"))
         y = self.up(self.mlp_norm(x).astype(x.dtype))
         return x + self.down(_ACTIVATIONS[self.activation](y))
@@ -156,7 +156,7 @@ def vision_rules(config: VisionConfig, prefix: str) -> tuple[Rule, ...]:
         rules.append(Rule(patches + "bias", "tower.patches.bias"))
     split_out = (P(None, None, "model"), P(None, "model"))
     split_in = (P(None, "model", None), P())
-    for theirs, ours, (kernel, bias) in (
+    for key_name, path_name, (kernel, bias) in (
         ("self_attn.q_proj", "q", split_out),
         ("self_attn.k_proj", "k", split_out),
         ("self_attn.v_proj", "v", split_out),
@@ -164,7 +164,7 @@ def vision_rules(config: VisionConfig, prefix: str) -> tuple[Rule, ...]:
         ("mlp.fc1", "up", split_out),
         ("mlp.fc2", "down", split_in),
     ):
-        key, path = f"{layer}{theirs}.", f"{at}{ours}."
+        key, path = f"{layer}{key_name}.", f"{at}{path_name}."
         rules.append(Rule.linear(key + "weight", path + "kernel", kernel))
         rules.append(Rule(key + "bias", path + "bias", bias))
     return tuple(rules)
@@ -175,8 +175,13 @@ def _norm_rules(key: str, path: str) -> tuple[Rule, Rule]:
 
 
 def unused_vision_keys(config: VisionConfig, prefix: str) -> tuple[str, ...]:
-    """Return patterns of the checkpoint's weights that the wanted hidden state skips."""
-    dead = range(config.layers, config.layers_total)
-    at = re.escape(prefix)
-    layers = (rf"{at}encoder\.layers\.{n}\..*" for n in dead)
-    return (*layers, rf"{at}(post_layernorm|head)\..*", rf"{at}.*position_ids")
+    """Return patterns of the checkpoint's keys whose weights come after the last layer run.
+
+    Args:
+        config: sizes of the tower.
+        prefix: start of the tower's keys.
+    """
+    skipped = range(config.layers, config.layers_total)
+    start = re.escape(prefix)
+    layers = (rf"{start}encoder\.layers\.{n}\..*" for n in skipped)
+    return (*layers, rf"{start}(post_layernorm|head)\..*", rf"{start}.*position_ids")

@@ -1,4 +1,4 @@
-"""One file for each family of checkpoints, and the list of them."""
+"""One file for each family of checkpoints, and the list of all families."""
 
 from vidsme_jax.models.ports import (
     llava_next_video,

@@ -1,8 +1,8 @@
 """The layout of transformers' own LLaVA classes: nested configs, four spellings of keys.
 
-Hub files write `language_model.model.…` and `vision_tower.vision_model.…`; transformers
-4.52 and later keep `model.language_model.…` in memory, and 5 drops `vision_model.`. All
-are brought to the shortest form before rules apply.
+Hub files write `language_model.model.…` and `vision_tower.vision_model.…`. Transformers
+4.52 and later keep `model.language_model.…` in memory, and 5 drops `vision_model.`. Rules
+are written for the shortest spelling, and all others are renamed to it.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from vidsme_jax.models.layers.vision_tower import (
     unused_vision_keys,
     vision_rules,
 )
-from vidsme_jax.models.port import Graph, Port, join
+from vidsme_jax.models.port import Graph, Port, complete_graph
 from vidsme_jax.models.ports.sizes import (
     DECODERS,
     TOWERS,
@@ -32,7 +32,7 @@ from vidsme_jax.models.prompts.template import Slot, Template
 from vidsme_jax.models.prompts.tokenizer import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
 
-# In this order: a pattern at the start of a key, and what stands there in the short form.
+# A pattern at the start of a key, and its replacement in the rules; applied in order.
 _RENAMES = (
     (r"model\.", ""),
     (r"language_model\.model\.", "language_model."),
@@ -45,11 +45,11 @@ _IGNORED = frozenset(
     " vision_aspect_ratio".split()
 )
 _IGNORED_TEXT = frozenset("max_window_layers type".split())  # a stray "type" is on the hub
-# Transformers 5 has either name; the second one counts.
+# Transformers 5 has either name; the second takes precedence.
 _VIDEO_TOKEN = ("video_token_id", "video_token_index")
 _IGNORED_VISION = frozenset("vocab_size".split())
 
-# Prompts of the families, for checkpoints without a chat template that shows a video.
+# The prompts of the families, for checkpoints whose chat template shows no video.
 VICUNA = Template(
     ("USER: ", Slot.VIDEO, "\n", Slot.QUESTION, " ASSISTANT:"), lead=" ", end="</s>"
 )
@@ -66,14 +66,14 @@ CHATML_DIRECT = Template(
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What all these configs hold.
+class CommonConfig:
+    """The settings that the configs of all these classes have in common.
 
     Attributes:
-        path: of the config.json.
-        fields: of the config around the parts, not yet finished.
+        path: path of the config.json.
+        fields: fields of the outer config; a port reads its own and then finishes them.
         decoder: sizes of the language model.
-        vision: the tower, stopped where the features are taken.
+        vision: sizes of the tower, stopped at the layer whose features are taken.
         drops_first: whether the first feature of each frame is left out.
     """
 
@@ -85,19 +85,21 @@ class Parts:
 
 
 def has_architecture(config: dict[str, Any], architecture: str, model_type: str) -> bool:
-    """Tell a checkpoint by its class, or by its model_type where it names no class."""
-    named = config.get("architectures")
-    return architecture in named if named else config.get("model_type") == model_type
+    """Return whether a config names this class, or its model_type and no class."""
+    names = config.get("architectures")
+    return architecture in names if names else config.get("model_type") == model_type
 
 
-def read_parts(path: Path, towers: tuple[str, ...], layer: int, select: str) -> Parts:
-    """Read what the configs have in common.
+def read_common_config(
+    path: Path, towers: tuple[str, ...], layer: int, select: str
+) -> CommonConfig:
+    """Read the settings that the configs of all these classes have in common.
 
     Args:
-        path: of the config.json.
+        path: path of the config.json.
         towers: model_types of vision towers; the first is the class's default.
         layer: the class's default of vision_feature_layer.
-        select: likewise of vision_feature_select_strategy.
+        select: the class's default of vision_feature_select_strategy.
     """
     fields = Fields(read_config(path), str(path), _IGNORED)
     fields.expect("projector_hidden_act", ("gelu",), "gelu")
@@ -106,24 +108,28 @@ def read_parts(path: Path, towers: tuple[str, ...], layer: int, select: str) -> 
     drops = fields.expect("vision_feature_select_strategy", ("default", "full"), select)
     for name in _VIDEO_TOKEN:
         fields.get(name, int, 0)
-    text, inner = _part(fields, "text_config", tuple(DECODERS), DECODERS, _IGNORED_TEXT)
-    tied = fields.get("tie_word_embeddings", bool, False)
-    decoder = read_decoder(inner, text, tied)
-    inner.finish()
-    kind, inner = _part(fields, "vision_config", towers, TOWERS, _IGNORED_VISION)
-    vision = stop_early(
-        read_vision(inner, kind), layer, f"{fields.where}: vision_feature_layer"
+    decoder_kind, decoder_fields = _read_inner(
+        fields, "text_config", tuple(DECODERS), DECODERS, _IGNORED_TEXT
     )
-    return Parts(path, fields, decoder, vision, drops == "default")
+    tied = fields.get("tie_word_embeddings", bool, False)
+    decoder = read_decoder(decoder_fields, decoder_kind, tied)
+    decoder_fields.finish()
+    tower_kind, tower_fields = _read_inner(
+        fields, "vision_config", towers, TOWERS, _IGNORED_VISION
+    )
+    whole_tower = read_vision(tower_fields, tower_kind)
+    vision = stop_early(whole_tower, layer, f"{fields.where}: vision_feature_layer")
+    return CommonConfig(path, fields, decoder, vision, drops == "default")
 
 
-def _part(
+def _read_inner(
     fields: Fields,
     name: str,
     kinds: tuple[str, ...],
     defaults: dict[str, dict[str, Any]],
     ignored: frozenset[str],
 ) -> tuple[str, Fields]:
+    """Return the model_type and the fields of a config inside the config."""
     values = fields.get(name, dict)
     kind = values.get("model_type", kinds[0])
     if kind not in kinds:
@@ -135,18 +141,18 @@ def _part(
     return kind, Fields(values, where, ignored, defaults[kind])
 
 
-def make_graph(parts: Parts, name: str, connector: Connector, tower: str) -> Graph:
-    """Put the graph together; refuses the fields that nobody read.
+def make_graph(common: CommonConfig, name: str, connector: Connector, tower: str) -> Graph:
+    """Build the graph of a config, and refuse the config's fields that were not read.
 
     Args:
-        parts: of its config.
-        name: the port's name.
-        connector: between tower and decoder.
-        tower: the attribute that holds the tower, such as "vision_tower".
+        common: the settings that all these configs share.
+        name: name of the port.
+        connector: pooling and newlines between tower and decoder.
+        tower: start of the tower's keys, such as "vision_tower".
     """
-    parts.fields.finish()
-    vision, decoder, pixels = parts.vision, parts.decoder, (CLIP_MEAN, CLIP_STD)
-    config = VideoLLMConfig(vision, decoder, connector, decoder.vocab, *pixels)
+    common.fields.finish()
+    decoder, pixels = common.decoder, (CLIP_MEAN, CLIP_STD)
+    config = VideoLLMConfig(common.vision, decoder, connector, decoder.vocab, *pixels)
     prefix, has_newline = f"{tower}.", connector.newline != "none"
     first, second = (f"multi_modal_projector.linear_{n}" for n in (1, 2))
     rules = (
@@ -161,45 +167,46 @@ def make_graph(parts: Parts, name: str, connector: Connector, tower: str) -> Gra
         *(() if has_newline else ("image_newline",)),
     )
     names = Names(_RENAMES, unused, decoder_copies(config.decoder, "language_model."))
-    return Graph(name, parts.path, config, rules, names)
+    return Graph(name, common.path, config, rules, names)
 
 
 def make_port(graph: Graph, template: Template, tokenizer: Tokenizer, token: int) -> Port:
-    """Add what the files beside the config say.
+    """Complete a graph with processor, tokenizer and prompt from the checkpoint's files.
 
     Args:
-        graph: from the config.
-        template: for checkpoints without a chat template of their own.
-        tokenizer: the checkpoint's.
+        graph: graph of the config.
+        template: prompt of the family, for checkpoints without a usable chat template.
+        tokenizer: tokenizer of the checkpoint.
         token: the class's default of video_token_index.
     """
     values = read_config(graph.path)
     for name in _VIDEO_TOKEN:
         token = values.get(name, token)
-    found = tokenizer.chat_template("<video>")
-    # Templates write "<video>", and processors put the token's own text there.
-    own = found and replace(found, end=found.end or "</s>")
+    # Templates write "<video>", and processors replace it by the text of the token.
+    chat_template = tokenizer.chat_template("<video>")
+    if chat_template:
+        template = replace(chat_template, end=chat_template.end or "</s>")
     processor = find_processor(graph.path.parent)
-    video = _token(str(graph.path), tokenizer, token)
-    return join(graph, processor, own or template, tokenizer, video_token=video)
+    video = _placeholder(str(graph.path), tokenizer, token)
+    return complete_graph(graph, processor, template, tokenizer, video_token=video)
 
 
-def _token(where: str, tokenizer: Tokenizer, number: int) -> str:
-    """Return the text of the placeholder."""
-    found = tokenizer.token(number)
-    if found is None or not tokenizer.is_added(number):
+def _placeholder(where: str, tokenizer: Tokenizer, number: int) -> str:
+    """Return the text of the token that stands for a video; it must be an added token."""
+    text = tokenizer.token(number)
+    if text is None or not tokenizer.is_added(number):
         raise InputError(
             f"{where}: video_token_index={number}, expected the id of an added token"
             f" of the tokenizer, which has {len(tokenizer)} ids"
         )
-    return found
+    return text
 
 
-def check_selection(parts: Parts) -> None:
-    """Refuse a selection that would leave a grid with a corner missing or one too many."""
-    if parts.drops_first != parts.vision.clip:
-        select = "default" if parts.drops_first else "full"
+def check_selection(common: CommonConfig) -> None:
+    """Refuse a selection of features that does not leave exactly the grid of patches."""
+    if common.drops_first != common.vision.clip:
+        select = "default" if common.drops_first else "full"
         raise InputError(
-            f"{parts.fields.where}: vision_feature_select_strategy={select!r} of a"
-            f" {'CLIP' if parts.vision.clip else 'SigLIP'} tower is no square of patches"
+            f"{common.fields.where}: vision_feature_select_strategy={select!r} of a"
+            f" {'CLIP' if common.vision.clip else 'SigLIP'} tower is no square of patches"
         )

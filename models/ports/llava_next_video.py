@@ -18,27 +18,27 @@ ARCHITECTURE = "LlavaNextVideoForConditionalGeneration"
 
 
 def _matches(config: dict[str, Any]) -> bool:
-    """Tell a checkpoint of this kind by its config."""
+    """Return whether a config is of this port's kind."""
     return hf.has_architecture(config, ARCHITECTURE, "llava_next_video")
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a config.json.
+    """Read the graph of a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
     towers = ("clip_vision_model", "siglip_vision_model")
-    parts = hf.read_parts(path, towers, -2, "default")
-    hf.check_selection(parts)
-    mode = parts.fields.expect("spatial_pool_mode", ("average",), "average")
-    stride = parts.fields.size("spatial_pool_stride", 2)
+    common = hf.read_common_config(path, towers, -2, "default")
+    hf.check_selection(common)
+    mode = common.fields.expect("spatial_pool_mode", ("average",), "average")
+    stride = common.fields.size("spatial_pool_stride", 2)
     connector = Connector(mode, stride, pool_first=True)
-    return hf.make_graph(parts, NAME, connector, "vision_tower")
+    return hf.make_graph(common, NAME, connector, "vision_tower")
 
 
 def _open_checkpoint(graph: Graph) -> Port:
-    """Add processor, tokenizer and prompt; weights come later."""
+    """Complete a graph with processor, tokenizer and prompt; no weights are read."""
     tokenizer, template = Tokenizer(graph.path.parent), hf.VICUNA
     if read_config(graph.path)["text_config"].get("model_type") == "mistral":
         template = hf.INSTRUCT

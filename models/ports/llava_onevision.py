@@ -24,25 +24,25 @@ _TEMPLATE = Template(
 
 
 def _matches(config: dict[str, Any]) -> bool:
-    """Tell a checkpoint of this kind by its config."""
+    """Return whether a config is of this port's kind."""
     return hf.has_architecture(config, ARCHITECTURE, "llava_onevision")
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a config.json.
+    """Read the graph of a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
     towers = ("siglip_vision_model", "clip_vision_model")
-    parts = hf.read_parts(path, towers, -1, "full")
-    hf.check_selection(parts)
+    common = hf.read_common_config(path, towers, -1, "full")
+    hf.check_selection(common)
     connector = Connector("bilinear", 2, newline="end")
-    return hf.make_graph(parts, NAME, connector, "vision_tower")
+    return hf.make_graph(common, NAME, connector, "vision_tower")
 
 
 def _open_checkpoint(graph: Graph) -> Port:
-    """Add processor, tokenizer and prompt; weights come later."""
+    """Complete a graph with processor, tokenizer and prompt; no weights are read."""
     return hf.make_port(graph, _TEMPLATE, Tokenizer(graph.path.parent), 151647)
 
 

@@ -1,11 +1,12 @@
 """The layout of the original LLaVA repositories: one flat config.json, keys under `model.`.
 
-LlavaQwenForCausalLM is written by LongVA, by LLaVA-NeXT (LLaVA-Video, the first
-LLaVA-OneVision) and by Video-XL, whose model_type may also say "qwen2". The config names
-its vision tower; a folder of the checkpoint may stand in its place.
+Checkpoints of the class LlavaQwenForCausalLM come from LongVA, from LLaVA-NeXT
+(LLaVA-Video, the first LLaVA-OneVision) and from Video-XL, whose model_type may also say
+"qwen2". The config names a well-known vision tower, or a folder of the checkpoint.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from vidsme_jax.models.layers.vision_tower import (
     unused_vision_keys,
     vision_rules,
 )
-from vidsme_jax.models.port import Graph, Port, join
+from vidsme_jax.models.port import Graph, Port, complete_graph
 from vidsme_jax.models.ports.sizes import TOWERS, read_decoder, read_vision, stop_early
 from vidsme_jax.models.processor import CLIP_MEAN, CLIP_STD, HALF, Processor, read_processor
 from vidsme_jax.models.prompts.template import Template
@@ -29,7 +30,7 @@ from vidsme_jax.models.video_llm import VideoLLMConfig
 ARCHITECTURE = "LlavaQwenForCausalLM"
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 
-# The sizes behind the names that configs give; some give the path of a local copy.
+# Sizes of the towers that configs name; some configs write the path of a local copy.
 _CLIP_L_336 = VisionConfig(336, 14, 1024, 24, 24, 16, 4096, 1e-5, "quick_gelu")
 _SO400M_384 = VisionConfig(
     384, 14, 1152, 27, 27, 16, 4304, 1e-6, "gelu_pytorch_tanh", clip=False
@@ -48,71 +49,76 @@ _IGNORED = frozenset(
     " tokenizer_padding_side unfreeze_mm_vision_tower"
     " use_mm_proj video_token_index vision_tower_pretrained".split()
 )
-# Video-XL's configs and weights carry its compression, which these classes never run.
+# Video-XL's configs and weights hold its compression, which these classes never run.
 _BEACONS = (r"model\.beacon_.*", r"model\.layers\.\d+\.self_attn\.beacon_.*")
 _UNUSED = (r"model\.vision_resampler\..*", r".*inv_freq", *_BEACONS)
 
 
 def is_llava_qwen(config: dict[str, Any]) -> bool:
-    """Tell a checkpoint of this layout."""
+    """Return whether a config is of this layout."""
     return ARCHITECTURE in (config.get("architectures") or [])
 
 
 def merges_spatially(config: dict[str, Any]) -> bool:
-    """Tell whether frames keep their grid, newlines included, when they are joined."""
+    """Return whether a config keeps the grid of frames, with newlines, in the sequence."""
     return str(config.get("mm_patch_merge_type", "flat")).startswith("spatial")
 
 
 def read_fields(path: Path) -> Fields:
-    """Open the config."""
+    """Read the fields of a config.json of this layout."""
     values = read_config(path)
     beacons = frozenset(name for name in values if name.startswith("beacon_"))
     return Fields(values, str(path), _IGNORED | beacons)
 
 
 def read_language_model(fields: Fields) -> DecoderConfig:
-    """Read the Qwen2 fields; the original class drops any scaling of the positions."""
+    """Read the sizes of the Qwen2 model; any scaling of positions is refused."""
     fields.expect("rope_scaling", (None,))
     fields.expect("use_pos_skipping", (False, None))
     return read_decoder(fields, "qwen2")
 
 
 def read_tower(directory: Path, fields: Fields) -> VisionConfig:
-    """Return the tower, from its well-known name or from a folder of the checkpoint."""
+    """Read the sizes of the tower by its well-known name or from the checkpoint's folder.
+
+    Args:
+        directory: the checkpoint.
+        fields: fields of its config.
+    """
     name = fields.get("mm_vision_tower", str)
     fields.expect("mm_projector_type", ("mlp2x_gelu",))
     fields.expect("mm_vision_select_feature", ("patch",), "patch")
     layer = fields.get("mm_vision_select_layer", int, -2)
-    folder, known = tower_folder(directory, name), KNOWN_TOWERS.get(Path(name).name)
+    folder, base_name = tower_folder(directory, name), Path(name).name
     if folder:
-        vision = _read_folder(folder / "config.json")
-    elif known:
-        vision, _ = known
+        vision = _read_tower_config(folder / "config.json")
+    elif base_name in KNOWN_TOWERS:
+        vision, _ = KNOWN_TOWERS[base_name]
     else:
         raise InputError(
             f"{fields.where}: mm_vision_tower={name!r}, expected one of"
             f" {list(KNOWN_TOWERS)} or a folder inside the checkpoint"
         )
     if not vision.clip:
-        # This class deletes SigLIP's last layer and takes what leaves the one before it.
-        kept = vision.layers_total - 1
-        vision = VisionConfig(**(vars(vision) | {"layers_total": kept}))
+        # This class deletes SigLIP's last layer and takes the output of the layer before.
+        vision = replace(vision, layers_total=vision.layers_total - 1)
         layer = -1
     return stop_early(vision, layer, f"{fields.where}: mm_vision_select_layer")
 
 
 def tower_folder(directory: Path, name: str) -> Path | None:
-    """Return the folder of the checkpoint that a tower's name means, if it is one."""
-    inner = os.path.normpath(name)
-    if os.path.isabs(inner) or inner.split(os.sep)[0] in ("", ".", ".."):
+    """Return the folder inside the checkpoint that a tower's name means; else None."""
+    relative = os.path.normpath(name)
+    if os.path.isabs(relative) or relative.split(os.sep)[0] in ("", ".", ".."):
         return None
     try:
-        return directory / inner if (directory / inner).is_dir() else None
+        return directory / relative if (directory / relative).is_dir() else None
     except (OSError, ValueError):  # a name too long, or with a zero byte
         return None
 
 
-def _read_folder(path: Path) -> VisionConfig:
+def _read_tower_config(path: Path) -> VisionConfig:
+    """Read the sizes of a tower from its own config.json."""
     values = read_config(path)
     kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in TOWERS:
@@ -127,7 +133,15 @@ def make_graph(
     connector: Connector,
     bidirectional: bool = False,
 ) -> Graph:
-    """Put the graph together; refuses the fields that nobody read."""
+    """Build the graph of a config, and refuse the config's fields that were not read.
+
+    Args:
+        path: path of the config.json.
+        name: name of the port.
+        fields: fields of the config; the port has read its own.
+        connector: pooling and newlines between tower and decoder.
+        bidirectional: whether the positions of the video see each other.
+    """
     vision = read_tower(path.parent, fields)
     decoder = read_language_model(fields)
     fields.get("tokenizer_model_max_length", int | None)
@@ -140,7 +154,7 @@ def make_graph(
 
 
 def make_port(graph: Graph, template: Template) -> Port:
-    """Add what the files beside the config say: processor and tokenizer."""
+    """Complete a graph with processor and tokenizer from the checkpoint's files."""
     directory, values = graph.path.parent, read_config(graph.path)
     tower = tower_folder(directory, values["mm_vision_tower"])
     if tower:
@@ -149,7 +163,7 @@ def make_port(graph: Graph, template: Template) -> Port:
         _, processor = KNOWN_TOWERS[Path(values["mm_vision_tower"]).name]
     tokenizer = Tokenizer(directory)
     limit = values.get("tokenizer_model_max_length")
-    return join(graph, processor, template, tokenizer, limit=limit, tower=tower)
+    return complete_graph(graph, processor, template, tokenizer, limit=limit, tower=tower)
 
 
 def original_rules(config: VideoLLMConfig) -> tuple[Rule, ...]:
@@ -164,7 +178,7 @@ def original_rules(config: VideoLLMConfig) -> tuple[Rule, ...]:
 
 
 def original_names(config: VideoLLMConfig) -> Names:
-    """Return which other tensors of this layout are known and not needed."""
+    """Return the patterns of this layout's tensors that the model does not need."""
     newline = (r"model\.image_newline",) if config.connector.newline == "none" else ()
     unused = unused_vision_keys(config.vision, TOWER_PREFIX)
     copies = decoder_copies(config.decoder, "model.")

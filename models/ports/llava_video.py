@@ -1,8 +1,8 @@
 """LLaVA-Video, and LLaVA-OneVision in its first layout: SigLIP, MLP, pooling, Qwen2.
 
-Original LLaVA layout with "spatial" merging: 27 x 27 features are projected, pooled by two,
-and a learned newline follows every row of the grid, every frame, or the whole clip.
-LLaVA-Video's prompt tells the model when its frames were taken.
+Original LLaVA layout with "spatial" merging: 27 x 27 features are projected and pooled by
+two. A learned newline follows every row of the grid, every frame, or the whole clip.
+LLaVA-Video's prompt says at which times its frames were taken.
 """
 
 from pathlib import Path
@@ -31,12 +31,12 @@ _TIMED = Template(
 
 
 def _matches(config: dict[str, Any]) -> bool:
-    """Tell a checkpoint of this kind by its config."""
+    """Return whether a config is of this port's kind."""
     return original.is_llava_qwen(config) and original.merges_spatially(config)
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a config.json.
+    """Read the graph of a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
@@ -48,12 +48,13 @@ def read_graph(path: Path) -> Graph:
 
 
 def _open_checkpoint(graph: Graph) -> Port:
-    """Add processor, tokenizer and prompt; weights come later."""
-    timed = read_config(graph.path).get("add_time_instruction")
-    return original.make_port(graph, _TIMED if timed else CHATML)
+    """Complete a graph with processor, tokenizer and prompt; no weights are read."""
+    says_times = read_config(graph.path).get("add_time_instruction")
+    return original.make_port(graph, _TIMED if says_times else CHATML)
 
 
 def _read_connector(fields: Fields) -> Connector:
+    """Read the kind of pooling and the place of newline embeddings."""
     merge = fields.expect("mm_patch_merge_type", _MERGE)
     mode = fields.expect("mm_spatial_pool_mode", ("average", "bilinear"), "bilinear")
     fields.expect("mm_spatial_pool_stride", (_STRIDE, None))

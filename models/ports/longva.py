@@ -1,9 +1,9 @@
 """LongVA and the Vid-SME checkpoints: CLIP tower, MLP, 2x2 average pooling, Qwen2.
 
 Original LLaVA layout. Video features are projected, then pooled, flattened by frame and
-put in place of one placeholder, with no newline embeddings ("unires"). One field of
-config.json is our own: with "video_attention": "bidirectional" the positions of the video
-see each other, and LongVA's code would not run that checkpoint as it was trained.
+put in place of a single placeholder, without newline embeddings ("unires"). One field of
+config.json is ours: with "video_attention": "bidirectional" the positions of the video
+see each other. LongVA's code would not run such a checkpoint as it was trained.
 """
 
 from pathlib import Path
@@ -20,12 +20,12 @@ _ATTENTION = ("causal", "bidirectional")
 
 
 def _matches(config: dict[str, Any]) -> bool:
-    """Tell a checkpoint of this kind by its config."""
+    """Return whether a config is of this port's kind."""
     return original.is_llava_qwen(config) and not original.merges_spatially(config)
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a config.json.
+    """Read the graph of a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what LongVA does not do.
@@ -41,7 +41,7 @@ def read_graph(path: Path) -> Graph:
 
 
 def _open_checkpoint(graph: Graph) -> Port:
-    """Add processor, tokenizer and prompt; weights come later."""
+    """Complete a graph with processor, tokenizer and prompt; no weights are read."""
     return original.make_port(graph, CHATML)
 
 

@@ -1,14 +1,15 @@
-"""Reading config.json strictly: each field by name, and what nobody knows is refused.
+"""Read the sizes of language models and vision towers from the fields of a config.json.
 
-Sub-configs of Hugging Face checkpoints leave out what equals the default of their class;
-these defaults are here, one table a `model_type`.
+Sub-configs of Hugging Face checkpoints leave out what equals the default of their class.
+These defaults are here, one table per `model_type`.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.checkpoints.fields import LARGEST, Fields
-from vidsme_jax.models.layers.decoder import DecoderConfig
+from vidsme_jax.models.layers.decoder import DecoderConfig, RopeConfig
 from vidsme_jax.models.layers.vision_tower import ACTIVATIONS, VisionConfig
 
 _LAYERS, _PIXELS = 1000, 10000  # more is a mistake, and would take all memory
@@ -63,12 +64,13 @@ TOWERS: dict[str, dict[str, Any]] = {
 
 
 def read_decoder(fields: Fields, kind: str, tied: bool = False) -> DecoderConfig:
-    """Read the language model's fields.
+    """Read the sizes of a language model.
 
     Args:
-        fields: with the defaults of `DECODERS[kind]` where the layout leaves them out.
-        kind: llama, mistral or qwen2.
-        tied: whether the config around this one ties the head to the embedding.
+        fields: fields of its config, with the defaults of `DECODERS[kind]` where the
+            layout leaves them out.
+        kind: model_type of the language model: llama, mistral or qwen2.
+        tied: whether the enclosing config ties the head to the embedding.
     """
     fields.expect("hidden_act", ("silu",), "silu")
     for name in ("attention_bias", "mlp_bias", "use_sliding_window"):
@@ -85,7 +87,7 @@ def read_decoder(fields: Fields, kind: str, tied: bool = False) -> DecoderConfig
     window = fields.optional_size("sliding_window") if kind == "mistral" else None
     fields.seen.add("sliding_window")  # others have the field, and do not use it
     _check_layer_types(fields, window)
-    theta, factor = _rope(fields)
+    rope = _read_rope(fields)
     return DecoderConfig(
         width=width,
         layers=fields.size("num_hidden_layers", most=_LAYERS),
@@ -94,43 +96,42 @@ def read_decoder(fields: Fields, kind: str, tied: bool = False) -> DecoderConfig
         head_dim=head_dim,
         mlp_width=fields.size("intermediate_size"),
         vocab=fields.size("vocab_size"),
-        rope_theta=theta,
+        rope=rope,
         norm_eps=fields.positive("rms_norm_eps", 1e-6),
         qkv_bias=kind == "qwen2",
         tied=fields.get("tie_word_embeddings", bool, False) or tied,
-        rope_factor=factor,
         window=window,
     )
 
 
 def _check_layer_types(fields: Fields, window: int | None) -> None:
-    """Refuse layers that differ: they are scanned as one."""
-    wanted = "full_attention" if window is None else "sliding_attention"
+    """Refuse layers of other types of attention, since a single layer is scanned."""
+    expected = "full_attention" if window is None else "sliding_attention"
     types = fields.get("layer_types", list | None) or []
-    others = [kind for kind in types if kind != wanted]
+    others = [kind for kind in types if kind != expected]
     if others:
         raise InputError(
-            f"{fields.where}: layer_types has {others[0]!r}, this port has {wanted!r}"
+            f"{fields.where}: layer_types has {others[0]!r}, this port has {expected!r}"
         )
 
 
-def _rope(fields: Fields) -> tuple[float, float]:
-    """Return base and linear factor, from the fields of transformers 4 or 5."""
+def _read_rope(fields: Fields) -> RopeConfig:
+    """Read base and scaling of rotary positions from fields of transformers 4 or 5."""
     theta = fields.get("rope_theta", float, 10000.0)
     scaling = fields.get("rope_scaling", dict | None)
     parameters = fields.get("rope_parameters", dict | None)
     rope = parameters or scaling or {}
-    named = [rope[name] for name in ("rope_type", "type") if name in rope]
-    kinds = [kind for kind in named if kind != "default"]
-    known = {"rope_type", "type", "factor", "rope_theta"}
-    strange = [kind for kind in kinds if kind != "linear"]
-    if strange or set(rope) - known or (parameters and scaling):
+    types = [rope[name] for name in ("rope_type", "type") if name in rope]
+    scalings = [kind for kind in types if kind != "default"]
+    names = {"rope_type", "type", "factor", "rope_theta"}
+    unsupported = [kind for kind in scalings if kind != "linear"]
+    if unsupported or set(rope) - names or (parameters and scaling):
         raise InputError(
             f"{fields.where}: rotary positions {rope}, this port has the default and"
             " {'rope_type': 'linear', 'factor': number}"
         )
     try:
-        numbers = (rope.get("rope_theta", theta), rope["factor"] if kinds else 1.0)
+        numbers = (rope.get("rope_theta", theta), rope["factor"] if scalings else 1.0)
         if not all(type(number) in (int, float) for number in numbers):
             raise TypeError(f"{numbers}, expected numbers")
         theta, factor = (float(min(number, 10**300)) for number in numbers)
@@ -138,11 +139,16 @@ def _rope(fields: Fields) -> tuple[float, float]:
         raise InputError(f"{fields.where}: rotary positions {rope}: {error!r}") from error
     if not (0 < theta < LARGEST and 0 < factor < LARGEST):
         raise InputError(f"{fields.where}: {theta=} {factor=}, expected numbers above 0")
-    return theta, factor
+    return RopeConfig(theta, factor)
 
 
 def read_vision(fields: Fields, kind: str) -> VisionConfig:
-    """Read a tower's fields; all layers of the checkpoint are run until told otherwise."""
+    """Read the sizes of a vision tower that runs all layers of the checkpoint.
+
+    Args:
+        fields: fields of its config, with the defaults of `TOWERS[kind]`.
+        kind: model_type of the tower: clip_vision_model or siglip_vision_model.
+    """
     fields.expect("num_channels", (3,), 3)
     if kind == "siglip_vision_model":
         fields.expect("vision_use_head", (True, False, None))
@@ -166,12 +172,16 @@ def read_vision(fields: Fields, kind: str) -> VisionConfig:
 
 
 def stop_early(vision: VisionConfig, layer: int, where: str) -> VisionConfig:
-    """Return the tower that ends with hidden state `layer`, counted as transformers does.
+    """Return the tower that stops at a hidden state, counted as transformers counts them.
 
-    Hidden state 0 enters the first layer, -1 leaves the last, -2 the one before it.
+    Args:
+        vision: sizes of the whole tower.
+        layer: number of the hidden state. State 0 enters the first layer, -1 leaves the
+            last layer, -2 the layer before it.
+        where: name of the field in errors.
     """
     total = vision.layers_total
-    run = layer + total + 1 if layer < 0 else layer
-    if not 0 < run <= total:
+    layers_run = layer + total + 1 if layer < 0 else layer
+    if not 0 < layers_run <= total:
         raise InputError(f"{where}={layer} of {total} layers")
-    return VisionConfig(**(vars(vision) | {"layers": run}))
+    return replace(vision, layers=layers_run)

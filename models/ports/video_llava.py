@@ -1,7 +1,7 @@
 """Video-LLaVA: CLIP tower with its class token, MLP, no pooling; Vicuna.
 
-Transformers' class. It has two towers; videos go through `video_tower`, and keep the class
-token whatever the config selects for images.
+Transformers' class. The model has two towers. Videos go through `video_tower`, and keep the
+class token whatever the config selects for images.
 """
 
 from pathlib import Path
@@ -17,23 +17,23 @@ ARCHITECTURE = "VideoLlavaForConditionalGeneration"
 
 
 def _matches(config: dict[str, Any]) -> bool:
-    """Tell a checkpoint of this kind by its config."""
+    """Return whether a config is of this port's kind."""
     return hf.has_architecture(config, ARCHITECTURE, "video_llava")
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a config.json.
+    """Read the graph of a config.json.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
-    parts = hf.read_parts(path, ("clip_vision_model",), -2, "default")
+    common = hf.read_common_config(path, ("clip_vision_model",), -2, "default")
     connector = Connector(class_token=True)
-    return hf.make_graph(parts, NAME, connector, "video_tower")
+    return hf.make_graph(common, NAME, connector, "video_tower")
 
 
 def _open_checkpoint(graph: Graph) -> Port:
-    """Add processor, tokenizer and prompt; weights come later."""
+    """Complete a graph with processor, tokenizer and prompt; no weights are read."""
     return hf.make_port(graph, hf.VICUNA, Tokenizer(graph.path.parent), 32001)
 
 

@@ -1,8 +1,8 @@
-"""A checkpoint's own chat template, as a prompt with slots.
+"""Turn a checkpoint's chat template into a prompt template with slots.
 
-The template is a program; it is rendered with marks where the system message, the question
-and an answer go, and cut at the marks. What it does to white space around them is found by
-rendering, and a template that changes the texts in other ways is not used.
+A chat template is a program. It is rendered with marker texts as system message, question
+and answer, and the result is cut at the markers. More renderings show whether it strips
+white space; a template that changes the texts in other ways is not used.
 """
 
 import re
@@ -20,26 +20,25 @@ Render = Callable[..., str | None]  # render(source, messages, prompt=True)
 
 
 def find_chat_template(
-    directory: Path, own: Any, render: Render, end: str, video: str
+    directory: Path, tokenizer_source: Any, render: Render, end: str, video: str
 ) -> Template | None:
-    """Return the checkpoint's template, None where it has none or it cannot be used.
+    """Return the checkpoint's template; None where it has none or none that can be used.
 
-    The latter is said, since a prompt of the family takes its place. A language model's own
-    template, which cannot show a video, is such a one.
+    A template that cannot be used gives a message, since a prompt of the family takes its
+    place. This also happens to a language model's template, which cannot show a video.
 
     Args:
         directory: the checkpoint.
-        own: the tokenizer's template or templates.
-        render: render(source, messages, prompt=True) gives text, None where it fails.
-        end: the token that ends an answer.
-        video: what templates write where a video stands.
+        tokenizer_source: the chat template, or named templates, of the tokenizer.
+        render: render(source, messages, prompt=True) -> text, None where it fails.
+        end: text of the token that ends an answer.
+        video: the text that templates write where a video stands.
     """
-    found = _source(directory, own)
-    if not found:
+    sources = _read_sources(directory, tokenizer_source)
+    if not sources:
         return None
-    # Of named ones, the default is meant.
-    source = found.get("default") if isinstance(found, dict) else found
-    template = _read(partial(render, source), video) if isinstance(source, str) else None
+    source = sources.get("default") if isinstance(sources, dict) else sources
+    template = _parse(partial(render, source), video) if isinstance(source, str) else None
     if template is None:
         say(
             f"model={directory}: its chat template does not show a video and a question"
@@ -49,82 +48,90 @@ def find_chat_template(
     return replace(template, end=end)
 
 
-def _source(directory: Path, own: Any) -> Any:
-    """Return a template, or named ones, from the first place that has any."""
-    found = None
+def _read_sources(directory: Path, tokenizer_source: Any) -> Any:
+    """Return a chat template, or named ones, from the first file that has any."""
+    sources = None
     for name in ("processor_config.json", "chat_template.json"):
         path = directory / name
         content = read_config(path) if path.is_file() else {}
-        found = found or content.get("chat_template")
-    found = found or own  # of chat_template.jinja, or the tokenizer's
-    if isinstance(found, list):
-        found = {e.get("name"): e.get("template") for e in found if isinstance(e, dict)}
-    return found
+        sources = sources or content.get("chat_template")
+    # The tokenizer also reads chat_template.jinja.
+    sources = sources or tokenizer_source
+    if isinstance(sources, list):
+        entries = [entry for entry in sources if isinstance(entry, dict)]
+        return {entry.get("name"): entry.get("template") for entry in entries}
+    return sources
 
 
-def _read(render: Render, video: str) -> Template | None:
-    system, question = _marked("System"), _marked("Question")
+def _parse(render: Render, video: str) -> Template | None:
+    """Return the template of a renderer; None where it changes the texts in its slots."""
+    system, question = _marker("System"), _marker("Question")
     slots = {system: Slot.SYSTEM, question: Slot.QUESTION, video: Slot.VIDEO}
-    plain = render([_asks(question)]) or ""
+    plain = render([_user_message(question)]) or ""
     if any(plain.count(word) != 1 for word in (video, question)):
         return None
-    both = render([_tells(system), _asks(question)]) or ""
-    usable = all(both.count(word) == 1 for word in slots)
-    default = _default_system(plain, both, system) if usable else None
-    cuts = _lost(lambda text: render([_asks(text)]), question)
-    told: tuple[str, ...] | None = ()
-    if usable:
-        told = _lost(lambda text: render([_tells(text), _asks(question)]), system)
-    if cuts is None or told is None:
+    both = render([_system_message(system), _user_message(question)]) or ""
+    takes_system = all(both.count(word) == 1 for word in slots)
+    default = _default_system(plain, both, system) if takes_system else None
+    question_sides = _stripped_sides(lambda text: render([_user_message(text)]), question)
+    system_sides: tuple[str, ...] | None = ()
+    if takes_system:
+        system_sides = _stripped_sides(
+            lambda text: render([_system_message(text), _user_message(question)]), system
+        )
+    if question_sides is None or system_sides is None:
         return None
+    needs_both = takes_system and default is None
     return Template(
-        _cut(plain if default is None else both, slots),
+        _split_at_slots(plain if default is None else both, slots),
         system=default or "",
-        told=_cut(both, slots) if usable and default is None else None,
+        told=_split_at_slots(both, slots) if needs_both else None,
         cuts=(
-            *((Slot.QUESTION, side) for side in cuts),
-            *((Slot.SYSTEM, side) for side in told),
+            *((Slot.QUESTION, side) for side in question_sides),
+            *((Slot.SYSTEM, side) for side in system_sides),
         ),
         lead=_lead(render, question, plain),
     )
 
 
 def _lead(render: Render, question: str, plain: str) -> str:
-    """Return what the template puts between its prompt and an answer."""
-    answer = _marked("Answer")
-    said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-    whole = render([_asks(question), said], prompt=False) or ""
+    """Return the text that the template puts between its prompt and an answer."""
+    answer = _marker("Answer")
+    reply = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
+    whole = render([_user_message(question), reply], prompt=False) or ""
     if not whole.startswith(plain) or answer not in whole:
         return ""
     return whole[len(plain) : whole.index(answer)]
 
 
-def _tells(system: str) -> dict:
+def _system_message(system: str) -> dict:
     return {"role": "system", "content": [{"type": "text", "text": system}]}
 
 
-def _asks(question: str) -> dict:
-    """Return the message that shows the video and asks."""
+def _user_message(question: str) -> dict:
+    """Return the message of a user who shows a video and asks a question."""
     content = [{"type": "video"}, {"type": "text", "text": question}]
     return {"role": "user", "content": content}
 
 
-def _marked(name: str) -> str:
-    """Return a text that no template contains, and that filters would not leave alone."""
+def _marker(name: str) -> str:
+    """Return a text that no template contains and that every filter would change."""
     return f"\ue000{name}  <&'\"{{}}>\n\t of Some length\ue001"
 
 
-def _lost(render: Callable[[str], str | None], mark: str) -> tuple[str, ...] | None:
-    """Return the sides on which a template cuts white space off a text.
+def _stripped_sides(
+    render: Callable[[str], str | None], marker: str
+) -> tuple[str, ...] | None:
+    """Return the sides, "left" or "right", on which a template strips a text.
 
-    None where it cuts some kinds only, or changes the text in other ways.
+    None where it strips some kinds of white space only, or changes the text in other ways.
     """
-    base, kept = (render(mark) or "").split(mark), []
+    base, kept = (render(marker) or "").split(marker), []
     for space in " \n\t":
-        parts = (render(f"{space}{mark}{space}") or "").split(mark)
-        if len(parts) != 2 or len(base) != 2:
+        sides = (render(f"{space}{marker}{space}") or "").split(marker)
+        if len(sides) != 2 or len(base) != 2:
             return None
-        extra = (parts[0].removeprefix(base[0]), parts[1].removesuffix(base[1]))
+        extra = (sides[0].removeprefix(base[0]), sides[1].removesuffix(base[1]))
         if not set(extra) <= {"", space}:
             return None
         kept.append((bool(extra[0]), bool(extra[1])))
@@ -135,17 +142,24 @@ def _lost(render: Callable[[str], str | None], mark: str) -> tuple[str, ...] | N
     )
 
 
-def _default_system(plain: str, told: str, mark: str) -> str | None:
-    """Return the system message that a template has by itself.
+def _default_system(plain: str, both: str, marker: str) -> str | None:
+    """Return the system message that a template inserts where it gets none.
 
-    None where the template without a message is not the one with some message put in.
+    Args:
+        plain: text of the template without a system message.
+        both: text of the template with a system message.
+        marker: that system message.
+
+    Returns:
+        The message; None where no message turns the second text into the first.
     """
-    head, tail = told.split(mark)
+    head, tail = both.split(marker)
     if plain.startswith(head) and plain.endswith(tail) and len(plain) >= len(head + tail):
         return plain[len(head) : len(plain) - len(tail)]
     return None
 
 
-def _cut(text: str, slots: dict[str, Slot]) -> tuple[str | Slot, ...]:
-    parts = re.split("(" + "|".join(map(re.escape, slots)) + ")", text)
-    return tuple(slots.get(part, part) for part in parts if part)
+def _split_at_slots(text: str, slots: dict[str, Slot]) -> tuple[str | Slot, ...]:
+    """Return a text as pieces, each marker replaced by its slot."""
+    pieces = re.split("(" + "|".join(map(re.escape, slots)) + ")", text)
+    return tuple(slots.get(piece, piece) for piece in pieces if piece)

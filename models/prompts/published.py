@@ -1,7 +1,7 @@
 """The three prompts of the published Vid-SME scripts, byte for byte.
 
-Source: the published code's prompt1, prompt2 and prompt3 of each script. Its third part
-for multiple choice starts with `|im_end|>`, without `<`; that is kept.
+Source: prompt1, prompt2 and prompt3 of each published script. The third text for multiple
+choice starts with `|im_end|>`, without `<`, and stays like that.
 """
 
 from vidsme_jax.models.prompts.template import Slot, Template
@@ -25,14 +25,14 @@ _CAPTION = Template(
 PUBLISHED = {"cinepile": _CHOICE, "nextqa": _CHOICE, "caption": _CAPTION}
 
 
-def published_question(name: str, asked: str, options: list[str]) -> str:
-    """Return the words that a script puts into its prompt.
+def published_question(name: str, stem: str, options: list[str]) -> str:
+    """Return the question as a published script puts it into its prompt.
 
     Args:
-        name: of `PUBLISHED`.
-        asked: the question.
+        name: name of the prompt, a key of `PUBLISHED`.
+        stem: the question without its options.
         options: candidates with their letters; captions have none.
     """
     if name == "caption":
-        return asked
-    return "\n".join([f"Question: {asked}", "Options:", *options]).rstrip()
+        return stem
+    return "\n".join([f"Question: {stem}", "Options:", *options]).rstrip()

@@ -5,7 +5,7 @@ from enum import Enum
 
 
 class Slot(Enum):
-    """A place in a template."""
+    """A place in a template that another text or the video fills."""
 
     SYSTEM = "system message"
     VIDEO = "video"
@@ -15,15 +15,18 @@ class Slot(Enum):
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt with slots.
+    """The template of a prompt: text with slots.
+
+    Runs are identified by a hash of its text form, so its fields keep their names.
 
     Attributes:
-        pieces: text of the template, and slots; the video stands in it once.
-        system: the default system message.
-        told: the pieces with a system message, for a template that has none by itself.
-        cuts: slots whose text loses the white space on its left or right side.
+        pieces: texts and slots in order; the video's slot stands among them once.
+        system: default system message; "" for none.
+        told: pieces that hold a system message, for a template whose own pieces have no
+            slot for it.
+        cuts: slots whose text loses its white space, each with a side, "left" or "right".
         lead: text between the prompt and an answer, such as a space.
-        end: the token that ends an answer.
+        end: text of the token that ends an answer.
     """
 
     pieces: tuple[str | Slot, ...]
@@ -38,8 +41,8 @@ class Template:
         """Whether the prompt says when the frames were taken."""
         return Slot.TIMES in self.pieces
 
-    def saying(self, system: str | None) -> "Template":
-        """Return the template with a system message, its own where None is given."""
+    def with_system(self, system: str | None) -> "Template":
+        """Return the template with a system message; None keeps the default message."""
         if system is None:
             return self
         return replace(self, pieces=self.told or self.pieces, system=system)

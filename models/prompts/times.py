@@ -1,4 +1,4 @@
-"""When the frames of a clip were taken, and how a prompt says so."""
+"""The times at which the frames of a clip were taken, and the words that say them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from vidsme_jax.batch import Prompt
 
 @dataclass(frozen=True)
 class Times:
-    """When the frames of a clip were taken, for the prompts that say so.
+    """The times at which the frames of a clip were taken, for prompts that say them.
 
     Attributes:
-        duration: of the clip, seconds.
-        frames: of each sampled frame, seconds from the start.
+        duration: length of the clip, seconds.
+        frames: time of each sampled frame, seconds from the start of the clip.
     """
 
     duration: float
@@ -20,7 +20,7 @@ class Times:
 
 
 def say_times(times: Times | None) -> str:
-    """Return the words in which LLaVA-Video was told when its frames were taken."""
+    """Return the sentence by which LLaVA-Video's prompt says its frames' times."""
     if times is None:
         return ""
     places = ",".join(f"{second:.2f}s" for second in times.frames)
@@ -31,18 +31,18 @@ def say_times(times: Times | None) -> str:
 
 
 def frame_times(duration: float, fps: float, frame_indices: Sequence[int]) -> Times:
-    """Return when the sampled frames of a clip were taken.
+    """Return the times at which the sampled frames of a clip were taken.
 
     Args:
-        duration: of the clip, seconds.
+        duration: length of the clip, seconds.
         fps: frames per second of the clip.
-        frame_indices: positions of the sampled frames in the clip.
+        frame_indices: positions of the sampled frames in the clip, from 0.
     """
     return Times(duration, tuple(index / fps for index in frame_indices))
 
 
 def excess(prompt: Prompt, max_text: int) -> str:
-    """Say by how much question and answer are too long; "" where they are not."""
+    """Return a sentence where the text after a video is too long; "" where it is not."""
     length = len(prompt.after) + len(prompt.answer)
     if length <= max_text:
         return ""

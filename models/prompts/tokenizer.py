@@ -1,8 +1,8 @@
-"""Prompts as token ids: the only import of transformers.
+"""Encode prompts as token ids; nothing else imports transformers.
 
-A prompt is a template with slots. Special tokens are recognised in the template's own text
-only: a manifest that holds `<|im_end|>` asks about these characters, and cannot end the
-user's turn. Without such a manifest the ids are those of the whole prompt encoded at once.
+A prompt is a template with filled slots. Special tokens are recognised in the template's
+text only: a manifest that holds `<|im_end|>` asks about these characters, and cannot end
+the user's turn. Without such texts the ids are those of the whole prompt encoded at once.
 """
 
 import os
@@ -22,7 +22,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns where torch
 
 @dataclass(frozen=True)
 class _Text:
-    """Some text of a prompt; only the template's own is trusted to hold special tokens."""
+    """A text of a prompt; special tokens are recognised in it only if it is trusted."""
 
     text: str
     trusted: bool
@@ -36,14 +36,14 @@ class Tokenizer:
 
         self.directory = directory
         try:
-            # Warnings are about the config, which it reads beside the tokenizer.
+            # transformers also reads the config, and warns about it.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 loaded = AutoTokenizer.from_pretrained(
                     directory, local_files_only=True, trust_remote_code=False
                 )
             self._loaded, self._fast = loaded, loaded.backend_tokenizer
-        except Exception as error:  # its errors have no common type
+        except Exception as error:  # errors of transformers have no common type
             reason = " ".join(str(error).split())[:150] or type(error).__name__
             raise InputError(
                 f"model={directory} has no tokenizer that transformers can load,"
@@ -66,74 +66,75 @@ class Tokenizer:
         return tuple(token.content for token in added if token.special)
 
     def has(self, text: str) -> bool:
-        """Tell whether a token has exactly this text."""
+        """Return whether a token has exactly this text."""
         return self._fast.token_to_id(text) is not None
 
     def token(self, number: int) -> str | None:
-        """Return the text of a token, None where the id has none."""
+        """Return the text of a token; None for an id without a token."""
         added = self._fast.get_added_tokens_decoder().get(number)
         if added is not None:
             return added.content
         return self._fast.id_to_token(number) if 0 <= number < len(self) else None
 
     def is_added(self, number: int) -> bool:
-        """Tell whether a token is found in text as a whole, as placeholders are."""
+        """Return whether a token was added to the vocabulary, as placeholders are."""
         return number in self._fast.get_added_tokens_decoder()
 
     def special(self, text: str) -> int:
         """Return the id of a token by its exact text."""
-        found = self._fast.token_to_id(text)
-        if found is None:
+        number = self._fast.token_to_id(text)
+        if number is None:
             raise InputError(f"the tokenizer has no token {text!r}, which the prompt needs")
-        return found
+        return number
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of plain text, special tokens not recognised, none added."""
+        """Return the ids of plain text, in which no special token is recognised."""
         self._fast.encode_special_tokens = True
         return self._fast.encode(text, add_special_tokens=False).ids
 
     def prompt(
         self, template: Template, words: dict[Slot, str], answer: str, video: str | None
     ) -> Prompt:
-        """Fill a template's slots and encode it.
+        """Return the token ids of a template with its slots filled.
 
         Args:
-            template: the prompt.
-            words: text of every slot but the video.
-            answer: follows the prompt.
-            video: the placeholder's token where the model's own text has one; without,
-                the text on either side of the video is encoded by itself.
+            template: the template of the prompt.
+            words: text of every slot but the video's.
+            answer: text that follows the prompt; "" for none.
+            video: text of the video's placeholder token. None encodes the texts before
+                and after the video separately.
         """
-        _refuse_what_is_no_text([*words.values(), answer])
+        _refuse_invalid_unicode([*words.values(), answer])
         texts: list[_Text | None] = []
         for piece in template.pieces:
             if piece is Slot.VIDEO:
                 texts.append(None)
             elif isinstance(piece, Slot):
-                texts.append(_Text(_cut_sides(template, piece, words[piece]), False))
+                texts.append(_Text(_strip(template, piece, words[piece]), False))
             else:
                 texts.append(_Text(piece, True))
         before, after = self._sides(texts, video)
         if not answer:
             return Prompt(tuple(before), tuple(after), ())
-        said = [*texts, _Text(template.lead, True), _Text(answer, False)]
-        _, whole = self._sides(said, video)
-        # Where prompt and answer would merge into one token, the prompt stays as it is.
-        follows = whole[: len(after)] == after
-        spoken = whole[len(after) :] if follows else self.encode(answer)
-        return Prompt(tuple(before), tuple(after), tuple(spoken))
+        answered = [*texts, _Text(template.lead, True), _Text(answer, False)]
+        _, after_and_answer = self._sides(answered, video)
+        if after_and_answer[: len(after)] == after:
+            answer_ids = after_and_answer[len(after) :]
+        else:  # prompt and answer would merge into one token: keep the prompt as it is
+            answer_ids = self.encode(answer)
+        return Prompt(tuple(before), tuple(after), tuple(answer_ids))
 
     def _sides(self, texts: list["_Text | None"], video: str | None) -> list[list[int]]:
-        """Return the ids before and after the video, whose place is None."""
+        """Return the ids before and after the video; None in `texts` marks the video."""
         at = texts.index(None)
-        sides = [[t for t in part if t] for part in (texts[:at], texts[at + 1 :])]
+        sides = [[t for t in side if t] for side in (texts[:at], texts[at + 1 :])]
         special = _finder((*self._specials, video) if video else self._specials)
         if any(special.search(t.text) for t in texts if t and not t.trusted):
-            # Special tokens in the words of others stay words: encode between our own.
+            # Special tokens in a manifest's words stay plain text.
             front = self._front("".join(t.text for t in sides[0][:1] if t.trusted))
             return [
-                front + self._between(sides[0], special),
-                self._between(sides[1], special),
+                front + self._encode_apart(sides[0], special),
+                self._encode_apart(sides[1], special),
             ]
         before, after = ("".join(t.text for t in side) for side in sides)
         self._fast.encode_special_tokens = False
@@ -145,36 +146,37 @@ class Tokenizer:
         return [ids[:place], ids[place + 1 :]]
 
     def _front(self, text: str) -> list[int]:
-        """Return what the tokenizer puts before a text, unless a template brought it."""
+        """Return the ids that the tokenizer puts before a text without a start token."""
         bos = self._loaded.bos_token
-        return [] if bos and text.startswith(bos) else self._put_in_front
+        return [] if bos and text.startswith(bos) else self._start_ids
 
     @cached_property
-    def _put_in_front(self) -> list[int]:
+    def _start_ids(self) -> list[int]:
         bare, whole = (
-            self._fast.encode("x", add_special_tokens=more).ids for more in (False, True)
+            self._fast.encode("x", add_special_tokens=added).ids for added in (False, True)
         )
         at = next(n for n in range(len(whole)) if whole[n : n + len(bare)] == bare)
         return whole[:at]
 
-    def _between(self, texts: list[_Text], special: re.Pattern[str]) -> list[int]:
-        """Encode texts that others wrote, special tokens taken from trusted ones only."""
-        ids, waiting = [], ""
-        for part in texts:
+    def _encode_apart(self, texts: list[_Text], special: re.Pattern[str]) -> list[int]:
+        """Encode the stretches between the special tokens of trusted texts one by one."""
+        ids, pending = [], ""
+        for piece in texts:
             at = 0
-            for found in special.finditer(part.text) if part.trusted else ():
-                ids += self.encode(waiting + part.text[at : found.start()])
-                ids.append(self.special(found.group()))
-                waiting, at = "", found.end()
-            waiting += part.text[at:]
-        return ids + self.encode(waiting)
+            for match in special.finditer(piece.text) if piece.trusted else ():
+                ids += self.encode(pending + piece.text[at : match.start()])
+                ids.append(self.special(match.group()))
+                pending, at = "", match.end()
+            pending += piece.text[at:]
+        return ids + self.encode(pending)
 
     def chat_template(self, video: str) -> Template | None:
         """Return the checkpoint's own chat template; see `find_chat_template`."""
-        own, end = self._loaded.chat_template, self._loaded.eos_token or ""
-        return find_chat_template(self.directory, own, self._render, end, video)
+        source, end = self._loaded.chat_template, self._loaded.eos_token or ""
+        return find_chat_template(self.directory, source, self._render, end, video)
 
     def _render(self, source: str, messages: list, prompt: bool = True) -> str | None:
+        """Return the text of messages by a chat template; None where the template fails."""
         try:
             text = self._loaded.apply_chat_template(
                 messages,
@@ -189,19 +191,20 @@ class Tokenizer:
 
 @lru_cache
 def _finder(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Return a pattern of any of the words, none taken for a part of a longer one."""
+    """Return a pattern that matches any of the words, longer words first."""
     longest_first = sorted(words, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
-def _cut_sides(template: Template, slot: Slot, text: str) -> str:
-    """Cut what the template cuts."""
+def _strip(template: Template, slot: Slot, text: str) -> str:
+    """Strip a slot's text on the sides on which the template strips it."""
     if (slot, "left") in template.cuts:
         text = text.lstrip()
     return text.rstrip() if (slot, "right") in template.cuts else text
 
 
-def _refuse_what_is_no_text(texts: list[str]) -> None:
+def _refuse_invalid_unicode(texts: list[str]) -> None:
+    """Refuse texts with lone surrogates, which no tokenizer can encode."""
     for text in texts:
         try:
             text.encode()

@@ -1,8 +1,8 @@
-"""Tokens that stand for the look of a video position, in tokenizers that have them."""
+"""Tokens that encode the colour of a video position, in tokenizers that have them."""
 
 CODES = 64
 
 
 def code_token(n: int) -> str:
-    """Return the text of the token that stands for a visual code."""
+    """Return the text of the token of visual code `n`."""
     return f"<|code_{n}|>"

@@ -68,7 +68,7 @@ def test_the_record_has_every_time_and_what_it_hangs_on(run):
     for name in ("product", "statistics", "compile_seconds", "generate_seconds", "at_best"):
         assert facts[name], name
     stored = load_file(out / "model" / "model.safetensors")
-    ignored = read_graph(out / "model" / "config.json").names.skips
+    ignored = read_graph(out / "model" / "config.json").names.ignores
     assert facts["parameters"] == sum(v.size for k, v in stored.items() if not ignored(k))
 
 

@@ -20,7 +20,7 @@ from vidsme_jax.bench.plan import (
 from vidsme_jax.cli.main import main
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import read_graph
-from vidsme_jax.models.layers.attention import Sight, splash_blocks, splash_pairs
+from vidsme_jax.models.layers.attention import AttentionMask, splash_blocks, splash_pairs
 from vidsme_jax.models.placement import place_model
 
 pytestmark = [pytest.mark.slow(25), pytest.mark.least_compiled]
@@ -36,7 +36,7 @@ GIB = 2.0**30
 def test_blocks_that_the_kernel_runs_are_those_with_a_pair_in_sight(time, window, causal):
     if not causal and window:
         return
-    sight = Sight(causal, window)
+    mask = AttentionMask(causal, window)
     size, padded = splash_blocks(time)
     row, key = np.arange(padded)[:, None], np.arange(padded)[None]
     seen = np.ones((padded, padded), bool)
@@ -44,7 +44,7 @@ def test_blocks_that_the_kernel_runs_are_those_with_a_pair_in_sight(time, window
         seen = (key <= row) & (row - key < (window or padded))
     count = padded // size
     blocks = seen.reshape(count, size, count, size).any(axis=(1, 3))
-    assert splash_pairs(sight, time) == blocks.sum() * size**2
+    assert splash_pairs(mask, time) == blocks.sum() * size**2
 
 
 def test_a_model_is_split_where_it_does_not_fit():
@@ -52,7 +52,7 @@ def test_a_model_is_split_where_it_does_not_fit():
 
     def placed(parallel, dtype, count, memory):
         one = place_model(graph, parallel, dtype, devices[:count], memory * GIB)
-        return one.parallel, one.model, one.replicas
+        return one.parallel, one.devices_per_model, one.replicas
 
     assert placed("auto", "bfloat16", 8, 32) == ("replicas", 1, 8)
     assert placed("auto", "bfloat16", 8, 16) == ("partitioned", 4, 2)
@@ -149,7 +149,11 @@ def test_partitioned_programs_name_their_collectives(wide):
     settings = PlanSettings(str(wide), frames=(2,), batch=1, parallel="partitioned")
     graph = read_graph(wide / "config.json")
     placed, memory = make_placement(settings, graph)
-    assert (placed.parallel, placed.model, placed.replicas) == ("partitioned", 4, 2)
+    assert (placed.parallel, placed.devices_per_model, placed.replicas) == (
+        "partitioned",
+        4,
+        2,
+    )
     one = make_plan(settings, make_task(settings, graph, placed, 2), memory)
     assert one.compiled.collectives["all-reduce"] >= 2
     whole = 4 * sum(leaf.size for leaf in jax.tree.leaves(graph.abstract))

@@ -78,14 +78,14 @@ def test_processes_give_what_this_one_gives_in_order(paths):
 
 
 def test_decoding_ahead_is_bounded(paths, monkeypatch):
-    asked = []
+    submitted = []
     submit = Workers.submit
-    monkeypatch.setattr(Workers, "submit", lambda *a: asked.append(1) or submit(*a))
+    monkeypatch.setattr(Workers, "submit", lambda *a: submitted.append(1) or submit(*a))
     steps = prepare_clips([[path] for path in paths * 10], SPEC, Decoding(1, 60.0))
     next(steps)
-    assert len(asked) == 1 + clips._AHEAD
+    assert len(submitted) == 1 + clips._AHEAD
     steps.close()
-    assert len(asked) == 1 + clips._AHEAD
+    assert len(submitted) == 1 + clips._AHEAD
 
 
 def test_closing_ends_the_processes(paths):

@@ -73,13 +73,13 @@ def test_candidates_and_answer_are_lettered(tmp_path):
 
 
 def test_labels_of_lists_without_any(tmp_path):
-    one = write(tmp_path, [{"video": "a"}], "one.json")
-    two = write(tmp_path, [{"video": "b"}, {"video": "c"}], "two.json")
-    rows = read_manifests([one, two], labels=[1, 0])
+    first = write(tmp_path, [{"video": "a"}], "one.json")
+    second = write(tmp_path, [{"video": "b"}, {"video": "c"}], "two.json")
+    rows = read_manifests([first, second], labels=[1, 0])
     assert [r.label for r in rows] == [1, 0, 0]
-    assert [r.label for r in read_manifests([one, two])] == [None] * 3
+    assert [r.label for r in read_manifests([first, second])] == [None] * 3
     with pytest.raises(InputError, match="2 manifests"):
-        read_manifests([one, two], labels=[1])
+        read_manifests([first, second], labels=[1])
     other = write(tmp_path, [{"video": "b", "label": 0}], "three.json")
     with pytest.raises(InputError, match="label=0, but --label 1"):
         read_manifests([other], labels=[1])

@@ -17,8 +17,14 @@ from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.layers import decoder
-from vidsme_jax.models.layers.attention import Sight
-from vidsme_jax.models.layers.decoder import Attention, Decoder, DecoderConfig, rope
+from vidsme_jax.models.layers.attention import AttentionMask
+from vidsme_jax.models.layers.decoder import (
+    Attention,
+    Decoder,
+    DecoderConfig,
+    RopeConfig,
+    rope,
+)
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue
@@ -29,7 +35,8 @@ from vidsme_jax.training.train import TrainSettings, train
 pytestmark = [pytest.mark.slow(75), pytest.mark.least_compiled]
 
 BOTH = "bidirectional"
-TINY = DecoderConfig(8, 2, 4, 2, 6, 12, 20, 10000.0, 1e-6, qkv_bias=True, tied=False)
+ROPE = RopeConfig(10000.0)
+TINY = DecoderConfig(8, 2, 4, 2, 6, 12, 20, ROPE, 1e-6, qkv_bias=True, tied=False)
 FRAMES = 3
 
 
@@ -126,20 +133,20 @@ def test_attention_is_that_of_a_plain_transcription(rng):
     together[0, 1:5], together[1, 3:7] = True, True
     places = jnp.tile(jnp.arange(7, dtype=jnp.int32), (2, 1, 1))
     rotation = rope(places, TINY, jnp.float32)
-    blocks = jnp.asarray(together, jnp.int32)
-    got = jax.jit(attention)(jnp.asarray(x, jnp.float32), rotation, blocks)
-    cos, sin = (np.asarray(part, np.float64) for part in rotation)
+    groups = jnp.asarray(together, jnp.int32)
+    got = jax.jit(attention)(jnp.asarray(x, jnp.float32), rotation, groups)
+    cos, sin = (np.asarray(values, np.float64) for values in rotation)
     turn = (cos + 1j * sin)[0]
 
-    def heads(part):
-        y = x @ np.asarray(part.kernel[...], np.float64) + np.asarray(part.bias[...])
+    def heads(linear):
+        y = x @ np.asarray(linear.kernel[...], np.float64) + np.asarray(linear.bias[...])
         return y.reshape(2, 7, -1, 6)
 
-    def turned(y):  # halves of a head as real and imaginary part
+    def rotated(y):  # halves of a head as real and imaginary part
         z = (y[..., :3] + 1j * y[..., 3:]) * turn[None, :, None]
         return np.concatenate([z.real, z.imag], -1)
 
-    q, k, v = turned(heads(attention.q)), turned(heads(attention.k)), heads(attention.v)
+    q, k, v = rotated(heads(attention.q)), rotated(heads(attention.k)), heads(attention.v)
     want = np.zeros((2, 7, 4, 6))
     for n, t, h in np.ndindex(2, 7, 4):
         seen = [s for s in range(7) if s <= t or (together[n, t] and together[n, s])]
@@ -158,10 +165,10 @@ def test_a_later_frame_reaches_the_frames_before_it(case, both):
     size, video = shape.tokens_per_unit, shape.length
     pixels = batch.pixels.copy()
     pixels[:, -1] = 255 - pixels[:, -1]
-    one = hidden_of(config, params, batch)[:, 0]
-    two = hidden_of(config, params, batch._replace(pixels=pixels))[:, 0]
+    before = hidden_of(config, params, batch)[:, 0]
+    after = hidden_of(config, params, batch._replace(pixels=pixels))[:, 0]
     for n, start in enumerate(starts(batch)):
-        moved = np.abs(one[n] - two[n]).max(-1)
+        moved = np.abs(before[n] - after[n]).max(-1)
         assert not moved[:start].any()
         assert moved[start : start + video - size].all() == both
         assert moved[start : start + video - size].any() == both
@@ -174,14 +181,14 @@ def test_text_and_padding_after_the_video_do_not_reach_it(case, both):
     config = replace(port.config, bidirectional=both)
     other = [p._replace(after=p.after[::-1], answer=p.answer[::-1]) for p in prompts]
     time = batch.tokens.shape[1]
-    one = hidden_of(config, params, batch)
-    two = hidden_of(config, params, batch_of(port, other))
+    plain = hidden_of(config, params, batch)
+    changed = hidden_of(config, params, batch_of(port, other))
     padded = hidden_of(config, params, batch_of(port, prompts, time=time + 16))
-    np.testing.assert_allclose(padded[:, :, :time], one, atol=1e-5)
+    np.testing.assert_allclose(padded[:, :, :time], plain, atol=1e-5)
     for n, start in enumerate(starts(batch)):
         end = start + config.video(FRAMES).length
-        np.testing.assert_array_equal(two[n, :, :end], one[n, :, :end])
-        assert np.abs(two[n, :, end + 1 :] - one[n, :, end + 1 :]).max() > 1e-3
+        np.testing.assert_array_equal(changed[n, :, :end], plain[n, :, :end])
+        assert np.abs(changed[n, :, end + 1 :] - plain[n, :, end + 1 :]).max() > 1e-3
 
 
 def test_a_video_of_one_position_is_the_causal_one(project, case, tmp_path):
@@ -191,18 +198,18 @@ def test_a_video_of_one_position_is_the_causal_one(project, case, tmp_path):
     assert layout.video.length == 1 and config.bidirectional
     batch = make_batch(prompts[:1], np.full((1, 1, 24, 24, 3), 90, np.uint8), layout)
     causal = replace(config, bidirectional=False)
-    both, one = (hidden_of(c, params, batch) for c in (config, causal))
-    np.testing.assert_allclose(both, one, atol=1e-6)
+    both, one_way = (hidden_of(c, params, batch) for c in (config, causal))
+    np.testing.assert_allclose(both, one_way, atol=1e-6)
 
 
 def test_a_causal_model_is_given_no_mask(case, monkeypatch):
     port, params, _, batch = case
     attend, seen = decoder.attend, []
 
-    def watched(q, k, v, sight, blocks):
-        assert sight == Sight()
-        seen.append(blocks is None)
-        return attend(q, k, v, sight, blocks)
+    def watched(q, k, v, mask, groups):
+        assert mask == AttentionMask()
+        seen.append(groups is None)
+        return attend(q, k, v, mask, groups)
 
     monkeypatch.setattr(decoder, "attend", watched)
     for both in (False, True):

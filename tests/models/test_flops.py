@@ -51,22 +51,24 @@ def test_the_program_has_these_products(port, name):
     config = CHANGES[name](port.config)
     prompts = [port.prompt("What moves?", "a red square")]
     layout = make_layout(prompts, config.video(FRAMES), SLICES)
-    found = operations(traced(config, prompts, layout, 7))
+    counted_flops = operations(traced(config, prompts, layout, 7))
     needed = config.clip_flops(FRAMES, layout.time, rows=7)
     # So short a sequence is one block, of which causal attention uses the lower half.
     decoder = config.decoder
     square = 4 * 2 * decoder.layers * decoder.heads * decoder.head_dim * layout.time**2
-    assert found == needed.total - needed.decoder_attention + square
+    assert counted_flops == needed.total - needed.decoder_attention + square
 
 
 def test_pairs_are_those_that_see_each_other(port):
     config = replace(port.config, bidirectional=False)
     time, video = 90, config.video(FRAMES).length
-    each = 4 * 2 * config.decoder.layers * config.decoder.heads * config.decoder.head_dim
+    per_pair = (
+        4 * 2 * config.decoder.layers * config.decoder.heads * config.decoder.head_dim
+    )
     row, key = np.indices((time, time))
 
     def counted(config):
-        return config.clip_flops(FRAMES, time, 1).decoder_attention / each
+        return config.clip_flops(FRAMES, time, 1).decoder_attention / per_pair
 
     assert counted(config) == np.sum(key <= row)
     windowed = replace(config, decoder=replace(config.decoder, window=13))
@@ -79,12 +81,12 @@ def test_pairs_are_those_that_see_each_other(port):
 def test_without_a_kernel_little_is_done_in_vain(monkeypatch, frames):
     """LongVA-7B with attention in blocks: at most a tenth more than is necessary."""
     monkeypatch.setattr(
-        attention, "_kernel", lambda q, sight: partial(attention._blockwise, sight)
+        attention, "_kernel", lambda q, mask: partial(attention._blockwise, mask)
     )
     config = read_graph(CONFIGS_FOLDER / "LongVA-7B.json").config
     prompts = [Prompt((1,) * 16, (1,) * 32, (1,) * 16)]
     layout = make_layout(prompts, config.video(frames), SLICES)
     rows = layout.video_rows + layout.text_rows
-    found = operations(traced(config, prompts, layout, rows))
+    counted_flops = operations(traced(config, prompts, layout, rows))
     needed = config.clip_flops(frames, layout.video.length + 64, rows).total
-    assert 1 <= found / needed <= 1.1
+    assert 1 <= counted_flops / needed <= 1.1

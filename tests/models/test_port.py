@@ -27,7 +27,7 @@ from vidsme_jax.models.architecture import Architecture, Sizes, Stages
 from vidsme_jax.models.checkpoints.fields import Fields, read_config
 from vidsme_jax.models.checkpoints.rules import Names, Rule
 from vidsme_jax.models.flops import ClipFlops
-from vidsme_jax.models.port import Graph, PortSpec, join
+from vidsme_jax.models.port import Graph, PortSpec, complete_graph
 from vidsme_jax.models.processor import CLIP_MEAN, CLIP_STD, Processor
 from vidsme_jax.models.prompts.template import CHATML
 from vidsme_jax.models.prompts.tokenizer import Tokenizer
@@ -93,10 +93,10 @@ def embed(params, pixels):
     return wide[:, :, 0] @ params["first"] + wide[:, :, 1] @ params["second"]
 
 
-def decode(params, blocks, batch):
+def decode(params, embedded, batch):
     """Each position reads the mean of all up to it, after `source` put the video in."""
-    clips, ways = blocks.shape[:2]
-    video = blocks.reshape(clips, ways, -1, blocks.shape[-1])
+    clips, ways = embedded.shape[:2]
+    video = embedded.reshape(clips, ways, -1, embedded.shape[-1])
     number = jnp.maximum(batch.source, 0)[:, None, :, None]
     placed = jnp.take_along_axis(video, number, axis=2)
     is_video = (batch.source >= 0)[:, None, :, None]
@@ -119,10 +119,10 @@ def make_forward(config, natural_only):
     def forward(params, batch):
         order = batch.order[:, :, None, None, None]
         other = jnp.take_along_axis(batch.pixels, order, axis=1)
-        shown = [batch.pixels] if natural_only else [batch.pixels, other]
-        blocks = jnp.stack([embed(params, pixels) for pixels in shown], axis=1)
-        hidden = decode(params, blocks, batch)
-        return hidden, head_of(config, params), blocks[:, 0].mean(axis=(1, 2))
+        ordered = [batch.pixels] if natural_only else [batch.pixels, other]
+        embedded = jnp.stack([embed(params, pixels) for pixels in ordered], axis=1)
+        hidden = decode(params, embedded, batch)
+        return hidden, head_of(config, params), embedded[:, 0].mean(axis=(1, 2))
 
     return forward
 
@@ -136,7 +136,7 @@ def read_graph(path):
 
 
 def open_checkpoint(graph):
-    return join(graph, Processor(SIDE, SIDE), CHATML, Tokenizer(graph.directory))
+    return complete_graph(graph, Processor(SIDE, SIDE), CHATML, Tokenizer(graph.directory))
 
 
 SPEC = PortSpec(

@@ -195,7 +195,9 @@ def compiled_flops(task: Task, clips: int, whole: Compiled) -> float:
     for stack, count in sizes.layers.items():
         layer = whole.flops - compile_for(task, clips, **{stack: 0}).flops
         counted += (count - 1) * layer
-    share = Share(task.placement.model, task.placement.devices[0].platform == "tpu")
+    share = Share(
+        task.placement.devices_per_model, task.placement.devices[0].platform == "tpu"
+    )
     frames = layout.video.frames
     counted += task.graph.uncounted_flops(clips, frames, layout.time, share)
     rows = layout.video_rows + layout.text_rows

@@ -141,7 +141,7 @@ def describe(one: Plan, settings: PlanSettings, memory: float) -> str:
     """Return a plan in lines of text."""
     place, layout = one.task.placement, one.task.layout
     kind = settings.topology or place.devices[0].device_kind
-    split = f" over {place.model}" if place.parallel == "partitioned" else ""
+    split = f" over {place.devices_per_model}" if place.parallel == "partitioned" else ""
     lines = [
         f"{one.task.graph.name}, {layout.video.frames} frames on {kind}:"
         f" {len(place.devices)} devices, {place.parallel}{split}, {place.dtype};"

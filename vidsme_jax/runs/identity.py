@@ -70,7 +70,7 @@ def _digest(calibrations: dict[int, Calibration]) -> str:
 
 def _spell(prompts: Prompts) -> str:
     """Return the prompt with its slots named, the system message filled in."""
-    template = prompts.template.saying(prompts.system)
+    template = prompts.template.with_system(prompts.system)
     slots = {slot: f"{{{slot.value}}}" for slot in Slot} | {Slot.SYSTEM: template.system}
     return "".join(slots[p] if isinstance(p, Slot) else p for p in template.pieces)
 

@@ -67,18 +67,18 @@ def numbers(clip, name, count):
     return [number(np.rot90(frame, turns)) for frame in clip.sample(count)]
 
 
-def picked(held, count):
-    return [held[n] for n in np.linspace(0, len(held) - 1, count, dtype=int)]
+def picked(numbers, count):
+    return [numbers[n] for n in np.linspace(0, len(numbers) - 1, count, dtype=int)]
 
 
 @pytest.mark.parametrize("name", READ)
 def test_right_frames(zoo, name):
-    reader, reason, held = READ[name]
+    reader, reason, shown = READ[name]
     clip = read_clip(zoo / name, [4, 8])
-    assert (clip.reader, clip.frames_total) == (reader, len(held))
+    assert (clip.reader, clip.frames_total) == (reader, len(shown))
     assert clip.fallback.startswith(reason) and bool(clip.fallback) == bool(reason)
     for count in (4, 8):
-        assert numbers(clip, name, count) == picked(held, count)
+        assert numbers(clip, name, count) == picked(shown, count)
     assert clip.codec and clip.container == container_of(zoo / name)
 
 
@@ -182,7 +182,7 @@ def test_damage_in_the_middle_is_not_a_shorter_clip(tmp_path):
     middle = start + (len(content) - start) // 2
     content[middle:] = b"\xff" * (len(content) - middle)
     path.write_bytes(content)
-    with pytest.raises(DecodeError, match=r"pyav: damaged behind frame \d\d: Invalid data"):
+    with pytest.raises(DecodeError, match=r"pyav: damaged after frame \d\d: Invalid data"):
         read_clip(path, [8])
     with pytest.raises(DecodeError, match=r"\d\d of the 60 frames in its header"):
         read_clip(path, [8], "opencv")

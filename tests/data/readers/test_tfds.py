@@ -76,8 +76,8 @@ def test_rows_are_the_examples(project, made):
     folder, rows, _, clips = project
     read = read_manifests([Path(made)], folder, [1])
     assert len(read) == 6 and {row.label for row in read} == {1}
-    asked = {(row["question"], row["answer"]) for row in rows}
-    assert {(row.asked, row.answer) for row in read} == asked
+    pairs = {(row["question"], row["answer"]) for row in rows}
+    assert {(row.asked, row.answer) for row in read} == pairs
     # What a clip shows is not whether it was trained on.
     assert {row.other["class"] for row in read} == {"walk", "run"}
     assert {row.other["speed"] for row in read} == {n / 2 for n in range(6)}
@@ -85,10 +85,10 @@ def test_rows_are_the_examples(project, made):
         n = int(row.other["speed"] * 2)
         square = FrameGeometry(24, 24)
         ready = prepare_clip(row.path, ClipSpec((4,), square))
-        wanted = clips[n][np.linspace(0, len(clips[n]) - 1, 4, dtype=int)]
+        sampled = clips[n][np.linspace(0, len(clips[n]) - 1, 4, dtype=int)]
         assert ready.facts.reader == "tfds"
         assert ready.facts.file.frames_total == len(clips[n])
-        np.testing.assert_array_equal(ready.sample(4), preprocess(wanted, square))
+        np.testing.assert_array_equal(ready.sample(4), preprocess(sampled, square))
     assert read[0].video.startswith("moving_shapes/test#")
 
 
@@ -101,19 +101,19 @@ def test_it_is_scored_from_the_command_line(project, made, tmp_path, capsys):
 
 def test_its_scores_are_those_of_the_same_frames_in_files(project, made, tmp_path):
     folder, rows, model, _ = project
-    one = score(
+    from_set = score(
         ScoreSettings(
             model, (Path(made),), tmp_path / "a", (4,), ("video",), root=folder, batch=1
         )
     )
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps(rows))
-    other = score(
+    from_files = score(
         ScoreSettings(model, (manifest,), tmp_path / "b", (4,), ("video",), batch=1)
     )
-    a, b = (sorted(t["video.sme.mean"].to_pylist()) for t in (one, other))
+    a, b = (sorted(t["video.sme.mean"].to_pylist()) for t in (from_set, from_files))
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    a, b = (sorted(t["frame_hash"].to_pylist()) for t in (one, other))
+    a, b = (sorted(t["frame_hash"].to_pylist()) for t in (from_set, from_files))
     assert a == b
 
 
@@ -148,10 +148,10 @@ def test_videos_of_tensorflow_datasets_need_tensorflow(project, made):
         text = file.read_bytes().replace(b"moving_shapes", b"with_video")
         (copy / file.name.replace("moving_shapes", "with_video")).write_bytes(text)
     features = json.loads((copy / "features.json").read_text())
-    held = features["featuresDict"]["features"]["video"]
-    held["pythonClassName"] = "tensorflow_datasets.core.features.video_feature.Video"
-    held["video"] = {"shape": {"dimensions": ["-1", "24", "24", "3"]}, "dtype": "uint8"}
-    held.pop("tensor")
+    feature = features["featuresDict"]["features"]["video"]
+    feature["pythonClassName"] = "tensorflow_datasets.core.features.video_feature.Video"
+    feature["video"] = {"shape": {"dimensions": ["-1", "24", "24", "3"]}, "dtype": "uint8"}
+    feature.pop("tensor")
     (copy / "features.json").write_text(json.dumps(features))
     with pytest.raises(InputError, match="cannot be read without TensorFlow"):
         read_manifests([Path("tfds:with_video/test")], folder)

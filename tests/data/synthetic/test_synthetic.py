@@ -38,8 +38,8 @@ def test_shapes_are_the_default(tmp_path):
     named = write_clips(tmp_path / "b" / "clips", 2, seed=4, kind="shapes")
     assert default == named
     for n in range(2):
-        one, two = (tmp_path / k / f"clips/clip-00{n}.mp4" for k in "ab")
-        assert one.read_bytes() == two.read_bytes()
+        first, second = (tmp_path / k / f"clips/clip-00{n}.mp4" for k in "ab")
+        assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,12 +117,12 @@ def test_patterns_drift_where_the_caption_says(pattern, move, shift):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "one", "other"),
+    ("pattern", "move", "opposite"),
     [("rings", "expand", "shrink"), ("rays", "turn clockwise", "turn anticlockwise")],
 )
-def test_rings_and_rays_move_about_their_middle(pattern, one, other):
-    """With everything else equal, one move is the other from the same first frame."""
-    there, back = (painted(pattern, move) for move in (one, other))
+def test_rings_and_rays_move_about_their_middle(pattern, move, opposite):
+    """With everything else equal, a move is its opposite from the same first frame."""
+    there, back = (painted(pattern, name) for name in (move, opposite))
     np.testing.assert_array_equal(there[0], back[0])
     assert np.abs(there[1] - back[1]).mean() > 5
 

@@ -55,19 +55,19 @@ def test_without_network_the_cache_serves(cache, capsys):
 
 
 def test_a_download_pins_the_revision_and_takes_no_code(cache, monkeypatch):
-    asked = {}
+    request = {}
 
     class Info:
         sha = "1" * 40
 
     def download(model, **options):
-        asked.update(options, model=model)
+        request.update(options, model=model)
         return str(cache)
 
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: Info)
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     assert hub.find_checkpoint("owner/name") == cache
-    assert asked["revision"] == Info.sha and asked["model"] == "owner/name"
-    wanted = asked["allow_patterns"]
-    assert "*.safetensors" in wanted and not {"*.bin", "*.py"} & set(wanted)
+    assert request["revision"] == Info.sha and request["model"] == "owner/name"
+    patterns = request["allow_patterns"]
+    assert "*.safetensors" in patterns and not {"*.bin", "*.py"} & set(patterns)

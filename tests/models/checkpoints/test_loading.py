@@ -12,7 +12,7 @@ from tools import COLLECTIVES, here, make_project
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints import loading
-from vidsme_jax.models.checkpoints.loading import load_params, read_others, save_params
+from vidsme_jax.models.checkpoints.loading import load_params, read_unused, save_params
 from vidsme_jax.models.checkpoints.rules import EVERYWHERE, Names
 from vidsme_jax.models.checkpoints.trees import flatten, unflatten
 from vidsme_jax.sharding import partitioned, replicated
@@ -55,15 +55,15 @@ def test_every_tensor_arrives_in_its_place(port):
     kernel = leaves["tower.patches.kernel"]
     np.testing.assert_array_equal(kernel, patch.reshape(64, -1).T)
     taken = sum(leaf.size for leaf in leaves.values())
-    others, _ = read_others(port.directory, port.rules, port.names, port.abstract)
-    dead = sum(v.size for v in others.values())
+    unused, _ = read_unused(port.directory, port.rules, port.names, port.abstract)
+    dead = sum(v.size for v in unused.values())
     assert dead > 0 and taken + dead == sum(v.size for v in tensors.values())
 
 
 def test_saving_gives_the_same_file_back(port, tmp_path):
-    others, keys = read_others(port.directory, port.rules, port.names, port.abstract)
+    unused, keys = read_unused(port.directory, port.rules, port.names, port.abstract)
     params = load(port, port.directory)
-    save_params(tmp_path / "model.safetensors", params, port.rules, others, keys)
+    save_params(tmp_path / "model.safetensors", params, port.rules, unused, keys)
     ours, theirs = load_file(tmp_path / "model.safetensors"), tensors_of(port)
     assert set(ours) == set(theirs)
     for key, value in theirs.items():
@@ -147,12 +147,12 @@ def test_every_float_type_is_read(port, tmp_path, monkeypatch, kind, dtype, smal
     np.testing.assert_array_equal(np.asarray(leaf[2]), want)
 
 
-@pytest.mark.parametrize("place", ["one", "replicas", "partitioned"])
+@pytest.mark.parametrize("place", ["single", "replicas", "partitioned"])
 def test_pieces_arrive_where_whole_tensors_do(port, monkeypatch, place):
     """A tensor too large for one piece is cut along an axis that is not split."""
     devices = tuple(jax.devices())
     programs = {
-        "one": here,
+        "single": here,
         "replicas": replicated(lambda x: x, devices).place,
         "partitioned": partitioned(lambda x: x, devices, 2).place,
     }
@@ -160,8 +160,9 @@ def test_pieces_arrive_where_whole_tensors_do(port, monkeypatch, place):
 
     def read():
         rules, names = port.rules, port.names
-        found = load_params(port.directory, rules, names, port.abstract, np.float32, where)
-        return flatten(found)
+        return flatten(
+            load_params(port.directory, rules, names, port.abstract, np.float32, where)
+        )
 
     whole = read()
     monkeypatch.setattr(loading, "_PIECE_BYTES", 5000)

@@ -9,7 +9,7 @@ from twins import write
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
-from vidsme_jax.models.checkpoints.loading import read_others
+from vidsme_jax.models.checkpoints.loading import read_unused
 from vidsme_jax.models.checkpoints.trees import flatten
 from vidsme_jax.models.ports.sizes import DECODERS, TOWERS, stop_early
 
@@ -29,8 +29,8 @@ LINEAR = {"rope_type": "linear", "factor": 4.0}
 )
 def test_rotary_positions_of_either_release(tmp_path, change, theta, factor):
     port = open_port(write("next-llama-mha-linear", tmp_path, text=change))
-    assert port.config.decoder.rope_theta == theta
-    assert port.config.decoder.rope_factor == factor
+    assert port.config.decoder.rope.theta == theta
+    assert port.config.decoder.rope.factor == factor
 
 
 @pytest.mark.parametrize(
@@ -290,8 +290,8 @@ def test_a_tied_head_may_be_stored_if_it_is_the_embedding(tmp_path, name, head, 
     tensors = load_file(path)
     save_file(tensors | {head: tensors[embedding]}, path)
     assert "decoder.head.kernel" not in flatten(port.load(np.float32, here))
-    others, _ = read_others(port.directory, port.rules, port.names, port.abstract)
-    assert head not in others  # after training it would be the old one
+    unused, _ = read_unused(port.directory, port.rules, port.names, port.abstract)
+    assert head not in unused  # after training it would be the old one
     save_file(tensors | {head: tensors[embedding] + 1}, path)
     with pytest.raises(InputError, match=f"{head} differs from {embedding}"):
         port.check_weights()

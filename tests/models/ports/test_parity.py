@@ -80,11 +80,13 @@ def ours(port, twin: Twin, frames: int):
 
 
 def batch_of(port, twin: Twin, frames: int) -> Batch:
-    given, count = inputs_of(twin, frames), port.video(frames).length
-    ends = [len(a) + count + len(b) for a, b in zip(given.before, given.after, strict=True)]
+    inputs, count = inputs_of(twin, frames), port.video(frames).length
+    ends = [
+        len(a) + count + len(b) for a, b in zip(inputs.before, inputs.after, strict=True)
+    ]
     tokens = np.zeros((3, max(ends)), np.int32)
     source = np.full_like(tokens, TEXT)
-    for n, (before, after) in enumerate(zip(given.before, given.after, strict=True)):
+    for n, (before, after) in enumerate(zip(inputs.before, inputs.after, strict=True)):
         start = len(before)
         tokens[n, :start] = before
         source[n, start : start + count] = np.arange(count)
@@ -92,7 +94,7 @@ def batch_of(port, twin: Twin, frames: int) -> Batch:
     positions = np.tile(np.arange(max(ends), dtype=np.int32), (3, 1, 1))
     order = np.tile(np.arange(frames, dtype=np.int32)[::-1], (3, 1))
     nothing = np.zeros((3, 1))
-    return Batch(given.pixels, tokens, source, positions, *[nothing] * 3, order, nothing)
+    return Batch(inputs.pixels, tokens, source, positions, *[nothing] * 3, order, nothing)
 
 
 @CASES
@@ -110,7 +112,7 @@ def test_equal_to_what_pytorch_said(twin, open_twin, request):
 
 
 def sample(logits):
-    """Return the part of the logits that is stored: a few rows of each direction."""
+    """Return the logits that are stored: a few rows of each direction."""
     rows = np.linspace(0, logits.shape[2] - 12, 6).astype(int)
     return logits[:, :, rows]
 
@@ -124,13 +126,13 @@ def test_equal_to_pytorch(twin, open_twin, tmp_path, record, request):
     table = pixel_levels(port.config.mean, port.config.std)
     worst, divergence, goldens = 0.0, 0.0, {}
     for frames in twin.frames:
-        given, got = inputs_of(twin, frames), ours(port, twin, frames)
+        inputs, got = inputs_of(twin, frames), ours(port, twin, frames)
         stored = got.copy()
         for way, order in enumerate((slice(None), slice(None, None, -1))):
             for n, (before, after) in enumerate(
-                zip(given.before, given.after, strict=True)
+                zip(inputs.before, inputs.after, strict=True)
             ):
-                pixels = given.pixels[n, order]
+                pixels = inputs.pixels[n, order]
                 images = np.stack([table[c][pixels[..., c]] for c in range(3)], axis=1)
                 want = logits_of(images, before, after, port.video(frames).length)
                 want = want[:, : got.shape[-1]]
@@ -217,8 +219,8 @@ def test_half_precision_weights_meet_no_float32(name, open_twin):
     half = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), port.abstract
     )
-    found = matrix_products(jax.make_jaxpr(run)(half, batch).jaxpr)
-    seen = [tuple(x.aval.dtype for x in equation.invars) for equation, _ in found]
+    products = matrix_products(jax.make_jaxpr(run)(half, batch).jaxpr)
+    seen = [tuple(x.aval.dtype for x in equation.invars) for equation, _ in products]
     mixed = [types for types in seen if len(set(types)) > 1]
     assert not mixed and seen.count((jnp.bfloat16, jnp.bfloat16)) >= 15
 
@@ -248,7 +250,9 @@ def test_scores_are_those_of_two_separate_passes(name, open_twin):
         return score_batch(params, make_forward(config), batch, q, r)
 
     together = both(params, make_batch(prompts, pixels, layout), *orders)
-    turned = both(params, make_batch(prompts, pixels[:, ::-1].copy(), layout), *orders)
+    reversed_first = both(
+        params, make_batch(prompts, pixels[:, ::-1].copy(), layout), *orders
+    )
     for family, value in together.items():
-        np.testing.assert_allclose(value[:, 1], turned[family][:, 0], atol=1e-5)
+        np.testing.assert_allclose(value[:, 1], reversed_first[family][:, 0], atol=1e-5)
     assert not np.allclose(together["sme"][:, 0], together["sme"][:, 1], atol=1e-3)

@@ -35,7 +35,9 @@ def open_real(path, folder, monkeypatch):
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[side]))
     write_tokenizer(folder)
     # The real tokenizers know the ids that the configs name.
-    monkeypatch.setattr("vidsme_jax.models.ports.llava_hf._token", lambda *_: "<video>")
+    monkeypatch.setattr(
+        "vidsme_jax.models.ports.llava_hf._placeholder", lambda *_: "<video>"
+    )
     return open_port(folder)
 
 
@@ -95,7 +97,7 @@ def test_every_parameter_is_used_or_listed(path, tmp_path, monkeypatch, record):
     used = count(port)
     ignored = sum(
         math.prod(shape) for k, shape in tensors.items()
-        if port.names.skips(port.names.short(k))
+        if port.names.ignores(port.names.rule_key(k))
     )  # fmt: skip
     assert used + ignored == sum(map(math.prod, tensors.values()))
     record.size(path.stem, port.name, used, ignored)
@@ -114,10 +116,10 @@ def test_longva_has_the_known_number_of_parameters(tmp_path, monkeypatch):
 def test_counts_are_those_of_the_record(path, tmp_path, monkeypatch, recorded):
     """Needs no PyTorch: its counts are stored."""
     assert set(recorded["sizes"]) == {config.stem for config in CONFIGS}
-    port, known = open_real(path, tmp_path, monkeypatch), recorded["sizes"][path.stem]
-    assert port.name == known["port"] and count(port) == known["used"]
+    port, stored = open_real(path, tmp_path, monkeypatch), recorded["sizes"][path.stem]
+    assert port.name == stored["port"] and count(port) == stored["used"]
     if path.stem == "LongVA-7B":
-        assert known["ignored"] == LONGVA_DEAD
+        assert stored["ignored"] == LONGVA_DEAD
 
 
 @pytest.mark.parametrize(

@@ -242,8 +242,8 @@ def with_template(folder, target, template, where):
 )
 def test_chat_templates_of_the_checkpoint(folders, tmp_path, kind, template, system, where):
     ours = with_template(folders[kind], tmp_path / "t", template, where)
-    found = ours.chat_template("<video>")
-    assert (found.system or None) == system
+    parsed = ours.chat_template("<video>")
+    assert (parsed.system or None) == system
     theirs = AutoTokenizer.from_pretrained(folders[kind])
     content = [{"type": "video"}, {"type": "text", "text": "Who?"}]
     text = theirs.apply_chat_template(
@@ -253,11 +253,11 @@ def test_chat_templates_of_the_checkpoint(folders, tmp_path, kind, template, sys
         tokenize=False,
     )
     ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
-    got = ask(ours, found, "Who?")
+    got = ask(ours, parsed, "Who?")
     assert [*got.before, video, *got.after] == ids
     if system:
-        told = ask(ours, Template(found.pieces, "Be brief."), "Who?")
-        assert "Be brief." in theirs.decode(told.before)
+        brief = ask(ours, Template(parsed.pieces, "Be brief."), "Who?")
+        assert "Be brief." in theirs.decode(brief.before)
 
 
 def test_a_vicuna_answer_has_the_space_of_its_template(folders, tmp_path):
@@ -334,8 +334,8 @@ def test_a_system_message_where_the_template_has_none_by_itself(folders, tmp_pat
     """A turn that stands there only when someone asks for it."""
     name = "chat_template.json"
     ours = with_template(folders["chatml"], tmp_path / "t", ONEVISION, name)
-    found = ours.chat_template("<video>")
-    assert Slot.SYSTEM not in found.pieces and Slot.SYSTEM in found.told
+    parsed = ours.chat_template("<video>")
+    assert Slot.SYSTEM not in parsed.pieces and Slot.SYSTEM in parsed.told
     theirs = AutoTokenizer.from_pretrained(folders["chatml"])
     content = [{"type": "video"}, {"type": "text", "text": "Who?"}]
     text = theirs.apply_chat_template(
@@ -348,7 +348,7 @@ def test_a_system_message_where_the_template_has_none_by_itself(folders, tmp_pat
         tokenize=False,
     )
     ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
-    got = ask(ours, Template(found.told, "Be brief."), "Who?")
+    got = ask(ours, Template(parsed.told, "Be brief."), "Who?")
     assert [*got.before, video, *got.after] == ids
 
 
@@ -376,16 +376,16 @@ def test_templates_that_cut_white_space_are_followed(folders, tmp_path, change, 
     ours = with_template(folders["chatml"], tmp_path / "t", template, name)
     theirs = AutoTokenizer.from_pretrained(folders["chatml"])
     content = [{"type": "video"}, {"type": "text", "text": question}]
-    told = {"role": "system", "content": [{"type": "text", "text": " Be brief.\n"}]}
+    system = {"role": "system", "content": [{"type": "text", "text": " Be brief.\n"}]}
     text = theirs.apply_chat_template(
-        [told, {"role": "user", "content": content}],
+        [system, {"role": "user", "content": content}],
         chat_template=template,
         add_generation_prompt=True,
         tokenize=False,
     )
-    found = ours.chat_template("<video>")
+    parsed = ours.chat_template("<video>")
     words = {Slot.SYSTEM: " Be brief.\n", Slot.QUESTION: question}
-    got = ours.prompt(replace(found, pieces=found.told), words, "", "<video>")
+    got = ours.prompt(replace(parsed, pieces=parsed.told), words, "", "<video>")
     ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
     assert [*got.before, video, *got.after] == ids
 
