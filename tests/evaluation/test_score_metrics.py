@@ -14,7 +14,7 @@ from vidsme_jax.evaluation.score_metrics import calibrated, compare_runs
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.values import ClassCounts, Estimate, LabelCounts
 from vidsme_jax.scores import catalogue
-from vidsme_jax.stats.metrics import Labelled, auc, measure
+from vidsme_jax.stats.metrics import LabelledScores, auc, measure
 from vidsme_jax.stats.resampling import bootstrap_weights
 
 SMALL = EvaluationSettings(bootstrap=200, permutations=199)
@@ -268,7 +268,7 @@ def test_an_interval_is_not_narrower_for_being_a_little_worse():
     perfect = np.where(member, 1.0, 0) + np.arange(128) / 1000
     nearly = perfect.copy()
     nearly[100] = 1.02  # a non-member above some members
-    rows = Labelled(np.stack([perfect, nearly]), member, np.arange(128))
+    rows = LabelledScores(np.stack([perfect, nearly]), member, np.arange(128))
     found = estimate_metrics(rows, SMALL)
     assert found.metrics.auc[1] < found.metrics.auc[0] == 1
     assert found.low.auc[1] < found.low.auc[0] < 0.98

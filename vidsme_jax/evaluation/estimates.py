@@ -21,13 +21,13 @@ from vidsme_jax.stats.intervals import (
     rank_interval,
 )
 from vidsme_jax.stats.metrics import (
-    Labelled,
+    LabelledScores,
     Metrics,
     allowed_false,
     measure,
     sum_by_cluster,
 )
-from vidsme_jax.stats.resampling import bootstrap_weights, resampled
+from vidsme_jax.stats.resampling import bootstrap_weights, resampled_metrics
 
 _EXTREME = 0.48  # of an AUC, from one half: few resamples differ there
 _FEW = 10  # counts below which a rate's interval comes from counts
@@ -54,7 +54,7 @@ class MetricEstimates:
     draws: Float[np.ndarray, "score resample"]
 
 
-def estimate_metrics(rows: Labelled, settings: EvaluationSettings) -> MetricEstimates:
+def estimate_metrics(rows: LabelledScores, settings: EvaluationSettings) -> MetricEstimates:
     """Return the metrics of each score and their intervals.
 
     The AUC's is BCa, or, above 0.98 and below 0.02, `intervals.rank_interval`. A true
@@ -67,9 +67,10 @@ def estimate_metrics(rows: Labelled, settings: EvaluationSettings) -> MetricEsti
     weights = bootstrap_weights(member, cluster, settings.bootstrap, settings.seed)
     ends: list[tuple[Metrics, Metrics]] = []
     areas = []
-    for part, draws in resampled(scores, member, weights, settings.fprs, settings.rule):
-        measured = Metrics(*(values[part] for values in metrics))
-        ends.append(_ends(rows._replace(scores=scores[part]), measured, draws, settings))
+    fprs, rule = settings.fprs, settings.rule
+    for chosen, draws in resampled_metrics(scores, member, weights, fprs, rule):
+        measured = Metrics(*(values[chosen] for values in metrics))
+        ends.append(_ends(rows._replace(scores=scores[chosen]), measured, draws, settings))
         areas.append(draws.auc)
     low, high = (
         Metrics(*(np.concatenate(values) for values in zip(*side, strict=True)))
@@ -81,7 +82,7 @@ def estimate_metrics(rows: Labelled, settings: EvaluationSettings) -> MetricEsti
 
 
 def _ends(
-    rows: Labelled, measured: Metrics, draws: Metrics, settings: EvaluationSettings
+    rows: LabelledScores, measured: Metrics, draws: Metrics, settings: EvaluationSettings
 ) -> tuple[Metrics, Metrics]:
     """Return the lower and upper ends of the intervals of some scores."""
     confidence = settings.confidence
@@ -94,7 +95,7 @@ def _ends(
     return tuple(Metrics(**side) for side in both)  # type: ignore[return-value]
 
 
-def _cluster_counts(rows: Labelled) -> list[Int[np.ndarray, "score"]]:
+def _cluster_counts(rows: LabelledScores) -> list[Int[np.ndarray, "score"]]:
     """Return how many clusters of members and of non-members have a value of each score."""
     has_value = ~np.isnan(rows.scores)
     return [
@@ -105,7 +106,7 @@ def _cluster_counts(rows: Labelled) -> list[Int[np.ndarray, "score"]]:
     ]
 
 
-def _auc_ends(rows: Labelled, point, draws, counts, confidence) -> Ends:
+def _auc_ends(rows: LabelledScores, point, draws, counts, confidence) -> Ends:
     skew = auc_acceleration(rows)
     usual, ranks = (
         bca(draws, point, skew, confidence),
@@ -127,7 +128,7 @@ def _tpr_ends(point, draws, counts, settings) -> Ends:
 
 
 def tpr_band(
-    rows: Labelled, fprs: tuple[float, ...], settings: EvaluationSettings
+    rows: LabelledScores, fprs: tuple[float, ...], settings: EvaluationSettings
 ) -> tuple[Float[np.ndarray, "fpr"], Float[np.ndarray, "fpr"]]:
     """Return the pointwise bootstrap interval of a score's TPR at each FPR, for a figure.
 
@@ -138,7 +139,7 @@ def tpr_band(
     """
     scores, member, cluster = rows
     weights = bootstrap_weights(member, cluster, settings.bootstrap, settings.seed)
-    ((_, draws),) = resampled(scores, member, weights, fprs, settings.rule)
+    ((_, draws),) = resampled_metrics(scores, member, weights, fprs, settings.rule)
     low, high = percentile(np.moveaxis(draws.tpr, -1, -2), settings.confidence)
     return low[0], high[0]
 

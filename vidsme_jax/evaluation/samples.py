@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from vidsme_jax.errors import InputError
 from vidsme_jax.records import runs
 from vidsme_jax.scores import catalogue
-from vidsme_jax.stats.metrics import Labelled
+from vidsme_jax.stats.metrics import LabelledScores
 
 # What can be read off a file without any model, higher = member by convention: an AUC
 # far from 0.5 on either side means that the two sets differ by themselves.
@@ -130,9 +130,9 @@ def clusters_of(
     return cluster, group
 
 
-def labelled(sample: Sample, *columns: Float[np.ndarray, "row"]) -> Labelled:
+def labelled(sample: Sample, *columns: Float[np.ndarray, "row"]) -> LabelledScores:
     """Return columns of numbers with the sample's labels and clusters."""
-    return Labelled(np.stack(columns), sample.member, sample.cluster)
+    return LabelledScores(np.stack(columns), sample.member, sample.cluster)
 
 
 def pair(sample: Sample, control: Sample | None) -> PairedSamples:

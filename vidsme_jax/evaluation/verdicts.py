@@ -31,7 +31,7 @@ from vidsme_jax.evaluation.samples import (
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy, RunStudy
 from vidsme_jax.scores import catalogue
-from vidsme_jax.stats.conformal import adjusted, conformal_p, threshold
+from vidsme_jax.stats.conformal import benjamini_hochberg, conformal_p, threshold
 from vidsme_jax.stats.permutation import permutation_test
 
 _RATES = (0.05, 0.10)  # of false discoveries
@@ -127,7 +127,7 @@ def _judge(
     reference, group = values[has_score], both.cluster[has_score]
     judged = values[member]
     p = conformal_p(judged, reference, group)
-    q = adjusted(p)
+    q = benjamini_hochberg(p)
     up = catalogue.higher_is_member(name)
     count = len(np.unique(group))
     places = np.flatnonzero(member)
