@@ -157,7 +157,7 @@ def test_published_scores_are_joined_by_id_and_frames(tmp_path):
     joined = with_published(run)
     assert joined.table["id"].to_pylist() == run.table["id"].to_pylist()
     held = {tuple(row[:2]): row[2] for row in zip(
-        *(run.others["published"][c].to_pylist() for c in ("id", "frames", "ppl")),
+        *(run.extra_tables["published"][c].to_pylist() for c in ("id", "frames", "ppl")),
         strict=True,
     )}  # fmt: skip
     found = zip(
@@ -174,7 +174,7 @@ def test_published_scores_are_joined_by_id_and_frames(tmp_path):
 
 def test_a_manifest_column_is_not_taken_for_a_published_score(tmp_path):
     run = runs.read_run(write_run(tmp_path / "run", published=False))
-    assert run.others == {} and "published: ppl" in run.table.column_names
+    assert run.extra_tables == {} and "published: ppl" in run.table.column_names
     assert "published: ppl" not in with_published(run).table.column_names
 
 

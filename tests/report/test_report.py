@@ -18,7 +18,7 @@ from vidsme_jax.evaluation.evaluate import evaluate_study
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import make_study
 from vidsme_jax.evaluation.values import Estimate
-from vidsme_jax.records.runs import Run, distinct
+from vidsme_jax.records.runs import Run, distinct_names
 from vidsme_jax.report import figures, write
 from vidsme_jax.report.figures import Curve
 from vidsme_jax.report.sections import build
@@ -389,7 +389,7 @@ def test_metrics_are_strict_json_and_one_csv_row_each(tmp_path):
 
 
 def test_names_are_made_distinct():
-    assert distinct(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-2", "a-2-2", "a-3"]
+    assert distinct_names(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-2", "a-2-2", "a-3"]
 
 
 def points(element):

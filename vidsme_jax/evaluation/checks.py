@@ -42,7 +42,7 @@ def check_run(run_study: RunStudy, study: Study, settings: EvaluationSettings) -
 def _check_subsets(run_study: RunStudy, names: tuple[str, ...]) -> None:
     """Refuse columns that are not there, or without a subset that can be evaluated."""
     run = run_study.run
-    features = run.others.get("features", run.table)
+    features = run.extra_tables.get("features", run.table)
     columns = {*run.table.column_names, *features.column_names}
     absent = [name for name in names if name not in columns]
     if absent:
@@ -171,7 +171,7 @@ def differs(run: runs.Run, other: runs.Run, *more: str) -> str:
         | {"calibration": _ranges(either)}
         for either in (run, other)
     )
-    return errors.shorten(files.differences(there, here), 400)
+    return errors.shorten(files.settings_differences(there, here), 400)
 
 
 def _ranges(run: runs.Run) -> object:

@@ -158,7 +158,7 @@ def with_published(run: runs.Run) -> runs.Run:
     """
     of_manifest = [c for c in run.table.column_names if catalogue.is_published(c)]
     table = run.table.drop_columns(of_manifest)
-    published = run.others.get("published")
+    published = run.extra_tables.get("published")
     if published is None:
         return replace(run, table=table)
     rows = _rows_of(table, published, run.path / "published.parquet")

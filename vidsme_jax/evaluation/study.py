@@ -14,7 +14,7 @@ from vidsme_jax.evaluation.samples import (
     read_sample,
 )
 from vidsme_jax.records import runs
-from vidsme_jax.records.runs import distinct
+from vidsme_jax.records.runs import distinct_names
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def make_study(
         InputError: labels other than 1, 0 and none.
     """
     beside = None if control is None else _study_run(_name(control), control)
-    names = distinct([_name(run) for run in evaluated])
+    names = distinct_names([_name(run) for run in evaluated])
     return Study(
         tuple(
             _study_run(name, run, beside)
@@ -95,7 +95,7 @@ def _name(run: runs.Run) -> str:
 
 
 def _study_run(name: str, run: runs.Run, control: RunStudy | None = None) -> RunStudy:
-    frames = study_table(run.table, run.others.get("features"), control)
+    frames = study_table(run.table, run.extra_tables.get("features"), control)
     return RunStudy(name, run, frames)
 
 

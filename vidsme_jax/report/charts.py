@@ -13,7 +13,7 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy
 from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records import runs as run_files
-from vidsme_jax.records.runs import distinct
+from vidsme_jax.records.runs import distinct_names
 from vidsme_jax.report import figures
 from vidsme_jax.report.figures import Curve
 from vidsme_jax.report.page import Figure
@@ -50,7 +50,7 @@ class ChartContext:
 def chart_contexts(result: Result) -> list[ChartContext]:
     """Return every run and frame count of a result with the rows it was measured on."""
     reports = iter(frame_reports(result))
-    names = distinct([_slug(run.name) for run in result.runs])
+    names = distinct_names([_slug(run.name) for run in result.runs])
     out = []
     for run, name in zip(result.study.runs, names, strict=True):
         for study in run.frames:
