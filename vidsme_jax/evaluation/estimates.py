@@ -1,8 +1,8 @@
-"""How sure the metrics of scores are: intervals for every one of them.
+"""Estimate the metrics of scores with an interval for each.
 
 Higher always means member here: `samples.py` negates scores whose members are low. NaN
-rows are left out. Rows of one cluster (one video) are never counted as independent:
-bootstrap and permutation move whole clusters.
+rows are left out. Rows of a cluster (a video) are never counted as independent: the
+bootstrap draws whole clusters.
 """
 
 from dataclasses import dataclass
@@ -29,21 +29,21 @@ from vidsme_jax.stats.metrics import (
 )
 from vidsme_jax.stats.resampling import bootstrap_weights, resampled_metrics
 
-_EXTREME = 0.48  # of an AUC, from one half: few resamples differ there
-_FEW = 10  # counts below which a rate's interval comes from counts
+_EXTREME = 0.48  # distance of an AUC from one half beyond which few resamples differ
+_FEW = 10  # rates that rest on fewer rows have an interval from counts
 
 
 @dataclass(frozen=True)
 class MetricEstimates:
-    """Metrics of some scores, with intervals, arrays over the scores.
+    """Metrics of some scores with their intervals.
 
     Attributes:
-        metrics: as measured.
+        metrics: measured values.
         low: lower ends of their intervals.
-        high: upper ends.
-        members: rows of members that have a value.
-        non_members: rows of non-members that have a value.
-        draws: the AUC of every resample.
+        high: upper ends of their intervals.
+        members: number of member rows that have a value.
+        non_members: number of non-member rows that have a value.
+        draws: AUC of every resample.
     """
 
     metrics: Metrics
@@ -57,10 +57,10 @@ class MetricEstimates:
 def estimate_metrics(rows: LabelledScores, settings: EvaluationSettings) -> MetricEstimates:
     """Return the metrics of each score and their intervals.
 
-    The AUC's is BCa, or, above 0.98 and below 0.02, `intervals.rank_interval`. A true
-    positive rate that rests on fewer than 10 of any kind has Clopper and Pearson's, for
-    the threshold that these very non-members give, with clusters for rows. All others are
-    percentiles.
+    The interval of the AUC is BCa; above 0.98 and below 0.02 it is
+    `intervals.rank_interval`. That of a true positive rate is Clopper and Pearson's where
+    it rests on fewer than 10 clusters of a kind; it takes the threshold of these
+    non-members as fixed. All others are percentiles.
     """
     scores, member, cluster = rows
     metrics = measure(scores, member, settings.fprs, settings.rule)
@@ -96,7 +96,7 @@ def _ends(
 
 
 def _cluster_counts(rows: LabelledScores) -> list[Int[np.ndarray, "score"]]:
-    """Return how many clusters of members and of non-members have a value of each score."""
+    """Return for each score how many clusters of each class have a value, members first."""
     has_value = ~np.isnan(rows.scores)
     return [
         np.sum(
@@ -107,16 +107,15 @@ def _cluster_counts(rows: LabelledScores) -> list[Int[np.ndarray, "score"]]:
 
 
 def _auc_ends(rows: LabelledScores, point, draws, counts, confidence) -> Ends:
-    skew = auc_acceleration(rows)
-    usual, ranks = (
-        bca(draws, point, skew, confidence),
-        rank_interval(point, counts[0], counts[1], confidence),
-    )
+    """Return the ends of the intervals of AUCs."""
+    usual = bca(draws, point, auc_acceleration(rows), confidence)
+    ranks = rank_interval(point, counts[0], counts[1], confidence)
     is_extreme = (usual[0] == usual[1]) | (np.abs(point - 0.5) > _EXTREME)
     return tuple(np.where(is_extreme, b, a) for a, b in zip(usual, ranks, strict=True))  # type: ignore[return-value]
 
 
 def _tpr_ends(point, draws, counts, settings) -> Ends:
+    """Return the ends of the intervals of true positive rates."""
     usual = percentile(np.moveaxis(draws, -1, -2), settings.confidence)
     members, others = (x[:, None].astype(float) for x in counts)
     hits = np.nan_to_num(point) * members
@@ -133,9 +132,9 @@ def tpr_band(
     """Return the pointwise bootstrap interval of a score's TPR at each FPR, for a figure.
 
     Args:
-        rows: one score.
+        rows: rows of a single score.
         fprs: false positive rates.
-        settings: resamples, seed, rule and confidence.
+        settings: resamples, seed, FPR rule and confidence.
     """
     scores, member, cluster = rows
     weights = bootstrap_weights(member, cluster, settings.bootstrap, settings.seed)
@@ -144,19 +143,19 @@ def tpr_band(
     return low[0], high[0]
 
 
-def plain(value) -> float | None:
-    """Return a number of NumPy as Python's; NaN is None."""
+def float_or_none(value) -> float | None:
+    """Return a number as a float of Python; None for NaN."""
     return None if np.isnan(value) else float(value)
 
 
 def as_estimate(value, low, high) -> Estimate:
-    """Return a number and the ends of its interval as plain numbers."""
-    return Estimate(plain(value), plain(low), plain(high))
+    """Return an estimate of a number and the ends of its interval; None for NaN."""
+    return Estimate(float_or_none(value), float_or_none(low), float_or_none(high))
 
 
-def difference(
+def auc_difference(
     point: float, draws: Float[np.ndarray, "resample"], settings: EvaluationSettings
 ) -> Estimate:
-    """Return a difference of two AUCs, with the interval of its paired resamples."""
+    """Return the estimate of a difference of two AUCs, from its paired resamples."""
     low, high = percentile(draws[None], settings.confidence)
     return as_estimate(point, low[0], high[0])

@@ -8,7 +8,7 @@ import numpy as np
 
 from vidsme_jax.evaluation.estimates import tpr_band
 from vidsme_jax.evaluation.result import Result, ScoreMetrics
-from vidsme_jax.evaluation.samples import Sample, labelled
+from vidsme_jax.evaluation.samples import Sample, labelled_scores
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy
 from vidsme_jax.evaluation.values import Estimate
@@ -102,7 +102,7 @@ def _curve(label: str, sample: Sample, name: str, settings: EvaluationSettings) 
     values = sample.scores[name]
     low = 1 / max(2, int(np.sum(~sample.member)))
     grid = tuple(np.geomspace(low, 1, 40).tolist())
-    band = tpr_band(labelled(sample, values), grid, settings)
+    band = tpr_band(labelled_scores(sample, values), grid, settings)
     fpr, tpr, _ = roc(values, sample.member)
     return Curve(label, fpr, tpr, (np.array(grid), *band))
 

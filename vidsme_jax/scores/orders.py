@@ -4,8 +4,8 @@
     r = 1 + beta2 (b - min b) / (max b - min b)        b: illumination change
 
 The ranges are over a set of clips, as in the published code (arXiv 2506.03179; the
-standard scaling that comes first there cancels out). They are kept as a `Calibration`, so
-that a single clip, or a shard of many, can be scored with the ranges of an earlier set.
+standard scaling that comes first there cancels out). A `Calibration` keeps them, so that
+a single clip or a shard can be scored with the ranges of an earlier set.
 """
 
 import math

@@ -1,10 +1,10 @@
 """Compute the per-token statistics of rows of logits.
 
-Each family of the score table is a function of three values: a split row
-(`entropy.SplitRow`), the sums over its vocabulary (`Sums`, taken in one pass) and the
-target. A new family needs a function, an entry in `FAMILY_FUNCTIONS`, its formula in the
-catalogue, and perhaps a sum. No probability is clamped: where p_i is within rounding of
-1, log(1 - p_i) comes from the other entries.
+Each family of the score table is a function of a split row (`entropy.SplitRow`), of the
+sums over its vocabulary (`Sums`) and of the target. All sums are taken in one pass. A new
+family needs a function, an entry in `FAMILY_FUNCTIONS`, its formula in the catalogue, and
+perhaps a sum. No probability is clamped: where p_i is within rounding of 1, log(1 - p_i)
+comes from the other entries.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Judge clips without labels against clips that are known to be outside.
 
-The one assumption is that a judged clip that was not trained on is exchangeable with the
-reference clips: from the same source and treated alike. Whole groups (videos) are
+The one assumption: a judged clip that was not trained on is exchangeable with the
+reference clips. It comes from the same source and is treated alike. Groups (videos) are
 exchangeable. Rows of a group are not independent, so each group counts once.
 """
 
@@ -65,8 +65,8 @@ def threshold(
     """Return the thresholds that hold a false positive rate; see `Threshold`.
 
     `value` flags clips whose `conformal_p` is at most `fpr`. `sure` is the lowest score
-    that few enough groups exceed by their highest row: if the true rate were above `fpr`,
-    so few would exceed it with a chance of at most 1 - confidence.
+    that few enough groups exceed; a group counts by its highest row. If the true rate
+    were above `fpr`, so few would exceed it with a chance of at most 1 - confidence.
 
     Args:
         reference: scores of clips that are outside, higher = member.
@@ -96,8 +96,8 @@ def threshold(
 def benjamini_hochberg(p: Float[np.ndarray, "clip"]) -> Float[np.ndarray, "clip"]:
     """Return p-values corrected by Benjamini and Hochberg (1995); NaN stays, uncounted.
 
-    If clips with a corrected value of at most a are called members, at most a share a of
-    the calls is expected to be wrong. This also holds for conformal p-values that share
+    Where clips with a corrected value of at most a are called members, the expected share
+    of wrong calls is at most a. This also holds for conformal p-values that share
     their reference (S. Bates et al., Testing for outliers with conformal p-values, 2023).
     """
     rows = np.flatnonzero(~np.isnan(p))

@@ -1,7 +1,7 @@
 """Measure what chance does to the best of many scores, by permutations and by halves.
 
-Among hundreds of scores some separate by chance. Two tests tell how far: the p-value of
-each score against the largest of all scores under permuted labels, and how the score that
+Among hundreds of scores some separate by chance. One test is the p-value of each score
+against the largest of all scores under permuted labels. The other is how the score that
 is best on half of the clusters does on the other half. NumPy, but for the areas of the
 halves.
 """
@@ -26,9 +26,9 @@ class PValues(NamedTuple):
 
     Attributes:
         p: p-value of the score by itself.
-        adjusted: p-value that any score reaches as many of its standard deviations, so
-            that the error rate holds for all scores together (Westfall and Young, 1993,
-            single step).
+        adjusted: p-value that any score reaches as many of its standard deviations. So
+            the error rate holds for all scores together (Westfall and Young, 1993, single
+            step).
     """
 
     p: Float[np.ndarray, "score"]

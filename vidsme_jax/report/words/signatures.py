@@ -12,7 +12,7 @@ from vidsme_jax.evaluation.signatures import (
     OneFrame,
     Signature,
     StillImages,
-    Unchecked,
+    UncheckedSign,
 )
 from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.report.words.formatting import percent, with_interval
@@ -90,7 +90,7 @@ def _text(signature: Signature, order: _OtherOrder, settings: EvaluationSettings
             )
         case NoSignature():
             return _none(signature)
-        case Unchecked():
+        case UncheckedSign():
             return _unchecked(signature)
         case FlatDifference():
             return _flat(signature, order)
@@ -116,7 +116,7 @@ def _none(signature: NoSignature) -> str:
     return f"{which} (slice {signature.slice})."
 
 
-def _unchecked(signature: Unchecked) -> str:
+def _unchecked(signature: UncheckedSign) -> str:
     sign, missing, groups = signature.sign, signature.missing, signature.groups
     if sign == "flat":
         why = "no clip with status ok has a value"
