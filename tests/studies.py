@@ -16,24 +16,24 @@ from vidsme_jax.records.runs import Run
 
 def run_of(table):
     """Return a run without curves and thumbnails."""
-    nothing = table.slice(0, 0)
-    return Run(Path("run"), {"settings": {}}, table, nothing, nothing)
+    empty = table.slice(0, 0)
+    return Run(Path("run"), {"settings": {}}, table, empty, empty)
 
 
 def frame_studies(table, control=None):
-    """Return the rows of each frame count of a table, made ready."""
-    beside = None if control is None else run_of(control)
-    return make_study([run_of(table)], beside).runs[0].frames
+    """Return the prepared rows of each frame count of a table."""
+    control_run = None if control is None else run_of(control)
+    return make_study([run_of(table)], control_run).runs[0].frames
 
 
 def labelled_rows(table):
-    """Return the labelled rows of a table that holds one frame count."""
+    """Return the labelled rows of a table with a single frame count."""
     (study,) = frame_studies(table)
     return study.labelled
 
 
 def measured(table, settings, control=None):
-    """Return what is measured of the scores of each frame count."""
+    """Return the measured metrics of each frame count."""
     return [
         SimpleNamespace(
             frames=study.frames,

@@ -12,8 +12,8 @@ from vidsme_jax.progress import Stopped, progress, stop
 def fresh(monkeypatch):
     monkeypatch.setattr("sys.unraisablehook", None)
     yield
-    module._stop_asked.clear()
-    module._at_work.clear()
+    module._stop_requested.clear()
+    module._in_item.clear()
 
 
 def test_sigterm_lets_the_item_in_hand_be_finished():

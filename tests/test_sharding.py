@@ -66,9 +66,9 @@ def replicas(case):
     def make(count):
         traces = []
 
-        def counted(*given):
+        def counted(*arguments):
             traces.append(1)
-            return case[1](*given)
+            return case[1](*arguments)
 
         return replicated(counted, tuple(jax.devices()[:count])), traces
 

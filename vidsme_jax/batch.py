@@ -1,4 +1,4 @@
-"""What model, data and scores hand to each other: types only."""
+"""The types that pass between models, data and scores: batches, prompts, forwards."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ Hidden = Float[Array, "clip way time width"]
 # A third result, the mean embedding of each clip's frames, feeds the blind baselines.
 Forward = Callable[[Any, Any], tuple[Hidden, Head] | tuple[Hidden, Head, Array]]
 
-OWN_ARGMAX = -1  # as a target: the row's own most likely token
-TEXT = -1  # as a source: no embedding of the video stands here
-NATURAL, OTHER = 0, 1  # the ways: frames in natural order, and reversed or perturbed
+OWN_ARGMAX = -1  # a target: the row's own most likely token
+TEXT = -1  # a source: no embedding of the video stands here
+NATURAL, OTHER = 0, 1  # ways: frames in natural order, and reversed or perturbed
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class VideoShape:
     """How the frames of a clip stand in the decoder's sequence.
 
     Attributes:
-        frames: of the clip.
-        unit: frames that the tower encodes together, apart from all others.
-        tokens_per_unit: embeddings of a unit.
-        tail: embeddings after the last unit.
+        frames: number of frames of the clip.
+        unit: number of frames that the tower encodes together, apart from all others.
+        tokens_per_unit: number of embeddings of a unit.
+        tail: number of embeddings after the last unit.
     """
 
     frames: int
@@ -34,12 +34,12 @@ class VideoShape:
 
     @property
     def units(self) -> int:
-        """Units of the clip."""
+        """Return the number of units of the clip."""
         return self.frames // self.unit
 
     @property
     def length(self) -> int:
-        """Embeddings of the clip."""
+        """Return the number of embeddings of the clip."""
         return self.units * self.tokens_per_unit + self.tail
 
 
@@ -48,8 +48,8 @@ class Prompt(NamedTuple):
 
     Attributes:
         before: ids ahead of the video.
-        after: ids that follow the video, the answer's not included.
-        answer: ids of the answer, end of turn not included.
+        after: ids that follow the video, without those of the answer.
+        answer: ids of the answer, without the end of turn.
         gaps: ids between one unit of the video and the next, one tuple a gap; empty for
             models whose units follow each other.
     """
@@ -61,20 +61,24 @@ class Prompt(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Clips of fixed shape. A user's own forward may read any further fields.
+    """Clips of fixed shape, as a forward takes them.
+
+    A user's own forward may take a batch with further fields.
 
     Attributes:
         pixels: uint8 frames in natural order.
-        tokens: the text's ids, zeros where the video goes.
+        tokens: token ids of the text, zeros where the video goes.
         source: number of the video embedding that stands at each position, counted
             through the clip; `TEXT` where there is none.
-        positions: rotary position of each place, along each axis that the model has.
+        positions: rotary position of each token, along each axis that the model has.
         rows: positions whose next-token distribution is scored; video rows first.
-        targets: token each row should predict, or `OWN_ARGMAX`.
-        masks: which rows belong to each slice; padding belongs to none.
-        order: which frame way 1 shows at each place; natural order counts from 0.
-        mirror: for a video row, the row at which way 1 shows the same part of the same
-            frame; any other row, and one whose frame way 1 lacks, points at itself.
+        targets: token id that each row should predict, or `OWN_ARGMAX`.
+        masks: which rows are in each slice; padding is in none.
+        order: index of the frame that way `OTHER` shows at each place, counted from 0 in
+            natural order.
+        mirror: for a video row, the row at which way `OTHER` shows the same piece of the
+            same frame. Any other row points at itself, and so does a row whose frame that
+            way lacks.
     """
 
     pixels: UInt8[Array, "clip frame height width 3"]

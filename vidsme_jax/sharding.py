@@ -1,7 +1,7 @@
-"""Where arrays live: a whole model on every device, or one model across devices.
+"""Place a function on devices: a whole model on each, or one model across them.
 
-Both take the same function `run(params, *batch)` whose batch arrays and results lead with
-the clip axis, and both give a `Program` with the same four steps: put the parameters
+Both ways take the same function `run(params, *batch)`; its batch arrays and results lead
+with the clip axis. Both give a `Program` with the same four steps: put the parameters
 once, put each batch ahead of time, run, fetch. No other copies are made, so a run passes
 under `jax.transfer_guard("disallow")`.
 """
@@ -22,10 +22,10 @@ class Program:
     """A scoring function placed on devices.
 
     Attributes:
-        run: run(params, *batch) with arrays that were put; returns without waiting.
-        place: sharding of a parameter, given its PartitionSpec over "model" and shape.
-        put_batch: host arrays leading with the clip axis -> arrays for `run`.
-        fetch: results of `run` -> host arrays leading with the clip axis.
+        run: run(params, batch) with arrays that were put; returns without waiting.
+        place: PartitionSpec over "model" and shape of a parameter -> its sharding.
+        put_batch: tuple of host arrays, the clip axis first -> the batch for `run`.
+        fetch: results of `run` -> host arrays, the clip axis first.
     """
 
     run: Callable[..., Any]
@@ -36,15 +36,19 @@ class Program:
 
 @lru_cache  # the same function on the same devices is compiled once a process
 def replicated(function: Callable[..., Any], devices: tuple[jax.Device, ...]) -> Program:
-    """Run a whole model on each device, over its own clips, by `jax.pmap`.
+    """Place a whole model on each device, for its own clips, by `jax.pmap`.
 
-    Parameters are put once on all devices and passed with `in_axes=None`: placed like
-    that, a call copies none of them.
+    Parameters are put once on all devices and passed with `in_axes=None`, so that a call
+    copies none of them.
+
+    Args:
+        function: run(params, *batch).
+        devices: of this process.
     """
     count = len(devices)
     mesh = Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
     everywhere, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
-    mapped = jax.pmap(_of_tuple(function), in_axes=(None, 0), devices=list(devices))
+    mapped = jax.pmap(_with_one_batch(function), in_axes=(None, 0), devices=list(devices))
 
     def put_batch(batch):
         folded = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
@@ -60,13 +64,16 @@ def replicated(function: Callable[..., Any], devices: tuple[jax.Device, ...]) ->
 def partitioned(
     function: Callable[..., Any], devices: tuple[jax.Device, ...], model: int
 ) -> Program:
-    """Run one model over each group of `model` devices, by `jax.jit` and `NamedSharding`.
+    """Place one model across each group of `model` devices, by `jax.jit`.
 
     Args:
         function: run(params, *batch).
-        devices: as many as a multiple of `model`; of all processes, or of this one where
-            it is the only one.
-        model: devices that share one copy of the parameters.
+        devices: a multiple of `model` in number; of all processes, or of this process
+            alone.
+        model: number of devices that share one copy of the parameters.
+
+    Raises:
+        ValueError: `model` does not divide the number of devices.
     """
     if len(devices) % model:
         raise ValueError(f"{model=} must divide the number of devices, {len(devices)}")
@@ -77,37 +84,38 @@ def partitioned(
         devices=list(devices),
     )
     split = NamedSharding(mesh, P("data"))
-    # With devices of other processes, each puts its own part, and gets all results.
-    alone = jax.process_count() == 1 or set(devices) <= set(jax.local_devices())
-    out = split if alone else NamedSharding(mesh, P())
+    # With devices of other processes, each puts the clips of its devices, and gets all
+    # results.
+    is_alone = jax.process_count() == 1 or set(devices) <= set(jax.local_devices())
+    out = split if is_alone else NamedSharding(mesh, P())
 
     def put_batch(batch):
-        if alone:
+        if is_alone:
             return jax.device_put(batch, split)
-        with jax.transfer_guard_host_to_device("allow"):  # it is asked for here
-            return jax.tree.map(own_part, batch)
+        with jax.transfer_guard_host_to_device("allow"):  # this transfer is intended
+            return jax.tree.map(put_local, batch)
 
-    def own_part(x):
+    def put_local(x):
         return jax.make_array_from_callback(x.shape, split, x.__getitem__)
 
     def place(spec: P, shape: tuple[int, ...]) -> NamedSharding:
         return NamedSharding(mesh, _fitting(spec, shape, model))
 
-    def meshed(params, batch):  # attention looks for the mesh: its kernels run per device
+    def in_mesh(params, batch):  # attention needs the mesh: its kernels run per device
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return function(params, *batch)
 
-    run = jax.jit(meshed, out_shardings=out)
+    run = jax.jit(in_mesh, out_shardings=out)
     return Program(run, place, put_batch, jax.device_get)
 
 
-def _of_tuple(function):
-    """Take the batch as one argument, so that its arrays share one placement."""
+def _with_one_batch(function):
+    """Return the function of a batch in one argument, so that it has one placement."""
     return lambda params, batch: function(params, *batch)
 
 
 def _fitting(spec: P, shape: tuple[int, ...], model: int) -> P:
-    """Keep "model" on the axes that it divides; elsewhere the parameter is copied."""
+    """Return a spec with "model" only on axes that it divides; others are copied."""
     axes = (*spec, *[None] * (len(shape) - len(spec)))
     return P(
         *(
@@ -118,7 +126,10 @@ def _fitting(spec: P, shape: tuple[int, ...], model: int) -> P:
 
 
 def pad_clips(batch: Any, count: int) -> Any:
-    """Repeat the last clip until there are `count`, on the host; cut after fetching."""
+    """Repeat the last clip of host arrays until there are `count` clips.
+
+    The caller drops the repeated clips from the fetched results.
+    """
 
     def pad(x):
         return np.concatenate([x, np.repeat(x[-1:], count - len(x), axis=0)])

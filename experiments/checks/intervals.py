@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from vidsme_jax.evaluation.estimates import estimate_metrics
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.stats.metrics import Labelled
+from vidsme_jax.stats.metrics import LabelledScores
 
 _FPRS = (0.0, 0.01, 0.05, 0.1)
 
@@ -47,7 +47,7 @@ def coverage(
     shift = norm.ppf(truth) * np.sqrt(2)
     member = np.arange(2 * size) < size
     scores = rng.normal(size=(repeats, 2 * size)) + shift * member
-    rows = Labelled(scores, member, np.arange(2 * size))
+    rows = LabelledScores(scores, member, np.arange(2 * size))
     estimates = estimate_metrics(rows, settings)
     low, high = estimates.low, estimates.high
     out = [np.mean((low.auc <= truth) & (truth <= high.auc))]

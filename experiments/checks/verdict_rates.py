@@ -14,8 +14,8 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from vidsme_jax.stats.conformal import adjusted, conformal_p, threshold
-from vidsme_jax.stats.metrics import Labelled
+from vidsme_jax.stats.conformal import benjamini_hochberg, conformal_p, threshold
+from vidsme_jax.stats.metrics import LabelledScores
 from vidsme_jax.stats.permutation import permutation_test
 
 _RATES = np.array([0.01, 0.05, 0.10])
@@ -81,12 +81,12 @@ def discoveries(videos: int, audits: int) -> tuple[float, float, float]:
     for seed in range(audits):
         reference = rng.normal(size=videos)
         judged = np.concatenate([rng.normal(size=40), 4 + rng.normal(size=10)])
-        q = adjusted(conformal_p(judged, reference, np.arange(videos))) <= 0.1
+        q = benjamini_hochberg(conformal_p(judged, reference, np.arange(videos))) <= 0.1
         wrong.append(q[:40].sum() / max(1, q.sum()))
         found.append(q[40:].mean())
         both = np.concatenate([rng.normal(size=50), reference])
         member = np.arange(len(both)) < 50
-        rows = Labelled(both[None], member, np.arange(len(both)))
+        rows = LabelledScores(both[None], member, np.arange(len(both)))
         tested = permutation_test(rows, 199, seed)
         alike += tested.p[0] <= 0.05
     return float(np.mean(wrong)), float(np.mean(found)), alike / audits

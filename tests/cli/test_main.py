@@ -240,7 +240,7 @@ def test_a_signal_that_python_dropped_is_not_forgotten(monkeypatch):
     """A KeyboardInterrupt raised inside a callback may vanish; the next step stops."""
     from vidsme_jax import progress
 
-    monkeypatch.setattr(progress, "_stop_asked", threading.Event())
+    monkeypatch.setattr(progress, "_stop_requested", threading.Event())
     with pytest.raises(KeyboardInterrupt):
         progress.stop(2, None)
     with pytest.raises(KeyboardInterrupt):

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from studies import frame_studies, labelled_rows
 
 from vidsme_jax.evaluation.blind import evaluate_blind
-from vidsme_jax.evaluation.facts import joined, read_facts
+from vidsme_jax.evaluation.facts import join_facts, read_facts
 from vidsme_jax.evaluation.features import COLUMNS, baselines
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import study_table
@@ -40,12 +40,14 @@ def numbers(rng, member, shift):
 
 def test_a_difference_is_found_and_none_is_not(rng):
     member = rng.permutation(np.arange(80) % 2 == 0)
-    found = run([numbers(rng, member, 2.0), numbers(rng, member, 0)], member, np.arange(80))
-    assert found.auc[0] > 0.8 and found.p_values.adjusted[0] == 1 / 200
-    assert found.p_values.p[1] > 0.02
-    assert np.all(found.p_values.adjusted >= found.p_values.p)
-    low, high = np.quantile(found.draws, (0.025, 0.975), axis=1)
-    assert np.all((low < found.auc) & (found.auc < high))
+    scores = run(
+        [numbers(rng, member, 2.0), numbers(rng, member, 0)], member, np.arange(80)
+    )
+    assert scores.auc[0] > 0.8 and scores.p_values.adjusted[0] == 1 / 200
+    assert scores.p_values.p[1] > 0.02
+    assert np.all(scores.p_values.adjusted >= scores.p_values.p)
+    low, high = np.quantile(scores.draws, (0.025, 0.975), axis=1)
+    assert np.all((low < scores.auc) & (scores.auc < high))
     assert high[0] - low[0] < 0.4
 
 
@@ -55,7 +57,7 @@ def test_the_area_is_that_of_pairs_within_a_fold(rng, monkeypatch):
     member = rng.permutation(np.arange(60) % 2 == 0)
     block, group = numbers(rng, member, 1.0), np.arange(60) // 2
     member = member[group]
-    found = run([block], member, group, seed=3)
+    scores = run([block], member, group, seed=3)
     wins = pairs = 0.0
     for fold in cross_validation._folds(group, np.random.default_rng(3)):
         train = ~fold
@@ -75,7 +77,7 @@ def test_the_area_is_that_of_pairs_within_a_fold(rng, monkeypatch):
             predicted = model.predict(kernel(x[fold], x[train]))
             wins += here * roc_auc_score(member[fold], predicted)
             pairs += here
-    assert found.auc[0] == pytest.approx(wins / pairs, abs=1e-6)
+    assert scores.auc[0] == pytest.approx(wins / pairs, abs=1e-6)
 
 
 def test_permuted_labels_reject_at_the_nominal_rate():
@@ -99,8 +101,8 @@ def test_folds_keep_groups_whole_and_see_no_label(rng):
     folds = list(cross_validation._folds(group, np.random.default_rng(0)))
     assert len(folds) == cross_validation.FOLDS
     assert np.all(np.sum(folds, axis=0) == 1)
-    for held in np.unique(group):
-        assert sum(fold[group == held].any() for fold in folds) == 1
+    for group_id in np.unique(group):
+        assert sum(fold[group == group_id].any() for fold in folds) == 1
     few = list(cross_validation._folds(np.array([0, 0, 1]), np.random.default_rng(0)))
     assert len(few) == 2
 
@@ -109,9 +111,9 @@ def test_nothing_of_the_tested_rows_enters_the_fit(rng):
     values, words = rng.normal(size=(12, 3)), (rng.random((12, 9)) < 0.4).astype(float)
     words[:, 0] = 1  # a row without a word is like no other, nor like itself
     train, test = np.arange(8), np.arange(8, 12)
-    for kernel, held in ((of_numbers, values), (of_words, words)):
-        inner, outer = kernel(held, train, test)
-        moved = held.copy()
+    for kernel, features in ((of_numbers, values), (of_words, words)):
+        inner, outer = kernel(features, train, test)
+        moved = features.copy()
         moved[9:] = rng.normal(size=moved[9:].shape) ** 2
         again = kernel(moved, train, test)
         np.testing.assert_array_equal(again[0], inner)
@@ -158,7 +160,7 @@ def facts_of(table, features, ids):
 def test_what_is_known_of_two_runs_stands_one_after_the_other():
     first = facts_of(pa.table(TABLE), pa.table(FEATURES), ["c", "a"])
     second = facts_of(pa.table(TABLE), None, ["b"])
-    both = joined(first, second)
+    both = join_facts(first, second)
     assert both.rows == 3 and both.of("answer") == ["yy", "z", None]
     assert both.of("codec") == [None, "h264", "vp9"] and both.of("container") == [None] * 3
 
@@ -172,8 +174,8 @@ def test_a_column_of_both_tables_is_known_from_either():
 def test_what_the_baselines_look_at():
     facts = facts_of(pa.table(TABLE), pa.table(FEATURES), ["a", "b", "c"])
     assert facts.of("question") == ["What?", "Who is it?", "What?"]
-    found = baselines(facts)
-    assert list(found) == [
+    blocks = baselines(facts)
+    assert list(blocks) == [
         "words of the question",
         "words of options and answer",
         "number and length of texts",
@@ -183,22 +185,22 @@ def test_what_the_baselines_look_at():
         "vision tower",
         "all of these together",
     ]
-    (lengths,) = found["number and length of texts"]
+    (lengths,) = blocks["number and length of texts"]
     np.testing.assert_array_equal(lengths.values[0], [3, 1, 1, 1, 5, 1, 2])
     np.testing.assert_array_equal(lengths.values[1], [0, 0, 0, 0, 10, 0, -1])
-    (file,) = found["file: duration, size, codec, rates"]
+    (file,) = blocks["file: duration, size, codec, rates"]
     assert file.values[0, 6] == pytest.approx(np.log1p(300.0))  # bytes a second
     np.testing.assert_array_equal(file.values[:, 7:], [[1, 0], [0, 1], [0, 0]])
-    (look,) = found["frames: colour, texture, change"]
+    (look,) = blocks["frames: colour, texture, change"]
     np.testing.assert_array_equal(look.values[0], [3, 4])
     assert np.isnan(look.values[1]).all()
-    assert len(found["all of these together"]) == 7
+    assert len(blocks["all of these together"]) == 7
 
 
 def test_what_is_alike_in_all_clips_is_no_baseline():
     alike = {**FEATURES, "question": ["What?"] * 3, "embedding": [[1.0]] * 3}
-    found = baselines(facts_of(pa.table(TABLE), pa.table(alike), ["a", "c"]))
-    assert "words of the question" not in found and "vision tower" not in found
+    blocks = baselines(facts_of(pa.table(TABLE), pa.table(alike), ["a", "c"]))
+    assert "words of the question" not in blocks and "vision tower" not in blocks
     assert list(baselines(facts_of(pa.table(TABLE), None, ["a", "c"]))) == [
         "file: duration, size, codec, rates",
         "motion and illumination",
@@ -255,9 +257,9 @@ def test_very_many_rows_are_a_random_choice_of_whole_groups(monkeypatch, rng):
     table = table.set_column(3, "group", pairs)
     table = table.set_column(2, "label", pa.array(np.arange(60) // 2 % 2))
     sample = labelled_rows(table)
-    from vidsme_jax.evaluation.blind import _choice
+    from vidsme_jax.evaluation.blind import _choose_rows
 
-    kept = _choice(sample.group, 0)
+    kept = _choose_rows(sample.group, 0)
     assert len(kept) == 30
     assert np.all(np.bincount(sample.group[kept], minlength=30) % 2 == 0)
     assert blind_of(table).rows == 30

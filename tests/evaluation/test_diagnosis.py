@@ -38,8 +38,8 @@ def make_table(part="video", frames=16, seed=0, **changed):
         f"{part}.renyi_one.mean": rng.normal(size=N),
     }
     changed = {k.replace("__", "."): v for k, v in changed.items()}
-    held = {k: v for k, v in (columns | changed).items() if v is not None}
-    return pa.table(held)
+    present = {k: v for k, v in (columns | changed).items() if v is not None}
+    return pa.table(present)
 
 
 def looked(table, control=None, perturbation="reverse", settings=SMALL):
@@ -49,7 +49,7 @@ def looked(table, control=None, perturbation="reverse", settings=SMALL):
     return signatures, signature_texts(signatures, perturbation, settings)
 
 
-def found(table, **others):
+def signature_entries(table, **others):
     """Return the entries as metrics.json holds them."""
     entries = [
         signature_json(signature) | {"text": text}
@@ -61,7 +61,7 @@ def found(table, **others):
 
 def only(table, kind, **others):
     """Return the single entry of a kind; of the rest, none may be a sign."""
-    entries = found(table, **others)
+    entries = signature_entries(table, **others)
     same = [entry for entry in entries if entry["kind"] == kind]
     assert len(same) == 1, entries
     assert {entry["kind"] for entry in entries} <= {kind, "unchecked"}, entries
@@ -117,9 +117,9 @@ def test_the_threshold_is_one_percent_of_the_entropy(size, kind):
 
 def test_one_position_that_differs_is_not_flat():
     """The mean may well be zero: it is the largest difference that counts."""
-    given = flat(3)
-    given["video__sme__max_0"] = np.full(N, 0.03)
-    assert only(make_table(**given), "none")["kind"] == "none"
+    columns = flat(3)
+    columns["video__sme__max_0"] = np.full(N, 0.03)
+    assert only(make_table(**columns), "none")["kind"] == "none"
 
 
 def test_clips_without_motion_column_are_flat_all_the_same():
@@ -134,11 +134,11 @@ def test_a_model_that_is_certain_throughout_is_flat_only_without_difference():
 
 
 def test_rows_that_are_bad_nan_or_infinite_are_not_counted():
-    given = flat(6)
-    given["video__sme__min_0"][[0, 7]] = [math.nan, math.nan]
-    given["video__sme_nat__mean"] = np.where(np.arange(N) == 1, math.inf, 2.0)
-    given["status"] = ["ok"] * 2 + ["timeout"] + ["ok"] * (N - 3)
-    entry = only(make_table(**given), "flat")
+    columns = flat(6)
+    columns["video__sme__min_0"][[0, 7]] = [math.nan, math.nan]
+    columns["video__sme_nat__mean"] = np.where(np.arange(N) == 1, math.inf, 2.0)
+    columns["status"] = ["ok"] * 2 + ["timeout"] + ["ok"] * (N - 3)
+    entry = only(make_table(**columns), "flat")
     assert (entry["flat"], entry["clips"], entry["without_value"]) == (3, N - 4, 3)
     assert "Beside them, without a value: 3." in entry["text"]
 
@@ -187,10 +187,10 @@ def test_the_mean_and_its_interval_resample_groups():
     """Ten rows of a video are one: the interval over 2 groups is far wider."""
     values = np.where(np.arange(N) // 2 < 10, 0.05, 0.5)
     tables = [
-        make_table(video__sme__mean=values, **given)
-        for given in ({}, {"group": [f"g{k // 20}" for k in range(N)]})
+        make_table(video__sme__mean=values, **columns)
+        for columns in ({}, {"group": [f"g{k // 20}" for k in range(N)]})
     ]
-    entries = [e for t in tables for e in found(t) if e["kind"] == "inverted"]
+    entries = [e for t in tables for e in signature_entries(t) if e["kind"] == "inverted"]
     widths = [e["mean_interval"][1] - e["mean_interval"][0] for e in entries]
     assert widths[1] > 2 * widths[0]
     assert [e["mean"] for e in entries] == [pytest.approx(0.275)] * 2
@@ -208,14 +208,14 @@ def test_a_score_in_the_wrong_direction_is_said():
 def test_both_forms_of_inversion_are_said():
     values = 0.5 + 0.3 * LABEL + 0.1 * np.sin(np.arange(N))
     table = make_table(video__sme__mean=values)
-    assert [entry["kind"] for entry in found(table)] == ["inverted", "inverted"]
+    assert [entry["kind"] for entry in signature_entries(table)] == ["inverted", "inverted"]
     lead, texts = summary(*looked(table))
     assert lead == "Failure signatures: inverted signal." and len(texts) == 2
 
 
 def test_one_group_of_members_is_not_judged():
     table = make_table(group=["one" if k % 2 else f"g{k}" for k in range(N)])
-    (none, entry) = found(table)
+    (none, entry) = signature_entries(table)
     assert entry["kind"] == "unchecked" and entry["sign"] == "inverted"
     assert "1 groups of members" in entry["text"]
     assert "1 of the three could not be looked for" in none["text"]
@@ -224,12 +224,12 @@ def test_one_group_of_members_is_not_judged():
 def still(seed=3, effect=3.0, names=("logp.min_10",), **changed):
     """The reversal score carries nothing; the named scores of one order do."""
     rng = np.random.default_rng(seed)
-    given = {"video__sme__mean": -0.3 + 0.1 * np.cos(np.arange(N) // 2)}
+    columns = {"video__sme__mean": -0.3 + 0.1 * np.cos(np.arange(N) // 2)}
     for name in names:
         sign = 1 if name.startswith("logp") else -1
         key = "video__" + name.replace(".", "__")
-        given[key] = rng.normal(size=N) + sign * effect * LABEL
-    return make_table(**given | changed)
+        columns[key] = rng.normal(size=N) + sign * effect * LABEL
+    return make_table(**columns | changed)
 
 
 def test_still_image_scores_that_succeed_alone_are_named():
@@ -272,8 +272,8 @@ def by_chance(sign, every=9):
 
 
 def test_an_auc_above_one_half_by_chance_is_no_success():
-    given = {"video__sme__mean": by_chance(-1) - 9}
-    entry = only(still(**given), "still")
+    columns = {"video__sme__mean": by_chance(-1) - 9}
+    entry = only(still(**columns), "still")
     assert entry["looked_at"]["video.sme.mean"]["auc"] > 0.5
     chance = still(video__logp__min_10=by_chance(1))
     auc = measured(chance, SMALL)[0].scores["video.logp.min_10"].auc
@@ -294,7 +294,7 @@ def test_a_control_above_one_half_by_chance_is_no_shift():
 
 def test_a_reversal_below_one_half_is_a_failure_too():
     values = -0.5 + 0.3 * LABEL + 0.1 * np.sin(np.arange(N))
-    kinds = {entry["kind"] for entry in found(still(video__sme__mean=values))}
+    kinds = {entry["kind"] for entry in signature_entries(still(video__sme__mean=values))}
     assert kinds == {"inverted", "still"}
 
 
@@ -326,8 +326,8 @@ def test_one_of_the_two_scores_is_one_look():
 @pytest.mark.parametrize("part", ["instruction", "response"])
 def test_without_the_video_slice_another_is_looked_at_and_named(part):
     assert f"(slice {part})" in only(make_table(part), "none")["text"]
-    given = {f"{part}__sme__{n}": [0.001] * N for n in ("min_0", "max_0")}
-    entry = only(make_table(part, **given), "flat")
+    columns = {f"{part}__sme__{n}": [0.001] * N for n in ("min_0", "max_0")}
+    entry = only(make_table(part, **columns), "flat")
     assert entry["slice"] == part and f"the {part} slice" in entry["text"]
 
 
@@ -340,7 +340,7 @@ def test_the_video_slice_comes_first():
 
 def test_one_frame_has_no_order():
     table = still(frames=1)
-    (entry,) = found(table)
+    (entry,) = signature_entries(table)
     assert entry["kind"] == "one_frame" and "One frame has no order" in entry["text"]
     lead, _ = summary(*looked(table))
     assert lead == "Failure signatures: one frame has no order."
@@ -373,7 +373,7 @@ def test_the_other_order_is_called_what_it_is(perturbation, expected):
 @pytest.mark.parametrize("label", [[None] * N, [0] * N])
 def test_without_members_only_flatness_is_judged(label):
     table = make_table(label=pa.array(label, pa.int64()), **flat(3))
-    entries = found(table)
+    entries = signature_entries(table)
     assert [e["kind"] for e in entries] == ["flat", "unchecked", "unchecked"]
     assert [e["sign"] for e in entries[1:]] == ["inverted", "still"]
     lead, texts = summary(*looked(table))
@@ -381,25 +381,25 @@ def test_without_members_only_flatness_is_judged(label):
 
 
 def test_members_alone_can_be_inverted():
-    entries = found(members_at(0.2, label=[1] * N))
+    entries = signature_entries(members_at(0.2, label=[1] * N))
     assert [e["kind"] for e in entries] == ["inverted", "unchecked"]
 
 
 @pytest.mark.parametrize("bad", [{"status": ["timeout"] * N}, {}])
 def test_where_no_row_has_a_value_nothing_is_claimed(bad):
-    given = {} if bad else {n: [math.nan] * N for n in make_table().column_names[5:]}
-    table = make_table(**bad | given)
-    assert [e["kind"] for e in found(table)] == ["unchecked"] * 3
+    columns = {} if bad else {n: [math.nan] * N for n in make_table().column_names[5:]}
+    table = make_table(**bad | columns)
+    assert [e["kind"] for e in signature_entries(table)] == ["unchecked"] * 3
     lead, texts = summary(*looked(table))
     assert lead == "The failure signatures could not be looked for." and len(texts) == 3
 
 
 def test_missing_columns_are_named():
     table = make_table().drop_columns(["video.sme.max_0"])
-    none, entry = found(table)
+    none, entry = signature_entries(table)
     assert "no column video.sme.max_0" in entry["text"] and none["kind"] == "none"
-    own = pa.table({"id": ["a", "b"], "label": [1, 0], "score": [1.0, 0.0]})
-    (entry,) = found(own)
+    external = pa.table({"id": ["a", "b"], "label": [1, 0], "score": [1.0, 0.0]})
+    (entry,) = signature_entries(external)
     assert entry["kind"] == "unchecked" and "this table lacks" in entry["text"]
 
 

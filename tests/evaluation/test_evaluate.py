@@ -70,10 +70,10 @@ def test_everything_is_written(write_run, tmp_path):
     run, control = write_run("target"), write_run("base", 1, 0, model="base")
     result = report([run], out, control, SMALL)
     assert result.control == "base"
-    held = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    written = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     fixed = {"report.html", "report.md", "metrics.json", "metrics.csv", "clips.csv"}
     drawn = {"roc", "histogram", "auc-video", *(f"clip-{k}" for k in range(1, 7))}
-    assert held == fixed | {f"figures/target-f16-{name}.svg" for name in drawn}
+    assert written == fixed | {f"figures/target-f16-{name}.svg" for name in drawn}
     kept = json.loads((out / "metrics.json").read_text())
     assert kept == metrics_json(result)
     clips = result.runs[0].frames[0].clips  # which metrics.json leaves to clips.csv
@@ -225,15 +225,15 @@ def test_the_diagnosis_is_in_every_output(write_run, tmp_path, perturbation, wor
     info = {"settings": {"perturbation": perturbation}}
     (run / "run.json").write_text(json.dumps(info))
     text = terminal_table(report([run], out, None, SMALL))
-    held = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
-    kinds = [entry["kind"] for entry in held["diagnosis"]]
+    frame = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
+    kinds = [entry["kind"] for entry in frame["diagnosis"]]
     assert kinds == ["unchecked", "inverted", "inverted", "unchecked"]
-    assert f"for members the {word}" in held["diagnosis"][1]["text"]
+    assert f"for members the {word}" in frame["diagnosis"][1]["text"]
     markdown = (out / "report.md").read_text().replace("\\", "")
     html = (out / "report.html").read_text()
     for page in (text, markdown, html):
         assert "Failure signatures: inverted signal." in page
-        for entry in held["diagnosis"]:
+        for entry in frame["diagnosis"]:
             assert entry["text"] in page
 
 
@@ -451,6 +451,9 @@ def test_few_clips_are_no_clean_bill():
 def test_parts_without_both_labels_are_refused(write_run, tmp_path):
     label = [str(k % 2) for k in range(30)]
     run = write_run(same=label, empty=pa.nulls(30, pa.string()))
-    for name, held in (("same", "there is 0, 1"), ("empty", "there is unknown|no value")):
-        with pytest.raises(InputError, match=f"by={name} makes no part.*({held})"):
+    for name, message in (
+        ("same", "there is 0, 1"),
+        ("empty", "there is unknown|no value"),
+    ):
+        with pytest.raises(InputError, match=f"by={name} makes no part.*({message})"):
             report([run], tmp_path / "out", None, replace(SMALL, by=(name,)))

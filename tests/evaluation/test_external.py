@@ -56,15 +56,15 @@ def test_the_command_gives_the_whole_report(tmp_path, capsys):
     base = [{**row, "score": -row["score"]} for row in ROWS]
     control = write(tmp_path / "base.json", base)
     out = tmp_path / "report"
-    given = ["evaluate", str(table), "--control", str(control), "--bootstrap", "200"]
-    assert main([*given, "--out", str(out)]) == 0
+    words = ["evaluate", str(table), "--control", str(control), "--bootstrap", "200"]
+    assert main([*words, "--out", str(out)]) == 0
     assert capsys.readouterr().out.startswith("The score ")
-    found = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
+    frame = json.loads((out / "metrics.json").read_text())["runs"][0]["frames"][0]
     values, labels = (np.array([row[k] for row in ROWS]) for k in ("score", "label"))
-    one = found["scores"]["score"]
-    assert one["auc"] == pytest.approx(auc(values, labels))
-    assert one["control"]["difference"] == pytest.approx(2 * one["auc"] - 1)
-    assert found["counts"]["unlabelled"] == 1
+    metrics = frame["scores"]["score"]
+    assert metrics["auc"] == pytest.approx(auc(values, labels))
+    assert metrics["control"]["difference"] == pytest.approx(2 * metrics["auc"] - 1)
+    assert frame["counts"]["unlabelled"] == 1
     page = (out / "report.html").read_text()
     assert "0 frames" not in page and "The primary score in full" in page
 

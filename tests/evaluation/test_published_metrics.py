@@ -51,21 +51,21 @@ def test_against_sklearn_on_random_scores(rng, levels, shift):
         spoilt = rng.random(n + 2)
         values = np.where(spoilt < 0.1, np.inf, np.where(spoilt > 0.9, -np.inf, values))
         values[0] = 0
-        found = published_metrics(-values, labels)
-        assert found == pytest.approx(oracle(values, labels), abs=1e-12)
-        assert set(found) == KEYS
+        metrics = published_metrics(-values, labels)
+        assert metrics == pytest.approx(oracle(values, labels), abs=1e-12)
+        assert set(metrics) == KEYS
 
 
 @pytest.mark.parametrize("better", [1, -1, 0])
 def test_perfect_inverted_and_constant_scores(better):
     labels = np.array([0] * 30 + [1] * 30)
     values = -better * labels.astype(float)
-    found = published_metrics(-values, labels)
-    assert found == pytest.approx(oracle(values, labels))
+    metrics = published_metrics(-values, labels)
+    assert metrics == pytest.approx(oracle(values, labels))
     # Never flipped: an inverted score has AUC 0, and accuracy one half.
-    assert found["auc"] == (1 + better) / 2
-    assert found["accuracy"] == (1 if better == 1 else 0.5)
-    assert found["tpr_below_5"] == (1 if better == 1 else 0)
+    assert metrics["auc"] == (1 + better) / 2
+    assert metrics["accuracy"] == (1 if better == 1 else 0.5)
+    assert metrics["tpr_below_5"] == (1 if better == 1 else 0)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(3, 0.3), (4, 0.4), (6, 0.1)])
@@ -78,9 +78,9 @@ def test_vertices_between_equal_steps_are_dropped(count, expected):
     labels = np.array([1, 0] * count + [1] * (10 - count) + [0] * (100 - count))
     place = [*np.repeat(np.arange(count), 2), *[count] * (110 - 2 * count)]
     values = -np.array(place, float)
-    found = published_metrics(values, labels)
-    assert found == pytest.approx(oracle(-values, labels))
-    assert found["tpr_below_5"] == expected
+    metrics = published_metrics(values, labels)
+    assert metrics == pytest.approx(oracle(-values, labels))
+    assert metrics["tpr_below_5"] == expected
     assert measure(values, labels, (0.049,)).tpr[0] == min(count, 4) / 10
 
 
@@ -108,8 +108,8 @@ def test_infinities_tie_with_the_largest_finite_score():
     ],
 )
 def test_without_two_classes_or_finite_scores_it_is_nan(values, labels):
-    found = published_metrics(np.array(values), np.array(labels, int))
-    assert set(found) == KEYS and all(map(math.isnan, found.values()))
+    metrics = published_metrics(np.array(values), np.array(labels, int))
+    assert set(metrics) == KEYS and all(map(math.isnan, metrics.values()))
 
 
 def test_nan_rows_are_left_out_and_other_labels_refused(rng):
@@ -156,16 +156,16 @@ def test_published_scores_are_joined_by_id_and_frames(tmp_path):
     run = runs.read_run(write_run(tmp_path / "run", frames=(8, 16)))
     joined = with_published(run)
     assert joined.table["id"].to_pylist() == run.table["id"].to_pylist()
-    held = {tuple(row[:2]): row[2] for row in zip(
-        *(run.others["published"][c].to_pylist() for c in ("id", "frames", "ppl")),
+    published = {tuple(row[:2]): row[2] for row in zip(
+        *(run.extra_tables["published"][c].to_pylist() for c in ("id", "frames", "ppl")),
         strict=True,
     )}  # fmt: skip
-    found = zip(
+    rows = zip(
         *(joined.table[c].to_pylist() for c in ("id", "frames", "published: ppl")),
         strict=True,
     )
-    for name, frames, value in found:
-        np.testing.assert_equal(value, held[name, frames])
+    for name, frames, value in rows:
+        np.testing.assert_equal(value, published[name, frames])
     for sample in (study.labelled for study in frame_studies(joined.table)):
         for name in NAMES:  # turned: members are low there, and high here
             values = sample.scores[catalogue.PUBLISHED + name]
@@ -174,7 +174,7 @@ def test_published_scores_are_joined_by_id_and_frames(tmp_path):
 
 def test_a_manifest_column_is_not_taken_for_a_published_score(tmp_path):
     run = runs.read_run(write_run(tmp_path / "run", published=False))
-    assert run.others == {} and "published: ppl" in run.table.column_names
+    assert run.extra_tables == {} and "published: ppl" in run.table.column_names
     assert "published: ppl" not in with_published(run).table.column_names
 
 
@@ -201,8 +201,8 @@ def test_a_file_of_other_rows_is_refused(tmp_path, change, message):
 
 def test_a_file_without_keys_or_damaged_is_refused(tmp_path, capsys):
     path = write_run(tmp_path / "run")
-    held = pq.read_table(path / "published.parquet").drop_columns(["frames"])
-    pq.write_table(held, path / "published.parquet")
+    table = pq.read_table(path / "published.parquet").drop_columns(["frames"])
+    pq.write_table(table, path / "published.parquet")
     with pytest.raises(InputError, match="no column frames"):
         with_published(runs.read_run(path))
     (path / "published.parquet").write_bytes(b"cut short")
@@ -237,19 +237,21 @@ def test_every_score_and_number_has_the_published_metrics(evaluated):
     kept = [row for row in table if row["id"] not in ("clip-28", "clip-29")]
     labels = [int(row["id"].removeprefix("clip-")) % 2 for row in kept]
     for name in NAMES:
-        found = data["scores"][catalogue.PUBLISHED + name]
+        metrics = data["scores"][catalogue.PUBLISHED + name]
         expected = oracle([row[name] for row in kept], np.array(labels))
-        assert found["published"] == pytest.approx(expected)
-        assert found["auc"] == pytest.approx(found["published"]["auc"])
-        assert found["control"]["difference"] is not None
-        assert (found["members"], found["non_members"]) == (14, 14)
+        assert metrics["published"] == pytest.approx(expected)
+        assert metrics["auc"] == pytest.approx(metrics["published"]["auc"])
+        assert metrics["control"]["difference"] is not None
+        assert (metrics["members"], metrics["non_members"]) == (14, 14)
     assert set(data["numbers"]["motion"]["published"]) == KEYS
 
 
 def test_csv_names_the_published_columns(evaluated):
     with (evaluated[1] / "metrics.csv").open(newline="") as file:
-        held = [row for row in csv.DictReader(file) if row["kind"] in ("score", "number")]
-        rows = {row["score"]: row for row in held}
+        csv_rows = [
+            row for row in csv.DictReader(file) if row["kind"] in ("score", "number")
+        ]
+        rows = {row["score"]: row for row in csv_rows}
     frame = evaluated[0].runs[0].frames[0]
     assert set(rows) == {*frame.scores, *frame.numbers}
     for name, metrics in (frame.scores | frame.numbers).items():
@@ -299,8 +301,8 @@ def test_a_class_without_values_is_null_and_not_nan(tmp_path):
     holed = [None if k % 2 else float(k) for k in range(30)]
     run = write_run(tmp_path / "run", changed={"ppl": pa.array(holed, pa.float64())})
     write_report(evaluate([run], None, BOTH), tmp_path / "out")
-    found = kept(tmp_path / "out")["scores"]["published: ppl"]
-    assert found["published"] == {"auc": None, "accuracy": None, "tpr_below_5": None}
+    metrics = kept(tmp_path / "out")["scores"]["published: ppl"]
+    assert metrics["published"] == {"auc": None, "accuracy": None, "tpr_below_5": None}
     assert "–" in (tmp_path / "out" / "report.md").read_text()
 
 
@@ -309,8 +311,8 @@ def test_the_command_line_selects(tmp_path, words):
     out = tmp_path / "out"
     line = ["evaluate", str(write_run(tmp_path / "run")), "--out", str(out)]
     assert main([*line, "--metrics", words[0]]) == 0
-    held = json.loads((out / "metrics.json").read_text())
-    assert held["settings"]["published"] is words[1]
+    data = json.loads((out / "metrics.json").read_text())
+    assert data["settings"]["published"] is words[1]
 
 
 def test_other_metrics_are_refused(capsys):

@@ -9,12 +9,12 @@ from studies import frame_studies, labelled_rows, measured
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.estimates import estimate_metrics, tpr_band
-from vidsme_jax.evaluation.samples import labelled
-from vidsme_jax.evaluation.score_metrics import calibrated, compare_runs
+from vidsme_jax.evaluation.samples import labelled_scores
+from vidsme_jax.evaluation.score_metrics import calibrated_values, compare_runs
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.values import ClassCounts, Estimate, LabelCounts
 from vidsme_jax.scores import catalogue
-from vidsme_jax.stats.metrics import Labelled, auc, measure
+from vidsme_jax.stats.metrics import LabelledScores, auc, measure
 from vidsme_jax.stats.resampling import bootstrap_weights
 
 SMALL = EvaluationSettings(bootstrap=200, permutations=199)
@@ -47,13 +47,13 @@ def make_table(rng, n=24, frames=(16,), **changed):
 
 
 def test_orientation_is_applied(rng):
-    (found,) = measured(make_table(rng), SMALL)
-    assert found.primary == catalogue.PRIMARY
+    (frame,) = measured(make_table(rng), SMALL)
+    assert frame.primary == catalogue.PRIMARY
     for name in ("video.sme.mean", "video.logp.mean"):
-        assert found.scores[name].auc.value > 0.9
-    assert set(found.numbers) == {"motion", "illumination"}
-    assert found.scores["video.sme.mean"].significance.p_value <= 0.05
-    for metrics in found.scores.values():
+        assert frame.scores[name].auc.value > 0.9
+    assert set(frame.numbers) == {"motion", "illumination"}
+    assert frame.scores["video.sme.mean"].significance.p_value <= 0.05
+    for metrics in frame.scores.values():
         p_values = metrics.significance
         assert p_values.p_value <= p_values.p_adjusted <= 0.05
 
@@ -76,9 +76,9 @@ def test_a_score_is_estimated_alike_whatever_stands_beside_it(rng):
 def test_every_score_is_compared_with_the_primary_one_on_the_same_resamples(rng):
     table = make_table(rng)
     twin = table.append_column("response.sme.mean", table["video.sme.mean"])
-    found = measured(twin, SMALL)[0].scores
-    assert found["response.sme.mean"].over_primary == Estimate(0.0, 0.0, 0.0)
-    other, primary = found["video.logp.mean"], found["video.sme.mean"]
+    scores = measured(twin, SMALL)[0].scores
+    assert scores["response.sme.mean"].over_primary == Estimate(0.0, 0.0, 0.0)
+    other, primary = scores["video.logp.mean"], scores["video.sme.mean"]
     over = other.over_primary
     assert over.value == pytest.approx(other.auc.value - primary.auc.value)
     assert over.low <= over.value <= over.high and over.low < over.high
@@ -86,9 +86,9 @@ def test_every_score_is_compared_with_the_primary_one_on_the_same_resamples(rng)
 
 def test_another_score_can_be_the_primary_one(rng):
     settings = replace(SMALL, score="video.logp.mean")
-    (found,) = measured(make_table(rng), settings)
-    assert found.primary == "video.logp.mean"
-    assert found.scores["video.logp.mean"].over_primary.value == 0
+    (frame,) = measured(make_table(rng), settings)
+    assert frame.primary == "video.logp.mean"
+    assert frame.scores["video.logp.mean"].over_primary.value == 0
     with pytest.raises(
         InputError, match="score=video.logp is not among the scores .*2, for"
     ):
@@ -97,13 +97,13 @@ def test_another_score_can_be_the_primary_one(rng):
 
 def test_the_control_calibrates_each_clip():
     target = np.array([3.0, 2.0, np.nan])
-    same_sign = calibrated(target, np.array([2.0, 4.0, 1.0]))
+    same_sign = calibrated_values(target, np.array([2.0, 4.0, 1.0]))
     np.testing.assert_array_equal(same_sign.difference, [1, -2, np.nan])
     np.testing.assert_array_equal(same_sign.ratio, [1.5, 0.5, np.nan])
     # Log-probabilities: closer to 0 than the control's is member-like.
-    ratio = calibrated(np.array([-1.0, -4.0]), np.array([-2.0, -2.0])).ratio
+    ratio = calibrated_values(np.array([-1.0, -4.0]), np.array([-2.0, -2.0])).ratio
     assert ratio[0] > ratio[1]
-    assert calibrated(target, np.array([-2.0, 4.0, 1.0])).ratio is None
+    assert calibrated_values(target, np.array([-2.0, 4.0, 1.0])).ratio is None
 
 
 def test_a_calibrated_score_drops_what_is_hard_for_every_model(rng):
@@ -111,8 +111,8 @@ def test_a_calibrated_score_drops_what_is_hard_for_every_model(rng):
     label = np.arange(24) % 2
     table = make_table(rng, **{"video.sme.mean": hard - label})
     control = make_table(rng, **{"video.sme.mean": hard})
-    (found,) = measured(table, SMALL, control)
-    metrics = found.scores["video.sme.mean"]
+    (frame,) = measured(table, SMALL, control)
+    metrics = frame.scores["video.sme.mean"]
     assert metrics.auc.value < 0.8
     assert metrics.control.calibrated.difference.auc.value == 1
     ratio = metrics.control.calibrated.ratio
@@ -124,17 +124,17 @@ def test_rows_left_out_are_counted_by_label(rng):
     status = ["ok"] * 20 + ["decode_error", "timeout", "timeout", "ok"]
     label = [k % 2 for k in range(23)] + [None]
     table = make_table(rng, **{"video.sme.mean": values, "status": status, "label": label})
-    (found,) = measured(table, SMALL)
-    assert found.counts.labels == LabelCounts(11, 12, 1)
-    assert found.counts.status["timeout"] == LabelCounts(1, 1, 0)
-    assert found.counts.evaluated == ClassCounts(10, 10)
-    assert found.scores["video.sme.mean"].counts == ClassCounts(9, 9)
+    (frame,) = measured(table, SMALL)
+    assert frame.counts.labels == LabelCounts(11, 12, 1)
+    assert frame.counts.status["timeout"] == LabelCounts(1, 1, 0)
+    assert frame.counts.evaluated == ClassCounts(10, 10)
+    assert frame.scores["video.sme.mean"].counts == ClassCounts(9, 9)
 
 
 def test_each_frame_count_is_evaluated_apart(rng):
     table = make_table(rng, frames=(32, 8))
     both = measured(table, SMALL)
-    assert [found.frames for found in both] == [8, 32]
+    assert [frame.frames for frame in both] == [8, 32]
     alone = measured(table.slice(24), SMALL)
     assert alone[0].frames == 8 and alone[0] == both[0]
 
@@ -151,16 +151,16 @@ def test_a_class_without_values_gives_a_reason(rng):
 
 @pytest.mark.parametrize("label", [[None] * 24, [1] * 24])
 def test_tables_without_both_classes_do_not_crash(rng, label):
-    (found,) = measured(make_table(rng, label=label), SMALL)
-    assert found.scores["video.sme.mean"].auc.value is None
-    assert "no non-member" in found.scores["video.sme.mean"].reason
+    (frame,) = measured(make_table(rng, label=label), SMALL)
+    assert frame.scores["video.sme.mean"].auc.value is None
+    assert "no non-member" in frame.scores["video.sme.mean"].reason
 
 
 def test_group_under_both_labels_is_counted(rng):
     table = make_table(rng, group=["same"] * 4 + [f"g{k}" for k in range(20)])
-    (found,) = measured(table, SMALL)
-    assert found.counts.mixed_groups == 1
-    assert found.counts.evaluated_groups == ClassCounts(11, 11)
+    (frame,) = measured(table, SMALL)
+    assert frame.counts.mixed_groups == 1
+    assert frame.counts.evaluated_groups == ClassCounts(11, 11)
 
 
 def test_other_labels_in_a_table_are_refused(rng):
@@ -176,14 +176,14 @@ def test_own_scores_need_three_columns_only():
             "score": [4.0, 3.0, 2.0, 1.0],
         }
     )
-    (found,) = measured(table, SMALL)
-    assert found.primary == "score" and found.scores["score"].auc.value == 1
+    (frame,) = measured(table, SMALL)
+    assert frame.primary == "score" and frame.scores["score"].auc.value == 1
 
 
 def test_columns_outside_the_catalogue_are_not_scores(rng):
     extra = {"my.own.column": np.ones(24), "evil.sme.mean": np.ones(24)}
-    (found,) = measured(make_table(rng, **extra), SMALL)
-    assert set(found.scores) == {"video.sme.mean", "video.logp.mean"}
+    (frame,) = measured(make_table(rng, **extra), SMALL)
+    assert set(frame.scores) == {"video.sme.mean", "video.logp.mean"}
 
 
 def test_control_is_paired_by_id_whatever_the_order(rng):
@@ -242,7 +242,7 @@ def test_control_of_other_frames_gives_a_reason(rng):
 def test_tpr_band_holds_the_curve(rng):
     sample = labelled_rows(make_table(rng, n=80))
     values, grid = rng.normal(size=80), (0.05, 0.2, 0.5, 1.0)
-    low, high = tpr_band(labelled(sample, values), grid, SMALL)
+    low, high = tpr_band(labelled_scores(sample, values), grid, SMALL)
     middle = measure(values, sample.member, grid).tpr
     assert np.all(low <= np.add(middle, 1e-6)) and np.all(middle <= high + 1e-6)
     assert low[-1] == high[-1] == 1 and np.all(np.diff(low) >= 0)
@@ -253,10 +253,12 @@ def test_runs_are_compared_on_their_common_clips(rng):
     first = labelled_rows(table)
     weaker = labelled_rows(make_table(rng, **{"video.sme.mean": rng.normal(size=24)}))
     part = weaker.take(list(range(20)))
-    found = compare_runs(first, part, SMALL)
-    assert found.counts.members + found.counts.non_members == 20
-    assert found.difference.value == pytest.approx(found.auc - found.first_auc)
-    assert found.difference.high < 0
+    comparison = compare_runs(first, part, SMALL)
+    assert comparison.counts.members + comparison.counts.non_members == 20
+    assert comparison.difference.value == pytest.approx(
+        comparison.auc - comparison.first_auc
+    )
+    assert comparison.difference.high < 0
     same = compare_runs(first, first, SMALL).difference
     assert (same.low, same.high) == (0, 0)
     strangers = replace(part, ids=[f"other-{k}" for k in range(20)])
@@ -268,7 +270,7 @@ def test_an_interval_is_not_narrower_for_being_a_little_worse():
     perfect = np.where(member, 1.0, 0) + np.arange(128) / 1000
     nearly = perfect.copy()
     nearly[100] = 1.02  # a non-member above some members
-    rows = Labelled(np.stack([perfect, nearly]), member, np.arange(128))
-    found = estimate_metrics(rows, SMALL)
-    assert found.metrics.auc[1] < found.metrics.auc[0] == 1
-    assert found.low.auc[1] < found.low.auc[0] < 0.98
+    rows = LabelledScores(np.stack([perfect, nearly]), member, np.arange(128))
+    estimates = estimate_metrics(rows, SMALL)
+    assert estimates.metrics.auc[1] < estimates.metrics.auc[0] == 1
+    assert estimates.low.auc[1] < estimates.low.auc[0] < 0.98

@@ -30,8 +30,8 @@ def test_few_numbers_are_values_and_rare_ones_are_taken_together():
     years, good = [2020 + k % 3 for k in range(30)], [k < 2 for k in range(30)]
     assert sizes(split("year", years)) == {"2020": 10, "2021": 10, "2022": 10}
     assert sizes(split("good", good)) == {"False": 28, "True": 2}
-    found = sizes(split("id", [f"x{k}" for k in range(30)]))
-    assert len(found) == 12 and found["19 others"] == 19
+    subsets = sizes(split("id", [f"x{k}" for k in range(30)]))
+    assert len(subsets) == 12 and subsets["19 others"] == 19
     with pytest.raises(InputError, match="by=list holds lists"):
         split("list", [[1]])
 
@@ -44,11 +44,11 @@ def test_members_are_compared_with_the_same_part(rng):
     table = pa.table({"id": ids, "label": label, "video.sme.mean": values})
     facts = Facts(60, {"kind": kind.tolist()})
     settings = EvaluationSettings(bootstrap=100, by=("kind",))
-    found = evaluate_subsets(labelled_rows(table), facts, "video.sme.mean", settings)
-    assert list(found) == ["kind"]
-    for name, metrics in found["kind"].items():
+    metrics_of = evaluate_subsets(labelled_rows(table), facts, "video.sme.mean", settings)
+    assert list(metrics_of) == ["kind"]
+    for name, metrics in metrics_of["kind"].items():
         inside = kind == name
         assert metrics.auc.value == auc(-values[inside], label[inside] == 1)
         assert metrics.counts == ClassCounts(15, 15)
         assert metrics.auc.low <= metrics.auc.value <= metrics.auc.high
-    assert found["kind"]["day"].auc.value > 0.9 > found["kind"]["night"].auc.value
+    assert metrics_of["kind"]["day"].auc.value > 0.9 > metrics_of["kind"]["night"].auc.value

@@ -117,9 +117,9 @@ def whole(project):
 def parts(project, whole, tmp_path_factory):
     """The same run in 8 parts, one of which has no row."""
     out = tmp_path_factory.mktemp("parts") / "run"
-    given = replace(project, out=out, calibration=whole / "calibration.json")
+    settings = replace(project, out=out, calibration=whole / "calibration.json")
     for k in range(8):
-        score(replace(given, shard=Shard(k, 8)))
+        score(replace(settings, shard=Shard(k, 8)))
     return out
 
 
@@ -130,14 +130,14 @@ def test_the_parts_make_the_whole(project, whole, parts):
     assert sum(sizes) == 22 and 0 in sizes
     assert "the run of 11 rows, from 8 shards" in merge([parts], parts)
     for name in ("scores", "published", "curves", "thumbnails"):
-        one, other = (pq.read_table(d / f"{name}.parquet") for d in (whole, parts))
-        assert one.schema == other.schema
-        for column in one.column_names:
-            if str(one.schema.field(column).type) == "float":
-                a, b = (t[column].to_numpy() for t in (one, other))
+        whole_table, merged = (pq.read_table(d / f"{name}.parquet") for d in (whole, parts))
+        assert whole_table.schema == merged.schema
+        for column in whole_table.column_names:
+            if str(whole_table.schema.field(column).type) == "float":
+                a, b = (t[column].to_numpy() for t in (whole_table, merged))
                 np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5, err_msg=column)
             elif name != "curves" or column in ("id", "frames"):
-                assert one[column].equals(other[column]), column
+                assert whole_table[column].equals(merged[column]), column
     assert "22 rows (2 decode_error, 20 ok), each once, no score missing" in verify(parts)
     assert "22 rows" in verify(whole)
     score(replace(project, out=parts, calibration=whole / "calibration.json"))  # finished
@@ -146,8 +146,8 @@ def test_the_parts_make_the_whole(project, whole, parts):
 def test_status_says_how_far_each_is(project, whole, parts, tmp_path, capsys):
     assert "shard 7/8: finished" in status(parts)
     out = tmp_path / "run"
-    given = replace(project, out=out, calibration=whole / "calibration.json")
-    score(replace(given, shard=Shard(1, 2)))
+    settings = replace(project, out=out, calibration=whole / "calibration.json")
+    score(replace(settings, shard=Shard(1, 2)))
     said = status(out).splitlines()
     assert said[0] == "shard 0/2: not started" and said[1].startswith("shard 1/2: finished")
     path = Shard(0, 2).directory(out)
@@ -162,14 +162,14 @@ def test_status_says_how_far_each_is(project, whole, parts, tmp_path, capsys):
 
 
 def test_what_cannot_be_merged(project, whole, parts, tmp_path):
-    given = replace(project, calibration=whole / "calibration.json", frames=(2,))
-    half = replace(given, out=tmp_path / "half")
+    settings = replace(project, calibration=whole / "calibration.json", frames=(2,))
+    half = replace(settings, out=tmp_path / "half")
     score(replace(half, shard=Shard(0, 2)))
     with pytest.raises(InputError, match="shards 1/2 are missing or not finished"):
         merge([half.out], half.out)
     with pytest.raises(InputError, match="is in 1 shards: vidsme merge joins them"):
         verify(half.out)
-    other = replace(given, out=tmp_path / "other", slices=("video",))
+    other = replace(settings, out=tmp_path / "other", slices=("video",))
     score(replace(other, shard=Shard(1, 2)))
     with pytest.raises(InputError, match="other settings than .*: slices"):
         merge([half.out, other.out], tmp_path / "both")
@@ -289,5 +289,7 @@ def test_two_processes_without_locks_write_the_same_run(project, whole, tmp_path
     ]
     noise = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], noise
-    one, other = (pq.read_table(d / "scores.parquet") for d in (whole, tmp_path / "run"))
-    assert one["id"].equals(other["id"]) and "22 rows" in verify(tmp_path / "run")
+    alone, contended = (
+        pq.read_table(d / "scores.parquet") for d in (whole, tmp_path / "run")
+    )
+    assert alone["id"].equals(contended["id"]) and "22 rows" in verify(tmp_path / "run")

@@ -18,7 +18,7 @@ from vidsme_jax.evaluation.evaluate import evaluate_study
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import make_study
 from vidsme_jax.evaluation.values import Estimate
-from vidsme_jax.records.runs import Run, distinct
+from vidsme_jax.records.runs import Run, distinct_names
 from vidsme_jax.report import figures, write
 from vidsme_jax.report.figures import Curve
 from vidsme_jax.report.sections import build
@@ -79,13 +79,13 @@ def make_result(*runs, control=None, settings=SMALL):
 def only_answer(run, control=None):
     result = make_result(run, control=control)
     (report,) = answers.frame_reports(result)
-    (found,) = answers.answers(report, result)
-    return found
+    (report_answer,) = answers.answers(report, result)
+    return report_answer
 
 
 def answer(run, control=None):
-    found = only_answer(run, control)
-    return found.lead, " ".join(found.notes)
+    report_answer = only_answer(run, control)
+    return report_answer.lead, " ".join(report_answer.notes)
 
 
 class Tags(HTMLParser):
@@ -215,8 +215,8 @@ def test_answer_when_interval_and_p_disagree():
     metrics = report.frame.scores["video.sme.mean"]
     doubtful = replace(metrics, significance=replace(metrics.significance, p_value=0.2))
     frame = replace(report.frame, scores={"video.sme.mean": doubtful})
-    found = answers.answer(replace(report, frame=frame), result)
-    assert "does not clearly separate" in found.lead
+    report_answer = answers.answer(replace(report, frame=frame), result)
+    assert "does not clearly separate" in report_answer.lead
 
 
 def test_answer_without_the_primary_score():
@@ -272,10 +272,10 @@ def test_control_with_the_same_effect_leaves_no_difference():
 
 def test_blind_baseline_that_separates_is_named():
     run = make_run(motion=[k % 2 + 0.01 * k for k in range(40)], effect=0)
-    found = only_answer(run)
-    assert "differ by more than training" in found.warning
-    assert "motion and illumination tells them apart with AUC 1.000" in found.warning
-    assert "is not clearly better" in found.warning
+    only = only_answer(run)
+    assert "differ by more than training" in only.warning
+    assert "motion and illumination tells them apart with AUC 1.000" in only.warning
+    assert "is not clearly better" in only.warning
     page = build(make_result(run))
     texts = (write.render_html(page), write.render_markdown(page))
     for text, title in zip(texts, ("<h2>Answer", "## Answer"), strict=True):
@@ -368,18 +368,18 @@ def test_metrics_are_strict_json_and_one_csv_row_each(tmp_path):
         raise ValueError(name)
 
     text = (tmp_path / "metrics.json").read_text()
-    found = json.loads(text, parse_constant=refuse)
-    assert found["runs"][0]["info"]["settings"]["odd"] == [None, 1.0]
+    content = json.loads(text, parse_constant=refuse)
+    assert content["runs"][0]["info"]["settings"]["odd"] == [None, 1.0]
     with (tmp_path / "metrics.csv").open(newline="") as file:
-        held = list(csv.DictReader(file))
-    assert [row["kind"] for row in held] == (
+        csv_rows = list(csv.DictReader(file))
+    assert [row["kind"] for row in csv_rows] == (
         ["score"] * 2 + ["number", "baseline"] + ["subset"] * 3
     )
-    assert [row["part"].split(":")[0] for row in held[4:]] == ["motion"] * 3
-    rows = {row["score"]: row for row in held[:4]}
+    assert [row["part"].split(":")[0] for row in csv_rows[4:]] == ["motion"] * 3
+    rows = {row["score"]: row for row in csv_rows[:4]}
     assert rows["video.sme.mean"]["rule"] == "<="
     assert float(rows["video.sme.mean"]["fpr_step"]) == 1 / 20
-    primary = found["runs"][0]["frames"][0]["scores"]["video.sme.mean"]
+    primary = content["runs"][0]["frames"][0]["scores"]["video.sme.mean"]
     row = rows["video.sme.mean"]
     assert (row["primary"], row["kind"], row["run"]) == ("1", "score", "run")
     assert float(row["auc_low"]) == primary["auc_interval"][0]
@@ -389,7 +389,7 @@ def test_metrics_are_strict_json_and_one_csv_row_each(tmp_path):
 
 
 def test_names_are_made_distinct():
-    assert distinct(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-2", "a-2-2", "a-3"]
+    assert distinct_names(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-2", "a-2-2", "a-3"]
 
 
 def points(element):
@@ -440,7 +440,7 @@ def test_figures_of_empty_and_constant_values(values):
 
 
 def test_the_curve_along_a_clip_has_its_times_and_its_most_member_like_frame():
-    values = np.array([0.0, 0, 1, 1, -3, -1, np.nan, 2, 7])  # four frames, and one behind
+    values = np.array([0.0, 0, 1, 1, -3, -1, np.nan, 2, 7])  # four frames, one value more
     root = ElementTree.fromstring(
         figures.time_figure("t", values, 4, [0.0, 0.5, 1.0, 1.5], high=False)
     )

@@ -27,8 +27,8 @@ def test_masked_equals_filtered(rng, percent):
         values = rng.normal(size=(3, n)).astype(np.float32)
         mask = rng.random((3, n)) < 0.6
         mask[:, 0] = True
-        given = (jnp.asarray(values), jnp.asarray(mask), percent)
-        low, high = min_k(*given), max_k(*given)
+        arguments = (jnp.asarray(values), jnp.asarray(mask), percent)
+        low, high = min_k(*arguments), max_k(*arguments)
         for row in range(3):
             kept = values[row][mask[row]].astype(np.float64)
             np.testing.assert_allclose(low[row], plain(kept, percent), 1e-5, 1e-6)
@@ -43,11 +43,11 @@ def test_all_aggregates_from_one_sort(rng):
     assert out.shape == (2, 3, len(AGGREGATES))
 
     @jax.jit
-    def each(*given):
-        low, high = ([f(*given, k) for k in PERCENTS] for f in (min_k, max_k))
-        return [masked_mean(*given), *low, *high]
+    def separately(values, mask):
+        low, high = ([f(values, mask, k) for k in PERCENTS] for f in (min_k, max_k))
+        return [masked_mean(values, mask), *low, *high]
 
-    want = each(values, mask)
+    want = separately(values, mask)
     np.testing.assert_allclose(out, np.stack(want, axis=-1), rtol=1e-5)
 
 

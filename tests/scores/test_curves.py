@@ -44,8 +44,11 @@ def sequence(params, pixels, tokens, source):
 
 def forward(params, batch):
     both = jnp.stack([batch.pixels, jnp.flip(batch.pixels, axis=1)], axis=1)
-    one = lambda p, t, s: sequence(params, p, t, s)  # noqa: E731
-    ways = jax.vmap(one, in_axes=(0, None, None))
+
+    def way(pixels, tokens, source):
+        return sequence(params, pixels, tokens, source)
+
+    ways = jax.vmap(way, in_axes=(0, None, None))
     hidden = jax.vmap(ways)(both, batch.tokens, batch.source)
     return hidden, lambda rows: rows @ params["head"]
 
@@ -60,8 +63,8 @@ def case():
     return jax.tree.map(jnp.asarray, (weights(rng), batch, q, r))
 
 
-class Counted(NamedTuple):
-    """A compiled program, and the traces that were made of it."""
+class CountedProgram(NamedTuple):
+    """A compiled program, and a list with an entry for each of its traces."""
 
     run: jax.stages.Wrapped
     traces: list[int]
@@ -76,8 +79,8 @@ def program():
         traces.append(1)
         return forward(params, batch)
 
-    asked = ScoreRequest((EXACT,), kept=("sme", "sme_aligned"))
-    return Counted(jax.jit(score_program(counted, asked)), traces)
+    request = ScoreRequest((EXACT,), kept=("sme", "sme_aligned"))
+    return CountedProgram(jax.jit(score_program(counted, request)), traces)
 
 
 rows_of = jax.jit(score_batch, static_argnums=1)
@@ -244,13 +247,15 @@ def test_slices_are_independent(case, program):
     params, batch, q, r = case
     table, _ = scored(program.run, params, batch, q, r)
     named = dict(zip(catalogue.columns(), np.asarray(table).T, strict=True))
-    for asked in (("video",), ("instruction", "response")):
-        layout = make_layout(PROMPTS, VIDEO, asked)
+    for slices in (("video",), ("instruction", "response")):
+        layout = make_layout(PROMPTS, VIDEO, slices)
         alone = make_batch(PROMPTS, np.asarray(batch.pixels), layout)
         alone = jax.tree.map(jnp.asarray, alone)
-        run = jax.jit(score_program(forward, ScoreRequest((EXACT,), asked)))
+        run = jax.jit(score_program(forward, ScoreRequest((EXACT,), slices)))
         got, _ = scored(run, params, alone, q, r)
-        for column, values in zip(catalogue.columns(asked), np.asarray(got).T, strict=True):
+        for column, values in zip(
+            catalogue.columns(slices), np.asarray(got).T, strict=True
+        ):
             # A difference is as exact as what is subtracted, which differs by the CPU.
             size = max(1, np.nanmax(np.abs(named[column.replace("_diff", "")])))
             np.testing.assert_allclose(values, named[column], rtol=2e-4, atol=2e-5 * size)

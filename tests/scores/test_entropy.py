@@ -64,8 +64,8 @@ def test_limits_of_the_family(rng):
 def test_orders_broadcast_over_rows(rng):
     z = jnp.asarray(rng.normal(0, 2, (3, 40)), jnp.float32)
     q = jnp.array([1.0, 1.5, 2.0])
-    each = [renyi(z[n], float(q[n])) for n in range(3)]
-    np.testing.assert_allclose(renyi(z, q), np.array(each), rtol=1e-6)
+    by_row = [renyi(z[n], float(q[n])) for n in range(3)]
+    np.testing.assert_allclose(renyi(z, q), np.array(by_row), rtol=1e-6)
 
 
 def test_masked_entries_are_absent_entries(rng):

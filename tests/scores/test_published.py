@@ -28,14 +28,14 @@ PAIRS = (
     (3.5, 1.2),  # the sum of powers of a flat row falls below its floor
     (1.0, 1.0),
 )
-# There the published formula gives the rounding of a sum of probabilities, times 1e10:
-# of rows without floors, as the mean of peaked rows is too.
+# Orders at which the published formula gives the rounding of a sum of probabilities,
+# times 1e10. It does so for rows without floors, such as the mean of peaked rows.
 ROUNDING = (1.0, 1.0)
 KINDS = ("peaked", "flat", "zipf")
 
 
 def logits(kind, rows, vocab, rng):
-    """Random rows [way row vocab] of one kind, those behind the video included."""
+    """Random rows [way row vocab] of one kind, those after the video included."""
     shape = (2, rows, vocab)
     if kind == "flat":
         return rng.normal(0, 0.01, shape).astype(np.float32)
@@ -49,13 +49,13 @@ def logits(kind, rows, vocab, rng):
     return z
 
 
-def given_logits(params, batch):
+def logits_of_batch(params, batch):
     return batch.tokens, lambda rows: rows
 
 
 @lru_cache  # one compiled program for each shape and number of pairs
-def program(asked):
-    return jax.jit(score_program(given_logits, asked))
+def program(request):
+    return jax.jit(score_program(logits_of_batch, request))
 
 
 def ours(z, pairs):
@@ -67,16 +67,16 @@ def ours(z, pairs):
     # A clip of so many embeddings, so that the sequence score averages every row.
     batch = Batch(None, z[None], place, None, place, target, mask, None, place)
     numbers = tuple((n, n) for n in range(len(pairs)))
-    asked = ScoreRequest((published.PUBLISHED,), ("video",), pairs=numbers)
+    request = ScoreRequest((published.PUBLISHED,), ("video",), pairs=numbers)
     q, r = (np.array(column)[None] - 1 for column in zip(*pairs, strict=True))
     orders = Orders(jnp.float32(q), jnp.float32(r))
-    out = program(asked)(None, batch, orders)
+    out = program(request)(None, batch, orders)
     table = dict(zip(published.COLUMNS, out.tables["published"][0], strict=True))
-    each = []
+    scores_of_pairs = []
     for swept in out.swept["published"][0]:
         named = dict(zip(published.SWEPT, swept, strict=True))
-        each.append({k: float(v) for k, v in (table | named).items()})
-    return each
+        scores_of_pairs.append({k: float(v) for k, v in (table | named).items()})
+    return scores_of_pairs
 
 
 def disagreements(got, want):
@@ -96,7 +96,7 @@ def test_all_names_agree_with_the_transcription(kind, rng):
     wanted = reference.scores(z[0], z[1], PAIRS)
     # Rounding comes in few steps, so that one order of the vocabulary may hit the same.
     shuffled = [z[..., rng.permutation(z.shape[-1])] for _ in range(8)]
-    moved = zip(*(reference.scores(*each, PAIRS) for each in shuffled), strict=True)
+    moved = zip(*(reference.scores(*ways, PAIRS) for ways in shuffled), strict=True)
     assert list(wanted[0]) == list(published.COLUMNS) and len(wanted[0]) == 85
     for pair, got, want, others in zip(PAIRS, ours(z, PAIRS), wanted, moved, strict=True):
         noise = [k for k in want if any(moves(want[k], other[k]) for other in others)]
@@ -143,11 +143,11 @@ def test_known_faults_are_reproduced():
     z = np.full((2, 2, 152_064), -60, np.float32)
     z[..., 7] = 0
     z[1, :, 8] = 0  # reversed: two tokens share it all
-    one, _ = ours(z, ((1.0, 1.0), (2.0, 1.0)))
-    assert one["Max_100% renyi_05"] == pytest.approx(2 * np.log(1 + 1.52064), rel=1e-3)
+    at_one, _ = ours(z, ((1.0, 1.0), (2.0, 1.0)))
+    assert at_one["Max_100% renyi_05"] == pytest.approx(2 * np.log(1 + 1.52064), rel=1e-3)
     # Shannon is 0 - log 2. What the code says is 1e10 times what clipping adds: the
     # floors, less the 1e-10 that the certain token is lowered by.
-    assert one["Mean_vetp"] == pytest.approx(152_063 - 1 - 152_062, abs=0.1)
+    assert at_one["Mean_vetp"] == pytest.approx(152_063 - 1 - 152_062, abs=0.1)
 
 
 @pytest.mark.parametrize("k", [1, 5, 20])

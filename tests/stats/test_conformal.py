@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from vidsme_jax.stats.conformal import adjusted, conformal_p, threshold
+from vidsme_jax.stats.conformal import benjamini_hochberg, conformal_p, threshold
 
 
 def test_p_values_count_the_reference_clips_that_reach_a_score():
@@ -23,18 +23,18 @@ def test_a_video_of_many_rows_counts_once():
 def test_the_smallest_reference_that_allows_a_rate(fpr, needed):
     for count in (needed - 1, needed):
         values = np.arange(float(count))
-        found = threshold(values, np.arange(count), fpr, 0.95)
-        assert found.groups == needed
-        assert (found.value is not None) == (count == needed)
+        limits = threshold(values, np.arange(count), fpr, 0.95)
+        assert limits.groups == needed
+        assert (limits.value is not None) == (count == needed)
 
 
 @pytest.mark.parametrize(("fpr", "needed"), [(0.05, 59), (0.01, 299), (0.1, 29)])
 def test_the_smallest_reference_that_makes_sure_of_a_rate(fpr, needed):
     for count in (needed - 1, needed):
         values = np.arange(float(count))
-        found = threshold(values, np.arange(count), fpr, 0.95)
-        assert found.groups_sure == needed
-        assert found.sure == (count - 1.0 if count == needed else None)
+        limits = threshold(values, np.arange(count), fpr, 0.95)
+        assert limits.groups_sure == needed
+        assert limits.sure == (count - 1.0 if count == needed else None)
 
 
 def test_the_threshold_and_the_p_value_say_the_same(rng):
@@ -43,18 +43,18 @@ def test_the_threshold_and_the_p_value_say_the_same(rng):
     judged = np.concatenate([reference, rng.normal(size=300)])
     p = conformal_p(judged, reference, group)
     for fpr in (0.02, 0.05, 0.1, 0.3):
-        found = threshold(reference, group, fpr, 0.95)
-        np.testing.assert_array_equal(judged > found.value, p <= fpr)
-        assert found.sure is None or found.sure >= found.value
+        limits = threshold(reference, group, fpr, 0.95)
+        np.testing.assert_array_equal(judged > limits.value, p <= fpr)
+        assert limits.sure is None or limits.sure >= limits.value
 
 
 def test_correction_agrees_with_scipy(rng):
     p = rng.uniform(size=30) ** 2
-    np.testing.assert_allclose(adjusted(p), false_discovery_control(p))
+    np.testing.assert_allclose(benjamini_hochberg(p), false_discovery_control(p))
     np.testing.assert_allclose(
-        adjusted(np.array([np.nan, *p]))[1:], false_discovery_control(p)
+        benjamini_hochberg(np.array([np.nan, *p]))[1:], false_discovery_control(p)
     )
-    assert np.isnan(adjusted(np.array([np.nan, 0.5]))[0])
+    assert np.isnan(benjamini_hochberg(np.array([np.nan, 0.5]))[0])
 
 
 def draws(rng, videos, rows, tied):
@@ -88,8 +88,8 @@ def test_the_sure_threshold_holds_for_most_reference_sets():
     rng = np.random.default_rng(0)
     exceeded = 0
     for _ in range(600):
-        found = threshold(rng.uniform(size=60), np.arange(60), 0.1, 0.95)
-        exceeded += 1 - found.sure > 0.1
+        limits = threshold(rng.uniform(size=60), np.arange(60), 0.1, 0.95)
+        exceeded += 1 - limits.sure > 0.1
     assert exceeded / 600 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 600)
     assert exceeded > 0
 
@@ -100,7 +100,7 @@ def test_false_discoveries_are_controlled():
     for seed in range(400):
         rng = np.random.default_rng(seed)
         judged = np.concatenate([rng.normal(size=40), 4 + rng.normal(size=10)])
-        q = adjusted(conformal_p(judged, rng.normal(size=150), np.arange(150)))
+        q = benjamini_hochberg(conformal_p(judged, rng.normal(size=150), np.arange(150)))
         called = q <= 0.1
         shares.append(called[:40].sum() / max(1, called.sum()))
     assert np.mean(shares) < 0.1

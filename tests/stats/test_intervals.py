@@ -7,14 +7,14 @@ from scipy import stats
 from vidsme_jax.evaluation.estimates import estimate_metrics
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.stats import intervals
-from vidsme_jax.stats.metrics import Labelled, auc
+from vidsme_jax.stats.metrics import LabelledScores, auc
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 10), (3, 10), (10, 10), (7, 200)])
 def test_counts_agree_with_scipy(hits, count):
     expected = stats.binomtest(hits, count).proportion_ci(0.9, "exact")
-    found = intervals.clopper_pearson(np.array(hits), np.array(count), 0.9)
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    ends = intervals.clopper_pearson(np.array(hits), np.array(count), 0.9)
+    np.testing.assert_allclose(ends, expected, rtol=1e-9)
 
 
 def test_percentiles_leave_out_what_is_missing(rng):
@@ -32,11 +32,11 @@ def test_bca_agrees_with_scipy(rng):
     sample = rng.exponential(size=40)
     draws = rng.choice(sample, size=(200_000, 40)).mean(axis=1)
     skew = stats.skew(sample) / 6 / np.sqrt(40)
-    found = intervals.bca(draws[None], sample[None].mean(1), np.array([skew]), 0.95)
+    ends = intervals.bca(draws[None], sample[None].mean(1), np.array([skew]), 0.95)
     expected = stats.bootstrap(
         (sample,), np.mean, n_resamples=100_000, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
-    np.testing.assert_allclose(np.ravel(found), expected, atol=0.01)
+    np.testing.assert_allclose(np.ravel(ends), expected, atol=0.01)
 
 
 def test_acceleration_by_leaving_out_each_cluster(rng):
@@ -47,10 +47,10 @@ def test_acceleration_by_leaving_out_each_cluster(rng):
     for side in (member, ~member):
         kinds = np.unique(cluster[side])
         without = [auc(values[cluster != k], member[cluster != k]) for k in kinds]
-        pull = (np.mean(without) - without) * (1 - 1 / len(kinds))
-        cubes, squares = cubes + np.sum(pull**3), squares + np.sum(pull**2)
-    found = intervals.auc_acceleration(Labelled(values[None], member, cluster))
-    np.testing.assert_allclose(found, cubes / (6 * squares**1.5))
+        influence = (np.mean(without) - without) * (1 - 1 / len(kinds))
+        cubes, squares = cubes + np.sum(influence**3), squares + np.sum(influence**2)
+    acceleration = intervals.auc_acceleration(LabelledScores(values[None], member, cluster))
+    np.testing.assert_allclose(acceleration, cubes / (6 * squares**1.5))
 
 
 def test_ranks_alone_give_perfect_separation_a_width():
@@ -72,9 +72,9 @@ def covered(rng, truth, size, repeats=150, groups=1):
     cluster = np.repeat(np.arange(2 * size), groups)
     settings = EvaluationSettings(bootstrap=500, fprs=())
     scores = rng.normal(size=(repeats, 2 * size)) + shift * (np.arange(2 * size) % 2 == 0)
-    rows = Labelled(np.repeat(scores, groups, axis=1), member, cluster)
-    found = estimate_metrics(rows, settings)
-    return np.mean((found.low.auc <= truth) & (truth <= found.high.auc))
+    rows = LabelledScores(np.repeat(scores, groups, axis=1), member, cluster)
+    estimates = estimate_metrics(rows, settings)
+    return np.mean((estimates.low.auc <= truth) & (truth <= estimates.high.auc))
 
 
 @pytest.mark.parametrize("truth", [0.5, 0.76, 0.9])

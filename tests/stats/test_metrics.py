@@ -1,4 +1,4 @@
-"""Metrics of scores against scikit-learn's, ties, missing values and rules included."""
+"""Metrics of scores against scikit-learn's, ties, missing values and FPR rules included."""
 
 import math
 import subprocess
@@ -89,22 +89,22 @@ def test_every_metric_of_many_scores_at_once(rng, levels):
         missing = np.where(rng.random(rows + 2) < 0.2, NAN, values)
         missing[-2:] = values[-2:]
         columns = np.stack([values, -values, missing])
-        found = {rule: measure(columns, labels, RATES, rule) for rule in FPR_RULES}
+        metrics = {rule: measure(columns, labels, RATES, rule) for rule in FPR_RULES}
         for n, column in enumerate(columns):
-            known = ~np.isnan(column)
-            one = {rule: [x[n] for x in all_of] for rule, all_of in found.items()}
-            check(one, column[known], labels[known])
+            exists = ~np.isnan(column)
+            of_column = {rule: [x[n] for x in all_of] for rule, all_of in metrics.items()}
+            check(of_column, column[exists], labels[exists])
 
 
-def check(found, values, labels):
+def check(metrics, values, labels):
     fpr, tpr, _ = roc_curve(labels, values, drop_intermediate=False)
-    area, precision, accuracy, at_recall, hits = found["<="]
+    area, precision, accuracy, at_recall, hits = metrics["<="]
     assert area == pytest.approx(roc_auc_score(labels, values))
     assert precision == pytest.approx(average_precision_score(labels, values))
     assert accuracy == pytest.approx((1 + np.max(tpr - fpr)) / 2)
     assert at_recall == pytest.approx(fpr[tpr >= 0.95 - 1e-12].min())
-    for rate, own, strict in zip(RATES, hits, found["<"][4], strict=True):
-        assert own == pytest.approx(tpr[fpr <= rate + 1e-12].max())
+    for rate, tpr_at, strict in zip(RATES, hits, metrics["<"][4], strict=True):
+        assert tpr_at == pytest.approx(tpr[fpr <= rate + 1e-12].max())
         assert strict == pytest.approx(max([0, *tpr[fpr < rate - 1e-12]]))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vidsme_jax.stats.metrics import Labelled, auc
+from vidsme_jax.stats.metrics import LabelledScores, auc
 from vidsme_jax.stats.permutation import choose_on_half, permutation_test
 
 
@@ -14,7 +14,7 @@ def test_p_value_is_calibrated_over_groups(rng, size):
     member = np.repeat(np.arange(24) % 2 == 0, size)
     cluster = np.repeat(np.arange(24), size)
     scores = np.repeat(rng.normal(size=(300, 24)), size, axis=1)
-    p = permutation_test(Labelled(scores, member, cluster), 199, 0).p
+    p = permutation_test(LabelledScores(scores, member, cluster), 199, 0).p
     for level in (0.05, 0.2, 0.5):
         assert abs(np.mean(p <= level) - level) < 0.08
     assert np.mean(p) == pytest.approx(0.5, abs=0.07)
@@ -27,9 +27,9 @@ def test_p_value_by_enumeration():
         np.array([True, True, False, False]),
     )
     both = np.stack([values, -values])
-    found = permutation_test(Labelled(both, member, np.arange(4)), 6000, 0)
-    assert found.p[0] == pytest.approx(1 / 6, abs=0.02) and found.p[1] == 1
-    assert found.adjusted[0] == pytest.approx(2 / 6, abs=0.03)  # or its opposite
+    p_values = permutation_test(LabelledScores(both, member, np.arange(4)), 6000, 0)
+    assert p_values.p[0] == pytest.approx(1 / 6, abs=0.02) and p_values.p[1] == 1
+    assert p_values.adjusted[0] == pytest.approx(2 / 6, abs=0.03)  # or its opposite
 
 
 def test_p_value_of_unequal_groups_counts_rows():
@@ -43,15 +43,15 @@ def test_p_value_of_unequal_groups_counts_rows():
         [roc_auc_score(np.isin(cluster, w), values) >= observed - 1e-12 for w in ways]
     )
     assert 0 < reached < 1
-    found = permutation_test(Labelled(values[None], member, cluster), 6000, 0).p[0]
-    assert found == pytest.approx(reached, abs=0.03)
+    p = permutation_test(LabelledScores(values[None], member, cluster), 6000, 0).p[0]
+    assert p == pytest.approx(reached, abs=0.03)
 
 
 def test_without_one_class_there_is_no_p_value():
     scores = np.array([[1.0, 2.0, 3.0], [np.nan, np.nan, 3.0]])
     member = np.array([True, True, False])
-    found = permutation_test(Labelled(scores, member, np.arange(3)), 20, 0)
-    for values in found:
+    p_values = permutation_test(LabelledScores(scores, member, np.arange(3)), 20, 0)
+    for values in p_values:
         assert not np.isnan(values[0]) and np.isnan(values[1])
 
 
@@ -60,10 +60,12 @@ def test_missing_values_are_left_out(rng):
     scores = rng.normal(size=40) + member
     missing = np.where(np.arange(40) % 5 == 0, np.nan, scores)
     exists = ~np.isnan(missing)
-    rows = Labelled(missing[None, exists], member[exists], np.flatnonzero(exists))
+    rows = LabelledScores(missing[None, exists], member[exists], np.flatnonzero(exists))
     alone = permutation_test(rows, 4000, 0)
-    found = permutation_test(Labelled(missing[None], member, np.arange(40)), 4000, 0)
-    assert found.p[0] == pytest.approx(alone.p[0], abs=0.01)
+    p_values = permutation_test(
+        LabelledScores(missing[None], member, np.arange(40)), 4000, 0
+    )
+    assert p_values.p[0] == pytest.approx(alone.p[0], abs=0.01)
 
 
 def test_the_best_of_many_is_no_finding_once_corrected(rng):
@@ -72,9 +74,11 @@ def test_the_best_of_many_is_no_finding_once_corrected(rng):
     smallest = []
     for seed in range(60):
         scores = rng.normal(size=(50, 40))
-        found = permutation_test(Labelled(scores, member, np.arange(40)), 199, seed)
-        smallest.append((found.p.min(), found.adjusted.min()))
-        assert np.all(found.adjusted >= found.p)
+        p_values = permutation_test(
+            LabelledScores(scores, member, np.arange(40)), 199, seed
+        )
+        smallest.append((p_values.p.min(), p_values.adjusted.min()))
+        assert np.all(p_values.adjusted >= p_values.p)
     alone, corrected = np.mean(np.array(smallest) <= 0.05, axis=0)
     assert alone > 0.8 and corrected <= 0.15
 
@@ -82,19 +86,21 @@ def test_the_best_of_many_is_no_finding_once_corrected(rng):
 def test_correction_costs_equal_scores_nothing(rng):
     member = np.arange(30) % 2 == 0
     score = rng.normal(size=30) + member
-    rows = Labelled(np.stack([score] * 20), member, np.arange(30))
-    found = permutation_test(rows, 500, 0)
-    np.testing.assert_array_equal(found.adjusted, found.p)
+    rows = LabelledScores(np.stack([score] * 20), member, np.arange(30))
+    p_values = permutation_test(rows, 500, 0)
+    np.testing.assert_array_equal(p_values.adjusted, p_values.p)
 
 
 def test_a_choice_on_one_half_is_measured_on_the_other(rng):
     member, cluster = np.arange(60) % 2 == 0, np.arange(60) // 4 * 2 + np.arange(60) % 2
     audits = [rng.normal(size=(40, 60)) for _ in range(12)]
-    choices = [choose_on_half(Labelled(x, member, cluster), 20, 0) for x in audits]
-    assert np.mean([c.auc_seen for c in choices]) > 0.65
-    assert abs(np.mean([c.auc_held_out for c in choices]) - 0.5) < 0.05
+    noise_choices = [
+        choose_on_half(LabelledScores(x, member, cluster), 20, 0) for x in audits
+    ]
+    assert np.mean([c.auc_seen for c in noise_choices]) > 0.65
+    assert abs(np.mean([c.auc_held_out for c in noise_choices]) - 0.5) < 0.05
     noise = audits[0]
-    telling = np.concatenate([noise, rng.normal(size=(1, 60)) + 3 * member])
-    found = choose_on_half(Labelled(telling, member, cluster), 50, 0)
-    assert np.mean(found.chosen == 40) > 0.9
-    assert np.mean(found.auc_held_out) == pytest.approx(auc(telling[40], member), abs=0.02)
+    scores = np.concatenate([noise, rng.normal(size=(1, 60)) + 3 * member])
+    choices = choose_on_half(LabelledScores(scores, member, cluster), 50, 0)
+    assert np.mean(choices.chosen == 40) > 0.9
+    assert np.mean(choices.auc_held_out) == pytest.approx(auc(scores[40], member), abs=0.02)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidsme_jax.stats.metrics import FPR_RULES, Metrics, measure
-from vidsme_jax.stats.resampling import bootstrap_weights, resampled
+from vidsme_jax.stats.resampling import bootstrap_weights, resampled_metrics
 
 RATES = (0.0, 0.05, 0.3)
 
@@ -18,13 +18,13 @@ def test_against_repeated_rows(rng, rule):
     weights = bootstrap_weights(member, np.arange(30) // 2, 12, 0).copy()
     weights[:, 0] = member  # a resample without a non-member
     seen = 0
-    for part, found in resampled(scores, member, weights, RATES, rule):
-        for place, column in enumerate(scores[part]):
+    for chosen, metrics in resampled_metrics(scores, member, weights, RATES, rule):
+        for index, column in enumerate(scores[chosen]):
             for k, count in enumerate(weights.T):
                 rows = np.repeat(column, count), np.repeat(member, count)
                 expected = measure(*rows, RATES, rule)
-                for name, want, got in zip(Metrics._fields, expected, found, strict=True):
-                    np.testing.assert_allclose(got[place, k], want, atol=2e-6, err_msg=name)
+                for name, want, got in zip(Metrics._fields, expected, metrics, strict=True):
+                    np.testing.assert_allclose(got[index, k], want, atol=2e-6, err_msg=name)
             seen += 1
     assert seen == len(scores)
 

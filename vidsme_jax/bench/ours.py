@@ -22,7 +22,7 @@ from vidsme_jax.records import runs
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
 from vidsme_jax.scores.definition import Orders, ScoreRequest
-from vidsme_jax.scores.program import EXACT, Results, score_batch, score_program
+from vidsme_jax.scores.program import EXACT, BatchScores, score_batch, score_program
 from vidsme_jax.scores.reduction import reduce_chunk
 from vidsme_jax.scores.token_statistics import row_statistics
 
@@ -90,7 +90,7 @@ def _nothing(params: Any) -> Any:
     return params
 
 
-def both_ways(ours: Ours) -> Callable[..., Results]:
+def both_ways(ours: Ours) -> Callable[..., BatchScores]:
     """Return the program that a run scores with."""
     return score_program(ours.graph.forward, ScoreRequest((EXACT,), kept=_KEPT))
 
@@ -179,7 +179,7 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return min(times), out
 
 
-def _write(results: Results, path: Path) -> None:
+def _write(results: BatchScores, path: Path) -> None:
     """Write a batch's results as a run does."""
     table, curves = results.tables[EXACT.name], results.curves["sme"]
     named = dict(zip(catalogue.columns(), np.asarray(table).T, strict=True))

@@ -1,1 +1,1 @@
-"""From score tables to one result: metrics, controls, verdicts, blind baselines."""
+"""Turn score tables into a result: metrics, controls, verdicts, blind baselines."""

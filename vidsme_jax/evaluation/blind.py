@@ -1,4 +1,4 @@
-"""The blind baselines of a sample, beside its primary score on the same rows."""
+"""Evaluate the blind baselines of a sample, and compare its primary score with them."""
 
 from collections.abc import Callable
 
@@ -7,22 +7,22 @@ from jaxtyping import Float, Int
 
 from vidsme_jax.evaluation.estimates import (
     as_estimate,
-    difference,
+    auc_difference,
     estimate_metrics,
-    plain,
+    float_or_none,
 )
 from vidsme_jax.evaluation.facts import Facts
 from vidsme_jax.evaluation.features import baselines
 from vidsme_jax.evaluation.result import BlindMetrics, BlindResult
-from vidsme_jax.evaluation.samples import Sample, labelled
+from vidsme_jax.evaluation.samples import Sample, labelled_scores
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.values import Significance
 from vidsme_jax.stats.cross_validation import BlindScores, GroupedLabels, cross_validate
 from vidsme_jax.stats.intervals import percentile
 
-_PERMUTATIONS = 999  # a p-value of one baseline costs as much as those of all scores
-_FEWEST = 5  # groups of a class that five folds can be made of
-_ROWS = 2000  # beyond, a random choice of groups: kernels grow with the square
+_PERMUTATIONS = 999  # at most: a baseline costs as much as all scores together
+_FEWEST = 5  # groups of a class that five folds need
+_ROWS = 2000  # at most, by a choice of groups: kernels grow with the square of the rows
 
 
 def evaluate_blind(
@@ -31,16 +31,16 @@ def evaluate_blind(
     score: Float[np.ndarray, "row"] | None,
     settings: EvaluationSettings,
 ) -> BlindResult:
-    """Return how well the baselines tell members apart, and how much better the score does.
+    """Return how well the baselines separate, and the score's AUC less theirs.
 
     Args:
-        sample: the rows, with a label each.
-        read: gives what is known of the rows of a sample, see `read_facts`; of a very
-            large one only the rows that are looked at are read.
-        score: higher = member; None where there is none.
-        settings: of the evaluation.
+        sample: rows, all with a label.
+        read: sample -> facts of its rows, see `read_facts`; it is called with the rows
+            that are used, which are fewer for a very large sample.
+        score: primary score of each row, higher = member; None where there is none.
+        settings: settings of the evaluation.
     """
-    kept = _choice(sample.group, settings.seed)
+    kept = _choose_rows(sample.group, settings.seed)
     sample = sample.take(kept)
     groups = [
         len(np.unique(sample.group[side])) for side in (sample.member, ~sample.member)
@@ -69,28 +69,28 @@ def _blind_metrics(
     score: Float[np.ndarray, "row"] | None,
     settings: EvaluationSettings,
 ) -> list[BlindMetrics]:
-    """Return each baseline's metrics, and the score's AUC less the baseline's."""
+    """Return the metrics of each baseline, with the score's AUC less the baseline's."""
     low, high = percentile(scores.draws, settings.confidence)
     p, adjusted = scores.p_values
     primary = None
     if score is not None:
-        primary = estimate_metrics(labelled(sample, score), settings)
+        primary = estimate_metrics(labelled_scores(sample, score), settings)
     out = []
     for n, auc in enumerate(scores.auc):
         over = None
         if primary is not None:
             point = primary.metrics.auc[0] - auc
-            over = difference(point, primary.draws[0] - scores.draws[n], settings)
-        significance = Significance(plain(p[n]), plain(adjusted[n]))
+            over = auc_difference(point, primary.draws[0] - scores.draws[n], settings)
+        significance = Significance(float_or_none(p[n]), float_or_none(adjusted[n]))
         out.append(BlindMetrics(as_estimate(auc, low[n], high[n]), significance, over))
     return out
 
 
-def _choice(group, seed: int) -> Int[np.ndarray, "row"]:
-    """Return the rows of as many random groups as hold no more rows than are affordable."""
+def _choose_rows(group, seed: int) -> Int[np.ndarray, "row"]:
+    """Return the rows of random groups, at most `_ROWS`; all rows where they are few."""
     if len(group) <= _ROWS:
         return np.arange(len(group))
-    _, place = np.unique(group, return_inverse=True)
-    rank = np.random.default_rng(seed).permutation(place.max() + 1)[place]
+    _, index = np.unique(group, return_inverse=True)
+    rank = np.random.default_rng(seed).permutation(index.max() + 1)[index]
     size = np.bincount(rank)
     return np.flatnonzero((np.cumsum(size) <= _ROWS)[rank])

@@ -1,4 +1,4 @@
-"""What `vidsme evaluate` refuses: runs, controls and references that answer nothing."""
+"""Refuse runs, controls and references that cannot be evaluated."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +15,16 @@ from vidsme_jax.records import files, runs
 
 
 def check_run(run_study: RunStudy, study: Study, settings: EvaluationSettings) -> None:
-    """Refuse a run of which nothing can be said, and say what is left out.
+    """Refuse a run that cannot be evaluated, and print which of its tables are unused.
 
     Raises:
         InputError: a control or a reference that does not fit the run; columns in
             `settings.by` that make no subsets.
     """
     run = run_study.run
-    unread = sorted(path.name for path in run.path.glob("top_*.parquet"))
-    if unread:
-        say(f"{run.path}: {', '.join(unread)} not evaluated here, vidsme sweep does")
+    unused = sorted(path.name for path in run.path.glob("top_*.parquet"))
+    if unused:
+        say(f"{run.path}: {', '.join(unused)} not evaluated here, vidsme sweep does")
     if settings.by:
         _check_subsets(run_study, settings.by)
     if study.control is not None:
@@ -36,20 +36,20 @@ def check_run(run_study: RunStudy, study: Study, settings: EvaluationSettings) -
         _check_other_labels(run_study, control)
         _check_other_scores(run_study, control, settings)
     if study.reference is not None:
-        _check_alike(run, study.reference.run)
+        _check_reference(run, study.reference.run)
 
 
 def _check_subsets(run_study: RunStudy, names: tuple[str, ...]) -> None:
-    """Refuse columns that are not there, or without a subset that can be evaluated."""
+    """Refuse columns that are missing, or that make no subset with both classes."""
     run = run_study.run
-    features = run.others.get("features", run.table)
+    features = run.extra_tables.get("features", run.table)
     columns = {*run.table.column_names, *features.column_names}
     absent = [name for name in names if name not in columns]
     if absent:
-        there = sorted(name for name in columns if name.count(".") != 2)
+        present = sorted(name for name in columns if name.count(".") != 2)
         raise InputError(
             f"by={absent[0]} is no column of run={run.path}, there are"
-            f" {', '.join(there)[:400]}"
+            f" {', '.join(present)[:400]}"
         )
     if not {0, 1} <= set(run.table["label"].to_pylist()):
         raise InputError(
@@ -62,10 +62,10 @@ def _check_subsets(run_study: RunStudy, names: tuple[str, ...]) -> None:
 
 
 def check_labels(run: runs.Run, reference: runs.Run | None) -> None:
-    """Refuse a run with nothing to compare and nothing to judge.
+    """Refuse a run with neither two classes to compare nor clips to judge.
 
     Raises:
-        InputError: no column of labels, or one class only and no clips to judge.
+        InputError: no column of labels, or a single class and no clips to judge.
     """
     if "label" not in run.table.column_names:
         raise InputError(f"run={run.path} has no column label, expected 1 and 0 in it")
@@ -82,7 +82,8 @@ def check_labels(run: runs.Run, reference: runs.Run | None) -> None:
 
 
 def _check_other_model(run: runs.Run, control: runs.Run) -> None:
-    models = [either.info["settings"].get("model") for either in (run, control)]
+    """Refuse a control that is a run of the same model."""
+    models = [x.info["settings"].get("model") for x in (run, control)]
     if models[0] is not None and models[0] == models[1]:
         raise InputError(
             f"control={control.path} is a run of the same model as run={run.path}, expected"
@@ -97,11 +98,11 @@ def _check_other_labels(run_study: RunStudy, control: runs.Run) -> None:
     for frame in run_study.frames:
         sample = frame.labelled
         for name, label in zip(sample.ids, sample.label.tolist(), strict=True):
-            other = labels.get(name, UNLABELLED)
-            if other not in (UNLABELLED, label):
+            control_label = labels.get(name, UNLABELLED)
+            if control_label not in (UNLABELLED, label):
                 raise InputError(
-                    f"control={control.path} has label={other} for id={name!r}, run="
-                    f"{run_study.run.path} has {label}; expected the same labels"
+                    f"control={control.path} has label={control_label} for id={name!r},"
+                    f" run={run_study.run.path} has {label}; expected the same labels"
                 )
 
 
@@ -113,19 +114,19 @@ def _check_other_scores(
         score, pairs = primary_of(frame.labelled, settings.score), frame.paired_labelled
         if pairs is None or score is None:
             continue
-        mine, other = (s.scores.get(score) for s in (pairs.target, pairs.control))
-        if mine is None or other is None:
+        target, other = (s.scores.get(score) for s in (pairs.target, pairs.control))
+        if target is None or other is None:
             continue
-        if len(set(mine.tolist())) > 1 and np.array_equal(mine, other):
+        if len(set(target.tolist())) > 1 and np.array_equal(target, other):
             raise InputError(
                 f"control={control.path} has the same {score} as"
-                f" run={run_study.run.path} for all {len(mine)} clips, expected the scores"
-                " of another model"
+                f" run={run_study.run.path} for all {len(target)} clips, expected the"
+                " scores of another model"
             )
 
 
-# Of a run's settings, what makes the scores of two runs comparable.
-_ALIKE = (
+# Settings that must agree for the scores of two runs to be comparable.
+_COMPARED = (
     "perturbation",
     "prompt",
     "template",
@@ -136,20 +137,20 @@ _ALIKE = (
 )
 
 
-def _check_alike(run: runs.Run, reference: runs.Run) -> None:
-    """Refuse a reference whose clips were not treated as those of the run were."""
-    kinds = ["scores_from" in either.info for either in (run, reference)]
-    if kinds[0] != kinds[1]:
+def _check_reference(run: runs.Run, reference: runs.Run) -> None:
+    """Refuse a reference that was scored with other settings or holds no outside clips."""
+    is_external = ["scores_from" in x.info for x in (run, reference)]
+    if is_external[0] != is_external[1]:
         raise InputError(
             f"reference={reference.path} and run={run.path}: one is a table from elsewhere"
             " and one a run of vidsme score, expected two of a kind"
         )
-    difference = differs(run, reference, "model")
-    if difference:
+    differences = scoring_differences(run, reference, "model")
+    if differences:
         raise InputError(
             f"reference={reference.path} was scored otherwise than run={run.path}:"
-            f" {difference}; score both alike, with --calibration FILE so that q and r mean"
-            " the same, or in one manifest"
+            f" {differences}; score both alike, with --calibration FILE so that q and r"
+            " mean the same, or in one manifest"
         )
     if set(reference.table["label"].to_pylist()) == {1}:
         raise InputError(
@@ -164,18 +165,24 @@ def _check_alike(run: runs.Run, reference: runs.Run) -> None:
         )
 
 
-def differs(run: runs.Run, other: runs.Run, *more: str) -> str:
-    """Say in what another run was scored otherwise, as far as it decides the numbers."""
+def scoring_differences(run: runs.Run, other: runs.Run, *more: str) -> str:
+    """Return a text of the settings that make another run's scores not comparable.
+
+    Args:
+        run: a run.
+        other: the run that is compared with it.
+        more: names of further settings to compare.
+    """
     here, there = (
-        {key: either.info["settings"].get(key) for key in (*_ALIKE, *more)}
-        | {"calibration": _ranges(either)}
-        for either in (run, other)
+        {key: x.info["settings"].get(key) for key in (*_COMPARED, *more)}
+        | {"calibration": _calibration(x)}
+        for x in (run, other)
     )
-    return errors.shorten(files.differences(there, here), 400)
+    return errors.shorten(files.settings_differences(there, here), 400)
 
 
-def _ranges(run: runs.Run) -> object:
-    """Return the ranges that q and r were set by; None for scores from elsewhere."""
+def _calibration(run: runs.Run) -> object:
+    """Return the content of calibration.json; None for scores from elsewhere."""
     path = run.path / "calibration.json"
     return files.read_json(path) if path.is_file() else None
 
@@ -183,7 +190,7 @@ def _ranges(run: runs.Run) -> object:
 def _check_common(run_study: RunStudy, control: runs.Run) -> None:
     """Refuse a control that shares no clip with the run."""
     run, pairs = run_study.run, [frame.paired for frame in run_study.frames]
-    if any(both is not None and both.target.ids for both in pairs):
+    if any(pair is not None and pair.target.ids for pair in pairs):
         return
     raise InputError(
         f"control={control.path} shares no scored clip with run={run.path}, expected"
@@ -193,6 +200,7 @@ def _check_common(run_study: RunStudy, control: runs.Run) -> None:
 
 
 def _examples(table: pa.Table) -> str:
+    """Return the size, the first ids and the frame counts of a table, for an error."""
     ids = ", ".join(errors.shorten(i, 20) for i in table["id"].to_pylist()[:2])
     frames = sorted(set(table["frames"].to_pylist()))
     return f"{len(table)} rows (ids {ids}, …; frames {frames})"

@@ -1,4 +1,4 @@
-"""Metrics as the flat columns of a CSV file or a sweep's table."""
+"""Flatten metrics to columns, for a CSV file or the table of a sweep."""
 
 from vidsme_jax.evaluation.result import ScoreMetrics
 from vidsme_jax.evaluation.values import Estimate
@@ -7,7 +7,7 @@ Cell = float | int | str | None
 
 
 def estimate_columns(name: str, estimate: Estimate) -> dict[str, Cell]:
-    """Return a number and the ends of its interval, named after it."""
+    """Return the columns NAME, NAME_low and NAME_high of an estimate."""
     return {
         name: estimate.value,
         f"{name}_low": estimate.low,
@@ -16,7 +16,7 @@ def estimate_columns(name: str, estimate: Estimate) -> dict[str, Cell]:
 
 
 def rate_columns(metrics: ScoreMetrics) -> dict[str, Cell]:
-    """Return the true positive rate at each false positive rate, and its interval."""
+    """Return the columns of the true positive rate at each false positive rate."""
     out: dict[str, Cell] = {}
     for fpr, tpr in metrics.tpr.items():
         out |= estimate_columns(f"tpr_at_{fpr:g}", tpr)

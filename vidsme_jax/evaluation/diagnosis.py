@@ -1,11 +1,11 @@
-"""Three signs by which the reversal score is known to fail, looked for in a run.
+"""Look for three signs by which the reversal score is known to fail.
 
     flat      natural and reversed order give almost the same entropy
-    inverted  the reversed clip is the more certain one for members
+    inverted  for members the reversed order gives the lower entropy
     still     scores that need no order separate, the reversal score does not
 
-They say where to look, not whether a clip was trained on. Looked for on the video slice,
-or on the first other slice that a run holds. Source of the three: notes on arXiv 2506.03179
+They say where to look, not whether a clip was trained on. The slice is the video, or the
+first other slice that a run holds. Source of the three: notes on arXiv 2506.03179
 ("flat distribution", "inverted signal", "corpus mismatch"); the thresholds are ours.
 """
 
@@ -25,21 +25,21 @@ from vidsme_jax.evaluation.signatures import (
     ScoreAucs,
     Signature,
     StillImages,
-    Unchecked,
+    UncheckedSign,
 )
 from vidsme_jax.evaluation.study import FrameStudy
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.intervals import percentile
 from vidsme_jax.stats.resampling import bootstrap_weights
 
-# Of the clip's mean entropy. bfloat16 keeps 8 significant bits, 0.4 %: two entropies of
-# one distribution can differ by that much, so that 1 % is no more than rounding explains.
+# Share of the clip's mean entropy. bfloat16 keeps 8 significant bits, 0.4 %, by which two
+# entropies of the same distribution can differ. So rounding explains up to 1 %.
 FLAT_SHARE = 0.01
-# Of the clips: a few that do not move are nothing wrong with a run.
+# Share of the clips: a few clips without motion are no fault of a run.
 FLAT_CLIPS = 0.05
-# Square pixels: flow that varies by a tenth of a pixel is what noise and coding leave.
+# Square pixels: noise and coding alone make the flow vary by a tenth of a pixel.
 STILL_MOTION = 0.01
-# Natural order only; fixed in advance, so that two looks are taken and no more.
+# Scores of the natural order alone, fixed in advance so that only two are tested.
 STILL_SCORES = ("logp.min_10", "renyi_one.mean")
 
 
@@ -49,15 +49,15 @@ def diagnose(
     """Look for the three signs in the rows of a frame count.
 
     Args:
-        study: the rows.
-        scores: metrics of every score, with or without a control.
-        settings: resamples, confidence and seed of the interval of the entropy.
+        study: rows of the frame count.
+        scores: metrics of every score by name, with or without a control.
+        settings: resamples, confidence and seed of the interval of the mean entropy.
     """
     if study.frames == 1:
         return (OneFrame(),)
     slices = [s for s in catalogue.SLICES if f"{s}.sme.mean" in study.scored.scores]
     if not slices:
-        return (Unchecked("all"),)
+        return (UncheckedSign("all"),)
     name = slices[0]
     signatures = (
         *_flat(study, name),
@@ -65,28 +65,28 @@ def diagnose(
         *_auc_below_half(scores, f"{name}.sme.mean"),
         *_still(scores, name),
     )
-    unchecked = {s.sign for s in signatures if isinstance(s, Unchecked)}
-    is_found = any(not isinstance(s, Unchecked) for s in signatures)
+    unchecked = {s.sign for s in signatures if isinstance(s, UncheckedSign)}
+    is_found = any(not isinstance(s, UncheckedSign) for s in signatures)
     if len(unchecked) == 3 or is_found:
         return signatures
     return (NoSignature(name, len(unchecked)), *signatures)
 
 
-def _flat(study: FrameStudy, name: str) -> tuple[FlatDifference | Unchecked, ...]:
-    """Return clips in which the largest difference at any position is next to nothing.
+def _flat(study: FrameStudy, name: str) -> tuple[FlatDifference | UncheckedSign, ...]:
+    """Return the count of clips whose entropy changes by almost nothing at any position.
 
-    None where they are fewer than 5 % of the clips.
+    Empty where they are less than `FLAT_CLIPS` of the clips.
     """
     scores = study.scored.scores
     columns = [f"{name}.{c}" for c in ("sme.min_0", "sme.max_0", "sme_nat.mean")]
     lacking = [column for column in columns if column not in scores]
     if lacking:
-        return (Unchecked("flat", (lacking[0],)),)
+        return (UncheckedSign("flat", (lacking[0],)),)
     low, high, natural = (np.abs(scores[column]) for column in columns)
     has_value = np.isfinite(low + high + natural)
     if not has_value.any():
-        return (Unchecked("flat"),)
-    # A difference of 0 of an entropy of 0 is flat.
+        return (UncheckedSign("flat"),)
+    # A difference of 0 is flat, even where the entropy is 0.
     flat = has_value & (np.maximum(low, high) <= FLAT_SHARE * natural)
     count, clips = int(np.sum(flat)), int(np.sum(has_value))
     if count < max(1, FLAT_CLIPS * clips):
@@ -110,17 +110,17 @@ def _flat(study: FrameStudy, name: str) -> tuple[FlatDifference | Unchecked, ...
 
 def _members_above_zero(
     study: FrameStudy, score: str, settings: EvaluationSettings
-) -> tuple[InvertedMean | Unchecked, ...]:
-    """Return the members' mean where its interval lies above zero."""
+) -> tuple[InvertedMean | UncheckedSign, ...]:
+    """Return the mean difference of members, if its interval lies above zero."""
     sample = study.labelled
     if not sample.ids:
-        return (Unchecked("inverted"),)
-    values = -sample.scores[score]  # as in the table again
+        return (UncheckedSign("inverted"),)
+    values = -sample.scores[score]  # with the sign of the table
     rows = sample.member & np.isfinite(values)
     cluster = sample.cluster[rows]
     groups = len(np.unique(cluster))
     if groups < 2:
-        return (Unchecked("inverted", (score,), groups),)
+        return (UncheckedSign("inverted", (score,), groups),)
     weights = bootstrap_weights(
         sample.member[rows], cluster, settings.bootstrap, settings.seed
     )
@@ -134,7 +134,7 @@ def _members_above_zero(
 def _auc_below_half(
     scores: Mapping[str, ScoreMetrics], score: str
 ) -> tuple[InvertedAuc, ...]:
-    """Return the AUC of the reversal score where its interval lies below one half."""
+    """Return the AUC of the reversal score, if its interval lies below one half."""
     auc = scores[score].auc
     is_below = auc.high is not None and auc.high < 0.5
     return (InvertedAuc(score, auc),) if is_below else ()
@@ -142,19 +142,19 @@ def _auc_below_half(
 
 def _still(
     scores: Mapping[str, ScoreMetrics], name: str
-) -> tuple[StillImages | Unchecked, ...]:
-    """Return scores of the natural order alone that separate where the reversal fails."""
+) -> tuple[StillImages | UncheckedSign, ...]:
+    """Return the scores of the natural order that separate, if the reversal score fails."""
     reversal = f"{name}.sme.mean"
-    wanted = tuple(f"{name}.{score}" for score in STILL_SCORES)
-    looked = [s for s in wanted if s in scores and scores[s].auc.value is not None]
+    still = tuple(f"{name}.{score}" for score in STILL_SCORES)
+    usable = [s for s in still if s in scores and scores[s].auc.value is not None]
     if scores[reversal].auc.value is None:
-        return (Unchecked("still", (reversal,)),)
-    if not looked:
-        return (Unchecked("still", wanted),)
-    above = tuple(s for s in looked if _lies_above(scores[s]))
+        return (UncheckedSign("still", (reversal,)),)
+    if not usable:
+        return (UncheckedSign("still", still),)
+    above = tuple(s for s in usable if _lies_above(scores[s]))
     if _lies_above(scores[reversal]) or not above:
         return ()
-    aucs = {s: _score_aucs(scores[s]) for s in (reversal, *looked)}
+    aucs = {s: _score_aucs(scores[s]) for s in (reversal, *usable)}
     return (StillImages(reversal, above, aucs),)
 
 
@@ -164,5 +164,6 @@ def _lies_above(metrics: ScoreMetrics) -> bool:
 
 
 def _score_aucs(metrics: ScoreMetrics) -> ScoreAucs:
+    """Return the AUCs of a score under the target and under the control."""
     control = metrics.control
     return ScoreAucs(metrics.auc, None if control is None else control.auc)

@@ -1,8 +1,8 @@
-"""How sure the metrics of scores are: intervals for every one of them.
+"""Estimate the metrics of scores with an interval for each.
 
 Higher always means member here: `samples.py` negates scores whose members are low. NaN
-rows are left out. Rows of one cluster (one video) are never counted as independent:
-bootstrap and permutation move whole clusters.
+rows are left out. Rows of a cluster (a video) are never counted as independent: the
+bootstrap draws whole clusters.
 """
 
 from dataclasses import dataclass
@@ -21,29 +21,29 @@ from vidsme_jax.stats.intervals import (
     rank_interval,
 )
 from vidsme_jax.stats.metrics import (
-    Labelled,
+    LabelledScores,
     Metrics,
     allowed_false,
     measure,
     sum_by_cluster,
 )
-from vidsme_jax.stats.resampling import bootstrap_weights, resampled
+from vidsme_jax.stats.resampling import bootstrap_weights, resampled_metrics
 
-_EXTREME = 0.48  # of an AUC, from one half: few resamples differ there
-_FEW = 10  # counts below which a rate's interval comes from counts
+_EXTREME = 0.48  # distance of an AUC from one half beyond which few resamples differ
+_FEW = 10  # rates that rest on fewer rows have an interval from counts
 
 
 @dataclass(frozen=True)
 class MetricEstimates:
-    """Metrics of some scores, with intervals, arrays over the scores.
+    """Metrics of some scores with their intervals.
 
     Attributes:
-        metrics: as measured.
+        metrics: measured values.
         low: lower ends of their intervals.
-        high: upper ends.
-        members: rows of members that have a value.
-        non_members: rows of non-members that have a value.
-        draws: the AUC of every resample.
+        high: upper ends of their intervals.
+        members: number of member rows that have a value.
+        non_members: number of non-member rows that have a value.
+        draws: AUC of every resample.
     """
 
     metrics: Metrics
@@ -54,22 +54,23 @@ class MetricEstimates:
     draws: Float[np.ndarray, "score resample"]
 
 
-def estimate_metrics(rows: Labelled, settings: EvaluationSettings) -> MetricEstimates:
+def estimate_metrics(rows: LabelledScores, settings: EvaluationSettings) -> MetricEstimates:
     """Return the metrics of each score and their intervals.
 
-    The AUC's is BCa, or, above 0.98 and below 0.02, `intervals.rank_interval`. A true
-    positive rate that rests on fewer than 10 of any kind has Clopper and Pearson's, for
-    the threshold that these very non-members give, with clusters for rows. All others are
-    percentiles.
+    The interval of the AUC is BCa; above 0.98 and below 0.02 it is
+    `intervals.rank_interval`. That of a true positive rate is Clopper and Pearson's where
+    it rests on fewer than 10 clusters of a kind; it takes the threshold of these
+    non-members as fixed. All others are percentiles.
     """
     scores, member, cluster = rows
     metrics = measure(scores, member, settings.fprs, settings.rule)
     weights = bootstrap_weights(member, cluster, settings.bootstrap, settings.seed)
     ends: list[tuple[Metrics, Metrics]] = []
     areas = []
-    for part, draws in resampled(scores, member, weights, settings.fprs, settings.rule):
-        measured = Metrics(*(values[part] for values in metrics))
-        ends.append(_ends(rows._replace(scores=scores[part]), measured, draws, settings))
+    fprs, rule = settings.fprs, settings.rule
+    for chosen, draws in resampled_metrics(scores, member, weights, fprs, rule):
+        measured = Metrics(*(values[chosen] for values in metrics))
+        ends.append(_ends(rows._replace(scores=scores[chosen]), measured, draws, settings))
         areas.append(draws.auc)
     low, high = (
         Metrics(*(np.concatenate(values) for values in zip(*side, strict=True)))
@@ -81,7 +82,7 @@ def estimate_metrics(rows: Labelled, settings: EvaluationSettings) -> MetricEsti
 
 
 def _ends(
-    rows: Labelled, measured: Metrics, draws: Metrics, settings: EvaluationSettings
+    rows: LabelledScores, measured: Metrics, draws: Metrics, settings: EvaluationSettings
 ) -> tuple[Metrics, Metrics]:
     """Return the lower and upper ends of the intervals of some scores."""
     confidence = settings.confidence
@@ -94,8 +95,8 @@ def _ends(
     return tuple(Metrics(**side) for side in both)  # type: ignore[return-value]
 
 
-def _cluster_counts(rows: Labelled) -> list[Int[np.ndarray, "score"]]:
-    """Return how many clusters of members and of non-members have a value of each score."""
+def _cluster_counts(rows: LabelledScores) -> list[Int[np.ndarray, "score"]]:
+    """Return for each score how many clusters of each class have a value, members first."""
     has_value = ~np.isnan(rows.scores)
     return [
         np.sum(
@@ -105,17 +106,16 @@ def _cluster_counts(rows: Labelled) -> list[Int[np.ndarray, "score"]]:
     ]
 
 
-def _auc_ends(rows: Labelled, point, draws, counts, confidence) -> Ends:
-    skew = auc_acceleration(rows)
-    usual, ranks = (
-        bca(draws, point, skew, confidence),
-        rank_interval(point, counts[0], counts[1], confidence),
-    )
+def _auc_ends(rows: LabelledScores, point, draws, counts, confidence) -> Ends:
+    """Return the ends of the intervals of AUCs."""
+    usual = bca(draws, point, auc_acceleration(rows), confidence)
+    ranks = rank_interval(point, counts[0], counts[1], confidence)
     is_extreme = (usual[0] == usual[1]) | (np.abs(point - 0.5) > _EXTREME)
     return tuple(np.where(is_extreme, b, a) for a, b in zip(usual, ranks, strict=True))  # type: ignore[return-value]
 
 
 def _tpr_ends(point, draws, counts, settings) -> Ends:
+    """Return the ends of the intervals of true positive rates."""
     usual = percentile(np.moveaxis(draws, -1, -2), settings.confidence)
     members, others = (x[:, None].astype(float) for x in counts)
     hits = np.nan_to_num(point) * members
@@ -127,35 +127,35 @@ def _tpr_ends(point, draws, counts, settings) -> Ends:
 
 
 def tpr_band(
-    rows: Labelled, fprs: tuple[float, ...], settings: EvaluationSettings
+    rows: LabelledScores, fprs: tuple[float, ...], settings: EvaluationSettings
 ) -> tuple[Float[np.ndarray, "fpr"], Float[np.ndarray, "fpr"]]:
     """Return the pointwise bootstrap interval of a score's TPR at each FPR, for a figure.
 
     Args:
-        rows: one score.
+        rows: rows of a single score.
         fprs: false positive rates.
-        settings: resamples, seed, rule and confidence.
+        settings: resamples, seed, FPR rule and confidence.
     """
     scores, member, cluster = rows
     weights = bootstrap_weights(member, cluster, settings.bootstrap, settings.seed)
-    ((_, draws),) = resampled(scores, member, weights, fprs, settings.rule)
+    ((_, draws),) = resampled_metrics(scores, member, weights, fprs, settings.rule)
     low, high = percentile(np.moveaxis(draws.tpr, -1, -2), settings.confidence)
     return low[0], high[0]
 
 
-def plain(value) -> float | None:
-    """Return a number of NumPy as Python's; NaN is None."""
+def float_or_none(value) -> float | None:
+    """Return a number as a float of Python; None for NaN."""
     return None if np.isnan(value) else float(value)
 
 
 def as_estimate(value, low, high) -> Estimate:
-    """Return a number and the ends of its interval as plain numbers."""
-    return Estimate(plain(value), plain(low), plain(high))
+    """Return an estimate of a number and the ends of its interval; None for NaN."""
+    return Estimate(float_or_none(value), float_or_none(low), float_or_none(high))
 
 
-def difference(
+def auc_difference(
     point: float, draws: Float[np.ndarray, "resample"], settings: EvaluationSettings
 ) -> Estimate:
-    """Return a difference of two AUCs, with the interval of its paired resamples."""
+    """Return the estimate of a difference of two AUCs, from its paired resamples."""
     low, high = percentile(draws[None], settings.confidence)
     return as_estimate(point, low[0], high[0])

@@ -1,11 +1,11 @@
-"""From finished runs to a result: what `vidsme evaluate` computes, without its report."""
+"""Evaluate finished runs: what `vidsme evaluate` computes, without its report."""
 
 from functools import partial
 from pathlib import Path
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.blind import evaluate_blind
-from vidsme_jax.evaluation.checks import check_labels, check_run, differs
+from vidsme_jax.evaluation.checks import check_labels, check_run, scoring_differences
 from vidsme_jax.evaluation.clips import clip_results
 from vidsme_jax.evaluation.diagnosis import diagnose
 from vidsme_jax.evaluation.external import read_scores
@@ -35,39 +35,44 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     reference: Path | None = None,
 ) -> Result:
-    """Read runs, refuse what says nothing, and evaluate each apart.
+    """Read runs, refuse those that cannot be evaluated, and evaluate each.
 
     Args:
         runs: directories that `vidsme score` wrote, or tables of scores, see `external`.
-        control: a run of the same clips under a model that saw none of them.
-        settings: resamples, permutations, false positive rates, whether to add the
-            published code's metrics; defaults where None.
-        reference: a run of other clips, known to be outside, against which the runs' clips
-            are judged; None takes their rows with label 0.
+        control: run of the same clips under a model that saw none of them.
+        settings: settings of the evaluation; defaults where None.
+        reference: run of other clips, known to be outside, against which the runs' clips
+            are judged; for None the rows with label 0 are the reference.
 
     Raises:
-        InputError: no runs, a run that is not finished, or has neither two labels nor
-            anything to judge, a control without common clips, a reference that was scored
+        InputError: no runs; a run that is not finished, or has neither two labels nor
+            clips to judge; a control without common clips; a reference that was scored
             otherwise.
     """
     settings = settings or EvaluationSettings()
     if not runs:
         raise InputError("no run given, expected at least one directory")
-    twice = [path for n, path in enumerate(runs) if path in runs[:n]]
-    if twice:
-        raise InputError(f"run={twice[0]} was given twice, expected each once")
-    tables = [read(path) for path in runs]
-    beside, outside = (None if x is None else read(x) for x in (control, reference))
-    for run in tables:
-        check_labels(run, outside)
-    study = make_study(tables, beside, outside)
+    repeated = [path for n, path in enumerate(runs) if path in runs[:n]]
+    if repeated:
+        raise InputError(f"run={repeated[0]} was given twice, expected each once")
+    target_runs = [read(path) for path in runs]
+    control_run, reference_run = (
+        None if path is None else read(path) for path in (control, reference)
+    )
+    for run in target_runs:
+        check_labels(run, reference_run)
+    study = make_study(target_runs, control_run, reference_run)
     for run_study in study.runs:
         check_run(run_study, study, settings)
     return evaluate_study(study, settings)
 
 
 def read(path: Path) -> run_files.Run:
-    """Read a run's directory, or a table of scores from elsewhere."""
+    """Read a run's directory, or a table of scores from elsewhere.
+
+    Raises:
+        InputError: the path does not exist, or holds no finished run and no such table.
+    """
     if path.is_file():
         return read_scores(path)
     if not path.exists():
@@ -82,12 +87,14 @@ def read(path: Path) -> run_files.Run:
 
 
 def evaluate_study(study: Study, settings: EvaluationSettings) -> Result:
-    """Evaluate runs that were read and checked."""
+    """Return the result of runs that were read and checked."""
     control, reference = study.control, study.reference
     return Result(
         settings=settings,
         control=None if control is None else control.name,
-        control_differs="" if control is None else differs(study.runs[0].run, control.run),
+        control_differs=""
+        if control is None
+        else scoring_differences(study.runs[0].run, control.run),
         reference=None if reference is None else reference.name,
         runs=tuple(_evaluate_run(run, study, settings) for run in study.runs),
         study=study,
@@ -95,8 +102,9 @@ def evaluate_study(study: Study, settings: EvaluationSettings) -> Result:
 
 
 def _evaluate_run(run: RunStudy, study: Study, settings: EvaluationSettings) -> RunResult:
-    options = run.run.info["settings"]
-    perturbation = options.get("perturbation") if isinstance(options, dict) else None
+    """Return the result of a run, all frame counts included."""
+    of_run = run.run.info["settings"]
+    perturbation = of_run.get("perturbation") if isinstance(of_run, dict) else None
     frames = tuple(_evaluate_frames(frame, study, settings) for frame in run.frames)
     return RunResult(
         name=run.name,
@@ -110,12 +118,12 @@ def _evaluate_run(run: RunStudy, study: Study, settings: EvaluationSettings) -> 
 def _evaluate_frames(
     frame: FrameStudy, study: Study, settings: EvaluationSettings
 ) -> FrameResult:
-    """Return the metrics of a frame count and the evidence beside them."""
+    """Return the result of a run at a frame count."""
     sample = frame.labelled
     name = primary_of(sample, settings.score)
     scores = evaluate_scores(frame, settings)
     verdict = judge(frame, study.reference, settings)
-    first = next(first for run in study.runs for first in run.frames)
+    first = next(frame for run in study.runs for frame in run.frames)
     return FrameResult(
         frames=frame.frames,
         counts=count_rows(frame),
@@ -140,13 +148,14 @@ def _evaluate_frames(
 
 
 def _blind_facts(frame: FrameStudy, sample: Sample) -> Facts:
+    """Return the facts of a sample that the blind baselines read."""
     return read_facts(frame, sample.ids, COLUMNS)
 
 
 def _subsets(
     frame: FrameStudy, name: str | None, settings: EvaluationSettings
 ) -> dict[str, dict[str, ScoreMetrics]]:
-    """Return the primary score's metrics in subsets of the clips; {} where it has none."""
+    """Return the primary score's metrics in subsets; empty without two classes."""
     sample = frame.labelled
     if not name or not sample.member.any() or sample.member.all():
         return {}

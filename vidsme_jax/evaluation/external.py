@@ -1,9 +1,9 @@
-"""Scores from elsewhere: a table of ids, labels and scores, read as if it were a run.
+"""Read a table of ids, labels and scores from elsewhere, as if it were a run.
 
-CSV, Parquet, JSON Lines, or JSON (a list of objects). `id`, `label` (1 member, 0
-non-member, empty unknown) and `score` (higher = member) are needed, `group` is used where
-it stands; other columns are kept, but for those that are named as our scores are. So users
-of other tools get every interval and test.
+The file is CSV, Parquet, JSON Lines, or JSON (a list of objects). Needed columns are `id`,
+`label` (1 member, 0 non-member, empty unknown) and `score` (higher = member). `group` is
+optional. Other columns are kept, but not those that have the name of a score of ours. So
+users of other tools get every interval and test.
 """
 
 import math
@@ -26,17 +26,17 @@ _NEEDED = ("id", "label", catalogue.EXTERNAL)
 
 
 def read_scores(path: Path) -> runs.Run:
-    """Read a table of scores.
+    """Read a table of scores as a run.
 
     Raises:
-        InputError: a kind of file that is not read, a damaged one, columns that are missing
-            or hold something else, an id twice, no rows.
+        InputError: the file is damaged or of an unknown kind, has no rows or the same id
+            twice, or a column is missing or holds other values.
     """
     if path.suffix not in _READERS:
-        kinds = ", ".join(_READERS)
+        suffixes = ", ".join(_READERS)
         raise InputError(
             f"run={path} is a file, expected a run's directory, or a table of scores as"
-            f" {kinds}"
+            f" {suffixes}"
         )
     try:
         table = _READERS[path.suffix](path)
@@ -44,17 +44,21 @@ def read_scores(path: Path) -> runs.Run:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} cannot be read as {path.suffix}: {reason}") from error
     table = _checked(path, table)
-    nothing = table.select(["id", "frames"]).slice(0, 0)
+    empty = table.select(["id", "frames"]).slice(0, 0)
     info = {"settings": {}, "scores_from": str(path), "columns": table.column_names}
-    return runs.Run(path, info, table, nothing, nothing)
+    return runs.Run(path, info, table, empty, empty)
 
 
 def _checked(path: Path, table: pa.Table) -> pa.Table:
-    """Return the table with the columns of a run, or say what is wrong with it."""
+    """Return the table with the columns of a run.
+
+    Raises:
+        InputError: a column is missing, repeated, or has a value that it must not have.
+    """
     names = Counter(table.column_names)
-    double = next((name for name, n in names.items() if n > 1), None)
-    if double is not None:
-        raise InputError(f"{path} has the column {double} more than once, expected one")
+    repeated = next((name for name, n in names.items() if n > 1), None)
+    if repeated is not None:
+        raise InputError(f"{path} has the column {repeated} more than once, expected one")
     if not len(table):
         raise InputError(f"{path} has no rows")
     lacking = [name for name in _NEEDED if name not in table.column_names]
@@ -64,20 +68,22 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
             f"{path} has no column {lacking[0]}, expected {', '.join(_NEEDED)}; there are"
             f" {exists}"
         )
-    ours = {"frames", *catalogue.columns()}  # nobody knows what they would mean here
-    ours |= {name for name in table.column_names if catalogue.is_published(name)}
-    columns = {name: table[name] for name in table.column_names if name not in ours}
+    reserved = {"frames", *catalogue.columns()}  # in such a table they may mean anything
+    reserved |= {name for name in table.column_names if catalogue.is_published(name)}
+    columns = {name: table[name] for name in table.column_names if name not in reserved}
     columns["id"] = pa.array(
         [_id(path, n, x) for n, x in enumerate(table["id"].to_pylist())]
     )
-    twice = [name for name, n in Counter(columns["id"].to_pylist()).items() if n > 1]
-    if twice:
-        raise InputError(f"{path} holds id={twice[0]!r} more than once, expected once each")
+    repeated_ids = [k for k, n in Counter(columns["id"].to_pylist()).items() if n > 1]
+    if repeated_ids:
+        raise InputError(
+            f"{path} holds id={repeated_ids[0]!r} more than once, expected once each"
+        )
     for name in ("label", "score"):
         columns[name] = _numbers(path, name, table[name])
-    strange = sorted(set(columns["label"].drop_null().to_pylist()) - {0.0, 1.0})
-    if strange:
-        raise InputError(f"{path}: label={strange[0]:g}, expected 1, 0 or none")
+    wrong = sorted(set(columns["label"].drop_null().to_pylist()) - {0.0, 1.0})
+    if wrong:
+        raise InputError(f"{path}: label={wrong[0]:g}, expected 1, 0 or none")
     if not np.isfinite(columns["score"].to_numpy()).any():
         raise InputError(f"{path}: no row has a score, expected numbers")
     infinite = np.flatnonzero(np.isinf(columns["score"].to_numpy()))
@@ -87,15 +93,16 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
     if "group" in columns:
         groups = table["group"].to_pylist()
         columns["group"] = pa.array([None if g is None else str(g) for g in groups])
-    columns["frames"] = pa.array([0] * len(table), pa.int64())  # of no clip that we read
+    columns["frames"] = pa.array([0] * len(table), pa.int64())  # no clip was read
     return pa.table(columns)
 
 
 def _numbers(path: Path, name: str, column) -> pa.ChunkedArray:
+    """Return a column as float64; an InputError names the first text in it."""
     if pa.types.is_null(column.type):
         return column.cast(pa.float64())
-    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
-    if not any(kind(column.type) for kind in kinds):
+    checks = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
+    if not any(is_type(column.type) for is_type in checks):
         row, value = next((n, x) for n, x in enumerate(column.to_pylist()) if _is_text(x))
         where = f"{name}={str(value)[:40]!r} in row {row + 1}"
         raise InputError(f"{path}: {where}, expected numbers")
@@ -105,7 +112,7 @@ def _numbers(path: Path, name: str, column) -> pa.ChunkedArray:
 
 
 def _is_text(value: Any) -> bool:
-    """Tell whether a value of a column of texts keeps it from being one of numbers."""
+    """Tell whether a value is neither missing nor a finite number."""
     try:
         return value is not None and not math.isfinite(float(value))
     except (TypeError, ValueError):
@@ -113,6 +120,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _id(path: Path, row: int, value: object) -> str:
+    """Return an id as text; an InputError names the row of an empty one."""
     if value is None or not str(value).strip():
         raise InputError(
             f"{path}: id={value!r} in row {row + 1}, expected one for each row"
@@ -121,6 +129,7 @@ def _id(path: Path, row: int, value: object) -> str:
 
 
 def _of_objects(read: Callable[[Path], object], path: Path) -> pa.Table:
+    """Return the table of a list of JSON objects."""
     rows = read(path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("expected a list of objects")

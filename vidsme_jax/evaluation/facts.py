@@ -1,4 +1,4 @@
-"""What is known of clips without the model's answers, by column."""
+"""Read facts about clips that do not depend on the model's answers."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from vidsme_jax.evaluation.study import FrameStudy
 
 @dataclass(frozen=True)
 class Facts:
-    """Columns of some rows; what is unknown of a row is None.
+    """Columns of facts about some rows; an unknown value is None.
 
     Attributes:
-        rows: how many.
-        columns: the values of each, one for every row.
+        rows: number of rows.
+        columns: a value for every row, by name of the column.
     """
 
     rows: int
     columns: dict[str, list[object]]
 
     def of(self, name: str) -> list[object]:
-        """Return the values of a column; unknown for all rows if there is no such."""
+        """Return the values of a column; None for all rows where the column is missing."""
         return self.columns.get(name, [None] * self.rows)
 
 
@@ -29,16 +29,17 @@ def read_facts(study: FrameStudy, ids: Sequence[str], names: Collection[str]) ->
     """Read some columns of the score table and of features.parquet.
 
     Args:
-        study: the rows of a run at one frame count.
-        ids: of the rows, in the order wanted.
-        names: of the columns; one in both tables is known from either, features first.
+        study: rows of a run at a frame count.
+        ids: ids of the rows, in the order of the values.
+        names: names of the columns. Where both tables have a column, a value comes from
+            the features, or from the score table where it is missing there.
     """
     columns: dict[str, list[object]] = {}
     for table in (study.table, study.features):
         if table is None:
             continue
-        place = {key: n for n, key in enumerate(table["id"].to_pylist())}
-        rows = pa.array([place.get(key) for key in ids], pa.int64())
+        row_of = {name: n for n, name in enumerate(table["id"].to_pylist())}
+        rows = pa.array([row_of.get(name) for name in ids], pa.int64())
         for name in (c for c in table.column_names if c in names):
             values = table[name].take(rows).to_pylist()
             if name in columns:
@@ -48,8 +49,8 @@ def read_facts(study: FrameStudy, ids: Sequence[str], names: Collection[str]) ->
     return Facts(len(ids), columns)
 
 
-def joined(first: Facts, second: Facts) -> Facts:
-    """Return the rows of both, one after the other."""
+def join_facts(first: Facts, second: Facts) -> Facts:
+    """Return the facts of two sets of rows, one set after the other."""
     names = dict.fromkeys((*first.columns, *second.columns))
     columns = {name: [*first.of(name), *second.of(name)] for name in names}
     return Facts(first.rows + second.rows, columns)

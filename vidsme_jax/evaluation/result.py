@@ -1,4 +1,4 @@
-"""The result of an evaluation: frozen values, read by name; None where there is none."""
+"""The types of an evaluation's result: frozen values, None where something is missing."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,13 @@ from vidsme_jax.evaluation.values import ClassCounts, Estimate, RowCounts, Signi
 
 @dataclass(frozen=True)
 class PublishedMetrics:
-    """Metrics by the published code's rules, see `stats.metrics.published_metrics`."""
+    """Metrics as the published code computes them, `stats.metrics.published_metrics`.
+
+    Attributes:
+        auc: area under the ROC.
+        accuracy: balanced accuracy at the best threshold.
+        tpr_below_5: true positive rate at a false positive rate strictly below 5 %.
+    """
 
     auc: float | None
     accuracy: float | None
@@ -20,7 +26,13 @@ class PublishedMetrics:
 
 @dataclass(frozen=True)
 class CalibratedAuc:
-    """The AUC of a score that was set against the control's, or the reason for none."""
+    """The AUC of a score that is calibrated by the control's.
+
+    Attributes:
+        auc: area under the ROC.
+        counts: number of rows that have a value; None where the score has no order.
+        reason: why there is no AUC, or None.
+    """
 
     auc: Estimate
     counts: ClassCounts | None
@@ -29,7 +41,12 @@ class CalibratedAuc:
 
 @dataclass(frozen=True)
 class CalibratedAucs:
-    """The primary score less the control's, and its ratio to the control's."""
+    """The AUCs of the primary score after calibration by the control's.
+
+    Attributes:
+        difference: of the score less the control's.
+        ratio: of the ratio of the score to the control's.
+    """
 
     difference: CalibratedAuc
     ratio: CalibratedAuc
@@ -37,16 +54,16 @@ class CalibratedAucs:
 
 @dataclass(frozen=True)
 class ControlMetrics:
-    """How the control does, on the clips that both models scored.
+    """Metrics of a score under the control, on the clips that both models scored.
 
     Attributes:
-        auc: the control's.
-        target_auc: the target's on the same clips.
-        difference: target minus control, on the same resamples.
-        counts: rows with a value of both.
+        auc: AUC under the control.
+        target_auc: AUC under the target on the same clips.
+        difference: AUC of the target minus that of the control, on the same resamples.
+        counts: number of rows with a value under both models.
         reason: why there is no AUC, or None.
-        p_value: the control's, of the primary score alone.
-        calibrated: of the primary score alone.
+        p_value: p-value under the control; for the primary score alone.
+        calibrated: AUCs after calibration; for the primary score alone.
     """
 
     auc: Estimate
@@ -65,16 +82,16 @@ class ScoreMetrics:
     Attributes:
         auc: area under the ROC.
         average_precision: area under the steps of precision over recall.
-        best_balanced_accuracy: at the threshold that is best on these very clips.
-        fpr_at_95_tpr: the smallest FPR with a TPR of 95 %.
+        best_balanced_accuracy: balanced accuracy at the best threshold on these clips.
+        fpr_at_95_tpr: the smallest FPR with a TPR of at least 95 %.
         advantage: TPR - FPR at the best threshold.
         tpr: the largest TPR, by false positive rate.
-        counts: rows that have a value.
+        counts: number of rows that have a value.
         reason: why there are no metrics, or None.
-        published: by the published code's rules, where wanted.
-        significance: of a score; None for what was not tested.
+        published: metrics as the published code computes them; None if not requested.
+        significance: p-values of a score; None for a column that was not tested.
         over_primary: AUC less that of the primary score, on the same resamples.
-        control: the same score under the control; None without one.
+        control: metrics of the same score under the control; None without a control.
     """
 
     auc: Estimate
@@ -93,16 +110,16 @@ class ScoreMetrics:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What the score that is best on half of the groups reaches on the other half.
+    """The AUC of the score that is best on half of the groups, on both halves.
 
     Attributes:
-        scores: how many there are to choose from.
-        splits: random halves.
-        chosen: the score that was chosen most often.
-        chosen_share: of the splits, in which it was.
+        scores: number of scores to choose from.
+        splits: number of random splits into halves.
+        chosen: name of the score that was chosen most often.
+        chosen_share: share of the splits in which that score was chosen.
         auc_seen: mean AUC of the chosen scores on the half they were chosen on.
-        auc_held_out: mean on the other half; its ends hold nine of ten splits.
-        optimism: the first less the second.
+        auc_held_out: mean AUC on the other half; nine of ten splits are in its interval.
+        optimism: mean AUC on the first half less that on the other.
     """
 
     scores: int
@@ -119,9 +136,9 @@ class BlindMetrics:
     """How well a baseline that does not ask the model tells members apart.
 
     Attributes:
-        auc: of the baseline.
-        significance: p-values, corrected for the number of baselines.
-        difference: the primary score's AUC less this one; None without a score.
+        auc: AUC of the baseline.
+        significance: p-values, plain and corrected for the number of baselines.
+        difference: AUC of the primary score less this AUC; None without a score.
     """
 
     auc: Estimate
@@ -131,7 +148,13 @@ class BlindMetrics:
 
 @dataclass(frozen=True)
 class BlindResult:
-    """The blind baselines by name, the rows looked at, or the reason for none."""
+    """The metrics of the blind baselines.
+
+    Attributes:
+        rows: number of rows that were used.
+        reason: why there are no baselines, or None.
+        baselines: metrics by name of the baseline.
+    """
 
     rows: int
     reason: str | None
@@ -140,7 +163,7 @@ class BlindResult:
 
 @dataclass(frozen=True)
 class SetSize:
-    """How many rows and groups a set of clips has."""
+    """The numbers of rows and of groups of a set of clips."""
 
     rows: int
     groups: int
@@ -148,12 +171,12 @@ class SetSize:
 
 @dataclass(frozen=True)
 class CallLimit:
-    """A score beyond which clips are called members.
+    """A limit of the score beyond which clips are called members.
 
     Attributes:
-        score: as in the table; None where the reference is too small.
-        flagged: judged clips beyond it.
-        groups: groups of the reference that it needs.
+        score: the limit, as in the table; None where the reference is too small.
+        flagged: number of judged clips beyond the limit.
+        groups: number of reference groups that the limit needs.
     """
 
     score: float | None
@@ -163,7 +186,12 @@ class CallLimit:
 
 @dataclass(frozen=True)
 class CallLimits:
-    """Limits that hold a false positive rate on average, and for this very reference."""
+    """Limits that hold a false positive rate.
+
+    Attributes:
+        average: limit that holds it on average over references.
+        sure: limit that holds it for this reference, at the confidence of the intervals.
+    """
 
     average: CallLimit
     sure: CallLimit
@@ -171,7 +199,12 @@ class CallLimits:
 
 @dataclass(frozen=True)
 class SetTest:
-    """Whether the judged clips as a whole score higher than the reference."""
+    """The test whether all judged clips together score higher than the reference.
+
+    Attributes:
+        auc: AUC of judged clips against the reference.
+        p_value: permutation p-value of that AUC.
+    """
 
     auc: Estimate
     p_value: float | None
@@ -179,7 +212,12 @@ class SetTest:
 
 @dataclass(frozen=True)
 class ClipVerdict:
-    """How rare a clip's score is outside; corrected for the number of clips as q-value."""
+    """How rare a clip's score is among clips that are outside.
+
+    Attributes:
+        p_value: conformal p-value.
+        q_value: p-value corrected for the number of clips.
+    """
 
     p_value: float | None = None
     q_value: float | None = None
@@ -187,7 +225,12 @@ class ClipVerdict:
 
 @dataclass(frozen=True)
 class NoVerdict:
-    """Clips that were to be judged, and why they were not."""
+    """The reason why no clip was judged.
+
+    Attributes:
+        reason: why.
+        judged: number of clips that were to be judged.
+    """
 
     reason: str
     judged: SetSize
@@ -198,17 +241,17 @@ class Verdict:
     """What the primary score says of clips whose use is unknown.
 
     Attributes:
-        score: its name.
-        higher_is_member: on which side of a limit members are.
-        reference: clips that are known to be outside.
-        judged: clips that have a p-value.
-        dropped: rows of the reference that a judged group has, left out.
-        smallest_p: below which no p-value can be.
-        limits: by false positive rate.
-        discoveries: clips called, by the share of calls that may be wrong.
-        whole_set: all judged clips together.
-        baselines: can a judged clip be told from the reference without the model?
-        clips: by id.
+        score: name of the primary score.
+        higher_is_member: whether members have higher scores.
+        reference: size of the set of clips that are known to be outside.
+        judged: number of clips that have a p-value, and of their groups.
+        dropped: number of reference rows left out, since their group is judged.
+        smallest_p: the smallest p-value that this reference allows.
+        limits: limits by false positive rate.
+        discoveries: number of clips called, by the share of calls that may be wrong.
+        whole_set: test of all judged clips together.
+        baselines: blind baselines of judged clips against the reference.
+        clips: verdict by clip id.
     """
 
     score: str
@@ -226,7 +269,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class ClipControl:
-    """A clip's score under the control, and the target's less it and in ratio to it."""
+    """A clip's score under the control, and the target's score calibrated by it.
+
+    Attributes:
+        score: the control's score, as in the table.
+        difference: the target's score less the control's, higher = member.
+        ratio: ratio of the target's score to the control's, higher = member.
+    """
 
     score: float | None = None
     difference: float | None = None
@@ -238,12 +287,13 @@ class ClipResult:
     """The primary score of a clip.
 
     Attributes:
-        id: of the clip.
-        group: of the clip.
+        id: id of the clip.
+        group: group of the clip.
         label: 1, 0, or None where unknown.
-        value: as in the table.
-        control: None without a control.
-        verdict: None where no clip was judged; empty for a clip that was not.
+        value: the primary score, as in the table.
+        control: the control's score; None without a control.
+        verdict: verdict on the clip; None where no clip was judged, and without values
+            for a clip that was not judged.
     """
 
     id: str
@@ -256,7 +306,14 @@ class ClipResult:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The primary score of a run less that of the first, on the rows that both have."""
+    """The primary score's AUC against that of the first run, on the rows of both.
+
+    Attributes:
+        first_auc: AUC of the first run.
+        auc: AUC of this run.
+        difference: AUC of this run less that of the first, on the same resamples.
+        counts: number of rows with a value in both.
+    """
 
     first_auc: float | None
     auc: float | None
@@ -266,21 +323,21 @@ class RunComparison:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What was measured of a run at one frame count.
+    """The result of a run at a frame count.
 
     Attributes:
-        frames: frames per clip; 0 for scores from elsewhere.
-        counts: of the rows.
-        primary: name of the score that answers; None where the run lacks it.
-        scores: every score by its name.
-        search: what comes of choosing among the scores; None where nothing was chosen.
-        numbers: of the clips alone, without a model.
-        baselines: classifiers that do not ask the model.
-        subsets: the primary score by column and by part of the clips.
-        verdict: on clips of unknown use; None where there are none.
-        clips: those with status ok, the most member-like first.
+        frames: number of frames per clip; 0 for scores from elsewhere.
+        counts: numbers of rows and groups by label and status.
+        primary: name of the primary score; None where the run lacks it.
+        scores: metrics by name of the score.
+        search: the best score chosen on half of the groups; None where none was chosen.
+        numbers: metrics of numbers that need no model, by name.
+        baselines: metrics of classifiers that do not ask the model.
+        subsets: metrics of the primary score by column and by subset of the clips.
+        verdict: verdict on clips whose use is unknown; None where there are none.
+        clips: clips with status ok, the most member-like first.
         signatures: signs by which the method is known to fail.
-        versus_first: against the first run and frame count; None for that one.
+        versus_first: comparison with the first run and frame count; None for that one.
     """
 
     frames: int
@@ -299,14 +356,14 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What was measured of a run.
+    """The result of a run.
 
     Attributes:
-        name: tells it from the other runs.
-        path: where it lies.
-        perturbation: the frame order that the natural one was compared with.
-        info: run.json as it was read.
-        frames: one result for each frame count, upwards.
+        name: name of the run, different for all runs.
+        path: directory or table of the run.
+        perturbation: the frame order that the natural order was compared with.
+        info: content of run.json.
+        frames: results by frame count, upwards.
     """
 
     name: str
@@ -318,15 +375,15 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of all runs.
+    """The result of an evaluation.
 
     Attributes:
-        settings: how they were evaluated.
+        settings: settings of the evaluation.
         control: name of the control run, or None.
-        control_differs: in what the control was scored otherwise; empty if in nothing.
+        control_differs: settings with which the control was scored otherwise, as text.
         reference: name of the run whose clips are known to be outside, or None.
-        runs: in the order in which they came.
-        study: the rows that it was measured on, for figures and clips.
+        runs: results of the runs, in the order of the call.
+        study: the evaluated rows, for figures and clips.
     """
 
     settings: EvaluationSettings
@@ -338,6 +395,6 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return metrics.json without its sentences, see `result_json`."""
-        from vidsme_jax.evaluation.result_json import result_json  # it reads this module
+        from vidsme_jax.evaluation.result_json import result_json  # imports this module
 
         return result_json(self)

@@ -1,4 +1,4 @@
-"""A result as JSON: the keys of metrics.json, but for the sentences of signatures."""
+"""Turn a result into the JSON of metrics.json, without the sentences of signatures."""
 
 import math
 from dataclasses import asdict
@@ -27,7 +27,7 @@ from vidsme_jax.evaluation.signatures import (
     ScoreAucs,
     Signature,
     StillImages,
-    Unchecked,
+    UncheckedSign,
 )
 from vidsme_jax.evaluation.values import ClassCounts, Estimate, LabelCounts, RowCounts
 
@@ -35,7 +35,7 @@ Json = dict[str, Any]
 
 
 def result_json(result: Result) -> Json:
-    """Return a result as JSON; the clips, a row each of clips.csv, are left out."""
+    """Return a result as JSON, without the clips, which are in clips.csv."""
     settings = asdict(result.settings)
     settings |= {name: list(settings[name]) for name in ("fprs", "by")}
     return _finite(
@@ -78,7 +78,7 @@ def _frame(frame: FrameResult) -> Json:
         "search": None if frame.search is None else _search(frame.search),
         "numbers": _all_metrics(frame.numbers),
         "baselines": _blind(frame.baselines),
-        "subsets": {name: _all_metrics(parts) for name, parts in frame.subsets.items()},
+        "subsets": {name: _all_metrics(metrics) for name, metrics in frame.subsets.items()},
         "verdict": None if frame.verdict is None else _verdict(frame.verdict),
         "diagnosis": [signature_json(signature) for signature in frame.signatures],
         "versus_first": None
@@ -154,7 +154,7 @@ def _control(control: ControlMetrics) -> Json:
     }
     if control.calibrated is None:
         return out
-    kinds = {
+    aucs = {
         "difference": control.calibrated.difference,
         "ratio": control.calibrated.ratio,
     }
@@ -164,7 +164,7 @@ def _control(control: ControlMetrics) -> Json:
             **({} if value.counts is None else asdict(value.counts)),
             "reason": value.reason,
         }
-        for name, value in kinds.items()
+        for name, value in aucs.items()
     }
     return out | {"p_value": control.p_value, "calibrated": calibrated}
 
@@ -237,13 +237,13 @@ def _comparison(comparison: RunComparison) -> Json:
 
 
 def signature_json(signature: Signature) -> Json:
-    """Return the kind of a signature and its numbers; the report adds a sentence."""
+    """Return a signature's kind and numbers as JSON; the report adds a sentence."""
     match signature:
         case OneFrame():
             return {"kind": "one_frame", "frames": 1}
         case NoSignature():
             return {"kind": "none"}
-        case Unchecked():
+        case UncheckedSign():
             return {"kind": "unchecked", "sign": signature.sign}
         case FlatDifference():
             return {"kind": "flat", **asdict(signature)}

@@ -1,4 +1,4 @@
-"""The rows of a run that can be evaluated, as arrays: scores, labels, clusters.
+"""Read the rows of a run that can be evaluated, as arrays: scores, labels, clusters.
 
 Scores are negated where the catalogue says that members are low, so that higher means
 member. Only rows with status ok are evaluated.
@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, Int
 from vidsme_jax.errors import InputError
 from vidsme_jax.records import runs
 from vidsme_jax.scores import catalogue
-from vidsme_jax.stats.metrics import Labelled
+from vidsme_jax.stats.metrics import LabelledScores
 
-# What can be read off a file without any model, higher = member by convention: an AUC
-# far from 0.5 on either side means that the two sets differ by themselves.
+# Numbers that a file shows without any model, higher = member by convention. An AUC far
+# from 0.5 on either side means that the two sets differ by themselves.
 NUMBERS = (
     "motion",
     "illumination",
@@ -35,17 +35,17 @@ MEMBER, NON_MEMBER, UNLABELLED = 1, 0, -1
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of one frame count with status ok.
+    """Rows of a frame count with status ok.
 
     Attributes:
-        frames: frames per clip.
-        ids: the rows' ids.
+        frames: number of frames per clip.
+        ids: id of each row.
         label: `MEMBER`, `NON_MEMBER` or `UNLABELLED`.
-        groups: the rows' groups by name; rows of one group are not independent.
-        cluster: index of the row's group; a group under both labels is two clusters.
+        groups: name of each row's group; rows of a group are not independent.
+        cluster: index of the row's group; a group with both labels is two clusters.
         group: index of the row's group, whatever its label.
-        scores: score columns, higher = member.
-        numbers: known without a model, as they are.
+        scores: scores by name, higher = member.
+        numbers: columns of `NUMBERS` by name, as in the table.
     """
 
     frames: int
@@ -59,18 +59,18 @@ class Sample:
 
     @property
     def member(self) -> Bool[np.ndarray, "row"]:
-        """Whether a row is known to be a member."""
+        """Return whether each row has the label of a member."""
         return self.label == MEMBER
 
-    def take(self, rows: Sequence[int] | Int[np.ndarray, "part"]) -> "Sample":
-        """Return the sample of these rows only."""
+    def take(self, rows: Sequence[int] | Int[np.ndarray, "taken"]) -> "Sample":
+        """Return the sample of some rows, in the order of their indices."""
         rows = np.asarray(rows, np.int64)
-        places = rows.tolist()
+        indices = rows.tolist()
         return replace(
             self,
-            ids=[self.ids[k] for k in places],
+            ids=[self.ids[k] for k in indices],
             label=self.label[rows],
-            groups=[self.groups[k] for k in places],
+            groups=[self.groups[k] for k in indices],
             cluster=self.cluster[rows],
             group=self.group[rows],
             scores={name: values[rows] for name, values in self.scores.items()},
@@ -78,17 +78,17 @@ class Sample:
         )
 
     def with_label(self, *labels: int) -> "Sample":
-        """Return the sample of the rows with one of these labels."""
+        """Return the sample of the rows that have one of some labels."""
         return self.take(np.flatnonzero(np.isin(self.label, labels)))
 
 
 @dataclass(frozen=True)
 class PairedSamples:
-    """Target and control on the clips that both scored, row by row the same.
+    """The clips that target and control scored, in the same order.
 
     Attributes:
-        target: the target's rows.
-        control: the same rows with the control's scores; labels and groups are the
+        target: rows with the target's scores.
+        control: the same rows with the control's scores; their labels and groups are the
             target's.
     """
 
@@ -97,7 +97,7 @@ class PairedSamples:
 
 
 def read_sample(table: pa.Table) -> Sample:
-    """Read the rows with status ok of a score table that holds one frame count.
+    """Read the rows with status ok of a score table with a single frame count.
 
     Raises:
         InputError: labels other than 1, 0 and none.
@@ -105,7 +105,7 @@ def read_sample(table: pa.Table) -> Sample:
     label, groups = labels_of(table), groups_of(table)
     cluster, group = clusters_of(label == MEMBER, groups)
     frames = int(table["frames"][0].as_py()) if "frames" in table.column_names else 0
-    whole = Sample(
+    sample = Sample(
         frames,
         table["id"].to_pylist(),
         label,
@@ -113,9 +113,9 @@ def read_sample(table: pa.Table) -> Sample:
         cluster,
         group,
         dict(_oriented(table)),
-        {name: _floats(table[name]) for name in NUMBERS if _numeric(table, name)},
+        {name: _floats(table[name]) for name in NUMBERS if _is_numeric(table, name)},
     )
-    return whole.take(np.flatnonzero(status_of(table) == "ok"))
+    return sample.take(np.flatnonzero(status_of(table) == "ok"))
 
 
 def clusters_of(
@@ -130,35 +130,35 @@ def clusters_of(
     return cluster, group
 
 
-def labelled(sample: Sample, *columns: Float[np.ndarray, "row"]) -> Labelled:
-    """Return columns of numbers with the sample's labels and clusters."""
-    return Labelled(np.stack(columns), sample.member, sample.cluster)
+def labelled_scores(sample: Sample, *columns: Float[np.ndarray, "row"]) -> LabelledScores:
+    """Return columns of scores with the labels and clusters of a sample."""
+    return LabelledScores(np.stack(columns), sample.member, sample.cluster)
 
 
 def pair(sample: Sample, control: Sample | None) -> PairedSamples:
-    """Return target and control on the clips that both scored, joined by id."""
+    """Return the clips that target and control scored, joined by id."""
     if control is None:
         return PairedSamples(sample.take([]), sample.take([]))
-    place = {name: k for k, name in enumerate(control.ids)}
-    target = sample.take([k for k, name in enumerate(sample.ids) if name in place])
-    rows = [place[name] for name in target.ids]
+    row_of = {name: k for k, name in enumerate(control.ids)}
+    target = sample.take([k for k, name in enumerate(sample.ids) if name in row_of])
+    rows = [row_of[name] for name in target.ids]
     scores = {name: column[rows] for name, column in control.scores.items()}
     return PairedSamples(target, replace(target, scores=scores))
 
 
 def with_published(run: runs.Run) -> runs.Run:
-    """Return a run whose table also holds the scores of its published.parquet, if any.
+    """Return a run with the scores of its published.parquet, if any, in its table.
 
     Each float column NAME becomes `published: NAME`, joined by id and frames; members are
-    low in all of them. Columns of a manifest that are called so are left out.
+    low in all of them. Columns of a manifest that have such names are left out.
 
     Raises:
         InputError: the file lacks id or frames, holds a row twice, or other rows than
             scores.parquet.
     """
-    of_manifest = [c for c in run.table.column_names if catalogue.is_published(c)]
-    table = run.table.drop_columns(of_manifest)
-    published = run.others.get("published")
+    manifest_columns = [c for c in run.table.column_names if catalogue.is_published(c)]
+    table = run.table.drop_columns(manifest_columns)
+    published = run.extra_tables.get("published")
     if published is None:
         return replace(run, table=table)
     rows = _rows_of(table, published, run.path / "published.parquet")
@@ -170,47 +170,52 @@ def with_published(run: runs.Run) -> runs.Run:
 
 
 def _rows_of(table: pa.Table, published: pa.Table, path: Path) -> list[int]:
-    """Return where each row of `table` stands in `published`, which is read from `path`."""
+    """Return the row of `published`, which comes from `path`, for each row of `table`."""
     lacking = [key for key in ("id", "frames") if key not in published.column_names]
     if lacking:
         raise InputError(f"{path} has no column {lacking[0]}; score the clips again")
-    place = {key: k for k, key in enumerate(runs.row_keys(published))}
-    if len(place) < len(published):
+    row_of = {key: k for k, key in enumerate(runs.row_keys(published))}
+    if len(row_of) < len(published):
         raise InputError(f"{path} holds an id and frame count twice, expected once each")
-    wanted = runs.row_keys(table)
-    if set(wanted) != set(place):
-        name, frames = next(iter(set(wanted) ^ set(place)))
-        where = "scores.parquet" if (name, frames) in place else path.name
+    keys = runs.row_keys(table)
+    if set(keys) != set(row_of):
+        name, frames = next(iter(set(keys) ^ set(row_of)))
+        where = "scores.parquet" if (name, frames) in row_of else path.name
         raise InputError(
             f"{path} belongs to another scores.parquet: id={name!r} with {frames} frames"
             f" is not in {where}; expected the same rows in both"
         )
-    return [place[key] for key in wanted]
+    return [row_of[key] for key in keys]
 
 
 def by_frames(table: pa.Table) -> list[pa.Table]:
-    """Return the rows of each frame count, upwards."""
+    """Split a table into the rows of each frame count, upwards."""
     if "frames" not in table.column_names:
         return [table]
-    kinds = sorted(k for k in pc.unique(table["frames"]).to_pylist() if k is not None)
-    return [table.filter(pc.equal(table["frames"], k)) for k in kinds]
+    counts = sorted(k for k in pc.unique(table["frames"]).to_pylist() if k is not None)
+    return [table.filter(pc.equal(table["frames"], k)) for k in counts]
 
 
 def labels_of(table: pa.Table) -> Int[np.ndarray, "row"]:
-    """Return `MEMBER`, `NON_MEMBER` or `UNLABELLED` for each row."""
+    """Return `MEMBER`, `NON_MEMBER` or `UNLABELLED` for each row.
+
+    Raises:
+        InputError: labels other than 1, 0 and none.
+    """
     labels = _floats(table["label"])
-    strange = sorted(set(labels[~np.isnan(labels)].tolist()) - {1, 0})
-    if strange:
-        raise InputError(f"label={strange[0]:g}, expected 1, 0 or none")
+    wrong = sorted(set(labels[~np.isnan(labels)].tolist()) - {1, 0})
+    if wrong:
+        raise InputError(f"label={wrong[0]:g}, expected 1, 0 or none")
     return np.where(np.isnan(labels), UNLABELLED, labels).astype(np.int64)
 
 
 def _floats(column) -> Float[np.ndarray, "row"]:
+    """Return a column as float64; NaN where it has no value."""
     return column.cast(pa.float64()).to_numpy()
 
 
 def status_of(table: pa.Table) -> np.ndarray:
-    """Return the status of each row."""
+    """Return the status of each row; ok where the table has no such column."""
     if "status" not in table.column_names:
         return np.full(len(table), "ok", object)
     return np.array([str(s) for s in table["status"].to_pylist()], object)
@@ -225,41 +230,48 @@ def groups_of(table: pa.Table) -> list[str]:
     return [name if g is None else g for g, name in zip(groups, ids, strict=True)]
 
 
-def _numeric(table, name) -> bool:
-    place = table.schema.get_field_index(name)  # table.column_names is made anew each time
-    if place < 0:
+def _is_numeric(table, name) -> bool:
+    """Tell whether a table has a column of numbers with this name."""
+    index = table.schema.get_field_index(name)  # table.column_names makes a list each time
+    if index < 0:
         return False
-    kind = table.schema.field(place).type
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    column_type = table.schema.field(index).type
+    return pa.types.is_floating(column_type) or pa.types.is_integer(column_type)
 
 
 def _oriented(table) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name and the values of each score, higher = member."""
     names = set(catalogue.columns())
     names |= {name for name in table.column_names if catalogue.is_published(name)}
-    scores = [c for c in table.column_names if c in names and _numeric(table, c)]
-    if not scores and _numeric(table, catalogue.EXTERNAL):
+    scores = [c for c in table.column_names if c in names and _is_numeric(table, c)]
+    if not scores and _is_numeric(table, catalogue.EXTERNAL):
         scores = [catalogue.EXTERNAL]
     for name in scores:
         values = _floats(table[name])
         yield name, values if catalogue.higher_is_member(name) else -values
 
 
-def primary_of(sample: Sample, wanted: str | None = None) -> str | None:
-    """Return the name of the score that answers: the wanted one, or the method's.
+def primary_of(sample: Sample, score: str | None = None) -> str | None:
+    """Return the name of the primary score: the requested one, or the method's.
 
-    None where there is neither.
+    Args:
+        sample: rows with their scores.
+        score: name of the requested score; None for the method's.
+
+    Returns:
+        None where no score is requested and the sample lacks the method's.
 
     Raises:
-        InputError: the wanted score is not there.
+        InputError: the sample lacks the requested score.
     """
-    if wanted is not None:
-        if wanted not in sample.scores:
-            close = difflib.get_close_matches(wanted, sample.scores, 3, 0)
+    if score is not None:
+        if score not in sample.scores:
+            close = difflib.get_close_matches(score, sample.scores, 3, 0)
             raise InputError(
-                f"score={wanted} is not among the scores of this run"
+                f"score={score} is not among the scores of this run"
                 f" ({len(sample.scores)}, for example {', '.join(close) or 'none'})"
             )
-        return wanted
+        return score
     if list(sample.scores) == [catalogue.EXTERNAL]:
         return catalogue.EXTERNAL
     return catalogue.PRIMARY if catalogue.PRIMARY in sample.scores else None

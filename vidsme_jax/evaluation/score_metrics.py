@@ -1,4 +1,4 @@
-"""From the rows of a frame count to metrics: of every score, and against a control."""
+"""Measure every score of a frame count, and compare it with the control's."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
@@ -10,9 +10,9 @@ from jaxtyping import Float
 from vidsme_jax.evaluation.estimates import (
     MetricEstimates,
     as_estimate,
-    difference,
+    auc_difference,
     estimate_metrics,
-    plain,
+    float_or_none,
 )
 from vidsme_jax.evaluation.result import (
     CalibratedAuc,
@@ -30,7 +30,7 @@ from vidsme_jax.evaluation.samples import (
     PairedSamples,
     Sample,
     groups_of,
-    labelled,
+    labelled_scores,
     labels_of,
     primary_of,
     status_of,
@@ -48,11 +48,11 @@ from vidsme_jax.stats.metrics import published_metrics
 from vidsme_jax.stats.permutation import choose_on_half, permutation_test
 
 Key = TypeVar("Key", bound=Hashable)
-_MIDDLE = (0.05, 0.95)  # of the splits
+_MIDDLE = (0.05, 0.95)  # quantiles of the splits
 
 
 def count_rows(study: FrameStudy) -> RowCounts:
-    """Count the rows of a frame count by label, status and group."""
+    """Count the rows and groups of a frame count by label and status."""
     table, sample = study.table, study.labelled
     labels, status = labels_of(table), status_of(table)
     groups = np.array(groups_of(table), object)
@@ -72,11 +72,13 @@ def count_rows(study: FrameStudy) -> RowCounts:
 
 
 def _by_label(labels) -> LabelCounts:
-    kinds = (MEMBER, NON_MEMBER, UNLABELLED)
-    return LabelCounts(*(int(np.sum(labels == label)) for label in kinds))
+    """Count the rows with each label."""
+    values = (MEMBER, NON_MEMBER, UNLABELLED)
+    return LabelCounts(*(int(np.sum(labels == value)) for value in values))
 
 
 def _sides(sample: Sample):
+    """Return which rows are members, and which are not."""
     return sample.member, ~sample.member
 
 
@@ -85,16 +87,16 @@ def evaluate_columns(
     columns: Mapping[Key, Float[np.ndarray, "row"]],
     settings: EvaluationSettings,
 ) -> dict[Key, ScoreMetrics]:
-    """Return the metrics of each column, which holds a number per row of the sample.
+    """Return the metrics of columns of numbers, a number for each row of the sample.
 
     Args:
-        sample: whose labels and clusters count.
-        columns: higher = member, by any key.
-        settings: of the evaluation.
+        sample: rows with labels and clusters.
+        columns: numbers by any key, higher = member.
+        settings: settings of the evaluation.
     """
     if not columns:
         return {}
-    estimates = estimate_metrics(labelled(sample, *columns.values()), settings)
+    estimates = estimate_metrics(labelled_scores(sample, *columns.values()), settings)
     return _metrics_of(sample, columns, estimates, settings)
 
 
@@ -104,11 +106,14 @@ def _metrics_of(
     estimates: MetricEstimates,
     settings: EvaluationSettings,
 ) -> dict[Key, ScoreMetrics]:
+    """Return the metrics of estimated columns, with the published ones if requested."""
     out = {name: _score_metrics(estimates, n, settings) for n, name in enumerate(columns)}
     if settings.published:
         for name, column in columns.items():
-            rules = published_metrics(column, sample.member)
-            published = PublishedMetrics(**{k: plain(v) for k, v in rules.items()})
+            metrics = published_metrics(column, sample.member)
+            published = PublishedMetrics(
+                **{k: float_or_none(v) for k, v in metrics.items()}
+            )
             out[name] = replace(out[name], published=published)
     return out
 
@@ -116,18 +121,18 @@ def _metrics_of(
 def evaluate_scores(
     study: FrameStudy, settings: EvaluationSettings
 ) -> dict[str, ScoreMetrics]:
-    """Evaluate every score of the labelled rows, by its name.
+    """Return the metrics of every score of the labelled rows, by its name.
 
     With a control, each score is compared with the control's on the clips of both.
 
     Raises:
-        InputError: a `settings.score` that is not there.
+        InputError: the run lacks the score `settings.score`.
     """
     sample = study.labelled
     if not sample.scores:
         return {}
     names, primary = list(sample.scores), primary_of(sample, settings.score)
-    estimates = estimate_metrics(labelled(sample, *sample.scores.values()), settings)
+    estimates = estimate_metrics(labelled_scores(sample, *sample.scores.values()), settings)
     out = _metrics_of(sample, sample.scores, estimates, settings)
     for name, significance in _significance(sample, names, settings).items():
         out[name] = replace(out[name], significance=significance)
@@ -135,7 +140,7 @@ def evaluate_scores(
         aucs, draws = estimates.metrics.auc, estimates.draws
         n = names.index(primary)
         for k, name in enumerate(names):
-            over = difference(aucs[k] - aucs[n], draws[k] - draws[n], settings)
+            over = auc_difference(aucs[k] - aucs[n], draws[k] - draws[n], settings)
             out[name] = replace(out[name], over_primary=over)
     if study.paired_labelled is None:
         return out
@@ -144,25 +149,29 @@ def evaluate_scores(
 
 
 class CalibratedValues(NamedTuple):
-    """Each clip's score less the control's, and its ratio to the control's.
+    """The scores of clips, calibrated by those of the control.
 
     Attributes:
-        difference: of each clip.
-        ratio: of each clip; None where it has no order.
+        difference: score less the control's, higher = member.
+        ratio: score over the control's, higher = member; None where it has no order.
     """
 
     difference: Float[np.ndarray, "row"]
     ratio: Float[np.ndarray, "row"] | None
 
 
-def calibrated(
+def calibrated_values(
     target: Float[np.ndarray, "row"], control: Float[np.ndarray, "row"]
 ) -> CalibratedValues:
-    """Set each clip's score against the control's, by difference and by ratio.
+    """Calibrate each clip's score by the control's, by difference and by ratio.
 
-    Higher = member in both. Where every control score is negative (a log-probability, a
-    negated entropy), a smaller ratio means member, and it is negated; where they take
-    both signs a ratio has no order.
+    Where every control score is negative (a log-probability, a negated entropy), a
+    smaller ratio means member, so it is negated. Where the control's scores take both
+    signs, a ratio has no order.
+
+    Args:
+        target: scores of the target, higher = member.
+        control: scores of the control for the same clips.
     """
     values = control[~np.isnan(control)]
     ratio = None
@@ -174,24 +183,25 @@ def calibrated(
 def _compare(
     pairs: PairedSamples, primary: str | None, settings: EvaluationSettings
 ) -> dict[str, ControlMetrics]:
-    """Return the control's AUC, and target minus control on the same resamples."""
+    """Return the control's AUC, and target minus control, for each score."""
     target, control = pairs.target, pairs.control
     missing = np.full(len(target.ids), np.nan)
-    ours = np.stack(list(target.scores.values()))
-    theirs = np.stack([control.scores.get(name, missing) for name in target.scores])
-    both = ~(np.isnan(ours) | np.isnan(theirs))
-    mine, other = (
-        estimate_metrics(labelled(target, *np.where(both, x, np.nan)), settings)
-        for x in (ours, theirs)
+    values = np.stack(list(target.scores.values()))
+    other = np.stack([control.scores.get(name, missing) for name in target.scores])
+    has_both = ~(np.isnan(values) | np.isnan(other))
+    of_target, of_control = (
+        estimate_metrics(labelled_scores(target, *np.where(has_both, x, np.nan)), settings)
+        for x in (values, other)
     )
-    point = mine.metrics.auc - other.metrics.auc
+    points = of_target.metrics.auc - of_control.metrics.auc
+    draws = of_target.draws - of_control.draws
     out = {}
     for n, name in enumerate(target.scores):
-        metrics = _score_metrics(other, n, settings)
+        metrics = _score_metrics(of_control, n, settings)
         out[name] = ControlMetrics(
             auc=metrics.auc,
-            target_auc=plain(mine.metrics.auc[n]),
-            difference=difference(point[n], mine.draws[n] - other.draws[n], settings),
+            target_auc=float_or_none(of_target.metrics.auc[n]),
+            difference=auc_difference(points[n], draws[n], settings),
             counts=metrics.counts,
             reason=metrics.reason,
         )
@@ -208,42 +218,42 @@ def _compare(
 def _calibrated_aucs(
     pairs: PairedSamples, name: str, settings: EvaluationSettings
 ) -> CalibratedAucs:
-    """Return the AUC of the calibrated primary score, and why one of them has none."""
+    """Return the AUCs of the calibrated primary score, with a reason for a missing one."""
     target = pairs.target
-    values = calibrated(target.scores[name], pairs.control.scores[name])
+    values = calibrated_values(target.scores[name], pairs.control.scores[name])
     columns = {key: x for key, x in values._asdict().items() if x is not None}
     aucs = {
         key: CalibratedAuc(metrics.auc, metrics.counts, metrics.reason)
         for key, metrics in evaluate_columns(target, columns, settings).items()
     }
     reason = "the control's values take both signs"
-    none = CalibratedAuc(Estimate(None, None, None), None, reason)
-    return CalibratedAucs(aucs["difference"], aucs.get("ratio", none))
+    missing = CalibratedAuc(Estimate(None, None, None), None, reason)
+    return CalibratedAucs(aucs["difference"], aucs.get("ratio", missing))
 
 
 def compare_runs(
     first: Sample, second: Sample, settings: EvaluationSettings
 ) -> RunComparison | None:
-    """Return how the primary score does in the second sample less in the first.
+    """Compare the AUC of the primary score in a second sample with that in a first.
 
-    Rows are joined by id alone, so that models and frame counts can be compared; labels and
-    groups are the first's. None where either lacks the score, or they share no row.
+    Rows are joined by id alone, so that models and frame counts can be compared. Labels
+    and groups are the first's. None where either lacks the score, or no row is shared.
     """
     name, other = (primary_of(sample, settings.score) for sample in (first, second))
-    place = {key: k for k, key in enumerate(second.ids)}
-    rows = [k for k, key in enumerate(first.ids) if key in place]
+    row_of = {clip: k for k, clip in enumerate(second.ids)}
+    rows = [k for k, clip in enumerate(first.ids) if clip in row_of]
     if name is None or name != other or not rows:
         return None
-    ours = first.take(rows)
-    theirs = second.take([place[key] for key in ours.ids])
-    values = np.stack([ours.scores[name], theirs.scores[name]])
+    first = first.take(rows)
+    second = second.take([row_of[clip] for clip in first.ids])
+    values = np.stack([first.scores[name], second.scores[name]])
     values = np.where(np.isnan(values).any(axis=0), np.nan, values)
-    estimates = estimate_metrics(labelled(ours, *values), settings)
+    estimates = estimate_metrics(labelled_scores(first, *values), settings)
     auc, draws = estimates.metrics.auc, estimates.draws
     return RunComparison(
-        first_auc=plain(auc[0]),
-        auc=plain(auc[1]),
-        difference=difference(auc[1] - auc[0], draws[1] - draws[0], settings),
+        first_auc=float_or_none(auc[0]),
+        auc=float_or_none(auc[1]),
+        difference=auc_difference(auc[1] - auc[0], draws[1] - draws[0], settings),
         counts=ClassCounts(int(estimates.members[0]), int(estimates.non_members[0])),
     )
 
@@ -251,38 +261,38 @@ def compare_runs(
 def _significance(
     sample: Sample, names: list[str], settings: EvaluationSettings
 ) -> dict[str, Significance]:
-    """Return each score's p-value, and the one adjusted for all these scores."""
-    rows = labelled(sample, *(sample.scores[name] for name in names))
-    tested = permutation_test(rows, settings.permutations, settings.seed)
+    """Return the p-values of each score, plain and corrected for all of these scores."""
+    rows = labelled_scores(sample, *(sample.scores[name] for name in names))
+    p_values = permutation_test(rows, settings.permutations, settings.seed)
     return {
-        name: Significance(plain(p), plain(adjusted))
-        for name, p, adjusted in zip(names, *tested, strict=True)
+        name: Significance(float_or_none(p), float_or_none(adjusted))
+        for name, p, adjusted in zip(names, *p_values, strict=True)
     }
 
 
 def search_scores(sample: Sample, settings: EvaluationSettings) -> SearchResult | None:
-    """Return what the score that is best on half of the groups reaches on the others.
+    """Return the AUC of the score that is best on half of the groups on the other half.
 
-    None where there is nothing to choose from, or a class has fewer than two groups.
+    None where there are fewer than two scores, or a class has fewer than two groups.
     """
     names = list(sample.scores)
     groups = min(len(np.unique(sample.cluster[side])) for side in _sides(sample))
     if len(names) < 2 or groups < 2:
         return None
-    rows = labelled(sample, *sample.scores.values())
+    rows = labelled_scores(sample, *sample.scores.values())
     choices = choose_on_half(rows, settings.splits, settings.seed)
     has_value = ~np.isnan(choices.auc_held_out)
     if not has_value.any():
         return None
-    often = np.bincount(choices.chosen, minlength=len(names))
+    counts = np.bincount(choices.chosen, minlength=len(names))
     held_out = choices.auc_held_out[has_value]
     seen, mean = float(np.mean(choices.auc_seen[has_value])), float(np.mean(held_out))
     low, high = (float(x) for x in np.quantile(held_out, _MIDDLE))
     return SearchResult(
         scores=len(names),
         splits=settings.splits,
-        chosen=names[int(np.argmax(often))],
-        chosen_share=float(np.max(often)) / settings.splits,
+        chosen=names[int(np.argmax(counts))],
+        chosen_share=float(np.max(counts)) / settings.splits,
         auc_seen=seen,
         auc_held_out=Estimate(mean, low, high),
         optimism=seen - mean,
@@ -292,7 +302,7 @@ def search_scores(sample: Sample, settings: EvaluationSettings) -> SearchResult 
 def _score_metrics(
     estimates: MetricEstimates, n: int, settings: EvaluationSettings
 ) -> ScoreMetrics:
-    """Return all metrics of one score; a class without rows gives None and a reason."""
+    """Return the metrics of score number n; None and a reason where a class is empty."""
     values, low, high = (
         {name: side[n] for name, side in metrics._asdict().items()}
         for metrics in (estimates.metrics, estimates.low, estimates.high)

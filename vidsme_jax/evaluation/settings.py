@@ -1,4 +1,4 @@
-"""How score tables are evaluated."""
+"""The settings with which score tables are evaluated."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,23 @@ from vidsme_jax.stats.metrics import FPR_RULES
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How to evaluate.
+    """Settings of an evaluation; they have the names of the command's options.
 
     Attributes:
         fprs: false positive rates at which the true positive rate is read.
-        rule: whether a rate at `fprs` may be reached (`<=`) or not (`<`, as published).
-        bootstrap: resamples behind every interval.
-        permutations: label permutations behind every p-value.
-        splits: random halves of the groups, on one of which a score is chosen.
+        rule: FPR rule: whether a rate of `fprs` may be reached (`<=`) or not (`<`, as
+            published).
+        bootstrap: number of resamples for every interval.
+        permutations: number of label permutations for every p-value.
+        splits: number of random splits of the groups, for choosing a score on one half.
         confidence: coverage of the intervals.
-        seed: of all of these; the same seed gives the same numbers.
-        published: also give the metrics by the published code's rules.
-        score: the primary score, chosen before looking; None is `catalogue.PRIMARY`.
-        by: columns of the table, for whose values the primary score is evaluated apart.
+        seed: of resamples, permutations and splits.
+        published: whether to add the metrics as the published code computes them.
+        score: name of the primary score, fixed in advance; None for `catalogue.PRIMARY`.
+        by: columns of the table by whose values the primary score is evaluated apart.
+
+    Raises:
+        InputError: a value out of its range.
     """
 
     fprs: tuple[float, ...] = (0.0, 0.001, 0.01, 0.05, 0.10)

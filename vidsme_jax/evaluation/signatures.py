@@ -1,4 +1,4 @@
-"""The failure signatures of a run as values: numbers only, no sentences."""
+"""The types of failure signatures: numbers only, no sentences."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,27 +8,32 @@ from vidsme_jax.evaluation.values import Estimate
 
 @dataclass(frozen=True)
 class OneFrame:
-    """One frame has no order, so that nothing could be looked for."""
+    """Clips of a single frame, which has no order: no signature can be looked for."""
 
 
 @dataclass(frozen=True)
 class NoSignature:
-    """No signature was found on a slice; `unchecked` of the three were not looked for."""
+    """No signature was found.
+
+    Attributes:
+        slice: name of the slice.
+        unchecked: number of the three signatures that could not be looked for.
+    """
 
     slice: str
     unchecked: int
 
 
 @dataclass(frozen=True)
-class Unchecked:
+class UncheckedSign:
     """A signature that could not be looked for.
 
     Attributes:
-        sign: which one; all, where the table lacks the reversal score.
-        missing: columns, or scores with an AUC, that would be needed; empty where no row
-            has a value.
-        groups: groups of members that have a value of the missing score, if those are
-            too few.
+        sign: which signature; all, where the table lacks the reversal score.
+        missing: names of columns, or of scores with an AUC, that would be needed; empty
+            where no row has a value.
+        groups: number of member groups that have a value of the missing score, if these
+            are too few.
     """
 
     sign: Literal["flat", "inverted", "still", "all"]
@@ -41,16 +46,16 @@ class FlatDifference:
     """Natural and other order give almost the same entropy in many clips.
 
     Attributes:
-        slice: looked at.
-        flat: clips in which the order changes next to nothing.
-        clips: clips with a value.
-        without_value: clips without one.
-        not_moving: flat clips without motion.
-        moving: flat clips with motion.
-        motion_unknown: flat clips of unknown motion.
+        slice: name of the slice.
+        flat: number of clips in which the order changes almost nothing.
+        clips: number of clips with a value.
+        without_value: number of clips without a value.
+        not_moving: number of flat clips without motion.
+        moving: number of flat clips with motion.
+        motion_unknown: number of flat clips whose motion is unknown.
         strong: whether more than half of the clips are flat.
-        share: of the mean entropy, up to which a clip is flat.
-        motion_below: square pixels, below which a clip does not move.
+        share: share of the mean entropy up to which a difference is flat.
+        motion_below: motion below which a clip does not move, square pixels.
     """
 
     slice: str
@@ -67,13 +72,13 @@ class FlatDifference:
 
 @dataclass(frozen=True)
 class InvertedMean:
-    """The other order of members is the more certain one.
+    """The model is more certain of members in the other order.
 
     Attributes:
-        score: the reversal score of the slice, as in the table.
-        mean: over members; its interval lies above 0.
-        members: that have a value.
-        groups: of those members.
+        score: name of the reversal score of the slice.
+        mean: mean of the score over members, as in the table; its interval is above 0.
+        members: number of member rows that have a value.
+        groups: number of groups of those rows.
     """
 
     score: str
@@ -84,7 +89,12 @@ class InvertedMean:
 
 @dataclass(frozen=True)
 class InvertedAuc:
-    """The reversal score separates in the wrong direction."""
+    """The reversal score separates in the wrong direction.
+
+    Attributes:
+        score: name of the reversal score.
+        auc: its AUC; the interval lies below one half.
+    """
 
     score: str
     auc: Estimate
@@ -92,7 +102,7 @@ class InvertedAuc:
 
 @dataclass(frozen=True)
 class ScoreAucs:
-    """The AUC of a score, and the control's; None where there is no control."""
+    """The AUC of a score under the target and under the control, None without one."""
 
     target: Estimate
     control: Estimate | None
@@ -103,9 +113,9 @@ class StillImages:
     """Scores that need no order separate where the reversal score does not.
 
     Attributes:
-        score: the reversal score of the slice.
-        above: scores of one order whose AUC lies above one half.
-        looked_at: the AUCs of the reversal score and of all scores of one order.
+        score: name of the reversal score of the slice.
+        above: names of still-image scores whose AUC lies above one half.
+        looked_at: AUCs of the reversal score and of all still-image scores, by name.
     """
 
     score: str
@@ -116,7 +126,7 @@ class StillImages:
 Signature = (
     OneFrame
     | NoSignature
-    | Unchecked
+    | UncheckedSign
     | FlatDifference
     | InvertedMean
     | InvertedAuc

@@ -1,4 +1,4 @@
-"""The rows of all runs of an evaluation, made ready once: samples, pairs, known facts."""
+"""Prepare the rows of all runs of an evaluation once: samples, pairs and facts."""
 
 from dataclasses import dataclass
 
@@ -14,21 +14,21 @@ from vidsme_jax.evaluation.samples import (
     read_sample,
 )
 from vidsme_jax.records import runs
-from vidsme_jax.records.runs import distinct
+from vidsme_jax.records.runs import distinct_names
 
 
 @dataclass(frozen=True)
 class FrameStudy:
-    """The rows of a run at one frame count.
+    """The rows of a run at a frame count.
 
     Attributes:
-        frames: frames per clip.
+        frames: number of frames per clip.
         table: all rows of the score table.
-        features: what is known of the clips besides scores; None in runs of old versions.
-        scored: the rows with status ok.
-        labelled: those of them with a label.
-        paired: `scored` and the control on the same clips; None without a control.
-        paired_labelled: `labelled` and the control on the same clips.
+        features: rows of features.parquet; None in runs of old versions.
+        scored: rows with status ok.
+        labelled: rows with status ok and a label.
+        paired: `scored` with the control on the same clips; None without a control.
+        paired_labelled: `labelled` with the control on the same clips; None without one.
     """
 
     frames: int
@@ -42,7 +42,13 @@ class FrameStudy:
 
 @dataclass(frozen=True)
 class RunStudy:
-    """A run, its name among the others, and its frame counts, upwards."""
+    """The rows of a run.
+
+    Attributes:
+        name: name of the run, different for all runs.
+        run: the run as it was read.
+        frames: rows by frame count, upwards.
+    """
 
     name: str
     run: runs.Run
@@ -55,12 +61,12 @@ class RunStudy:
 
 @dataclass(frozen=True)
 class Study:
-    """What an evaluation looks at.
+    """The rows of all runs of an evaluation.
 
     Attributes:
-        runs: each is evaluated apart.
-        control: the same clips under a model that saw none of them, or None.
-        reference: other clips that are known to be outside, or None.
+        runs: the evaluated runs.
+        control: run of the same clips under a model that saw none of them, or None.
+        reference: run of other clips that are known to be outside, or None.
     """
 
     runs: tuple[RunStudy, ...]
@@ -69,61 +75,74 @@ class Study:
 
 
 def make_study(
-    evaluated: list[runs.Run],
+    targets: list[runs.Run],
     control: runs.Run | None = None,
     reference: runs.Run | None = None,
 ) -> Study:
-    """Make the rows of runs ready.
+    """Prepare the rows of runs.
+
+    Args:
+        targets: the runs to evaluate.
+        control: run of the same clips under a model that saw none of them.
+        reference: run of other clips that are known to be outside.
 
     Raises:
         InputError: labels other than 1, 0 and none.
     """
-    beside = None if control is None else _study_run(_name(control), control)
-    names = distinct([_name(run) for run in evaluated])
+    control_study = None if control is None else _study_run(_name(control), control)
+    names = distinct_names([_name(run) for run in targets])
     return Study(
         tuple(
-            _study_run(name, run, beside)
-            for name, run in zip(names, evaluated, strict=True)
+            _study_run(name, run, control_study)
+            for name, run in zip(names, targets, strict=True)
         ),
-        beside,
+        control_study,
         None if reference is None else _study_run(_name(reference), reference),
     )
 
 
 def _name(run: runs.Run) -> str:
+    """Return the last component of a run's path."""
     return run.path.resolve().name
 
 
 def _study_run(name: str, run: runs.Run, control: RunStudy | None = None) -> RunStudy:
-    frames = study_table(run.table, run.others.get("features"), control)
+    """Prepare the rows of a run, with those of the control on the same clips."""
+    frames = study_table(run.table, run.extra_tables.get("features"), control)
     return RunStudy(name, run, frames)
 
 
 def study_table(
     table: pa.Table, features: pa.Table | None = None, control: RunStudy | None = None
 ) -> tuple[FrameStudy, ...]:
-    """Make the rows of a score table ready, each frame count apart, upwards.
+    """Prepare the rows of a score table, by frame count, upwards.
 
     Args:
-        table: a score table; `id` and `label` must exist.
-        features: what is known of the same clips besides scores.
-        control: the same clips under another model.
+        table: a score table with at least `id` and `label`.
+        features: features.parquet of the same clips.
+        control: run of the same clips under another model.
     """
     features_at = {}
     if features is not None and "frames" in features.column_names:
-        features_at = {part["frames"][0].as_py(): part for part in by_frames(features)}
+        features_at = {t["frames"][0].as_py(): t for t in by_frames(features)}
     out = []
-    for part in by_frames(table):
-        scored = read_sample(part)
+    for frame_table in by_frames(table):
+        scored = read_sample(frame_table)
         labelled = scored.with_label(MEMBER, NON_MEMBER)
         paired = paired_labelled = None
         if control is not None:
-            beside = control.at(scored.frames)
-            other = None if beside is None else beside.scored
+            control_frame = control.at(scored.frames)
+            other = None if control_frame is None else control_frame.scored
             paired, paired_labelled = pair(scored, other), pair(labelled, other)
-        frames = scored.frames
-        facts = features_at.get(frames)
         out.append(
-            FrameStudy(frames, part, facts, scored, labelled, paired, paired_labelled)
+            FrameStudy(
+                frames=scored.frames,
+                table=frame_table,
+                features=features_at.get(scored.frames),
+                scored=scored,
+                labelled=labelled,
+                paired=paired,
+                paired_labelled=paired_labelled,
+            )
         )
     return tuple(out)

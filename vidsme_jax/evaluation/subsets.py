@@ -1,4 +1,4 @@
-"""Subsets of the rows by what is known of the clips: a column's values, or its thirds."""
+"""Split rows into subsets by facts about the clips: values of a column, or thirds."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from vidsme_jax.evaluation.samples import Sample
 from vidsme_jax.evaluation.score_metrics import evaluate_columns
 from vidsme_jax.evaluation.settings import EvaluationSettings
 
-THIRDS = ("motion", "illumination", "duration")  # always looked at
-_VALUES = 12  # of a column; rarer ones are taken together
+THIRDS = ("motion", "illumination", "duration")  # columns that are always split
+_VALUES = 12  # subsets of a column at most; the rarest values are one subset
 
-Subsets = dict[str, Bool[np.ndarray, "row"]]  # which rows belong to each, by name
+Subsets = dict[str, Bool[np.ndarray, "row"]]  # whether a row is in the subset, by name
 
 
 def evaluate_subsets(
@@ -24,14 +24,15 @@ def evaluate_subsets(
 ) -> dict[str, dict[str, ScoreMetrics]]:
     """Return the metrics of a score in subsets of the rows, by column and by subset.
 
-    Thirds of motion, illumination and duration, and what `settings.by` names. Clips are
-    compared with clips of the same subset; all see the same resamples.
+    The columns are motion, illumination and duration, in thirds, and those that
+    `settings.by` names. Clips are compared with clips of the same subset; all subsets see
+    the same resamples.
 
     Args:
         sample: the rows.
-        facts: what is known of them, in the same order.
-        score: name of one of the sample's.
-        settings: of the evaluation.
+        facts: facts of the rows, in the same order.
+        score: name of a score of the sample.
+        settings: settings of the evaluation.
 
     Raises:
         InputError: a column holds lists.
@@ -57,7 +58,7 @@ def check_subsets(
     """Raise an InputError for a column without a subset of members and non-members."""
     for name in names:
         subsets = split(name, facts.of(name))
-        named = [*subsets.values()][: _VALUES - 1]  # after them the rest is together
+        named = [*subsets.values()][: _VALUES - 1]  # without the subset of rare values
         if not any(len(set(member[inside].tolist())) == 2 for inside in named):
             values = ", ".join(subsets)[:200] or "no value"
             raise InputError(
@@ -67,28 +68,28 @@ def check_subsets(
 
 
 def split(name: str, values: Sequence[object]) -> Subsets:
-    """Return which rows have which value of a column; numbers of many values in thirds.
+    """Return the subsets of rows with the same value; thirds for numbers of many values.
 
     Args:
-        name: of the column, for the error.
-        values: one for each row; None where unknown. All unknown makes no subsets.
+        name: name of the column, for the error.
+        values: value of each row; None where unknown. No subsets where all are unknown.
 
     Raises:
         InputError: the column holds lists.
     """
     if all(value is None for value in values):
         return {}
-    strange = next((v for v in values if isinstance(v, list | dict)), None)
-    if strange is not None:
+    if any(isinstance(v, list | dict) for v in values):
         raise InputError(f"by={name} holds lists, expected texts or numbers")
     distinct = set(values) - {None}
-    numbers = all(isinstance(v, int | float) for v in distinct)
-    if numbers and len(distinct) > _VALUES:
+    are_numbers = all(isinstance(v, int | float) for v in distinct)
+    if are_numbers and len(distinct) > _VALUES:
         return _thirds(np.array([np.nan if v is None else v for v in values], float))
     return _by_value([_text(v) for v in values])
 
 
 def _text(value: object) -> str:
+    """Return the name of the subset of a value."""
     if value is None:
         return "unknown"
     return f"{value:g}" if _is_number(value) else str(value).strip() or "blank"
@@ -99,7 +100,7 @@ def _is_number(value: object) -> bool:
 
 
 def _by_value(texts: list[str]) -> Subsets:
-    """Return the rows of each value, the most frequent first."""
+    """Return the subset of each value, the most frequent first."""
     column = np.array(texts, object)
     ranked = [text for text, _ in Counter(texts).most_common()]
     kept = ranked if len(ranked) <= _VALUES else ranked[: _VALUES - 1]
@@ -111,7 +112,7 @@ def _by_value(texts: list[str]) -> Subsets:
 
 
 def _thirds(values) -> Subsets:
-    """Return the rows of the lower, the middle and the upper third."""
+    """Return the subsets of the lower, the middle and the upper third."""
     low, high = np.nanquantile(values, (1 / 3, 2 / 3))
     out = {
         f"up to {low:.4g}": values <= low,

@@ -1,11 +1,17 @@
-"""The small values that a result is made of."""
+"""The small types that a result is made of."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; None where it does not exist."""
+    """A number with its interval; None where they do not exist.
+
+    Attributes:
+        value: the number.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
 
     value: float | None
     low: float | None
@@ -14,7 +20,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Significance:
-    """P-values: of a score by itself, and corrected for the number of scores."""
+    """The p-values of a score.
+
+    Attributes:
+        p_value: of the score by itself.
+        p_adjusted: corrected for the number of scores.
+    """
 
     p_value: float | None
     p_adjusted: float | None
@@ -22,7 +33,7 @@ class Significance:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many rows, or groups, of each class."""
+    """The number of rows, or groups, of each class."""
 
     members: int
     non_members: int
@@ -30,7 +41,7 @@ class ClassCounts:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How many rows, or groups, with each label."""
+    """The number of rows, or groups, with each label."""
 
     member: int
     non_member: int
@@ -39,16 +50,16 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What became of the rows of a frame count.
+    """The number of rows and groups of a frame count, by label and status.
 
     Attributes:
-        rows: all of them.
-        labels: by their label.
-        status: for each status, the rows by their label.
-        groups: groups by the label of their rows.
-        mixed_groups: groups that stand under both labels.
-        evaluated: rows with a label and status ok.
-        evaluated_groups: groups of those rows.
+        rows: number of all rows.
+        labels: number of rows by label.
+        status: number of rows by status and label.
+        groups: number of groups by the label of their rows.
+        mixed_groups: number of groups that have rows with both labels.
+        evaluated: number of rows with a label and status ok.
+        evaluated_groups: number of groups of the evaluated rows.
     """
 
     rows: int

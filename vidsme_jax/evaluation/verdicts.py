@@ -1,4 +1,4 @@
-"""Verdicts on clips whose use is unknown, against clips that are known to be outside."""
+"""Judge clips whose use is unknown against clips that are known to be outside."""
 
 from functools import partial
 
@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vidsme_jax.evaluation.blind import evaluate_blind
-from vidsme_jax.evaluation.estimates import as_estimate, estimate_metrics, plain
-from vidsme_jax.evaluation.facts import Facts, joined, read_facts
+from vidsme_jax.evaluation.estimates import as_estimate, estimate_metrics, float_or_none
+from vidsme_jax.evaluation.facts import Facts, join_facts, read_facts
 from vidsme_jax.evaluation.features import COLUMNS
 from vidsme_jax.evaluation.result import (
     BlindResult,
@@ -25,34 +25,34 @@ from vidsme_jax.evaluation.samples import (
     UNLABELLED,
     Sample,
     clusters_of,
-    labelled,
+    labelled_scores,
     primary_of,
 )
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy, RunStudy
 from vidsme_jax.scores import catalogue
-from vidsme_jax.stats.conformal import adjusted, conformal_p, threshold
+from vidsme_jax.stats.conformal import benjamini_hochberg, conformal_p, threshold
 from vidsme_jax.stats.permutation import permutation_test
 
-_RATES = (0.05, 0.10)  # of false discoveries
+_RATES = (0.05, 0.10)  # shares of the calls that may be wrong
 
 
 def judge(
     study: FrameStudy, reference: RunStudy | None, settings: EvaluationSettings
 ) -> Verdict | NoVerdict | None:
-    """Judge the clips of a run at one frame count by its primary score.
+    """Judge the clips of a run at a frame count by its primary score.
 
-    Judged are the rows without a label, against those with label 0. With a reference all
-    rows but those with label 0 are judged, against the reference's rows with label 0, or,
-    where it has none, its rows without a label.
+    Without a reference, rows without a label are judged against rows with label 0. With a
+    reference, all rows but those with label 0 are judged. They are judged against the
+    reference's rows with label 0, or, without such rows, its rows without a label.
 
     Args:
-        study: whose clips are judged.
-        reference: other clips that are known to be outside, or None.
-        settings: of the evaluation.
+        study: rows of the run, of which some are judged.
+        reference: run of other clips that are known to be outside, or None.
+        settings: settings of the evaluation.
 
     Returns:
-        None where there is nothing to judge.
+        None where there are no clips to judge.
     """
     labels = (UNLABELLED,) if reference is None else (UNLABELLED, MEMBER)
     judged = study.scored.with_label(*labels)
@@ -76,7 +76,7 @@ def judge(
 
 
 def _outside(source: FrameStudy, is_reference: bool) -> Sample | None:
-    """Return the rows that are known to be outside; None where there are none."""
+    """Return the rows that are known to be outside, or None."""
     outside = source.scored.with_label(NON_MEMBER)
     if is_reference and not outside.ids:
         outside = source.scored.with_label(UNLABELLED)
@@ -84,11 +84,14 @@ def _outside(source: FrameStudy, is_reference: bool) -> Sample | None:
 
 
 def _both_sets(judged: Sample, outside: Sample) -> Sample:
-    """Join judged clips, as members, and those of the reference from other groups."""
+    """Join the judged clips, labelled as members, and the reference, as non-members.
+
+    Reference clips that have the id or the group of a judged clip are left out.
+    """
     groups, ids = set(judged.groups), set(judged.ids)
     keys = zip(outside.groups, outside.ids, strict=True)
-    apart = [group not in groups and name not in ids for group, name in keys]
-    kept = outside.take(np.flatnonzero(apart))
+    is_apart = [group not in groups and clip not in ids for group, clip in keys]
+    kept = outside.take(np.flatnonzero(is_apart))
     label = np.repeat([MEMBER, NON_MEMBER], [len(judged.ids), len(kept.ids)])
     names = [*judged.groups, *kept.groups]
     cluster, group = clusters_of(label == MEMBER, names)
@@ -104,12 +107,12 @@ def _both_sets(judged: Sample, outside: Sample) -> Sample:
 
 
 def _facts_of_both(study: FrameStudy, source: FrameStudy, sample: Sample) -> Facts:
-    """Return what is known of the sample's clips, of each from its run.
+    """Return the facts of the clips of both sets, each from its run.
 
-    The judged ones come first, as `_both_sets` has joined them.
+    The judged clips come first, as in `_both_sets`.
     """
     judged = int(np.sum(sample.member))
-    return joined(
+    return join_facts(
         read_facts(study, sample.ids[:judged], COLUMNS),
         read_facts(source, sample.ids[judged:], COLUMNS),
     )
@@ -122,30 +125,33 @@ def _judge(
     blind: BlindResult,
     dropped: int,
 ) -> Verdict:
+    """Return the verdict on the members of a sample against its non-members."""
     values, member = both.scores[name], both.member
     has_score = ~member & ~np.isnan(values)
     reference, group = values[has_score], both.cluster[has_score]
     judged = values[member]
     p = conformal_p(judged, reference, group)
-    q = adjusted(p)
-    up = catalogue.higher_is_member(name)
+    q = benjamini_hochberg(p)
+    is_higher = catalogue.higher_is_member(name)
     count = len(np.unique(group))
     places = np.flatnonzero(member)
-    verdicts = (ClipVerdict(*map(plain, values)) for values in zip(p, q, strict=True))
+    verdicts = (
+        ClipVerdict(*map(float_or_none, values)) for values in zip(p, q, strict=True)
+    )
     return Verdict(
         score=name,
-        higher_is_member=up,
+        higher_is_member=is_higher,
         reference=SetSize(len(reference), count),
         judged=SetSize(int(np.sum(~np.isnan(p))), len(np.unique(both.cluster[member]))),
         dropped=dropped,
         smallest_p=1 / (1 + count),
         limits={
-            fpr: _limits(judged, reference, group, (fpr, settings.confidence), up)
+            fpr: _limits(judged, reference, group, (fpr, settings.confidence), is_higher)
             for fpr in settings.fprs
             if 0 < fpr < 1
         },
         discoveries={rate: int(np.sum(q <= rate)) for rate in _RATES},
-        whole_set=_test_as_a_set(both, name, settings),
+        whole_set=_test_whole_set(both, name, settings),
         baselines=blind,
         clips={both.ids[k]: verdict for k, verdict in zip(places, verdicts, strict=True)},
     )
@@ -156,25 +162,33 @@ def _limits(
     reference: Float[np.ndarray, "row"],
     group: Int[np.ndarray, "row"],
     rate: tuple[float, float],
-    up: bool,
+    is_higher: bool,
 ) -> CallLimits:
-    """Return the limits at a false positive rate; `rate` is that and the confidence."""
+    """Return the limits at a false positive rate.
+
+    Args:
+        judged: scores of the judged clips, higher = member.
+        reference: scores of the reference, higher = member.
+        group: index of the group of each reference row.
+        rate: the false positive rate, and the confidence.
+        is_higher: whether members have higher scores in the table.
+    """
     limits = threshold(reference, group, *rate)
-    sides = ((limits.value, limits.groups), (limits.sure, limits.groups_sure))
-    return CallLimits(*(_limit(judged, *side, up) for side in sides))
+    pairs = ((limits.value, limits.groups), (limits.sure, limits.groups_sure))
+    return CallLimits(*(_limit(judged, *pair, is_higher) for pair in pairs))
 
 
-def _limit(judged, limit: float | None, groups: int, up: bool) -> CallLimit:
-    """Return a limit as the table writes the score, and the clips beyond it."""
+def _limit(judged, limit: float | None, groups: int, is_higher: bool) -> CallLimit:
+    """Return a limit with the sign of the table, and the number of clips beyond it."""
     if limit is None:
         return CallLimit(None, 0, groups)
-    return CallLimit(limit if up else -limit, int(np.sum(judged > limit)), groups)
+    return CallLimit(limit if is_higher else -limit, int(np.sum(judged > limit)), groups)
 
 
-def _test_as_a_set(both: Sample, name: str, settings: EvaluationSettings) -> SetTest:
+def _test_whole_set(both: Sample, name: str, settings: EvaluationSettings) -> SetTest:
     """Test whether the judged clips as a whole score higher than the reference."""
-    rows = labelled(both, both.scores[name])
-    metrics = estimate_metrics(rows, settings)
-    tested = permutation_test(rows, settings.permutations, settings.seed)
-    ends = (side.auc[0] for side in (metrics.metrics, metrics.low, metrics.high))
-    return SetTest(as_estimate(*ends), plain(tested.p[0]))
+    rows = labelled_scores(both, both.scores[name])
+    estimates = estimate_metrics(rows, settings)
+    p_values = permutation_test(rows, settings.permutations, settings.seed)
+    auc = (x.auc[0] for x in (estimates.metrics, estimates.low, estimates.high))
+    return SetTest(as_estimate(*auc), float_or_none(p_values.p[0]))

@@ -1,1 +1,1 @@
-"""What lies on disk and how it gets there whole: files, run directories, shards."""
+"""Write and read what lies on disk, each file whole: runs, shards, tables."""

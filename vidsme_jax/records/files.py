@@ -20,24 +20,24 @@ from vidsme_jax.errors import InputError, Interrupted
 
 
 def check_folder(name: str, path: Path) -> None:
-    """Refuse an option whose folder cannot be made: it, or what it is in, is a file.
+    """Refuse a folder that cannot be made, since it or a folder above it is a file.
+
+    Args:
+        name: option that names the folder.
+        path: of the folder.
 
     Raises:
         InputError: with the option's name, the path and the file.
     """
-    found = next((place for place in (path, *path.parents) if place.exists()), None)
-    if found is not None and not found.is_dir():
-        where = "is a file" if found == path else f"lies in {found}, which is a file"
+    existing = next((p for p in (path, *path.parents) if p.exists()), None)
+    if existing is not None and not existing.is_dir():
+        where = "is a file" if existing == path else f"lies in {existing}, which is a file"
         raise InputError(f"{name}={path} {where}, expected a directory")
 
 
 PACKAGE = "vidsme-jax"  # as versions name it
-_HERE = re.sub(r"\W", "_", platform.node())  # in the names of temporary files
-
-
+_HOST = re.sub(r"\W", "_", platform.node())  # in the names of temporary files
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # some network file systems
 
 
@@ -49,12 +49,12 @@ def digest(value: Any) -> str:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; rename it to `path` when the block ends well.
+    """Yield a temporary path, and rename it to `path` when the block ends without error.
 
     Raises:
-        Interrupted: the disk is full, or takes no more for another reason.
+        Interrupted: the disk, the quota or the file is at its limit.
     """
-    temporary = path.with_name(f".{path.name}.{_HERE}-{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -73,56 +73,60 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _full_disk(error: Exception) -> str:
-    """Return in which way a disk is full, if that is the error; some libraries only say."""
-    known = {number: os.strerror(number) for number in _FULL}
-    if isinstance(error, OSError) and error.errno in known:
-        return known[error.errno]
-    return next((text for text in known.values() if text in str(error)), "")
+    """Return the message of an error that means a full disk; empty for any other error.
+
+    Some libraries keep only the message of the system's error.
+    """
+    messages = {number: os.strerror(number) for number in _FULL}
+    if isinstance(error, OSError) and error.errno in messages:
+        return messages[error.errno]
+    return next((text for text in messages.values() if text in str(error)), "")
 
 
 def _drop_temporaries(folder: Path) -> None:
-    """Remove what processes of this machine left when they were killed."""
-    for path in folder.rglob(f".*.{_HERE}-*.tmp"):
-        number = path.name.removesuffix(".tmp").rpartition("-")[2]
-        if not _lives(int(number)):
+    """Remove temporary files of processes of this machine that were killed."""
+    for path in folder.rglob(f".*.{_HOST}-*.tmp"):
+        process = path.name.removesuffix(".tmp").rpartition("-")[2]
+        if not _is_alive(int(process)):
             path.unlink(missing_ok=True)
 
 
-def _lives(process: int) -> bool:
+def _is_alive(process: int) -> bool:
+    """Tell whether a process of this machine still runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is somebody else's
+    except PermissionError:  # it runs as another user
         pass
     return True
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
+    """Write a value as a JSON file, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file atomically."""
+    """Write a table as a Parquet file, atomically."""
     with replacing(path) as temporary:
         pq.write_table(table, temporary)
 
 
 @contextlib.contextmanager
 def locked(run: Path, name: str = "run.json") -> Iterator[None]:
-    """Hold a directory for one process; a second one gets one clear line.
+    """Lock a directory for this process; another process gets an error of one line.
 
-    Where the file system has no locks, two processes do the same work twice: both write
+    Where the file system has no locks, two processes do the same work twice. Both write
     whole files of equal content.
 
     Args:
-        run: the directory; made, if it is not there.
-        name: of the file that says whose it is.
+        run: the directory; made where missing.
+        name: file whose presence shows that a vidsme command made the directory.
 
     Raises:
-        InputError: another process holds it, or it has files but none of that name.
+        InputError: another process has the lock, or there are files but none of that name.
     """
     refuse_foreign(run, name)
     run.mkdir(parents=True, exist_ok=True)
@@ -139,7 +143,7 @@ def locked(run: Path, name: str = "run.json") -> Iterator[None]:
 
 
 def refuse_foreign(folder: Path, name: str) -> None:
-    """Raise an InputError where a directory holds files but not the one named."""
+    """Raise an InputError if a directory holds files, but none of this name."""
     check_folder("out", folder)
     if not folder.exists() or (folder / name).exists():
         return
@@ -153,7 +157,7 @@ def refuse_foreign(folder: Path, name: str) -> None:
 
 
 def is_locked(run: Path) -> bool:
-    """Tell whether a process of this machine is at work in a directory."""
+    """Tell whether a process of this machine has the lock of a directory."""
     try:
         with (run / ".lock").open("r") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,36 +171,37 @@ def is_locked(run: Path) -> bool:
 def claim(
     run: Path, settings: dict[str, Any], about: dict[str, Any], name: str = "run.json"
 ) -> None:
-    """Make `run` the directory of these settings, or check that it already is.
+    """Write the settings of a run into its directory, or check those that are there.
 
     Args:
         run: the directory.
-        settings: what decides the numbers.
-        about: what else its reader may want to know.
+        settings: everything that decides the numbers.
+        about: further facts for a reader.
         name: of the file that holds both.
 
     Raises:
-        InputError: it holds another run's settings, each difference named.
+        InputError: the directory has other settings; each difference is named.
     """
     path = run / name
     if not path.exists():
         write_json(path, {"settings": settings, "settings_hash": digest(settings), **about})
         return
-    held = read_info(path)["settings"]
-    if held != json.loads(json.dumps(settings)):
+    stored = read_info(path)["settings"]
+    if stored != json.loads(json.dumps(settings)):
         raise InputError(
-            f"out={run} was made with other settings: {differences(held, settings)};"
+            f"out={run} was made with other settings:"
+            f" {settings_differences(stored, settings)};"
             " give another --out, or remove it"
         )
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+def settings_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """Say in which settings two runs differ; of a group of settings only what differs."""
     pairs = [(k, there.get(k), here.get(k)) for k in sorted({*there, *here})]
     parts = []
     for name, old, new in pairs:
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            inner = differences(old, new)
+            inner = settings_differences(old, new)
             parts += [f"{name}: {inner}"] if inner else []
         elif old != new:
             parts.append(f"{name} {old!r} there, {new!r} here")
@@ -218,7 +223,11 @@ def version_note(path: Path, info: Mapping[str, Any]) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a damaged one is an InputError that names it."""
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -228,10 +237,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """Read the file that says what decided a run, or a store.
+    """Read the file with the settings of a run or a store.
 
     Raises:
-        InputError: it is missing, damaged, or no vidsme command wrote it.
+        InputError: the file is missing, damaged, or no vidsme command wrote it.
     """
     info = read_json(path)
     if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
@@ -240,10 +249,14 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a table of a run or a store, or some of its columns.
+    """Read a table of a run or a store.
+
+    Args:
+        path: of the Parquet file.
+        columns: names of the columns to read; None for all.
 
     Raises:
-        InputError: it is missing, damaged, or lacks one of the columns.
+        InputError: the file is missing, damaged, or lacks one of the columns.
     """
     again = "run the command that wrote it again, into a new directory"
     if not path.exists():
@@ -259,5 +272,5 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def one_line(error: Exception) -> str:
-    """Return the first line of what a library says of a fault, cut where it is long."""
+    """Return the first line of an error's message, cut to 200 characters."""
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -1,9 +1,9 @@
-"""Which part of the work is whose: shard k of n, by a stable hash of a row's id.
+"""Split the rows of a run into shards, by a stable hash of their ids.
 
-    RUN/shards/0003-of-0016/    the run of one shard, like any run, of its rows only
+    RUN/shards/0003-of-0016/    the run of a shard: like any run, but of its rows only
 
-No two shards write to the same directory, none waits for another, and the rows of a shard
-do not depend on the order of the manifest. `vidsme merge` joins them.
+No two shards write to the same directory, and none waits for another. The rows of a shard
+do not depend on the order of the manifest. `vidsme merge` joins the shards.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several parts.
+    """A share of the rows of a run.
 
     Attributes:
-        index: from 0 on.
-        count: of parts.
+        index: number of the shard, from 0 on.
+        count: number of shards.
     """
 
     index: int
@@ -36,17 +36,17 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     def has(self, name: str) -> bool:
-        """Tell whether the row with this id belongs to this part."""
+        """Tell whether the row with an id is in this shard."""
         digest = hashlib.sha256(name.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index
 
     def directory(self, whole: Path) -> Path:
-        """Return where this part's results go."""
+        """Return the directory of this shard in that of the whole run."""
         return whole / "shards" / f"{self.index:04d}-of-{self.count:04d}"
 
 
 def shard_directories(whole: Path) -> dict[Shard, Path]:
-    """Return the parts that have a directory, in order."""
+    """Return the directory of each shard that has one, in order."""
     out = {}
     for path in sorted((whole / "shards").glob("*-of-*")):
         index, _, count = path.name.partition("-of-")
@@ -56,10 +56,14 @@ def shard_directories(whole: Path) -> dict[Shard, Path]:
 
 
 def read_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
-    """Read `--shards`.
+    """Return the shard that the option `--shards` names.
+
+    Args:
+        text: `K/N`, `auto` or `auto/N`.
+        environment: variables of a launcher, for `auto`.
 
     Raises:
-        InputError: it is no shard, or the environment does not say which.
+        InputError: the text names no shard, or the environment does not say which.
     """
     index, _, count = text.partition("/")
     if index == "auto":
@@ -70,28 +74,29 @@ def read_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
 
 
 def _from_environment(text: str, count: str, environment: Mapping[str, str]) -> Shard:
-    index, found = _slurm(environment)
+    """Return the shard of this process, by the variables of its launcher."""
+    index, size = _slurm(environment)
     pairs = (("SKYPILOT_NODE_RANK", "SKYPILOT_NUM_NODES"), ("JOB_COMPLETION_INDEX", ""))
-    for rank, size in pairs:
-        if index is None and rank in environment:
-            index, found = _number(environment, rank), _number(environment, size)
+    for rank_name, size_name in pairs:
+        if index is None and rank_name in environment:
+            index, size = (_number(environment, name) for name in (rank_name, size_name))
     if index is None and "TPU_WORKER_ID" in environment:
         index = _number(environment, "TPU_WORKER_ID")
         hosts = environment.get("TPU_WORKER_HOSTNAMES")
-        found = len(hosts.split(",")) if hosts else None
-    total = int(count) if count.isdecimal() else found
+        size = len(hosts.split(",")) if hosts else None
+    total = int(count) if count.isdecimal() else size
     if index is None or total is None or (count and not count.isdecimal()):
-        held = (
+        variables = (
             "nothing of a launcher" if index is None else f"number {index}, not of how many"
         )
-        raise InputError(f"shards={text}: the environment has {held}; {_EXPECTED}")
+        raise InputError(f"shards={text}: the environment has {variables}; {_EXPECTED}")
     if index >= total:
         raise InputError(f"shards={text}: number {index} of {total}; {_EXPECTED}")
     return Shard(index, total)
 
 
 def _slurm(environment: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """Return rank and size among the tasks of all elements of an array."""
+    """Return rank and number of this task among all tasks of a SLURM job array."""
     if "SLURM_JOB_ID" not in environment:
         return None, None
     task = _number(environment, "SLURM_PROCID") or 0
@@ -106,5 +111,6 @@ def _slurm(environment: Mapping[str, str]) -> tuple[int | None, int | None]:
 
 
 def _number(environment: Mapping[str, str], name: str) -> int | None:
+    """Return a variable as a number; None where it is missing or no number."""
     value = environment.get(name, "")
     return int(value) if value.isdecimal() else None

@@ -1,7 +1,7 @@
-"""Read the tables that users bring: JSON, JSON Lines, CSV and Parquet, row by row or typed.
+"""Read tables that users bring: JSON, JSON Lines, CSV and Parquet.
 
-Readers raise what their libraries do (ValueError, OSError, csv.Error, pyarrow's errors);
-callers say which option the file was given to.
+Readers raise the errors of their libraries (ValueError, OSError, csv.Error, pyarrow's);
+callers add the option that named the file.
 """
 
 import csv
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-_LONGEST_ROW = 1 << 28  # bytes
+_LONGEST_ROW = 1 << 28  # bytes of CSV
 
 
 def read_json_rows(path: Path) -> Any:
@@ -28,7 +28,7 @@ def read_json_lines(path: Path) -> list[Any]:
 
 
 def read_csv_texts(path: Path) -> list[dict[str, str]]:
-    """Read CSV as texts, one dict a row without its empty cells.
+    """Read CSV as texts: a dict per row, without empty cells.
 
     Raises:
         ValueError: a row with another number of cells than the header.
@@ -42,11 +42,11 @@ def read_csv_texts(path: Path) -> list[dict[str, str]]:
 
 
 def read_csv_typed(path: Path, texts: tuple[str, ...]) -> pa.Table:
-    """Read CSV with numbers where a column holds nothing else.
+    """Read CSV as a table; columns that hold only numbers become numbers.
 
     Args:
         path: the file.
-        texts: columns that stay texts, so that 007 is not 7.
+        texts: names of columns that stay texts, so that 007 is not 7.
     """
     as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
     # A row must fit a block.
@@ -55,5 +55,5 @@ def read_csv_typed(path: Path, texts: tuple[str, ...]) -> pa.Table:
 
 
 def read_parquet_rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a Parquet file, one dict each."""
+    """Read the rows of a Parquet file, a dict per row."""
     return pq.read_table(path).to_pylist()

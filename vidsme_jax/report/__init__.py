@@ -1,1 +1,1 @@
-"""A result as page, Markdown, figures, CSV and terminal text; measures nothing new."""
+"""Show a result as page, Markdown, figures, CSV and terminal text."""

@@ -1,4 +1,4 @@
-"""The figures of the report, one set for each run and frame count."""
+"""Draw the figures of the report for each run and frame count."""
 
 import re
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import numpy as np
 
 from vidsme_jax.evaluation.estimates import tpr_band
 from vidsme_jax.evaluation.result import Result, ScoreMetrics
-from vidsme_jax.evaluation.samples import Sample, labelled
+from vidsme_jax.evaluation.samples import Sample, labelled_scores
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy
 from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records import runs as run_files
-from vidsme_jax.records.runs import distinct
+from vidsme_jax.records.runs import distinct_names
 from vidsme_jax.report import figures
 from vidsme_jax.report.figures import Curve
 from vidsme_jax.report.page import Figure
@@ -30,13 +30,13 @@ from vidsme_jax.stats.metrics import roc
 
 @dataclass(frozen=True)
 class ChartContext:
-    """A frame count of a run with what its figures are drawn from.
+    """A frame count of a run with the data of its figures.
 
     Attributes:
-        report: what was measured.
-        study: its rows.
-        run: the run they came from.
-        slug: the start of the figures' names.
+        report: result of the frame count, with its title.
+        study: rows of the frame count.
+        run: the run as it was read.
+        slug: start of the names of the figures.
         last: whether it is the largest frame count of its run.
     """
 
@@ -48,9 +48,9 @@ class ChartContext:
 
 
 def chart_contexts(result: Result) -> list[ChartContext]:
-    """Return every run and frame count of a result with the rows it was measured on."""
+    """Return every run and frame count of a result with its rows."""
     reports = iter(frame_reports(result))
-    names = distinct([_slug(run.name) for run in result.runs])
+    names = distinct_names([_slug(run.name) for run in result.runs])
     out = []
     for run, name in zip(result.study.runs, names, strict=True):
         for study in run.frames:
@@ -60,14 +60,14 @@ def chart_contexts(result: Result) -> list[ChartContext]:
 
 
 def _slug(name: str) -> str:
-    """Return a name that is safe in a path and a link."""
+    """Return a name with only letters, digits, - and _, safe in a path and a link."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-") or "run"
 
 
 def primary_figures(
     contexts: list[ChartContext], settings: EvaluationSettings
 ) -> Iterator[Figure]:
-    """Yield the ROC and the distributions of every frame count's primary score."""
+    """Yield the ROC and the histogram of the primary score of each frame count."""
     for context in contexts:
         frame = context.report.frame
         name = frame.primary
@@ -77,16 +77,17 @@ def primary_figures(
 
 
 def slice_figures(contexts: list[ChartContext], control: bool) -> Iterator[Figure]:
-    """Yield the AUCs of every frame count's representative scores, by slice."""
+    """Yield the AUCs of the representative scores of each frame count, by slice."""
     for context in contexts:
         evaluated = context.report.frame.counts.evaluated
         if evaluated.members and evaluated.non_members:
             rows = representative_rows(context.report.frame)
-            for place, names in rows.items():
-                yield _dots(context, place, names, control)
+            for slice_name, names in rows.items():
+                yield _dots(context, slice_name, names, control)
 
 
 def _roc(context: ChartContext, name: str, settings: EvaluationSettings) -> Figure:
+    """Draw the ROC of a score, with the control's if there is one."""
     curves = [_curve("target", context.study.labelled, name, settings)]
     metrics, pairs = context.report.frame.scores[name], context.study.paired_labelled
     if pairs is not None and metrics.control and metrics.control.auc.value is not None:
@@ -99,35 +100,42 @@ def _roc(context: ChartContext, name: str, settings: EvaluationSettings) -> Figu
 
 
 def _curve(label: str, sample: Sample, name: str, settings: EvaluationSettings) -> Curve:
+    """Return the ROC of a score of a sample, with its band."""
     values = sample.scores[name]
     low = 1 / max(2, int(np.sum(~sample.member)))
     grid = tuple(np.geomspace(low, 1, 40).tolist())
-    band = tpr_band(labelled(sample, values), grid, settings)
+    band = tpr_band(labelled_scores(sample, values), grid, settings)
     fpr, tpr, _ = roc(values, sample.member)
     return Curve(label, fpr, tpr, (np.array(grid), *band))
 
 
 def _histogram(context: ChartContext, name: str) -> Figure:
-    sample, up = context.study.labelled, catalogue.higher_is_member(name)
-    values = sample.scores[name] if up else -sample.scores[name]
+    """Draw the values of a score for members and for non-members."""
+    sample, is_higher = context.study.labelled, catalogue.higher_is_member(name)
+    values = sample.scores[name] if is_higher else -sample.scores[name]
     title = titled(f"Values of {name}", context.report)
     svg = figures.histogram_figure(
         title,
         values[sample.member],
         values[~sample.member],
-        f"{name} ({'higher' if up else 'lower'} = more member-like)",
+        f"{name} ({'higher' if is_higher else 'lower'} = more member-like)",
     )
     return Figure(f"{context.slug}-histogram", title, svg)
 
 
-def _dots(context: ChartContext, place: str, names: list[str], control: bool) -> Figure:
+def _dots(
+    context: ChartContext, slice_name: str, names: list[str], control: bool
+) -> Figure:
+    """Draw the AUCs of scores of a slice, with the control's if there is one."""
     scores = context.report.frame.scores
     rows = [(name, _aucs(scores[name])) for name in names]
     series = ("target", "control")[: 2 if control else 1]
-    kind = "published definitions" if place == "published" else f"slice {place}"
-    title = titled(f"AUC of the representative scores, {kind}", context.report)
+    group = "published definitions"
+    if slice_name != "published":
+        group = f"slice {slice_name}"
+    title = titled(f"AUC of the representative scores, {group}", context.report)
     svg = figures.dot_figure(title, rows, series)
-    return Figure(f"{context.slug}-auc-{place}", title, svg)
+    return Figure(f"{context.slug}-auc-{slice_name}", title, svg)
 
 
 def _aucs(metrics: ScoreMetrics) -> list[Estimate]:

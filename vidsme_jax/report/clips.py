@@ -1,4 +1,4 @@
-"""The clips of the report: those that the primary score finds most member-like."""
+"""Show the clips with the most member-like primary score."""
 
 import base64
 import io
@@ -19,14 +19,17 @@ from vidsme_jax.report.page import ClipCard, Figure, Section
 from vidsme_jax.report.words.answers import titled
 from vidsme_jax.scores import catalogue
 
-_CLIPS, _CURVES = 12, 6  # shown, and of them with a curve
+_CLIPS, _CURVES = 12, 6  # clips shown, and those of them with a curve
 _LABELS = {1: "member", 0: "non-member", None: "unlabelled"}
 _JPEG = b"\xff\xd8\xff"
 _LARGEST = 1 << 20  # bytes of a thumbnail
 
 
 def clip_section(contexts: list[ChartContext]) -> Section:
-    """Return the most member-like clips of each run, at its largest frame count."""
+    """Return the section of the most member-like clips of each run.
+
+    A run shows those of its largest frame count.
+    """
     cards = [card for context in contexts if context.last for card in _cards(context)]
     note = (
         f"The up to {_CLIPS} clips with the most member-like primary score, as the model"
@@ -35,24 +38,26 @@ def clip_section(contexts: list[ChartContext]) -> Section:
         " less reversed, at the same position): thin for each position, thick for the mean"
         " of each frame. clips.csv lists every clip."
     )
-    none = "No clip has a primary score."
-    return Section("Clips", paragraphs=(note if cards else none,), clips=tuple(cards))
+    no_clips = "No clip has a primary score."
+    return Section("Clips", paragraphs=(note if cards else no_clips,), clips=tuple(cards))
 
 
 def _cards(context: ChartContext) -> Iterator[ClipCard]:
+    """Yield the most member-like clips of a frame count."""
     clips = [clip for clip in context.report.frame.clips if clip.value is not None]
-    for place, clip in enumerate(clips[:_CLIPS]):
+    for rank, clip in enumerate(clips[:_CLIPS]):
         facts = _row(context.study.table, context, clip.id)
         curve = None
-        if place < _CURVES:
-            name = f"{context.slug}-clip-{place + 1}"
+        if rank < _CURVES:
+            name = f"{context.slug}-clip-{rank + 1}"
             curve = _curve(context, clip.id, name, facts)
         text, strips = _text(context, clip, facts), _strips(context, clip.id)
         yield ClipCard(shorten(clip.id, 60), text, strips, curve)
 
 
 def _text(context: ChartContext, clip: ClipResult, facts: dict[str, Any]) -> str:
-    parts = [f"{_LABELS[clip.label]}, {context.report.frame.primary} = {clip.value:.4g}"]
+    """Return the line of text below a clip: label, scores, p-values, file."""
+    values = [f"{_LABELS[clip.label]}, {context.report.frame.primary} = {clip.value:.4g}"]
     control, verdict = clip.control, clip.verdict
     for value, words in (
         (control and control.score, "under the control"),
@@ -61,52 +66,53 @@ def _text(context: ChartContext, clip: ClipResult, facts: dict[str, Any]) -> str
         (verdict and verdict.q_value, "corrected p"),
     ):
         if value is not None:
-            parts.append(f"{words} {value:.3g}")
-    text = titled(", ".join(parts), context.report)
+            values.append(f"{words} {value:.3g}")
+    text = titled(", ".join(values), context.report)
     video = facts.get("video")
     return f"{text}; {shorten(video, 80)}" if video else text
 
 
-def _row(table: pa.Table, context: ChartContext, key: str) -> dict[str, Any]:
-    """Return the row of an id at this frame count; empty where there is none."""
+def _row(table: pa.Table, context: ChartContext, clip_id: str) -> dict[str, Any]:
+    """Return the row of a clip at the frame count; empty where there is none."""
     same = pc.and_(
-        pc.equal(table["id"], key), pc.equal(table["frames"], context.study.frames)
+        pc.equal(table["id"], clip_id), pc.equal(table["frames"], context.study.frames)
     )
     rows = table.filter(same).to_pylist()
     return rows[0] if rows else {}
 
 
 def _curve(
-    context: ChartContext, key: str, name: str, facts: dict[str, Any]
+    context: ChartContext, clip_id: str, name: str, facts: dict[str, Any]
 ) -> Figure | None:
-    values = _row(context.run.curves, context, key).get("video.sme")
+    """Draw the curve of sme along a clip; None where the run has no curve."""
+    values = _row(context.run.curves, context, clip_id).get("video.sme")
     if not values:
         return None
-    title = f"sme along {shorten(key, 60)}"
+    title = f"sme along {shorten(clip_id, 60)}"
     array = np.array([np.nan if v is None else v for v in values], np.float64)
     frames = context.study.frames
-    up = catalogue.higher_is_member("sme")
-    svg = figures.time_figure(title, array, frames, _seconds(facts, frames), up)
+    is_higher = catalogue.higher_is_member("sme")
+    svg = figures.time_figure(title, array, frames, _seconds(facts, frames), is_higher)
     return Figure(name, title, svg)
 
 
 def _seconds(facts: dict[str, Any], frames: int) -> list[float] | None:
-    """Return when each frame is shown; None where the clip does not say."""
-    places, rate = facts.get("frame_indices"), facts.get("fps")
-    if not places or not rate or len(places) != frames:
+    """Return the time of each frame in seconds; None where it is unknown."""
+    indices, rate = facts.get("frame_indices"), facts.get("fps")
+    if not indices or not rate or len(indices) != frames:
         return None
-    return [place / rate for place in places]
+    return [index / rate for index in indices]
 
 
-def _strips(context: ChartContext, key: str) -> tuple[tuple[str, str], ...]:
-    """Return the strips of frames as data URIs, each with its name."""
-    data = _row(context.run.thumbnails, context, key).get("thumbnail")
-    # Only what a JPEG starts with, and of a size that fits a page.
+def _strips(context: ChartContext, clip_id: str) -> tuple[tuple[str, str], ...]:
+    """Return the names and data URIs of a clip's strips of frames."""
+    data = _row(context.run.thumbnails, context, clip_id).get("thumbnail")
+    # Only data that begins like a JPEG, and of a size that fits a page.
     if not data or not data.startswith(_JPEG) or len(data) > _LARGEST:
         return ()
     strips = [("natural", data)]
-    options = context.run.info["settings"]
-    if isinstance(options, dict) and options.get("perturbation", "reverse") == "reverse":
+    settings = context.run.info["settings"]
+    if isinstance(settings, dict) and settings.get("perturbation", "reverse") == "reverse":
         backwards = _reversed(data)
         strips += [("reversed", backwards)] if backwards else []
     return tuple(
@@ -116,7 +122,7 @@ def _strips(context: ChartContext, key: str) -> tuple[tuple[str, str], ...]:
 
 
 def _reversed(data: bytes) -> bytes | None:
-    """Return a strip with its frames in opposite order; None for what is none."""
+    """Return a strip with its frames in opposite order; None if it is no strip."""
     try:
         pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError):

@@ -1,4 +1,4 @@
-"""The rows of metrics.csv and clips.csv."""
+"""Make the rows of metrics.csv and clips.csv."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,22 +18,22 @@ Row = dict[str, Cell]
 
 
 def metric_rows(result: Result) -> list[Row]:
-    """Return one flat row for each thing of which a result holds metrics.
+    """Return a flat row for each score, number, baseline and subset of a result.
 
-    `kind` is score, number (of the clips, without a model), baseline (a classifier without
-    the model) or subset (the primary score in a part of the clips).
+    Its `kind` is score, number (of the clips, without a model), baseline (a classifier
+    without the model) or subset (the primary score in a subset of the clips).
     """
-    rule = result.settings.rule
+    fpr_rule = result.settings.rule
     return [
         {"run": run.name, "frames": frame.frames, **row}
         for run in result.runs
         for frame in run.frames
-        for row in _metric_rows(frame, rule)
+        for row in _metric_rows(frame, fpr_rule)
     ]
 
 
 def clip_rows(result: Result) -> list[Row]:
-    """Return one row for each clip that has a primary score or was judged."""
+    """Return a row for each clip that has a primary score or was judged."""
     return [
         {"run": run.name, "frames": frame.frames, **_clip(clip)}
         for run in result.runs
@@ -60,27 +60,29 @@ def _clip(clip: ClipResult) -> Row:
     return row
 
 
-def _metric_rows(frame: FrameResult, rule: str) -> Iterator[Row]:
+def _metric_rows(frame: FrameResult, fpr_rule: str) -> Iterator[Row]:
+    """Yield the rows of a frame count."""
     for name, metrics in frame.scores.items():
         is_primary = int(name == frame.primary)
         head: Row = {"score": name, "kind": "score", "primary": is_primary}
-        yield head | _metrics(metrics, rule)
+        yield head | _metrics(metrics, fpr_rule)
     for name, metrics in frame.numbers.items():
         head = {"score": name, "kind": "number", "primary": 0}
-        yield head | _metrics(metrics, rule)
+        yield head | _metrics(metrics, fpr_rule)
     for name, blind in frame.baselines.baselines.items():
         head = {"score": name, "kind": "baseline", "primary": 0}
         yield head | _baseline(blind)
     for column, subsets in frame.subsets.items():
         for subset, metrics in subsets.items():
             head = {"score": frame.primary, "kind": "subset", "primary": 1}
-            yield head | {"part": f"{column}: {subset}"} | _metrics(metrics, rule)
+            yield head | {"part": f"{column}: {subset}"} | _metrics(metrics, fpr_rule)
 
 
-def _metrics(metrics: ScoreMetrics, rule: str) -> Row:
+def _metrics(metrics: ScoreMetrics, fpr_rule: str) -> Row:
+    """Return the columns of all metrics of a score."""
     others = metrics.counts.non_members
     row = estimate_columns("auc", metrics.auc) | rate_columns(metrics)
-    row |= {"rule": rule, "fpr_step": 1 / others if others else None}
+    row |= {"rule": fpr_rule, "fpr_step": 1 / others if others else None}
     for name, estimate in (
         ("average_precision", metrics.average_precision),
         ("fpr_at_95_tpr", metrics.fpr_at_95_tpr),

@@ -1,4 +1,4 @@
-"""What stands beside the scores: verdicts, blind baselines, parts, controls."""
+"""Build the sections of further evidence: verdicts, blind baselines, subsets, controls."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ from vidsme_jax.report.words.verdicts import limit_rows
 
 
 def verdict_sections(reports: list[FrameReport]) -> list[Section]:
-    """Return the limits that hold a false positive rate, where clips were judged."""
+    """Return the section of the call limits; none where no clips were judged."""
     tables = []
     for report in reports:
         verdict = report.frame.verdict
@@ -38,7 +38,7 @@ def verdict_sections(reports: list[FrameReport]) -> list[Section]:
 
 
 def evidence_sections(reports: list[FrameReport], result: Result) -> list[Section]:
-    """Return what the clips show without the model, in their parts, and in comparison."""
+    """Return the sections of blind baselines, subsets, calibration and comparison."""
     settings = result.settings
     sections = [
         _blind(reports, settings),
@@ -50,14 +50,15 @@ def evidence_sections(reports: list[FrameReport], result: Result) -> list[Sectio
 
 
 def _blind(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
+    """Return the section of blind baselines and of single numbers."""
     tables = [
         Table(
             blind_header(settings),
             [blind_cells(name, metrics) for name, metrics in blind.baselines.items()],
-            titled(f"{kind}; {blind.rows} rows", report),
+            titled(f"{sets}; {blind.rows} rows", report),
         )
         for report in reports
-        for kind, blind in _baselines(report.frame)
+        for sets, blind in _baselines(report.frame)
         if blind.baselines
     ]
     rows = [
@@ -82,13 +83,14 @@ def _blind(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
 
 
 def _baselines(frame: FrameResult) -> Iterator[tuple[str, BlindResult]]:
+    """Yield the compared sets and their blind baselines."""
     yield "Members against non-members", frame.baselines
     if isinstance(frame.verdict, Verdict):
         yield "Judged clips against the reference", frame.verdict.baselines
 
 
 def _subsets(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
-    """Return one table per column, the parts of all frame counts below each other."""
+    """Return the section of subsets: a table per column, with all frame counts."""
     by_column: dict[str, list[list[str]]] = {}
     for report in reports:
         for column, subsets in report.frame.subsets.items():
@@ -96,9 +98,9 @@ def _subsets(reports: list[FrameReport], settings: EvaluationSettings) -> Sectio
             for subset, metrics in subsets.items():
                 title = titled(errors.shorten(subset, 60), report)
                 rows.append([title, *_subset_cells(metrics)])
-    around = f"({formatting.percent(settings.confidence)} interval)"
-    header = ["part", "members", "non-members", f"AUC {around}"]
-    header += [f"TPR at {formatting.percent(fpr)} FPR {around}" for fpr in settings.fprs]
+    interval = f"({formatting.percent(settings.confidence)} interval)"
+    header = ["part", "members", "non-members", f"AUC {interval}"]
+    header += [f"TPR at {formatting.percent(fpr)} FPR {interval}" for fpr in settings.fprs]
     tables = [
         Table(header, rows, errors.shorten(column, 60))
         for column, rows in by_column.items()
@@ -112,38 +114,41 @@ def _subsets(reports: list[FrameReport], settings: EvaluationSettings) -> Sectio
 
 
 def _subset_cells(metrics: ScoreMetrics) -> list[str]:
+    """Return the cells of a subset; a TPR needs enough non-members for its rate."""
     counts = metrics.counts
     row = [str(counts.members), str(counts.non_members)]
     row.append(formatting.with_interval(metrics.auc))
     for rate, tpr in metrics.tpr.items():
-        is_fine = counts.non_members * rate >= 1 or rate == 0
+        is_enough = counts.non_members * rate >= 1 or rate == 0
         ends = formatting.span(tpr)
-        is_shown = is_fine and tpr.value is not None
+        is_shown = is_enough and tpr.value is not None
         row.append(f"{formatting.number(tpr.value)} ({ends})" if is_shown else "–")
     return row
 
 
 def _control(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
+    """Return the section of the primary score calibrated by the control."""
     rows = [
         [
-            titled(f"{report.frame.primary}, {kind}", report),
+            titled(f"{report.frame.primary}, {name}", report),
             formatting.with_interval(calibrated.auc),
             calibrated.reason or "",
         ]
         for report in reports
-        for kind, calibrated in _calibrated(report.frame)
+        for name, calibrated in _calibrated(report.frame)
     ]
-    around = f"({formatting.percent(settings.confidence)} interval)"
+    interval = f"({formatting.percent(settings.confidence)} interval)"
     note = (
         "Each clip's primary score less the control's, and its ratio to the control's: what"
         " is easy or hard for every model drops out. clips.csv has both for each clip. A"
         " ratio has an order only where the control's values have one sign."
     )
-    table = Table(["calibrated score", f"AUC {around}", "why not"], rows)
+    table = Table(["calibrated score", f"AUC {interval}", "why not"], rows)
     return Section("Calibrated by the control", (), (note,), (table,) if rows else ())
 
 
 def _calibrated(frame: FrameResult) -> Iterator[tuple[str, CalibratedAuc]]:
+    """Yield the name and the AUC of each calibration."""
     control = frame.scores[frame.primary].control if frame.primary else None
     if control is not None and control.calibrated is not None:
         yield "difference", control.calibrated.difference
@@ -151,13 +156,14 @@ def _calibrated(frame: FrameResult) -> Iterator[tuple[str, CalibratedAuc]]:
 
 
 def _versus(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
+    """Return the section that compares each run and frame count with the first."""
     rows = [
         [report.title, *_versus_cells(report.frame.versus_first)]
         for report in reports
         if report.frame.versus_first is not None
     ]
-    around = f"({formatting.percent(settings.confidence)} interval)"
-    header = ["run", "its AUC", "the first's", f"difference {around}", "rows"]
+    interval = f"({formatting.percent(settings.confidence)} interval)"
+    header = ["run", "its AUC", "the first's", f"difference {interval}", "rows"]
     note = (
         "The primary score of each run and frame count less that of the first, on the clips"
         " that both scored, resampled together."
@@ -167,6 +173,7 @@ def _versus(reports: list[FrameReport], settings: EvaluationSettings) -> Section
 
 
 def _versus_cells(comparison: RunComparison) -> list[str]:
+    """Return the cells of a comparison with the first run."""
     counts = comparison.counts
     return [
         formatting.number(comparison.auc),

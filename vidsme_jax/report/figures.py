@@ -1,7 +1,7 @@
-"""The report's figures as inline SVG: no fonts, scripts or network of their own.
+"""Draw the report's figures as inline SVG, without fonts, scripts or network.
 
-Every series has a colour and a dash, a marker or a label of its own, so that a print in
-grey says the same.
+Each series has a colour and also its dash, marker or label, so that a print in grey shows
+the same.
 """
 
 import math
@@ -38,13 +38,13 @@ from vidsme_jax.report.svg import (
 
 @dataclass(frozen=True)
 class Curve:
-    """A ROC curve, with the interval of its TPR at some FPRs or none.
+    """A ROC curve, with or without the interval of its TPR at some FPRs.
 
     Attributes:
         name: shown in the legend.
         fpr: false positive rates of the steps, upwards.
         tpr: true positive rates of the steps.
-        band: FPRs, lower ends, upper ends; or None.
+        band: FPRs, lower ends and upper ends of the interval; or None.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Curve:
 
 
 def roc_figure(title: str, curves: list[Curve], members: int, non_members: int) -> str:
-    """Return a log-log ROC; the axes start at 1/n, where one clip more decides.
+    """Draw a log-log ROC whose axes start at 1/n, which is a single clip.
 
     Args:
         title: also the accessible name.
         curves: at most three.
-        members: number of members; the lowest TPR shown is one of them.
-        non_members: number of non-members; the lowest FPR shown is one of them.
+        members: number of members; the lowest TPR shown is a single member.
+        non_members: number of non-members; the lowest FPR shown is a single non-member.
     """
     low_x, low_y = 1 / max(2, non_members), 1 / max(2, members)
     axes = Axes((low_x, 1), (low_y, 1), bottom=300, log=True)
@@ -85,13 +85,13 @@ def histogram_figure(
     non_members: Float[np.ndarray, "non_member"],
     label: str,
 ) -> str:
-    """Return two overlaid histograms over the same bins; finite values only."""
-    sides = [x[np.isfinite(x)] for x in (members, non_members)]
-    both = np.concatenate(sides)
-    if len(both) == 0:
+    """Draw two overlaid histograms over the same bins; finite values only."""
+    classes = [x[np.isfinite(x)] for x in (members, non_members)]
+    values = np.concatenate(classes)
+    if len(values) == 0:
         return svg_of(title, 80, [text_at(WIDTH / 2, 60, "no finite value", "middle")])
-    edges = _edges(both)
-    counts = [np.histogram(side, edges)[0] for side in sides]
+    edges = _edges(values)
+    counts = [np.histogram(x, edges)[0] for x in classes]
     top = max(1, *(int(c.max()) for c in counts))
     axes = Axes((edges[0], edges[-1]), (0, top))
     ticks = sorted({0, top // 2, top})
@@ -107,9 +107,9 @@ def histogram_figure(
             f' stroke="{colour}" stroke-width="1.5" stroke-dasharray="{dash}"/>'
         )
     names = [
-        (f"{name} ({len(side)})", colour)
-        for name, side, (colour, _) in zip(
-            ("members, solid", "non-members, dashed"), sides, styles, strict=True
+        (f"{name} ({len(x)})", colour)
+        for name, x, (colour, _) in zip(
+            ("members, solid", "non-members, dashed"), classes, styles, strict=True
         )
     ]
     return svg_of(title, 310, [*body, *legend(names)])
@@ -118,12 +118,12 @@ def histogram_figure(
 def dot_figure(
     title: str, rows: list[tuple[str, list[Estimate]]], series: tuple[str, ...]
 ) -> str:
-    """Return one line per row with an AUC and its interval for each series.
+    """Draw a row per score, with an AUC and its interval for each series.
 
     Args:
         title: also the accessible name.
-        rows: label and one interval per series.
-        series: their names; the first is drawn as a circle, the second as a square.
+        rows: label of each row, and an estimate per series.
+        series: names of the series; the first is drawn as a circle, the second as a square.
     """
     step = 16 * len(series) + 10
     bottom = 46 + step * len(rows)
@@ -147,13 +147,13 @@ def time_figure(
     seconds: list[float] | None,
     high: bool,
 ) -> str:
-    """Return a curve along a clip: thin for each position, thick for each frame's mean.
+    """Draw a curve along a clip: thin by position, thick for the mean of each frame.
 
     Args:
         title: also the accessible name.
-        values: of the positions, as many for each frame, perhaps a few after the last.
-        frames: of the clip.
-        seconds: when each is shown; None counts frames.
+        values: value of each position: equally many for each frame, then perhaps a few.
+        frames: number of frames of the clip.
+        seconds: time of each frame; with None the axis counts frames.
         high: whether high values are member-like; the most member-like frame is marked.
     """
     size = len(values) // frames
@@ -165,27 +165,27 @@ def time_figure(
     names = [f"{n + 1}" if seconds is None else f"{seconds[n]:.3g}" for n in range(frames)]
     axis = "frame" if seconds is None else "time in seconds"
     body = frame(axes, [], round_ticks(*axes.y), axis, "sme")
-    shown = range(0, frames, math.ceil(frames / 8))
+    labelled = range(0, frames, math.ceil(frames / 8))
     body += [
         text_at(axes.at(n + 0.5, 0)[0], axes.bottom + 16, names[n], "middle", 11)
-        for n in shown
+        for n in labelled
     ]
     body.append(line(axes, [(0, 0), (frames, 0)], "#777", "4 3"))
-    places = (np.arange(len(values)) + 0.5) / size
-    body += [line(axes, part, "#8ab8d8", "", 0.7) for part in unbroken(places, values)]
+    at = (np.arange(len(values)) + 0.5) / size
+    body += [line(axes, points, "#8ab8d8", "", 0.7) for points in unbroken(at, values)]
     steps = np.repeat(means, 2)
     edges = np.repeat(np.arange(frames + 1.0), 2)[1:-1]
-    body += [line(axes, part, BLUE, "", 2.5) for part in unbroken(edges, steps)]
+    body += [line(axes, points, BLUE, "", 2.5) for points in unbroken(edges, steps)]
     if np.isfinite(means).any():
         best = int((np.nanargmax if high else np.nanargmin)(means))
         x = axes.at(best + 0.5, 0)[0]
         body.append(segment(x, axes.top, x, axes.bottom, ORANGE, 1.5))
-        place = f"frame {names[best]}" if seconds is None else f"{names[best]} s"
-        body.append(text_at(WIDTH - 14, 22, f"most member-like at {place}", "end", 11))
+        when = f"frame {names[best]}" if seconds is None else f"{names[best]} s"
+        body.append(text_at(WIDTH - 14, 22, f"most member-like at {when}", "end", 11))
     return svg_of(title, axes.bottom + 50, body)
 
 
-# Of up to five series; told apart without colour, too.
+# Colours and dashes of up to five series, which differ without colour, too.
 _STYLES = (
     (BLUE, ""),
     (ORANGE, "7 4"),
@@ -202,27 +202,27 @@ def series_figure(
     names: tuple[list[str], list[str]],
     values: list[list[Estimate | None]],
 ) -> str:
-    """Return AUCs with their intervals over an axis, one line per series.
+    """Draw AUCs with their intervals over an axis, a line per series.
 
     Args:
         title: also the accessible name.
         note: what is fixed, below the title.
-        labels: names of the axis and of what the series differ in.
-        names: of the places along it, and of at most five series.
-        values: for each series, one per place; None leaves a gap.
+        labels: names of the axis, and of the setting in which the series differ.
+        names: names of the positions on the axis, and of at most five series.
+        values: an estimate per position for each series; None leaves a gap.
     """
-    places, series = names
+    positions, series = names
     head, top = _head(title, note)
     named = [(name, style[0]) for name, style in zip(series, _STYLES, strict=False) if name]
     names_row = legend(named, top + 4, labels[1]) if named else []
     top += 32 if named else 8
-    axes = Axes((-0.5, len(places) - 0.5), (0, 1), top=top, bottom=top + 228)
+    axes = Axes((-0.5, len(positions) - 0.5), (0, 1), top=top, bottom=top + 228)
     body = [*head, *names_row, *frame(axes, [], [0, 0.25, 0.5, 0.75, 1], labels[0], "AUC")]
-    for n, name in enumerate(places):
+    for n, name in enumerate(positions):
         body.append(
             text_at(axes.at(n, 0)[0], axes.bottom + 16, cut(name, 14), "middle", 11)
         )
-    body.append(line(axes, [(-0.5, 0.5), (len(places) - 0.5, 0.5)], "#777", "4 3", 1.5))
+    body.append(line(axes, [(-0.5, 0.5), (len(positions) - 0.5, 0.5)], "#777", "4 3", 1.5))
     shift = 0.06  # apart, so that intervals do not hide each other
     for k, (row, (colour, dash)) in enumerate(zip(values, _STYLES, strict=False)):
         offset = shift * (k - (len(series) - 1) / 2)
@@ -241,14 +241,14 @@ def heat_figure(
     names: tuple[list[str], list[str]],
     values: list[list[Estimate | None]],
 ) -> str:
-    """Return a grid of AUCs: blue above one half, orange below, the number in each cell.
+    """Draw a grid of AUCs as numbers on blue above one half and on orange below.
 
     Args:
         title: also the accessible name.
         note: what is fixed, below the title.
         labels: names of the axis across and the axis down.
-        names: of the columns and of the rows.
-        values: for each row, one per column; None leaves an empty cell.
+        names: names of the columns, and of the rows.
+        values: an estimate per column for each row; None leaves an empty cell.
     """
     across, down = names
     body, top = _head(title, note)
@@ -278,6 +278,7 @@ def _head(title: str, note: str) -> tuple[list[str], int]:
 
 
 def _heat_cell(x, y, width, height, value: Estimate | None) -> Iterator[str]:
+    """Draw a cell of a grid, the darker the farther its AUC is from one half."""
     auc = value.value if value else None
     share = 0.0 if auc is None else min(1.0, 2 * abs(auc - 0.5))
     colour = BLUE if auc is not None and auc >= 0.5 else ORANGE
@@ -288,16 +289,17 @@ def _heat_cell(x, y, width, height, value: Estimate | None) -> Iterator[str]:
     yield text_at(x + width / 2, y + height / 2 + 4, text, "middle", size)
 
 
-def _dot(axes: Axes, value: Estimate, y: Number, kind: int) -> Iterator[str]:
+def _dot(axes: Axes, value: Estimate, y: Number, series: int) -> Iterator[str]:
+    """Draw an AUC with its interval, with the marker of the series of this number."""
     if value.value is None:
         yield text_at(axes.left + 6, y + 4, "no value", size=11)
         return
-    colour = (BLUE, ORANGE)[kind]
+    colour = (BLUE, ORANGE)[series]
     x = axes.at(value.value, 0)[0]
     if value.low is not None and value.high is not None:
         low, high = axes.at(value.low, 0)[0], axes.at(value.high, 0)[0]
         yield segment(low, y, high, y, colour, 2)
-    if kind == 0:
+    if series == 0:
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>'
     else:
         corner = f'x="{x - 4:.1f}" y="{y - 4:.1f}"'
@@ -305,7 +307,7 @@ def _dot(axes: Axes, value: Estimate, y: Number, kind: int) -> Iterator[str]:
 
 
 def _steps(curve: Curve) -> Iterator[tuple[float, float]]:
-    """Corners of the step ROC: right, then up; ties are not interpolated either."""
+    """Yield the corners of a step ROC: right, then up, also for ties."""
     before = curve.tpr[0]
     for x, y in zip(curve.fpr, curve.tpr, strict=True):
         yield x, before
@@ -314,7 +316,7 @@ def _steps(curve: Curve) -> Iterator[tuple[float, float]]:
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Twenty-odd bins; a constant gets one of width 1."""
+    """Return the edges of 8 to 24 bins; a constant has one bin of width 1."""
     low, high = float(values.min()), float(values.max())
     if not high - low > 1e-9 * max(abs(low), abs(high)):
         return np.array([low - 0.5, low + 0.5])

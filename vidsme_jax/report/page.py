@@ -1,4 +1,4 @@
-"""What a report is made of: sections of text, tables, figures and clips."""
+"""The types that a report is made of: sections of text, tables, figures and clips."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from vidsme_jax.report.words.answers import Answer
 
 @dataclass(frozen=True)
 class Table:
-    """A table of strings."""
+    """A table of strings, with its caption."""
 
     header: list[str]
     rows: list[list[str]]
@@ -16,7 +16,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and the name of its file, without suffix."""
+    """A figure.
+
+    Attributes:
+        name: name of its file, without suffix.
+        title: title of the figure.
+        svg: the drawing.
+    """
 
     name: str
     title: str
@@ -29,7 +35,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class ClipCard:
-    """A clip to look at; `strips` are names and data URIs of frames side by side."""
+    """A clip to look at.
+
+    Attributes:
+        id: id of the clip.
+        text: its scores and its file.
+        strips: names and data URIs of images of frames side by side.
+        curve: curve of the score along the clip, or None.
+    """
 
     id: str
     text: str
@@ -39,7 +52,18 @@ class ClipCard:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; `tables_in_markdown` is off for very long ones."""
+    """A section of the report.
+
+    Attributes:
+        title: title of the section.
+        answers: answers in plain words.
+        paragraphs: notes.
+        tables: tables.
+        figures: figures.
+        clips: clips to look at.
+        folded: whether the section is closed when the page opens.
+        tables_in_markdown: whether report.md has the tables; not if they are very long.
+    """
 
     title: str
     answers: tuple[Answer, ...] = ()
@@ -53,7 +77,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report."""
+    """The whole report: its title and its sections."""
 
     title: str
     sections: tuple[Section, ...]

@@ -1,4 +1,4 @@
-"""The sections of the report, built from a result and the rows it was measured on."""
+"""Build the sections of the report from a result and its rows."""
 
 import json
 from dataclasses import asdict
@@ -22,11 +22,11 @@ from vidsme_jax.scores import catalogue
 
 _TITLE = "Membership inference on video clips"
 _CAPTIONS = {"published": "As the published code defines them (video slice)"}
-_ROWS_SHOWN = 1000  # of the table of all scores; a browser is slow beyond
+_ROWS_SHOWN = 1000  # at most, in the table of all scores: more make a browser slow
 
 
 def build(result: Result) -> Page:
-    """Return the report's sections, in the order in which a person needs them."""
+    """Return the report, its sections in the order in which a reader needs them."""
     reports = answers_module.frame_reports(result)
     has_both = any(answers_module.has_both(report.frame) for report in reports)
     sections = [
@@ -47,7 +47,10 @@ def _metrics(
     result: Result,
     has_both: bool,
 ) -> list[Section]:
-    """Return what needs both labels, and the clips, which do not."""
+    """Return the sections of metrics and figures, of clips, and of further evidence.
+
+    Without rows of both labels only the clips and the evidence are left.
+    """
     sections = [clip_section(contexts)]
     if has_both:
         settings, control = result.settings, result.control is not None
@@ -59,7 +62,7 @@ def _metrics(
 
 
 def _terms(reports: list[FrameReport]) -> Section:
-    """Return what the names of the scores mean, read off the catalogue."""
+    """Return the section that explains the names of the scores, from the catalogue."""
     names = [name for report in reports for name in report.frame.scores]
     families = {name.split(".")[1] for name in names if catalogue.is_score(name)}
     rows = [
@@ -89,6 +92,7 @@ def _terms(reports: list[FrameReport]) -> Section:
 
 
 def _answers(reports: list[FrameReport], result: Result) -> Section:
+    """Return the section of the answers."""
     answers = [
         answer for report in reports for answer in answers_module.answers(report, result)
     ]
@@ -96,6 +100,7 @@ def _answers(reports: list[FrameReport], result: Result) -> Section:
 
 
 def _signatures(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
+    """Return the section of the failure signatures."""
     answers = [answers_module.signature_answer(report, settings) for report in reports]
     note = (
         "Three signs by which the method is known to fail are looked for. They say where"
@@ -110,23 +115,23 @@ def _slices(
     control: bool,
     figures: tuple[Figure, ...],
 ) -> Section:
-    """Return one table per slice, the frame counts of a score one below the other."""
+    """Return the section of scores by slice: a table per slice, with all frame counts."""
     by_slice: dict[str, dict[str, list[FrameReport]]] = {}
     for report in reports:
-        for place, names in answers_module.representative_rows(report.frame).items():
+        for slice_name, names in answers_module.representative_rows(report.frame).items():
             for name in names:
-                by_slice.setdefault(place, {}).setdefault(name, []).append(report)
+                by_slice.setdefault(slice_name, {}).setdefault(name, []).append(report)
     tables = [
         Table(
             answers_module.header(settings, control),
             [
                 _score_cells(name, report, control)
-                for name, there in rows.items()
-                for report in there
+                for name, reports_with_score in rows.items()
+                for report in reports_with_score
             ],
-            _CAPTIONS.get(place, f"Slice: {place}"),
+            _CAPTIONS.get(slice_name, f"Slice: {slice_name}"),
         )
-        for place, rows in by_slice.items()
+        for slice_name, rows in by_slice.items()
     ]
     note = (
         "The scores shown were chosen in advance. Each is turned so that, by its"
@@ -139,7 +144,7 @@ def _slices(
 
 
 def _score_cells(name: str, report: FrameReport, control: bool) -> list[str]:
-    """Return the table row of a score, which says where it stands."""
+    """Return the cells of a score, with the title of its frame count."""
     frame = report.frame
     label = f"{name} (primary)" if name == frame.primary else name
     return answers_module.cells(titled(label, report), frame.scores[name], control)
@@ -148,17 +153,17 @@ def _score_cells(name: str, report: FrameReport, control: bool) -> list[str]:
 def _in_full(
     reports: list[FrameReport], settings: EvaluationSettings, figures: tuple[Figure, ...]
 ) -> Section:
-    """Return every metric of the primary score."""
-    around = f"{formatting.percent(settings.confidence)} interval"
+    """Return the section with every metric of the primary score."""
+    interval = f"{formatting.percent(settings.confidence)} interval"
     tables = []
     for report in reports:
         name = report.frame.primary
         metrics = report.frame.scores[name] if name else None
         if metrics is None or metrics.auc.value is None:
             continue
-        rule = answers_module.rule_text(settings, metrics.counts.non_members)
-        caption = titled(f"{name}; {rule}", report)
-        tables.append(Table(["metric", "value", around], _metric_rows(metrics), caption))
+        rates = answers_module.rates_text(settings, metrics.counts.non_members)
+        caption = titled(f"{name}; {rates}", report)
+        tables.append(Table(["metric", "value", interval], _metric_rows(metrics), caption))
     note = (
         "Intervals resample whole groups. That of the AUC is corrected for bias and"
         " skewness (BCa), or, above 0.98 and below 0.02, follows from the ranks alone."
@@ -166,12 +171,13 @@ def _in_full(
         " Pearson's, at the threshold that these non-members give. The balanced accuracy"
         " and the advantage are those of the best threshold on these very clips."
     )
-    none = "The primary score cannot be evaluated."
-    paragraphs = (note if tables else none,)
+    no_metrics = "The primary score cannot be evaluated."
+    paragraphs = (note if tables else no_metrics,)
     return Section("The primary score in full", (), paragraphs, tuple(tables), figures)
 
 
 def _metric_rows(metrics: ScoreMetrics) -> list[list[str]]:
+    """Return name, value and interval of each metric."""
     estimates = {
         "AUC": metrics.auc,
         "average precision": metrics.average_precision,
@@ -189,6 +195,7 @@ def _metric_rows(metrics: ScoreMetrics) -> list[list[str]]:
 
 
 def _all_scores(reports: list[FrameReport], result: Result) -> Section:
+    """Return the section with the table of all scores."""
     control = result.control is not None
     rows = [
         _score_cells(name, report, control)
@@ -206,7 +213,7 @@ def _all_scores(reports: list[FrameReport], result: Result) -> Section:
 
 
 def _search(reports: list[FrameReport]) -> Section:
-    """Return what the best of all scores is worth."""
+    """Return the section on how far the best of all scores is due to chance."""
     texts = [text for report in reports for text in answers_module.search_texts(report)]
     note = (
         "The primary score was fixed in advance. Whoever looks for the best of all scores"
@@ -216,15 +223,15 @@ def _search(reports: list[FrameReport]) -> Section:
 
 
 def _settings(result: Result) -> Section:
-    """Return the settings of the evaluation and everything in each run.json."""
-    named = [(run.name, run.info) for run in result.runs]
+    """Return the section with the settings of the evaluation and each run.json."""
+    infos = [(run.name, run.info) for run in result.runs]
     if result.study.control is not None:
-        named.append((f"control {result.control}", result.study.control.run.info))
+        infos.append((f"control {result.control}", result.study.control.run.info))
     settings = _flat(asdict(result.settings))
     tables = [Table(["setting", "value"], settings, "Evaluation")]
     tables += [
         Table(["setting", "value"], _flat(info), f"Run {shorten(name, 60)}")
-        for name, info in named
+        for name, info in infos
     ]
     return Section("Settings and versions", tables=tuple(tables), folded=True)
 

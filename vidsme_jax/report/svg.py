@@ -1,7 +1,7 @@
-"""What the figures are drawn with: axes, lines, texts and legends as SVG.
+"""Draw axes, lines, texts and legends as SVG.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers. All text goes through
-`html.escape`.
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart. All
+text goes through `html.escape`.
 """
 
 import math
@@ -19,7 +19,17 @@ WIDTH = 460  # near its natural size on a phone and in a two-column page
 
 @dataclass(frozen=True)
 class Axes:
-    """A plot area in pixels and the data range shown in it; `log` for both axes."""
+    """A plot area and the data range that it shows.
+
+    Attributes:
+        x: lowest and highest value along the horizontal axis.
+        y: lowest and highest value along the vertical axis.
+        left: left edge, pixels.
+        right: right edge, pixels.
+        top: upper edge, pixels.
+        bottom: lower edge, pixels.
+        log: whether both axes are logarithmic.
+    """
 
     x: tuple[Number, Number]
     y: tuple[Number, Number]
@@ -29,7 +39,8 @@ class Axes:
     bottom: Number = 260
     log: bool = False
 
-    def _place(self, value, ends, pixels) -> Number:
+    def _pixel(self, value, ends, pixels) -> Number:
+        """Return the pixel of a value along an axis."""
         low, high = ends
         value = min(max(value, low), high)
         if self.log:
@@ -38,10 +49,10 @@ class Axes:
         return pixels[0] + share * (pixels[1] - pixels[0])
 
     def at(self, x: Number, y: Number) -> tuple[Number, Number]:
-        """Return the pixel of a data point, moved into the plot area if outside."""
+        """Return the pixels of a data point; a point outside is moved to the edge."""
         return (
-            self._place(x, self.x, (self.left, self.right)),
-            self._place(y, self.y, (self.bottom, self.top)),
+            self._pixel(x, self.x, (self.left, self.right)),
+            self._pixel(y, self.y, (self.bottom, self.top)),
         )
 
     def path(self, points) -> str:
@@ -50,7 +61,7 @@ class Axes:
 
 
 def svg_of(title: str, height: Number, body: list[str]) -> str:
-    """Return a drawing of this height, with its accessible name."""
+    """Return a drawing of some height, with its title as accessible name."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img"'
         f' viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}"'
@@ -60,7 +71,7 @@ def svg_of(title: str, height: Number, body: list[str]) -> str:
 
 
 def _safe(text: str) -> str:
-    """Escape; control characters, which XML cannot hold, become spaces."""
+    """Escape a text; control characters, which XML forbids, become spaces."""
     return escape("".join(c if c.isprintable() else " " for c in text))
 
 
@@ -83,11 +94,11 @@ def line(axes, points, colour, dash="", width=1.0) -> str:
 def band(axes, ends, colour) -> str:
     """Draw the area between two curves over a grid."""
     grid, low, high = ends
-    around = [
+    outline = [
         *zip(grid, high, strict=True),
         *zip(grid[::-1], low[::-1], strict=True),
     ]
-    return f'<polygon points="{axes.path(around)}" fill="{colour}" opacity="0.15"/>'
+    return f'<polygon points="{axes.path(outline)}" fill="{colour}" opacity="0.15"/>'
 
 
 def frame(axes: Axes, x_ticks, y_ticks, x_label: str, y_label: str) -> list[str]:
@@ -118,10 +129,10 @@ def segment(x1, y1, x2, y2, colour=GRID, width=1.0) -> str:
     )
 
 
-def legend(names: list[tuple[str, str]], top: Number = 13, what: str = "") -> list[str]:
-    """Draw names in a row, each after a block of its colour; `what` comes first."""
-    start = 56 + 7 * len(what)
-    body, step = [text_at(56, top + 10, what)] * bool(what), (WIDTH - start) / len(names)
+def legend(names: list[tuple[str, str]], top: Number = 13, title: str = "") -> list[str]:
+    """Draw a title and names in a row, each name after a square of its colour."""
+    start = 56 + 7 * len(title)
+    body, step = [text_at(56, top + 10, title)] * bool(title), (WIDTH - start) / len(names)
     for k, (name, colour) in enumerate(names):
         x = start + k * step
         body.append(f'<rect x="{x:.1f}" y="{top}" width="12" height="12" fill="{colour}"/>')
@@ -130,17 +141,18 @@ def legend(names: list[tuple[str, str]], top: Number = 13, what: str = "") -> li
 
 
 def decades(low: Number) -> list[float]:
-    """Ticks of a logarithmic axis from `low` to 1: both ends and the powers of ten."""
+    """Return ticks of a logarithmic axis from `low` to 1: ends and powers of ten."""
     powers = [10.0**-k for k in range(8)]
     return [float(low), *sorted(p for p in powers if p > 1.5 * low)]
 
 
 def _tick(value: Number) -> str:
+    """Return the label of a tick."""
     return f"{value:g}" if abs(float(value)) >= 1000 else f"{value:.3g}"
 
 
 def round_ticks(low: Number, high: Number) -> list[Number]:
-    """A few multiples of 1, 2 or 5 times a power of ten."""
+    """Return a few ticks: multiples of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     power = 10.0 ** math.floor(math.log10((high - low) / 3))
@@ -150,7 +162,7 @@ def round_ticks(low: Number, high: Number) -> list[Number]:
 
 
 def unbroken(x: np.ndarray, y: np.ndarray) -> Iterator[list[tuple[float, float]]]:
-    """Yield the stretches of finite points."""
+    """Yield the stretches of a curve without a missing value."""
     points: list[tuple[float, float]] = []
     for a, b in zip(x, y, strict=True):
         if np.isfinite(b):
@@ -163,5 +175,5 @@ def unbroken(x: np.ndarray, y: np.ndarray) -> Iterator[list[tuple[float, float]]
 
 
 def cut(text: str, length: int) -> str:
-    """Return a text of at most so many characters."""
+    """Return a text cut to at most `length` characters."""
     return text if len(text) <= length else text[: length - 1] + "…"

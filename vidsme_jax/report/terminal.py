@@ -1,4 +1,4 @@
-"""The table of an evaluation as text for a terminal."""
+"""Write a result as text for a terminal."""
 
 from vidsme_jax.evaluation.result import Result
 from vidsme_jax.report.words import answers
@@ -6,7 +6,7 @@ from vidsme_jax.report.words.answers import FrameReport
 
 
 def terminal_table(result: Result) -> str:
-    """Return the answer and the representative scores as aligned text."""
+    """Return the answers and the representative scores as aligned text."""
     lines = []
     for report in answers.frame_reports(result):
         for answer in answers.answers(report, result):
@@ -21,20 +21,20 @@ def terminal_table(result: Result) -> str:
 
 
 def _rows(report: FrameReport, result: Result) -> list[list[str]]:
-    """Return the representative scores, motion and illumination, as cells."""
+    """Return the cells of the representative scores, of motion and of illumination."""
     scores, numbers = report.frame.scores, report.frame.numbers
     control = result.control is not None
     rows = [[_short(name) for name in answers.header(result.settings, control)]]
     for names in answers.representative_rows(report.frame).values():
         rows += [answers.cells(name, scores[name], control, digits=2) for name in names]
-    shown = [name for name in ("motion", "illumination") if name in numbers]
+    single = [name for name in ("motion", "illumination") if name in numbers]
     return rows + [
-        answers.cells(f"{name} alone", numbers[name], control, digits=2) for name in shown
+        answers.cells(f"{name} alone", numbers[name], control, digits=2) for name in single
     ]
 
 
 def _short(name: str) -> str:
-    """Return a column's name without what makes it wide."""
+    """Return a short form of a column's name."""
     if name in answers.PUBLISHED_HEADER:
         return name
     short = {"AUC minus control": "difference", "balanced accuracy": "bal. acc."}
@@ -43,6 +43,7 @@ def _short(name: str) -> str:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
+    """Return rows as lines of text, the cells of a column below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()

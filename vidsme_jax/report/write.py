@@ -1,7 +1,7 @@
-"""The page a person reads, and the same as Markdown, JSON, CSV and SVG files.
+"""Write a result as HTML page, Markdown, JSON, CSV and SVG files.
 
 Every text that comes from data is escaped: by jinja2 in the page, by `_md` in Markdown,
-by `figures` in SVG.
+by `svg` in figures.
 """
 
 import csv
@@ -26,8 +26,8 @@ def write_report(result: Result, out: Path) -> None:
     Each file is replaced whole; other files in `out` stay.
 
     Args:
-        result: of `evaluation.evaluate`.
-        out: directory, made where missing.
+        result: result of `evaluation.evaluate`.
+        out: directory; made where missing.
 
     Raises:
         InputError: `out`, or what it lies in, is a file.
@@ -47,7 +47,7 @@ def write_report(result: Result, out: Path) -> None:
 
 
 def metrics_json(result: Result) -> dict[str, Any]:
-    """Return metrics.json: the result, with the sentence of each signature."""
+    """Return the content of metrics.json: the result, with a text for each signature."""
     content = result.to_json()
     for run, run_content in zip(result.runs, content["runs"], strict=True):
         for frame, data in zip(run.frames, run_content["frames"], strict=True):
@@ -59,7 +59,7 @@ def metrics_json(result: Result) -> dict[str, Any]:
 
 
 def render_html(page: Page) -> str:
-    """Return one self-contained HTML page; autoescape is on."""
+    """Return a page as a single HTML file; all texts are escaped."""
     text = Path(__file__).with_name("template.html").read_text()
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -68,32 +68,33 @@ def render_html(page: Page) -> str:
 
 
 def render_markdown(page: Page) -> str:
-    """Return the same content as Markdown, its figures as files beside it."""
-    parts = [f"# {_md(page.title)}"]
+    """Return a page as Markdown, with links to the files of its figures."""
+    blocks = [f"# {_md(page.title)}"]
     for section in page.sections:
-        parts.append(f"## {_md(section.title)}")
+        blocks.append(f"## {_md(section.title)}")
         for answer in section.answers:
-            parts += [f"### {_md(answer.title)}"] if answer.title else []
-            parts += [f"**Warning: {_md(answer.warning)}**"] if answer.warning else []
-            parts.append(f"**{_md(answer.lead)}**")
-            parts.append("\n".join(f"- {_md(note)}" for note in answer.notes))
-        parts += [_md(text) for text in section.paragraphs]
-        parts += [_md_figure(figure) for figure in section.figures]
+            blocks += [f"### {_md(answer.title)}"] if answer.title else []
+            blocks += [f"**Warning: {_md(answer.warning)}**"] if answer.warning else []
+            blocks.append(f"**{_md(answer.lead)}**")
+            blocks.append("\n".join(f"- {_md(note)}" for note in answer.notes))
+        blocks += [_md(text) for text in section.paragraphs]
+        blocks += [_md_figure(figure) for figure in section.figures]
         if section.tables_in_markdown:
-            parts += [_md_table(table) for table in section.tables]
+            blocks += [_md_table(table) for table in section.tables]
         for clip in section.clips:
-            parts += [f"### {_md(clip.id)}", _md(clip.text)]
-            parts += [_md_figure(clip.curve)] if clip.curve else []
-    return "\n\n".join(part for part in parts if part) + "\n"
+            blocks += [f"### {_md(clip.id)}", _md(clip.text)]
+            blocks += [_md_figure(clip.curve)] if clip.curve else []
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a text file atomically."""
     with files.replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _md(text: str) -> str:
-    """Escape what Markdown or the HTML inside it would read as markup."""
+    """Escape characters that are markup in Markdown or in HTML."""
     line = escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", line)
 

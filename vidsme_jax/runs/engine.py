@@ -33,7 +33,7 @@ from vidsme_jax.runs.timing import Clock
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.definition import Orders, ScoreRequest
 from vidsme_jax.scores.orders import Calibration, OrderRule, distinct_orders
-from vidsme_jax.scores.program import EXACT, Results, score_program
+from vidsme_jax.scores.program import EXACT, BatchScores, score_program
 from vidsme_jax.sharding import Program, pad_clips
 
 
@@ -189,7 +189,7 @@ def write(engine: Engine, started: Started, clock: Clock) -> None:
         _write(engine, started, results)
 
 
-def _write(engine: Engine, started: Started, results: Results | None) -> None:
+def _write(engine: Engine, started: Started, results: BatchScores | None) -> None:
     job, rows = engine.job, started.rows
     slices, base = job.settings.slices, started.base
     if results is None:
@@ -206,7 +206,7 @@ def _write(engine: Engine, started: Started, results: Results | None) -> None:
     runs.write_part(path, part, shown, started.thumbnails, others)
 
 
-def _no_results(engine: Engine, clips: int) -> Results:
+def _no_results(engine: Engine, clips: int) -> BatchScores:
     """Return results of the right shapes for a batch without one good clip."""
     request = engine.request
     names = {d.name: len(d.columns(request.slices)) for d in request.definitions}
@@ -216,7 +216,7 @@ def _no_results(engine: Engine, clips: int) -> Results:
     def blank(*shape: int) -> np.ndarray:
         return np.full((clips, *shape), np.nan, np.float32)
 
-    return Results(
+    return BatchScores(
         {d: blank(n) for d, n in names.items()},
         {d: blank(pairs, n) for d, n in swept.items()},
         dict.fromkeys(request.kept, blank(0)),
@@ -224,7 +224,7 @@ def _no_results(engine: Engine, clips: int) -> Results:
     )
 
 
-def _other_tables(engine: Engine, started: Started, base: pa.Table, results: Results):
+def _other_tables(engine: Engine, started: Started, base: pa.Table, results: BatchScores):
     """Return the batch's rows of the tables beside scores.parquet, by name."""
     request, calibration = engine.request, engine.calibrations.get(started.frames)
     rows = [engine.job.rows[n] for n in started.rows]

@@ -90,7 +90,7 @@ def _common_settings(shards: list[Path], infos: list[dict[str, Any]]) -> dict[st
         if settings != common[0]:
             raise InputError(
                 f"{path} has other settings than {shards[0]}:"
-                f" {record_files.differences(common[0], settings)}"
+                f" {record_files.settings_differences(common[0], settings)}"
             )
     return common[0]
 

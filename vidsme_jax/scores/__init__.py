@@ -1,1 +1,1 @@
-"""Turn next-token distributions into named numbers: nothing fitted, nothing read."""
+"""Turn next-token distributions into named numbers, without fitting or reading files."""

@@ -1,8 +1,8 @@
-"""From token curves to numbers: means of the k smallest or largest values, with masks.
+"""Reduce masked token curves to numbers: means of the k smallest or largest values.
 
 k = max(1, n K // 100) for the n tokens that count, with no sign flip, so that `min_0` is
-the minimum and `max_0` the maximum. An empty slice gives NaN, and a NaN among the counted
-tokens gives NaN: nothing is dropped unseen.
+the minimum and `max_0` the maximum. An empty slice gives NaN, and so does a NaN among
+the counted tokens: nothing is dropped unseen.
 """
 
 import jax.numpy as jnp
@@ -44,26 +44,27 @@ def max_k(
 def aggregates(
     values: Float[Array, "*batch token"], mask: Bool[Array, "*batch token"]
 ) -> Float[Array, "*batch aggregate"]:
-    """Return every aggregate of `AGGREGATES`, in that order, from one sort."""
+    """Return every aggregate of `catalogue.AGGREGATES`, in that order, from one sort."""
     ascending = _sorted(values, mask)
     windows = _window_means(ascending, mask, PERCENTS)
     return jnp.concatenate([masked_mean(values, mask)[..., None], windows], axis=-1)
 
 
 def _sorted(values, mask):
-    """Sort the counted tokens upwards, the rest behind them as +inf.
+    """Sort the counted tokens upwards, followed by +inf for all others.
 
     A NaN among the counted makes its whole row NaN, since sorting would hide it.
     """
-    spoilt = jnp.any(mask & jnp.isnan(values), axis=-1, keepdims=True)
+    has_nan = jnp.any(mask & jnp.isnan(values), axis=-1, keepdims=True)
     kept = jnp.where(mask, values, jnp.inf)
-    return jnp.where(spoilt, jnp.nan, jnp.sort(kept, axis=-1))
+    return jnp.where(has_nan, jnp.nan, jnp.sort(kept, axis=-1))
 
 
 def _window_means(ascending, mask, percents):
-    """Means of the k lowest for each percent, then of the k highest; NaN where n is 0.
+    """Return the means of the k lowest values for each percent, then of the k highest.
 
-    All windows at once: one reduction compiles faster than one for each.
+    NaN where no token counts. All windows are reduced at once, which compiles faster than
+    a reduction for each.
     """
     n = jnp.sum(mask, axis=-1, keepdims=True, dtype=jnp.int32)
     k = jnp.maximum(1, n * jnp.array(percents, jnp.int32).reshape(_last(n)) // 100)
@@ -76,5 +77,5 @@ def _window_means(ascending, mask, percents):
 
 
 def _last(like):
-    """The shape of a vector along the last axis of an array."""
+    """Return the shape of a vector along the last axis of an array."""
     return (1,) * (like.ndim - 1) + (-1,)

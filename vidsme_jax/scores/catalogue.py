@@ -1,4 +1,4 @@
-"""The catalogue: every score's slice, formula, orientation and source.
+"""The catalogue of scores: slice, formula, orientation and source of each.
 
 A score is named `slice.family.aggregate`. `X_diff` is any family X, natural minus
 reversed. `PRIMARY` was fixed before anything was measured: among hundreds of columns
@@ -9,10 +9,9 @@ library, and `aggregate` and `token_statistics` check themselves against it.
 from dataclasses import dataclass
 
 PRIMARY = "video.sme.mean"
-# What the published code computes, under its own names: "published: ppl". See
-# `samples.with_published`.
+# Before the published code's names of its scores: "published: ppl".
 PUBLISHED = "published: "
-EXTERNAL = "score"  # the column of a table from elsewhere, higher = member
+EXTERNAL = "score"  # the score column of a table from elsewhere, higher = member
 
 SLICE_INFO = {
     "video": "rows at the embeddings of the video; y is the row's own argmax",
@@ -38,7 +37,8 @@ AGGREGATE_INFO = {
     "max_K": "mean of the k largest values",
 }
 TOP_K = (1, 5, 20)  # log-probabilities that a black box shows, one definition each
-# How p is known and what is computed of it: --definition; a table of the run for each.
+# What `--definition` takes: how much of p is known, and what is computed from p. Each
+# definition writes one table of the run.
 DEFINITION_INFO = {
     "exact": "p is the softmax over the tokenizer's tokens; scores.parquet",
     "published": "what the published code computes, its quirks kept, under its own names;"
@@ -56,7 +56,13 @@ SWEPT_FAMILIES = ("sme", "sme_aligned", "sme_nat", "sme_rev")  # depend on q and
 
 @dataclass(frozen=True)
 class Family:
-    """One per-token value: what it is, which side members are on, where it is from."""
+    """A per-token value and what is known about it.
+
+    Attributes:
+        formula: of the value, in the symbols of `SYMBOLS`.
+        higher_is_member: whether members are expected to have higher values.
+        source: where the value comes from.
+    """
 
     formula: str
     higher_is_member: bool
@@ -118,23 +124,23 @@ FAMILY_INFO = {
 
 
 def families(slice_name: str, only: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """Return the families of a slice, or those of `only`, in the table's order."""
-    aligned = slice_name == "video"  # only video rows belong to a frame
+    """Return the families of a slice in table order; with `only`, just those of them."""
+    has_frames = slice_name == "video"  # no other row is at a frame
     return tuple(
         name
         for name in FAMILY_INFO
-        if (name != "sme_aligned" or aligned) and (only is None or name in only)
+        if (name != "sme_aligned" or has_frames) and (only is None or name in only)
     )
 
 
 def columns(
     slices: tuple[str, ...] = SLICES, only: tuple[str, ...] | None = None
 ) -> tuple[str, ...]:
-    """Return the names of the score columns of the given slices, in table order.
+    """Return the names of the score columns of some slices, in table order.
 
     Args:
-        slices: of `SLICES`.
-        only: families that are wanted; None for all.
+        slices: names of `SLICES`.
+        only: families to include; None for all.
     """
     return tuple(
         f"{s}.{family}.{aggregate}"
@@ -157,14 +163,17 @@ def is_score(column: str) -> bool:
 
 
 def is_published(name: str) -> bool:
-    """Tell whether a score is one of the published code's own, `published: NAME`."""
+    """Tell whether a score is called `published: NAME`, so is of the published code."""
     return name.startswith(PUBLISHED)
 
 
 def higher_is_member(score: str) -> bool:
-    """Return the orientation of a score; names outside the catalogue are refused.
+    """Tell whether members are expected to have a higher score.
 
     The published code writes every score so that members are low.
+
+    Raises:
+        ValueError: the name is not in the catalogue.
     """
     if score == EXTERNAL:
         return True

@@ -1,4 +1,4 @@
-"""From the per-token statistics of both ways to curves, and from curves to scores.
+"""Turn the per-token statistics of both ways into curves, and curves into scores.
 
     curves    natural, reversed, differences                       -> [clip row]
     table     every aggregate of every curve over every slice      -> [clip column]
@@ -27,7 +27,7 @@ def token_curves(
 def entropy_curves(
     sme: Float[Array, "clip way row"], mirror: Int[Array, "clip row"]
 ) -> dict[str, Float[Array, "clip row"]]:
-    """Return the curves that depend on q and r."""
+    """Return the entropy curves, which depend on q and r."""
     natural, reverse = sme[:, NATURAL], sme[:, OTHER]
     aligned = jnp.take_along_axis(reverse, mirror, axis=1)
     return {
@@ -41,7 +41,7 @@ def entropy_curves(
 def family_curves(
     statistics: dict[str, Float[Array, "clip way row"]],
 ) -> dict[str, Float[Array, "clip row"]]:
-    """Return the curves that do not: each family in natural order, and its difference."""
+    """Return the curves that do not depend on q and r: each family and its difference."""
     natural = {name: statistics[name][:, NATURAL] for name in TOKEN_FAMILIES}
     differences = {
         f"{name}_diff": natural[name] - statistics[name][:, OTHER]
@@ -56,20 +56,20 @@ def score_table(
     slices: tuple[str, ...] = SLICES,
     only: tuple[str, ...] | None = None,
 ) -> Float[Array, "clip column"]:
-    """Return every score, its columns named by `scores.columns(slices, only)`.
+    """Return every score; `catalogue.columns(slices, only)` names the columns.
 
     Args:
-        curves: from `token_curves`.
-        masks: one per slice, in the order of `slices`; an empty one gives NaN.
+        curves: from `token_curves`, by family.
+        masks: rows of each slice, in the order of `slices`; an empty slice gives NaN.
         slices: names of the slices.
-        only: families that are wanted; None for all.
+        only: families to include; None for all.
     """
-    wanted = [(n, f) for n, name in enumerate(slices) for f in families(name, only)]
-    names = list(dict.fromkeys(family for _, family in wanted))
+    pairs = [(n, f) for n, name in enumerate(slices) for f in families(name, only)]
+    names = list(dict.fromkeys(family for _, family in pairs))
     # All slices at once: one sort, and a third of the code to compile.
     values = jnp.stack([curves[family] for family in names], axis=1)[:, None]
     mask = masks[:, : len(slices), None]
     table = aggregates(*jnp.broadcast_arrays(values, mask))
-    kept = np.array([n * len(names) + names.index(family) for n, family in wanted])
+    kept = np.array([n * len(names) + names.index(family) for n, family in pairs])
     flat = einops.rearrange(table, "clip slice family column -> clip (slice family) column")
     return einops.rearrange(flat[:, kept], "clip row column -> clip (row column)")

@@ -1,4 +1,4 @@
-"""What a definition of the scores is: rows of logits in, named columns out.
+"""The type of a score definition: rows of logits in, named columns out.
 
 A definition is a value. `program.EXACT`, `program.top_k(5)` and `published.PUBLISHED` are
 those of this package; a user's own goes into a `ScoreRequest` like any of them.
@@ -17,28 +17,28 @@ from vidsme_jax.scores.reduction import per_row
 
 
 class Orders(NamedTuple):
-    """The orders of each clip, less one so that float32 tells those near 1 apart.
+    """The entropy orders of each clip, less one: float32 tells orders near 1 apart.
 
     Attributes:
-        q_less_one: q - 1.
-        r_less_one: r - 1.
+        q_less_one: q - 1 for each value of q.
+        r_less_one: r - 1 for each value of r.
     """
 
     q_less_one: Float[Array, "clip q"]
     r_less_one: Float[Array, "clip r"]
 
     def of_rows(self, rows: int) -> Float[Array, "q row"]:
-        """Return q - 1 of each order for each of a chunk's rows."""
+        """Return q - 1 for each value of q and each row of a chunk."""
         return per_row(self.q_less_one.T, rows)
 
 
 class Chunk(NamedTuple):
-    """Some rows of all clips and ways, one under the other.
+    """Some rows of all clips and ways, one below the other.
 
     Attributes:
-        logits: of the entries that take part in the softmax; the others are -inf.
-        targets: token each row should predict, or `OWN_ARGMAX`.
-        extra: what the reducer's `rows` gave of these rows.
+        logits: -inf for entries that take no part in the softmax.
+        targets: token id that each row should predict, or `OWN_ARGMAX` [row].
+        extra: what the reducer's `rows` returned for these rows [row].
     """
 
     logits: Float[Array, "row vocab"]
@@ -48,11 +48,11 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Reducer:
-    """How chunks of logits become per-row numbers, while they are in memory.
+    """How a chunk of logits in memory becomes numbers for each row.
 
     Attributes:
-        rows: batch -> a tree of arrays [clip row], of which `step` gets each chunk's part.
-        start: (hidden states, head) -> what is summed up over the chunks, or None.
+        rows: batch -> a tree of arrays [clip row]; `step` gets the rows of its chunk.
+        start: (hidden states, head) -> a sum over chunks before the first, or None.
         step: (sum, chunk, orders) -> the new sum, and a dict of arrays [… row].
     """
 
@@ -62,14 +62,13 @@ class Reducer:
 
 
 class DefinitionScores(NamedTuple):
-    """What a definition makes of a batch.
+    """The scores of a batch by one definition.
 
     Attributes:
         table: every score for the first pair of orders [clip column].
-        swept: those that depend on q and r, for every pair [clip pair column]; None where
-            there is one pair only.
-        curves: per-token values [clip row], keyed by family; empty where a definition has
-            none.
+        swept: scores that depend on q and r, for every pair [clip pair column]; None for
+            a single pair.
+        curves: per-token values by family [clip row]; empty if the definition has none.
     """
 
     table: Array
@@ -82,16 +81,16 @@ class Definition:
     """One way to turn next-token distributions into named scores.
 
     Attributes:
-        name: of the definition and of its table.
-        reducer: of logits to per-row numbers.
+        name: name of the definition and of its table.
+        reducer: how logits become per-row numbers.
         finish: (numbers [clip way row], sum, batch, orders, request) -> DefinitionScores.
         columns: slices -> names of the table's columns.
-        swept: slices -> names of those that depend on q and r.
-        column: (slice, family, aggregate) -> name of that column; None where it has none.
-        higher_is_member: family -> the side that members are expected on.
-        needs: slices without which it has no scores.
-        whole_head: whether its softmax runs over the padding of the head, too.
-        text_after: text tokens after the video whose rows it needs whatever the slices.
+        swept: slices -> names of the columns that depend on q and r.
+        column: (slice, family, aggregate) -> name of that column; None if there is none.
+        higher_is_member: family -> whether members are expected to have higher values.
+        needs: slices without which the definition has no scores.
+        whole_head: whether its softmax includes the padding of the head.
+        text_after: number of text tokens after the video whose rows are always scored.
     """
 
     name: str
@@ -108,15 +107,15 @@ class Definition:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """What a pass over a batch should give.
+    """What a pass over a batch should compute.
 
     Attributes:
-        definitions: each gives a table; the first one gives the curves.
-        slices: of the batch's masks, in their order.
-        kept: families whose curves are wanted, for the first pair of orders.
-        pairs: columns of `Orders` that go together as q and r; the first is the run's own.
-        vocab_keep: entries that take part in the softmax, except of a definition over the
-            whole head; None where `forward` masks the others itself.
+        definitions: each gives a table; the first gives the curves.
+        slices: names of the batch's masks, in their order.
+        kept: families whose curves are returned, for the first pair of orders.
+        pairs: columns of `Orders` that go together as q and r; the first pair is the run's.
+        vocab_keep: number of entries that take part in the softmax, except for a
+            definition over the whole head; None where `forward` masks the others.
     """
 
     definitions: tuple[Definition, ...]
@@ -128,7 +127,7 @@ class ScoreRequest:
     def for_each_pair(
         self, function: Callable[..., Array]
     ) -> Float[Array, "clip pair column"] | None:
-        """Return the function's columns for every pair; None where there is one only."""
+        """Return the function's columns for each pair of orders; None for a single pair."""
         if len(self.pairs) == 1:
             return None
         columns = jax.lax.map(function, jnp.array(self.pairs, jnp.int32))

@@ -1,16 +1,17 @@
-"""Rényi and Sharma-Mittal entropies of next-token distributions, from raw logits.
+"""Compute Rényi and Sharma-Mittal entropies of next-token distributions from logits.
 
 For p = softmax(z) the Sharma-Mittal entropy of orders q and r is
 
     S_{q,r}(p) = (exp((1 - r) H_q) - 1) / (1 - r),   H_q = log(sum_i p_i^q) / (1 - q),
 
-with H_q the Rényi entropy. Its limits come out of the same two functions: r = 1 is Rényi,
-q = r Tsallis, q = 1 with r = 1 Shannon, and q = inf the min-entropy.
+with H_q the Rényi entropy. The same two functions give its limits: r = 1 is Rényi,
+q = r Tsallis, q = r = 1 Shannon, and q = inf the min-entropy.
 
-A memorised token has a distribution that is almost one-hot, and there the textbook form
-subtracts two nearly equal numbers; for a flat one, logarithms of about 12 leave float32
-few digits. So the largest entry is split off: with i the argmax, d_j = z_j - z_i,
-s = sum_{j != i} exp(d_j) and l = log1p(s), log p_i = -l and log p_j = d_j - l, and
+A memorised token has a distribution that is almost one-hot. There the textbook form
+subtracts two nearly equal numbers. For a flat distribution, logarithms of about 12 leave
+float32 few digits. So the largest entry is split off. With i the argmax,
+d_j = z_j - z_i, s = sum_{j != i} exp(d_j) and l = log1p(s), there is log p_i = -l,
+log p_j = d_j - l, and
 
     H_q = l - log1p(u) / (q - 1),   u = sum_{j != i} p_j expm1((q - 1) d_j)
 
@@ -31,19 +32,19 @@ _NEAREST = 1e-7  # b of expm1(b d) / b, which is d to 1e-6 for gaps of up to 20 
 _SMALL = 1e-3  # x below which expm1(x) / x and log1p(x) / x come from their series
 
 
-class Peaked(NamedTuple):
+class SplitRow(NamedTuple):
     """A row of logits with its largest entry split off.
 
     Attributes:
         logits: the row, float32.
         top: index of the largest logit, the first of equal ones.
         peak: the largest logit.
-        second: gap d of the second largest; -inf where there is none. A maximum may pass
-            over a NaN: of a row that has one only what follows is sure to be NaN.
+        second: d of the second largest logit; -inf where there is none. In a row with a
+            NaN it may be a number; of such a row only the fields below are sure to be NaN.
         others: s, so that p_top = 1 / (1 + s) and p_j = exp(d_j) / (1 + s).
         log_others: log s, exact where s rounds to 0.
         log_norm: l, so that log p_top = -l and log p_j = d_j - l. Nats.
-        mean: of d under p, so that Shannon's entropy is l less this. Nats.
+        mean: mean of d under p; Shannon's entropy is l less this mean. Nats.
         powers: exp(d - shift) of each entry, 0 at the top.
         shift: d of the second largest, 0 where there is none.
     """
@@ -60,14 +61,14 @@ class Peaked(NamedTuple):
     shift: Float[Array, "..."]
 
 
-@jax.jit  # outside of jit, what depends on the platform would be compiled on every call
-def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
+@jax.jit  # outside of jit, code that depends on the platform is compiled on every call
+def split_top(logits: Float[Array, "... vocab"]) -> SplitRow:
     """Split the largest entry off each row; -inf marks masked entries."""
     z = logits.astype(jnp.float32)
     top = jax.lax.platform_dependent(z, cpu=_argmax_in_blocks, default=_argmax)
     peak = jnp.take_along_axis(z, top[..., None], axis=-1)[..., 0]
-    # A NaN or +inf among the logits, or nothing but -inf, is no distribution: whatever
-    # is computed of such a row is NaN.
+    # A NaN or +inf among the logits, or nothing but -inf, is no distribution: everything
+    # computed from such a row is NaN.
     peak = jnp.where(jnp.isfinite(peak), peak, jnp.nan)
     gaps = _gaps(z, top, peak)
     second = jnp.max(gaps, axis=-1)
@@ -76,7 +77,7 @@ def split_top(logits: Float[Array, "... vocab"]) -> Peaked:
     powers = _kept(jnp.exp(gaps - shift[..., None]))
     power, weighted = jnp.sum(powers, axis=-1), jnp.sum(powers * gaps, axis=-1)
     others = power * jnp.exp(shift)
-    return Peaked(
+    return SplitRow(
         z,
         top,
         peak,
@@ -133,7 +134,7 @@ def sharma_mittal(
 def squash(
     entropy: Float[Array, "..."], r: Float[Array, "..."] | float
 ) -> Float[Array, "..."]:
-    """Map a Rényi entropy H to Sharma-Mittal of degree r: expm1((1 - r) H) / (1 - r)."""
+    """Return the Sharma-Mittal entropy expm1((1 - r) H) / (1 - r) of a Rényi entropy H."""
     x = (1 - jnp.asarray(r, entropy.dtype)) * entropy
     # expm1(x) / x, by its series near 0, so that r = 1 has the right value and slope.
     is_small = jnp.abs(x) < _SMALL
@@ -141,7 +142,7 @@ def squash(
     return entropy * jnp.where(is_small, 1 + x / 2 + x**2 / 6, jnp.expm1(safe) / safe)
 
 
-def renyi_of(row: Peaked, q: Float[Array, "..."] | float) -> Float[Array, "..."]:
+def renyi_of(row: SplitRow, q: Float[Array, "..."] | float) -> Float[Array, "..."]:
     """Return the Rényi entropy of order q of a split row; see `renyi`."""
     q = jnp.broadcast_to(jnp.asarray(q, row.log_norm.dtype), row.log_norm.shape)
     is_inf = jnp.isinf(q)
@@ -149,17 +150,17 @@ def renyi_of(row: Peaked, q: Float[Array, "..."] | float) -> Float[Array, "..."]
     return row.log_norm - jnp.where(is_inf, 0, below)
 
 
-def log_ratio(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, "..."]:
+def log_ratio(row: SplitRow, q_less_one: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return log(sum_j exp(q d_j) / sum_j exp(d_j)) over all entries, d_top = 0.
 
-    So log(sum_j p_j^q) is this plus (1 - q) l.
+    Thus log(sum_j p_j^q) is this plus (1 - q) l.
     """
     return q_less_one * _mean_power(row, q_less_one)
 
 
-def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return log1p(u) / (q - 1), the mean of d where q is 1; right in slope there too."""
-    # Multiplied with, not divided by: how the compiler divides depends on what is around.
+def _mean_power(row: SplitRow, q_less_one: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return log1p(u) / (q - 1); at q = 1 the mean of d, with the right derivative."""
+    # A product, not a quotient: how the compiler divides depends on the code around it.
     inverse = 1 / jnp.where(q_less_one == 0, 1, q_less_one)
     gaps, scale = gaps_of_others(row), 1 / (1 + row.others)
     # (exp(q d) - exp(d)) / (q - 1), by the lesser of both orders: nothing overflows.
@@ -180,13 +181,14 @@ def _mean_power(row: Peaked, q_less_one: Float[Array, "..."]) -> Float[Array, ".
 
 @jax.custom_jvp
 def _bent(d: Float[Array, "... n"], b: Float[Array, "... one"]) -> Float[Array, "... n"]:
-    """Return expm1(b d) / b for b d of 0 or less, d where b is 0; without a branch."""
+    """Return expm1(b d) / b for b d of at most 0, and d where b is 0, without a branch."""
     b = jnp.maximum(b, _NEAREST)
     return jnp.expm1(b * d) * (1 / b)
 
 
 @_bent.defjvp
 def _bent_slope(primals, tangents):
+    """Return `_bent` and its derivative along the tangents."""
     (d, b), (by_d, by_b) = primals, tangents
     x, is_near = b * d, jnp.abs(b * d) < _SMALL
     far = (x * jnp.exp(x) - jnp.expm1(x)) / jnp.where(is_near, 1, b) ** 2
@@ -195,57 +197,63 @@ def _bent_slope(primals, tangents):
     return _bent(d, b), jnp.exp(x) * by_d + slope * by_b
 
 
-def gap_to_second(row: Peaked) -> Float[Array, "..."]:
+def gap_to_second(row: SplitRow) -> Float[Array, "..."]:
     """Return log p_top minus the log of the second largest p, ties kept."""
     return jnp.where(jnp.isnan(row.log_norm), jnp.nan, -row.second)
 
 
-def log_rest_of_top(row: Peaked) -> Float[Array, "..."]:
+def log_rest_of_top(row: SplitRow) -> Float[Array, "..."]:
     """Return log(1 - p_top) from the other entries, exact where p_top rounds to 1."""
     return row.log_others - row.log_norm
 
 
-def gap_of(row: Peaked, token: Int[Array, "..."]) -> Float[Array, "..."]:
+def gap_of(row: SplitRow, token: Int[Array, "..."]) -> Float[Array, "..."]:
     """Return d of one token of each row; 0 for the top, -inf for a masked entry."""
     z = jnp.take_along_axis(row.logits, token[..., None], axis=-1)[..., 0]
     return z - row.peak
 
 
-def gaps_of_others(row: Peaked) -> Float[Array, "... vocab"]:
+def gaps_of_others(row: SplitRow) -> Float[Array, "... vocab"]:
     """Return d of each entry; about -1e18 at the top and at masked entries.
 
-    A sum over the other entries is one over all whose terms vanish there. Compilers fuse
-    this into a sum or keep it for several, as fits the platform.
+    So a sum over the other entries is a sum over all, whose terms vanish at these. A
+    compiler fuses the array into a sum or keeps it for several sums, as fits the platform.
     """
     return _gaps(row.logits, row.top, row.peak)
 
 
 def _gaps(z, top, peak) -> Float[Array, "... vocab"]:
+    """Return z - peak of each entry; -1e18 at the top and at masked entries."""
     gaps = jnp.maximum(z - peak[..., None], _LEAST)
     return jnp.where(_is_at(z, top), _LEAST, gaps)
 
 
-def is_top(row: Peaked) -> Bool[Array, "... vocab"]:
+def is_top(row: SplitRow) -> Bool[Array, "... vocab"]:
     """Tell which entry of each row is the one split off."""
     return _is_at(row.logits, row.top)
 
 
-def _is_at(z, place) -> Bool[Array, "... vocab"]:
-    return positions(z) == place[..., None]
+def _is_at(z, index) -> Bool[Array, "... vocab"]:
+    """Tell which entry of each row has an index."""
+    return positions(z) == index[..., None]
 
 
 def _argmax(z: Float[Array, "... vocab"]) -> Int[Array, "..."]:
+    """Return the index of the largest entry of each row."""
     return jnp.argmax(z, axis=-1)
 
 
 def _argmax_in_blocks(z: Float[Array, "... vocab"]) -> Int[Array, "..."]:
-    """Return the same, for a CPU, which takes a maximum 30 times as fast as its place."""
+    """Return the index of the largest entry of each row, block by block.
+
+    For a CPU, which computes a maximum 30 times as fast as an argmax.
+    """
     vocab = z.shape[-1]
     count = max(n for n in range(1, math.isqrt(vocab) + 1) if vocab % n == 0)
     blocks = z.reshape(*z.shape[:-1], count, vocab // count)
-    which = _argmax(jnp.max(blocks, axis=-1))[..., None]
-    block = jnp.take_along_axis(blocks, which[..., None], axis=-2)
-    return which[..., 0] * (vocab // count) + _argmax(block[..., 0, :])
+    best = _argmax(jnp.max(blocks, axis=-1))[..., None]
+    block = jnp.take_along_axis(blocks, best[..., None], axis=-2)
+    return best[..., 0] * (vocab // count) + _argmax(block[..., 0, :])
 
 
 def positions(values: Float[Array, "... vocab"]) -> Int[Array, "... vocab"]:

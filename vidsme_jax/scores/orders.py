@@ -1,11 +1,11 @@
-"""Motion and illumination of a clip, and the entropy orders q and r they lead to.
+"""Set the entropy orders q and r of a clip by its motion and illumination.
 
     q = 1 + beta1 (max v - v) / (max v - min v)        v: motion, fast clips get low q
     r = 1 + beta2 (b - min b) / (max b - min b)        b: illumination change
 
-over a set of clips, as the published code computes them (arXiv 2506.03179; its standard
-scaling beforehand cancels out). The ranges are a `Calibration`, so that one clip alone, or
-one shard of many, can be scored with the ranges of an earlier set.
+The ranges are over a set of clips, as in the published code (arXiv 2506.03179; the
+standard scaling that comes first there cancels out). A `Calibration` keeps them, so that
+a single clip or a shard can be scored with the ranges of an earlier set.
 """
 
 import math
@@ -19,13 +19,13 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class Calibration:
-    """The ranges of motion and illumination that fix q and r.
+    """The ranges of motion and illumination that determine q and r.
 
     Attributes:
         motion_min: smallest motion of the set, square pixels.
-        motion_max: largest.
+        motion_max: largest motion of the set, square pixels.
         illumination_min: smallest illumination change of the set, gray levels.
-        illumination_max: largest.
+        illumination_max: largest illumination change of the set, gray levels.
         beta1: width of the range of q, which starts at 1.
         beta2: width of the range of r, which starts at 1.
     """
@@ -53,7 +53,17 @@ def calibrate(
     beta1: float = 1.0,
     beta2: float = 0.1,
 ) -> Calibration:
-    """Return the calibration over a set of clips; warn where a statistic is constant."""
+    """Return the calibration over a set of clips; warn where a statistic is constant.
+
+    Args:
+        motions: motion of each clip, square pixels.
+        illuminations: illumination change of each clip, gray levels.
+        beta1: width of the range of q.
+        beta2: width of the range of r.
+
+    Raises:
+        ValueError: no clips.
+    """
     if len(motions) == 0:
         raise ValueError("no clip to calibrate on, expected at least one")
     for name, values in (("motion", motions), ("illumination", illuminations)):

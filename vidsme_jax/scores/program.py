@@ -1,11 +1,11 @@
-"""What one pass over a batch computes: every definition, every pair of orders q and r.
+"""Score a batch in one pass: every definition, every pair of orders q and r.
 
-    exact       the catalogue of `catalogue.py`
-    published   the published code's numbers, `published.py`
-    top_K       the catalogue again, from the K largest log-probabilities of each row alone
+    exact       the scores of `catalogue.py`
+    published   the published code's scores, `published.py`
+    top_K       the scores of `catalogue.py` from the K largest log p of each row alone
 
 The model runs once, whatever is requested. Each chunk of logits is reduced to the families
-of each definition and to one entropy per order q; what r does to it, the differences, the
+of each definition and to one entropy per order q. The degree r, the differences, the
 slices and every K are arithmetic on the curves that remain.
 """
 
@@ -42,18 +42,19 @@ from vidsme_jax.scores.token_statistics import family_statistics
 from vidsme_jax.scores.top_k import complete_top_k
 
 
-class Results(NamedTuple):
-    """What a pass gives.
+class BatchScores(NamedTuple):
+    """The scores of a batch by all definitions of a request.
 
     Arrays of the device, or of the host once they are fetched.
 
     Attributes:
-        tables: by definition, the scores of the first pair [clip column], named by
+        tables: scores of the first pair by definition [clip column], named by
             `Definition.columns`.
-        swept: by definition, the scores that depend on q and r, for every pair
-            [clip pair column]; empty where there is one pair only.
-        curves: the kept ones [clip row].
-        embedding: the mean of the frames' [clip width]; None where `forward` gives none.
+        swept: scores that depend on q and r by definition, for every pair
+            [clip pair column]; empty for a single pair.
+        curves: per-token values of the kept families [clip row].
+        embedding: mean embedding of the frames [clip width]; None where `forward` gives
+            none.
     """
 
     tables: dict[str, Any]
@@ -63,10 +64,10 @@ class Results(NamedTuple):
 
 
 @lru_cache  # equal arguments give the same function, and so one compiled program
-def score_program(forward: Forward, request: ScoreRequest) -> Callable[..., Results]:
-    """Return run(params, batch, orders) -> Results, ready to be jitted."""
+def score_program(forward: Forward, request: ScoreRequest) -> Callable[..., BatchScores]:
+    """Return the pure function run(params, batch, orders) -> BatchScores."""
 
-    def run(params: Any, batch: Batch, orders: Orders) -> Results:
+    def run(params: Any, batch: Batch, orders: Orders) -> BatchScores:
         hidden, head, *embedding = forward(params, batch)
         sums, numbers = _reduce(hidden, head, batch, orders, request)
         scores = {
@@ -74,7 +75,7 @@ def score_program(forward: Forward, request: ScoreRequest) -> Callable[..., Resu
             for d in request.definitions
         }
         curves = scores[request.definitions[0].name].curves
-        return Results(
+        return BatchScores(
             {name: score.table for name, score in scores.items()},
             {name: s.swept for name, s in scores.items() if s.swept is not None},
             {name: curves[name] for name in request.kept},
@@ -91,18 +92,19 @@ def score_batch(
     q: Float[Array, "clip"],
     r: Float[Array, "clip"],
 ) -> dict[str, Float[Array, "clip way row"]]:
-    """Return the per-token statistics of both directions, keyed by family.
+    """Return the per-token statistics of both ways, by family.
 
-    It is what `score_program` computes of one pair of orders, before the ways are compared.
+    They are what `score_program` computes for one pair of orders before it compares the
+    ways.
 
     Args:
-        params: what `forward` takes first.
-        forward: pure; `forward(params, batch)` gives hidden states of the natural (way 0)
-            and reversed (way 1) clip, and the head that maps them to logits. A model that
-            gives logits at once returns them with the identity.
+        params: parameters of the model.
+        forward: pure function of (params, batch). It returns hidden states of the natural
+            (way 0) and reversed (way 1) clip, and the head that maps them to logits. A
+            model that gives logits at once returns them with the identity.
         batch: has `rows` and `targets` as in `Batch`.
-        q: Sharma-Mittal order of each clip, the same for both directions.
-        r: Sharma-Mittal degree of each clip.
+        q: Sharma-Mittal order of each clip, the same for both ways.
+        r: Sharma-Mittal degree of each clip, the same for both ways.
     """
     hidden, head, *_ = forward(params, batch)
     orders = Orders(q[:, None] - 1, r[:, None] - 1)
@@ -113,7 +115,10 @@ def score_batch(
 
 
 def _reduce(hidden, head, batch, orders: Orders, request: ScoreRequest):
-    """Return each definition's sum, and its numbers of every row [… clip way row]."""
+    """Return the sum of each definition, and its numbers for every row.
+
+    Both are dicts by definition; the numbers are arrays [… clip way row] by family.
+    """
     definitions = request.definitions
 
     def step(sums, logits, rows):
@@ -131,23 +136,24 @@ def _reduce(hidden, head, batch, orders: Orders, request: ScoreRequest):
 
 
 def _mask(logits: Array, vocab_keep: int) -> Array:
+    """Set the entries from `vocab_keep` on to -inf."""
     return jnp.where(positions(logits) < vocab_keep, logits, -jnp.inf)
 
 
 def _catalogue_definition(name: str, show: Callable[[Array], Array]) -> Definition:
-    """Return the definition that has the catalogue's columns.
+    """Return a definition that has the columns of the catalogue.
 
     Args:
-        name: of the definition.
-        show: logits -> the logits as far as they are known.
+        name: name of the definition.
+        show: logits -> the logits that an auditor sees.
     """
 
-    def step(nothing, chunk: Chunk, orders: Orders):
+    def step(no_sum, chunk: Chunk, orders: Orders):
         row, target = split_top(show(chunk.logits)), chunk.targets
-        # One after the other: side by side they would hold as many copies of the chunk.
+        # One order after the other: side by side each would need a copy of the chunk.
         q_less_one = orders.of_rows(len(target))
         entropies = jax.lax.map(lambda q: renyi_of(row, 1 + q), q_less_one)
-        return nothing, family_statistics(row, target) | {"renyi_q": entropies}
+        return no_sum, family_statistics(row, target) | {"renyi_q": entropies}
 
     return Definition(
         name,
@@ -161,14 +167,14 @@ def _catalogue_definition(name: str, show: Callable[[Array], Array]) -> Definiti
 
 
 def _finish_catalogue(
-    numbers, nothing, batch: Batch, orders: Orders, request: ScoreRequest
+    numbers, no_sum, batch: Batch, orders: Orders, request: ScoreRequest
 ) -> DefinitionScores:
-    """Return table, swept table and curves of a definition that has the catalogue."""
+    """Return the scores and curves of a definition that has the catalogue's columns."""
 
     def entropies(pair):
         degree = 1 + orders.r_less_one[:, pair[1]]
-        both = squash(numbers["renyi_q"][pair[0]], degree[:, None, None])
-        return entropy_curves(both, batch.mirror)
+        sme = squash(numbers["renyi_q"][pair[0]], degree[:, None, None])
+        return entropy_curves(sme, batch.mirror)
 
     def swept(pair):
         return score_table(entropies(pair), batch.masks, request.slices, SWEPT_FAMILIES)
@@ -181,9 +187,9 @@ def _finish_catalogue(
 EXACT = _catalogue_definition("exact", lambda logits: logits)
 
 
-@lru_cache  # equal ones are the same value, and so share their compiled programs
+@lru_cache  # an equal k gives the same value, and so the same compiled programs
 def top_k(k: int) -> Definition:
-    """Return the catalogue for a black box that shows k log-probabilities of each row."""
+    """Return the definition for a black box that shows the k largest log p of a row."""
     return _catalogue_definition(f"top_{k}", lambda logits: complete_top_k(logits, k))
 
 

@@ -15,14 +15,10 @@ from jaxtyping import Array, Float
 
 from vidsme_jax.batch import Head
 
-_CHUNK_BYTES = 256 * 2**20  # of float32 logits alive at a time
-
-
-_CACHED_BYTES = 2 * 2**20  # of them that a CPU reduces at a time
-
-
-# Of which a larger chunk is a multiple, so that it divides into blocks on a CPU, and that
-# its rows lie one under the other on a TPU, whose tiles have so many.
+_CHUNK_BYTES = 256 * 2**20  # float32 logits in memory at a time
+_CACHED_BYTES = 2 * 2**20  # float32 logits that a CPU reduces at a time
+# A larger chunk has a multiple of so many rows: it divides into blocks on a CPU, and it
+# fills the tiles of a TPU, which have 8 rows.
 _ROWS = 8
 
 
@@ -33,14 +29,14 @@ def scan_rows(hidden, head: Head, rows, values, reduce, carry):
         hidden: [clip way time width], from `forward`.
         head: hidden states to logits.
         rows: [clip row], positions to score.
-        values: a tree of arrays [clip row], handed on; zeros where a chunk is padded.
+        values: a tree of arrays [clip row] for `reduce`; zeros where a chunk is padded.
         reduce: reduce(carry, logits [row vocab], values [row]) -> (carry, a tree of arrays
-            [… row]); the rows of all clips and ways one under the other, as `per_row` has
-            them.
-        carry: its start, or None.
+            [… row]). The rows of all clips and ways lie one below the other, in the order
+            of `per_row`.
+        carry: the first carry, or None.
 
     Returns:
-        The last carry, and the tree with all rows: arrays [… clip way row].
+        The last carry, and the tree of arrays [… clip way row].
     """
     chosen = jnp.take_along_axis(hidden, rows[:, None, :, None], axis=2)
     clips, ways, count, _ = chosen.shape
@@ -48,12 +44,12 @@ def scan_rows(hidden, head: Head, rows, values, reduce, carry):
     size = chunk_rows(count, clips * ways, vocab)
 
     def step(carry, chunk):
-        states, inside = chunk
-        inside = jax.tree.map(lambda x: jnp.repeat(x[:, None], ways, axis=1), inside)
+        states, values = chunk
+        values = jax.tree.map(lambda x: jnp.repeat(x[:, None], ways, axis=1), values)
         with jax.named_scope("head"):
             logits = head(states)
         with jax.named_scope("statistics"):
-            return reduce_chunk(reduce, carry, logits, inside)
+            return reduce_chunk(reduce, carry, logits, values)
 
     chunks = jax.tree.map(lambda x: _chunked(x, size), (chosen, values))
     carry, out = jax.lax.scan(step, carry, chunks)
@@ -63,7 +59,12 @@ def scan_rows(hidden, head: Head, rows, values, reduce, carry):
 def chunk_rows(rows: int, sequences: int, vocab: int) -> int:
     """Return how many rows of each sequence have their logits in memory at a time.
 
-    Chunks of one size as even as can be: the last one is filled up with rows in vain.
+    All chunks have one size, chosen so that the last one needs little padding.
+
+    Args:
+        rows: number of scored rows of a sequence.
+        sequences: number of clips times ways.
+        vocab: number of entries of the head.
     """
     most = max(1, _CHUNK_BYTES // (4 * sequences * vocab))
     if min(rows, most) < 8 * _ROWS:
@@ -74,21 +75,21 @@ def chunk_rows(rows: int, sequences: int, vocab: int) -> int:
 
 
 def per_row(values: Float[Array, "*n clip"], rows: int) -> Float[Array, "*n row"]:
-    """Return for each of a chunk's rows the value of its clip."""
+    """Return the value of its clip for each row of a chunk."""
     return jnp.repeat(values, rows // values.shape[-1], axis=-1)
 
 
 def reduce_chunk(reduce, carry, logits, values):
-    """Reduce one chunk, on a CPU in blocks of rows that stay in its cache.
+    """Reduce a chunk of logits; on a CPU in blocks of rows that stay in its cache.
 
     Args:
         reduce: as for `scan_rows`.
-        carry: its start, or None.
+        carry: the carry before this chunk, or None.
         logits: [clip way n vocab].
         values: a tree of arrays [clip way n].
 
     Returns:
-        The carry, and the tree: arrays [… clip way n].
+        The new carry, and the tree of arrays [… clip way n].
     """
     clips, ways, count, vocab = logits.shape
     most = max(1, _CACHED_BYTES // (4 * clips * ways * vocab))
@@ -102,9 +103,9 @@ def reduce_chunk(reduce, carry, logits, values):
         return carry, jax.tree.map(lambda x: x.reshape(*x.shape[:-1], *shape), out)
 
     def in_blocks(carry, *chunk):
-        def step(carry, first):
+        def step(carry, start):
             cut = partial(jax.lax.dynamic_slice_in_dim, slice_size=size, axis=2)
-            return whole(carry, *jax.tree.map(lambda x: cut(x, first), chunk))
+            return whole(carry, *jax.tree.map(lambda x: cut(x, start), chunk))
 
         starts = size * jnp.arange(count // size, dtype=jnp.int32)
         carry, out = jax.lax.scan(step, carry, starts)
@@ -115,13 +116,13 @@ def reduce_chunk(reduce, carry, logits, values):
 
 
 def _joined(value: Array) -> Array:
-    """Bring [chunk … n] together as [… row]."""
+    """Join the chunks of an array [chunk … n] to [… row]."""
     moved = jnp.moveaxis(value, 0, -2)
     return einops.rearrange(moved, "... chunk n -> ... (chunk n)")
 
 
 def _chunked(values: Array, size: int) -> Array:
-    """Bring [clip …row… ] into chunks of `size` rows along a new leading axis."""
+    """Split an array [clip (way) row …] into chunks of `size` rows, as a new first axis."""
     axis = 2 if values.ndim == 4 else 1
     pad = [(0, 0)] * values.ndim
     pad[axis] = (0, -values.shape[axis] % size)

@@ -1,8 +1,8 @@
-"""Per-token statistics of a chunk of logits.
+"""Compute the per-token statistics of rows of logits.
 
-Each family of the score table is one function of a split row (`entropy.Peaked`), of the
-sums over its vocabulary (`Sums`, all taken in one pass) and of the target. Adding a family
-costs one function, one entry in `FAMILY_FUNCTIONS`, its formula in the catalogue, and
+Each family of the score table is a function of a split row (`entropy.SplitRow`), of the
+sums over its vocabulary (`Sums`) and of the target. All sums are taken in one pass. A new
+family needs a function, an entry in `FAMILY_FUNCTIONS`, its formula in the catalogue, and
 perhaps a sum. No probability is clamped: where p_i is within rounding of 1, log(1 - p_i)
 comes from the other entries.
 """
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
 from vidsme_jax.scores.entropy import (
-    Peaked,
+    SplitRow,
     gap_of,
     gap_to_second,
     gaps_of_others,
@@ -27,7 +27,7 @@ from vidsme_jax.scores.entropy import (
 
 
 class Sums(NamedTuple):
-    """Sums over all entries j of a row but its top, d as in `entropy.Peaked`.
+    """Sums over all entries of a row but its top, with d as in `entropy.SplitRow`.
 
     Attributes:
         root: of exp(d / 2).
@@ -51,24 +51,24 @@ def row_statistics(
     q: Float[Array, "*rows"],
     r: Float[Array, "*rows"],
 ) -> dict[str, Float[Array, "*rows"]]:
-    """Return every per-token statistic of the given rows, keyed by family.
+    """Return every per-token statistic of rows of logits, by family.
 
     Args:
-        logits: float rows, -inf where an entry is masked.
-        target: token id y of each row; -1 stands for the row's own argmax, as the
+        logits: rows of any float type, -inf where an entry is masked.
+        target: token id y of each row; -1 is the row's own argmax, with which the
             published code scores visual positions.
         q: Sharma-Mittal order of each row.
         r: Sharma-Mittal degree of each row.
 
     Returns:
-        float32 arrays: `sme` and those of `TOKEN_FAMILIES`; entropies in nats.
+        float32 arrays: `sme` and the families of `TOKEN_FAMILIES`; entropies in nats.
     """
     row = split_top(logits)
     return {"sme": squash(renyi_of(row, q), r)} | family_statistics(row, target)
 
 
 def family_statistics(
-    row: Peaked, target: Int[Array, "*rows"]
+    row: SplitRow, target: Int[Array, "*rows"]
 ) -> dict[str, Float[Array, "*rows"]]:
     """Return the statistics of `TOKEN_FAMILIES`; see `row_statistics`."""
     target = jnp.where(target < 0, row.top.astype(target.dtype), target)
@@ -76,10 +76,11 @@ def family_statistics(
     return {name: family(row, sums, target) for name, family in FAMILY_FUNCTIONS.items()}
 
 
-def _sums(row: Peaked) -> Sums:
+def _sums(row: SplitRow) -> Sums:
+    """Return the sums over the vocabulary of each row."""
     gaps, powers, scale = gaps_of_others(row), row.powers, jnp.exp(row.shift)
     p = scale / (1 + row.others)  # of the second largest entry, where powers are 1
-    # Each with a product of its own, so that no array is made only to be shared.
+    # Each sum has a product to itself: a shared array would be written to memory.
     minus, rest = -p[..., None] * powers, 1 - p[..., None] * powers
 
     def total(terms):
@@ -94,39 +95,39 @@ def _sums(row: Peaked) -> Sums:
     )
 
 
-def log_target(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
-    """Return log p_y; Min-K% Prob (arXiv 2310.16789) and perplexity come from it."""
+def log_target(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
+    """Return log p_y, of which Min-K% Prob (arXiv 2310.16789) and perplexity are made."""
     return gap_of(row, target) - row.log_norm
 
 
-def top_gap(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
+def top_gap(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
     """Return log of the largest p minus log of the second largest, ties kept."""
     return gap_to_second(row)
 
 
-def renyi_half(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
+def renyi_half(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
     """Return the Rényi entropy of order 1/2, in nats."""
     return row.log_norm + 2 * jnp.log1p((sums.root - row.others) / (1 + row.others))
 
 
-def shannon(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
+def shannon(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
     """Return the Rényi entropy of order 1, in nats."""
     return row.log_norm - row.mean
 
 
-def renyi_two(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
+def renyi_two(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
     """Return the Rényi entropy of order 2, in nats."""
     u = (sums.square - row.others) / (1 + row.others)
     ratio = (1 + sums.square) / (1 + row.others)  # 1 + u, whole where u is near -1
     return row.log_norm - jnp.where(u < -0.5, jnp.log(ratio), jnp.log1p(u))
 
 
-def renyi_inf(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
+def renyi_inf(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
     """Return the min-entropy, in nats."""
     return row.log_norm
 
 
-def modified_entropy(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
+def modified_entropy(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
     """Return -(1 - p_y) log p_y - sum_{i != y} p_i log(1 - p_i).
 
     Source: Song and Mittal, USENIX Security 2021, eq. 8.
@@ -136,37 +137,37 @@ def modified_entropy(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
     return -_one_minus(row, target, log_y) * log_y - others
 
 
-def modified_renyi_half(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
-    """Return the modified Rényi entropy with |1 - alpha| = 1/2, `_modified_renyi`."""
+def modified_renyi_half(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
+    """Return the modified Rényi entropy with |1 - alpha| = 1/2; see `_modified_renyi`."""
     return _modified_renyi(0.5, row, sums.root_rest, target)
 
 
-def modified_renyi_two(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
-    """Return the modified Rényi entropy with |1 - alpha| = 1, `_modified_renyi`."""
+def modified_renyi_two(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
+    """Return the modified Rényi entropy with |1 - alpha| = 1; see `_modified_renyi`."""
     squares = sums.square / (1 + row.others) ** 2
     return _modified_renyi(1.0, row, -squares, target)
 
 
-def _modified_renyi(beta: float, row: Peaked, total, target) -> Float[Array, "*rows"]:
+def _modified_renyi(beta: float, row: SplitRow, total, target) -> Float[Array, "*rows"]:
     """Return -1/beta [(1 - p_y) (p_y^beta - 1) + sum_{i != y} p_i ((1 - p_i)^beta - 1)].
 
     Source: arXiv 2411.02902 (VL-MIA), with no clamp.
     """
     log_y = gap_of(row, target) - row.log_norm
-    own = _one_minus(row, target, log_y) * jnp.expm1(beta * log_y)
+    at_target = _one_minus(row, target, log_y) * jnp.expm1(beta * log_y)
     others = _but_target(row, target, log_y, total, lambda x: jnp.expm1(beta * x))
-    return -(own + others) / beta
+    return -(at_target + others) / beta
 
 
-def min_k_plus_plus(row: Peaked, sums: Sums, target) -> Float[Array, "*rows"]:
+def min_k_plus_plus(row: SplitRow, sums: Sums, target) -> Float[Array, "*rows"]:
     """Return (log p_y - mu) / sigma, mu and sigma over log p under p; 0 if sigma < 1e-6.
 
     Source: arXiv 2404.02936 (Min-K%++).
     """
     variance = sums.scatter + row.mean**2 / (1 + row.others)
-    flat = variance < 1e-12
-    sigma = jnp.sqrt(jnp.where(flat, 1, variance))
-    return jnp.where(flat, 0, (gap_of(row, target) - row.mean) / sigma)
+    is_flat = variance < 1e-12
+    sigma = jnp.sqrt(jnp.where(is_flat, 1, variance))
+    return jnp.where(is_flat, 0, (gap_of(row, target) - row.mean) / sigma)
 
 
 FAMILY_FUNCTIONS = {
@@ -184,22 +185,22 @@ FAMILY_FUNCTIONS = {
 assert tuple(FAMILY_FUNCTIONS) == TOKEN_FAMILIES
 
 
-def _one_minus(row: Peaked, target, log_y) -> Float[Array, "*rows"]:
+def _one_minus(row: SplitRow, target, log_y) -> Float[Array, "*rows"]:
     """Return 1 - p_y without cancellation."""
     return jnp.where(target == row.top, jnp.exp(log_rest_of_top(row)), -jnp.expm1(log_y))
 
 
-def _but_target(row: Peaked, target, log_y, total, function) -> Float[Array, "*rows"]:
+def _but_target(row: SplitRow, target, log_y, total, function) -> Float[Array, "*rows"]:
     """Return the sum over i != y of p_i function(log(1 - p_i)).
 
     Args:
-        row: split.
-        target: y.
+        row: a split row.
+        target: token id y of each row.
         log_y: log p_y.
-        total: the sum over all but the top. If y is among them its term is taken off:
-            p_y is then 1/2 at most, and what the families add is larger than the term,
-            so no digit is lost.
-        function: with function(0) = 0.
+        total: the sum over all entries but the top. Where y is among them, its term is
+            subtracted. Then p_y is at most 1/2, and the families add more than the term,
+            so that no digit is lost.
+        function: of log(1 - p_i), with function(0) = 0.
     """
     is_top = target == row.top
     p_y = jnp.exp(jnp.where(is_top, -jnp.inf, log_y))

@@ -1,8 +1,8 @@
-"""Distributions of which only the k largest log-probabilities are known, as an API gives.
+"""Complete distributions of which an API shows only the k largest log-probabilities.
 
-What is not shown is spread evenly over the other tokens: of all distributions that agree
-with what is shown, the one of largest entropy. So every score of the catalogue exists for
-black boxes too, and k = vocabulary is the exact one.
+The probability that is not shown is spread evenly over the other tokens. Of all
+distributions that agree with the shown ones this has the largest entropy. So every score
+of the catalogue exists for black boxes too; with k the vocabulary it is exact.
 """
 
 import jax
@@ -13,11 +13,11 @@ from vidsme_jax.scores.entropy import positions
 
 
 def complete_top_k(logits: Float[Array, "... vocab"], k: int) -> Float[Array, "... vocab"]:
-    """Keep the k largest logits and level the others, their probability together kept.
+    """Keep the k largest logits, and level the others without changing their total p.
 
     Args:
         logits: -inf marks masked entries, which stay masked.
-        k: entries that an API would show; equal ones by position, lowest first.
+        k: number of entries that an API would show; of equal ones the first.
     """
     z = logits.astype(jnp.float32)
     if k >= z.shape[-1]:
@@ -36,12 +36,15 @@ def logits_of_top_k(
 ) -> Float[Array, "... vocab"]:
     """Return rows of logits from the k largest log-probabilities that an API showed.
 
-    The shown tokens come first, in the order given, and the other `vocab - k` share the
-    rest of the probability. What rounding makes of a rest below 0 is no rest.
+    The shown tokens come first, in their order; the other `vocab - k` share the rest of
+    the probability. A rest that rounding makes negative counts as 0.
 
     Args:
         log_probabilities: natural logarithms, of different tokens.
-        vocab: tokens that the model chooses among.
+        vocab: number of tokens that the model chooses among.
+
+    Raises:
+        ValueError: more log-probabilities than tokens.
     """
     shown = log_probabilities.astype(jnp.float32)
     others = vocab - shown.shape[-1]

@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: how well numbers separate two classes, and how sure that is."""
+"""Measure how well numbers separate two classes, and how sure that is; arrays only."""

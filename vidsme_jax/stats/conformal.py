@@ -1,8 +1,8 @@
-"""Verdicts on clips without labels, against clips that are known to be outside.
+"""Judge clips without labels against clips that are known to be outside.
 
-The one assumption: a judged clip that was not trained on is exchangeable with the reference
-clips, that is, from the same source and treated alike. Whole groups (videos) are
-exchangeable, rows of one are not independent, and each group counts once.
+The one assumption: a judged clip that was not trained on is exchangeable with the
+reference clips. It comes from the same source and is treated alike. Groups (videos) are
+exchangeable. Rows of a group are not independent, so each group counts once.
 """
 
 from typing import NamedTuple
@@ -17,23 +17,23 @@ def conformal_p(
     reference: Float[np.ndarray, "row"],
     group: Int[np.ndarray, "row"],
 ) -> Float[np.ndarray, "clip"]:
-    """Return, for each clip, how rare its score is among clips that are outside.
+    """Return the conformal p-value of each clip: how rare its score is outside.
 
-    (1 + reference groups that reach it) / (1 + reference groups), where a group counts by
-    the share of its rows that do. For a clip that is outside, the chance of p <= a is at
-    most a, whatever the distribution, ties included; a NaN clip has NaN.
+    p = (1 + reference groups that reach the score) / (1 + reference groups), where a group
+    counts by the share of its rows that reach it. For a clip that is outside, the chance
+    of p <= a is at most a, whatever the distribution, ties included.
 
     Source: V. Vovk et al., Algorithmic Learning in a Random World, 2005; for groups: Y.
     Lee, R. Barber and R. Willett, Distribution-free inference with hierarchical data, 2023.
 
     Args:
-        values: higher = member.
-        reference: of clips that are outside, without NaN.
-        group: index of each reference row's.
+        values: scores of the judged clips, higher = member; NaN gives NaN.
+        reference: scores of clips that are outside, without NaN.
+        group: index of the group of each reference row.
     """
     order = np.argsort(reference, kind="stable")
-    _, place, size = np.unique(group, return_inverse=True, return_counts=True)
-    share = (1 / size[place])[order]
+    _, index, size = np.unique(group, return_inverse=True, return_counts=True)
+    share = (1 / size[index])[order]
     above = np.concatenate([np.cumsum(share[::-1])[::-1], [0.0]])
     reach = above[np.searchsorted(reference[order], values, side="left")]
     p = (1 + reach) / (1 + len(size))
@@ -41,13 +41,13 @@ def conformal_p(
 
 
 class Threshold(NamedTuple):
-    """Scores above which a clip is called a member; None where no score is high enough.
+    """Scores above which a clip is called a member; None where the reference is too small.
 
     Attributes:
-        value: holds the false positive rate on average over reference sets.
-        sure: holds it for this very reference set, at the confidence asked for.
-        groups: how many reference groups `value` needs at least.
-        groups_sure: how many `sure` needs.
+        value: the threshold that holds the rate on average over reference sets.
+        sure: the threshold that holds the rate for this reference set, at the confidence.
+        groups: number of reference groups that `value` needs at least.
+        groups_sure: number of reference groups that `sure` needs at least.
     """
 
     value: float | None
@@ -64,27 +64,27 @@ def threshold(
 ) -> Threshold:
     """Return the thresholds that hold a false positive rate; see `Threshold`.
 
-    The first flags where `conformal_p` is at most `fpr`. The second lets so many groups
-    exceed it that, were the true rate above `fpr`, as few would with a chance of at most
-    1 - confidence (a group exceeds it by its highest row).
+    `value` flags clips whose `conformal_p` is at most `fpr`. `sure` is the lowest score
+    that few enough groups exceed; a group counts by its highest row. If the true rate
+    were above `fpr`, so few would exceed it with a chance of at most 1 - confidence.
 
     Args:
         reference: scores of clips that are outside, higher = member.
-        group: index of each row's.
-        fpr: in 0 to 1, both excluded.
+        group: index of the group of each row.
+        fpr: false positive rate, in 0 to 1, both excluded.
         confidence: in 0 to 1, both excluded.
     """
     values = np.unique(reference)
-    # A score between two of the values has the p-value of the upper one.
-    between = np.append(values[1:], np.inf)
-    p = conformal_p(between, reference, group)
+    # A score between two values has the p-value of the upper one.
+    upper = np.append(values[1:], np.inf)
+    p = conformal_p(upper, reference, group)
     allowed = values[p <= fpr + 1e-12]
     tops = np.sort(
         [reference[group == g].max() for g in np.unique(group)] if len(group) else []
     )
     fewest = int(np.ceil(np.log1p(-confidence) / np.log1p(-fpr) - 1e-9))
-    spare = binom.cdf(np.arange(len(tops)), len(tops), fpr) <= 1 - confidence
-    count = int(np.sum(spare))  # groups that may exceed it, and one more
+    is_rare = binom.cdf(np.arange(len(tops)), len(tops), fpr) <= 1 - confidence
+    count = int(np.sum(is_rare))  # groups that may exceed the threshold, and one more
     return Threshold(
         float(allowed[0]) if len(allowed) else None,
         float(tops[-count]) if count else None,
@@ -93,15 +93,15 @@ def threshold(
     )
 
 
-def adjusted(p: Float[np.ndarray, "clip"]) -> Float[np.ndarray, "clip"]:
+def benjamini_hochberg(p: Float[np.ndarray, "clip"]) -> Float[np.ndarray, "clip"]:
     """Return p-values corrected by Benjamini and Hochberg (1995); NaN stays, uncounted.
 
-    Calling the clips at or below a members, a share of at most a is expected to be wrong.
-    Conformal p-values that share their reference keep this (S. Bates et al., Testing for
-    outliers with conformal p-values, 2023).
+    Where clips with a corrected value of at most a are called members, the expected share
+    of wrong calls is at most a. This also holds for conformal p-values that share
+    their reference (S. Bates et al., Testing for outliers with conformal p-values, 2023).
     """
-    numbers = np.flatnonzero(~np.isnan(p))
-    order = numbers[np.argsort(p[numbers], kind="stable")]
+    rows = np.flatnonzero(~np.isnan(p))
+    order = rows[np.argsort(p[rows], kind="stable")]
     scaled = p[order] * len(order) / np.arange(1, len(order) + 1)
     out = np.full(len(p), np.nan)
     out[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)

@@ -1,20 +1,20 @@
-"""Intervals of a metric: from its resamples, from counts, or from the theory of ranks.
+"""Compute the interval of a metric: from resamples, from counts, or from ranks alone.
 
-Numpy only. Ends are arrays over scores; NaN where there is no value.
+NumPy only. Ends are arrays over scores; NaN where there is no value.
 """
 
 import numpy as np
 from jaxtyping import Float, Int, Real
 from scipy.special import betaincinv, ndtr, ndtri
 
-from vidsme_jax.stats.metrics import Labelled, steps, sum_by_cluster, value_span
+from vidsme_jax.stats.metrics import LabelledScores, steps, sum_by_cluster, value_span
 
 Ends = tuple[Float[np.ndarray, "*scores"], Float[np.ndarray, "*scores"]]
-_GRID = 4001  # of AUCs that `rank_interval` tries
+_GRID = 4001  # number of AUCs that `rank_interval` tries
 
 
 def percentile(values: Float[np.ndarray, "*scores resample"], confidence: float) -> Ends:
-    """Return both ends of the middle of resampled values; NaN ones are left out."""
+    """Return the percentile interval of resampled values, NaN left out."""
     shape = values.shape[:-1]
     tail = np.full(shape, (1 - confidence) / 2)
     return _quantiles(values, tail, 1 - tail)
@@ -26,7 +26,13 @@ def bca(
     acceleration: Float[np.ndarray, "*scores"],
     confidence: float,
 ) -> Ends:
-    """Return the percentiles, corrected for the resamples' bias and skewness.
+    """Return the percentile interval, corrected for bias and skewness (BCa).
+
+    Args:
+        values: resampled values.
+        point: measured values.
+        acceleration: of each score, see `auc_acceleration`.
+        confidence: coverage of the interval.
 
     Source: B. Efron, Better bootstrap confidence intervals, 1987.
     """
@@ -42,29 +48,30 @@ def bca(
 
 
 def _quantiles(values, low, high) -> Ends:
-    """Return two quantiles of the values of each row that are not NaN, interpolated."""
+    """Return two interpolated quantiles of each row, NaN left out."""
     ordered = np.sort(values, axis=-1)  # NaN last
     count = np.sum(~np.isnan(values), axis=-1)
     return tuple(_quantile(ordered, count, share) for share in (low, high))  # type: ignore[return-value]
 
 
 def _quantile(ordered, count, share):
-    place = share * (np.maximum(count, 1) - 1)
-    floor = np.floor(np.nan_to_num(place)).astype(int)
+    """Return an interpolated quantile of the first `count` values of each sorted row."""
+    position = share * (np.maximum(count, 1) - 1)
+    floor = np.floor(np.nan_to_num(position)).astype(int)
     ends = [
         np.take_along_axis(ordered, np.minimum(n, ordered.shape[-1] - 1)[..., None], -1)
         for n in (floor, np.minimum(floor + 1, np.maximum(count - 1, 0)))
     ]
     low, high = (x[..., 0].astype(np.float64) for x in ends)
-    # Equal ends may be infinite, and their difference then NaN.
-    inside = np.where(low == high, 0, (place - floor) * (high - low))
-    return np.where(count > 0, low + inside, np.nan)
+    # Equal neighbours may be infinite; their difference is then NaN.
+    step = np.where(low == high, 0, (position - floor) * (high - low))
+    return np.where(count > 0, low + step, np.nan)
 
 
-def auc_acceleration(rows: Labelled) -> Float[np.ndarray, "score"]:
-    """Return the skewness of the AUC that `bca` needs, from leaving out each cluster.
+def auc_acceleration(rows: LabelledScores) -> Float[np.ndarray, "score"]:
+    """Return the acceleration of the AUC for `bca`, from leaving out each cluster.
 
-    0 where a class has fewer than two clusters with a value.
+    A class with fewer than two clusters adds nothing; 0 where nothing was added.
     """
     scores, member, cluster = rows
     beaten, weight = _placements(scores, member)
@@ -77,15 +84,17 @@ def auc_acceleration(rows: Labelled) -> Float[np.ndarray, "score"]:
         count = sums.shape[1]
         if count < 2:
             continue
-        left = np.sum(sizes, axis=1, keepdims=True) - sizes
+        remaining = np.sum(sizes, axis=1, keepdims=True) - sizes
         without = np.divide(
             np.sum(sums, axis=1, keepdims=True) - sums,
-            left,
+            remaining,
             out=np.zeros_like(sums),
-            where=left > 0,
+            where=remaining > 0,
         )
-        pull = (np.mean(without, axis=1, keepdims=True) - without) * (1 - 1 / count)
-        total += np.stack([np.sum(pull**3, axis=1), np.sum(pull**2, axis=1)], axis=1)
+        influence = np.mean(without, axis=1, keepdims=True) - without
+        influence = influence * (1 - 1 / count)
+        powers = [np.sum(influence**power, axis=1) for power in (3, 2)]
+        total += np.stack(powers, axis=1)
     cubes, squares = total.T
     return np.divide(
         cubes, 6 * squares**1.5, out=np.zeros(len(cubes)), where=squares > 1e-30
@@ -95,22 +104,22 @@ def auc_acceleration(rows: Labelled) -> Float[np.ndarray, "score"]:
 def _placements(scores, member):
     """Return how well each row ranks against the other class, and if it has a value.
 
-    For a member that is the share of non-members below it, for a non-member the share of
-    members above it; ties count half.
+    A member has the share of non-members below it, a non-member the share of members
+    above it; ties count half.
     """
     ranked = steps(scores, member)
     first, last = value_span(ranked)
     sides = (ranked.member, ranked.other)
     out = np.zeros(scores.shape)
-    for this, other in (sides, sides[::-1]):
-        count = np.cumsum(other, axis=1)
-        above = np.take_along_axis(count - other, first, axis=1)
+    for side, opposite in (sides, sides[::-1]):
+        count = np.cumsum(opposite, axis=1)
+        above = np.take_along_axis(count - opposite, first, axis=1)
         above = (above + np.take_along_axis(count, last, axis=1)) / 2
         share = above / np.maximum(count[:, -1:], 1)
-        share = 1 - share if this is ranked.member else share
-        placed = np.zeros(scores.shape)
-        np.put_along_axis(placed, ranked.order, np.where(this, share, 0), axis=1)
-        out += placed
+        share = 1 - share if side is ranked.member else share
+        placements = np.zeros(scores.shape)
+        np.put_along_axis(placements, ranked.order, np.where(side, share, 0), axis=1)
+        out += placements
     return out, ~np.isnan(scores)
 
 
@@ -120,9 +129,15 @@ def rank_interval(
     others: Int[np.ndarray, "*scores"],
     confidence: float,
 ) -> Ends:
-    """Return the AUCs that an observed one does not contradict, from the counts alone.
+    """Return the interval of an AUC from the numbers of members and non-members alone.
 
-    It has a width even where all pairs are in order, and no resample says anything.
+    It has a width even where all pairs are in order, so that no resample differs.
+
+    Args:
+        auc: observed.
+        members: number of independent members.
+        others: number of independent non-members.
+        confidence: coverage of the interval.
 
     Source: R. G. Newcombe, Confidence intervals for an effect size measure based on the
     Mann-Whitney statistic, Part 2, 2006, method 5.
@@ -142,11 +157,14 @@ def rank_interval(
 def clopper_pearson(
     hits: Real[np.ndarray, "*n"], count: Real[np.ndarray, "*n"], confidence: float
 ) -> Ends:
-    """Return the shares of `count` under which so many hits are neither too few nor many.
+    """Return the Clopper-Pearson interval of a share; 0 to 1 where nothing was counted.
 
-    Either may be a fraction, as of clusters whose rows are hits in part.
+    Args:
+        hits: may be a fraction, as of clusters of which only some rows are hits.
+        count: number of trials; may be a fraction.
+        confidence: coverage of the interval.
 
-    Source: C. J. Clopper and E. S. Pearson, 1934; from 0 to 1 where nothing was counted.
+    Source: C. J. Clopper and E. S. Pearson, 1934.
     """
     tail = (1 - confidence) / 2
     misses = count - hits

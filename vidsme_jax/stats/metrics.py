@@ -1,10 +1,10 @@
-"""How well scores separate members from non-members: points of their ROC, and areas.
+"""Measure how well scores separate members from non-members: ROC points and areas.
 
-Higher always means member here: whoever calls negates a score whose members are low.
-NaN rows are left out; infinite values are values, and sort. Numpy only.
+Higher always means member here: the caller negates a score whose members are low.
+NaN rows are left out; infinite values are values, and sort. NumPy only.
 
-A true positive rate "at 5 % FPR" is read off the step ROC, never interpolated. The rule
-`<=` allows a false positive rate of 5 % itself; `<`, the published code's, does not.
+A true positive rate "at 5 % FPR" is read off the step ROC, never interpolated. The FPR
+rule `<=` allows a false positive rate of 5 % itself; the published code's `<` does not.
 """
 
 import math
@@ -14,19 +14,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
 PUBLISHED_METRICS = ("auc", "accuracy", "tpr_below_5")
-FEW_GROUPS = 10  # of a class, below which its interval is called unreliable
+FEW_GROUPS = 10  # a class with fewer groups has an interval that is called unreliable
 FPR_RULES = ("<=", "<")
-RECALL = 0.95  # of members, at which the false positive rate is read
+RECALL = 0.95  # true positive rate at which the false positive rate is read
 
 
-class Labelled(NamedTuple):
-    """Scores of rows, their labels, and which rows belong together.
+class LabelledScores(NamedTuple):
+    """Scores of rows with their labels and clusters.
 
     Attributes:
         scores: higher = member; NaN where a row has no value.
-        member: labels, the same for all rows of a cluster.
-        cluster: index of each row's cluster: rows that are not independent, such as those
-            of one video. Clusters are resampled and permuted whole.
+        member: whether a row is a member, the same for all rows of a cluster.
+        cluster: index of each row's cluster. Rows of a cluster are not independent, such
+            as those of one video; clusters are resampled and permuted whole.
     """
 
     scores: Float[np.ndarray, "score row"]
@@ -35,16 +35,16 @@ class Labelled(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Metrics of scores, each an array over them (or over resamples of their rows).
+    """Metrics as arrays over scores, or over scores and resamples of their rows.
 
     Attributes:
         auc: area under the ROC, ties counted half.
         average_precision: area under the steps of precision over recall.
-        balanced_accuracy: the best (TPR + 1 - FPR) / 2 over thresholds, 1/2 at least. The
-            threshold is chosen on the data that it is measured on, so it is optimistic:
-            about 0.52 for scores that carry nothing, with 500 rows a class.
-        fpr_at_recall: the smallest FPR with a TPR of `RECALL` at least.
-        tpr: the largest TPR at each false positive rate, along the last axis.
+        balanced_accuracy: the best (TPR + 1 - FPR) / 2 over thresholds, at least 1/2. The
+            threshold is chosen on the measured data, so the value is optimistic: about
+            0.52 for random scores with 500 rows a class.
+        fpr_at_recall: the smallest FPR with a TPR of at least `RECALL`.
+        tpr: the largest TPR at each false positive rate.
     """
 
     auc: Float[np.ndarray, "*scores"]
@@ -55,14 +55,14 @@ class Metrics(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Rows in falling order of each score, those without a value last.
+    """Rows in falling order of each score; rows without a value come last.
 
     Attributes:
-        order: index of each row.
-        member: whether it is a member with a value.
-        other: whether it is a non-member with a value.
-        begins: whether it is the first of those with one value of the score.
-        ends: whether it is the last of them: only there can a threshold lie.
+        order: indices of the rows.
+        member: whether a row is a member with a value.
+        other: whether a row is a non-member with a value.
+        begins: whether a row is the first with its value of the score.
+        ends: whether a row is the last with its value; only there can a threshold lie.
     """
 
     order: Int[np.ndarray, "*scores row"]
@@ -75,7 +75,7 @@ class Steps(NamedTuple):
 def steps(
     scores: Real[np.ndarray, "*scores row"], labels: Shaped[np.ndarray, "row"]
 ) -> Steps:
-    """Sort the rows of each score.
+    """Return the rows in falling order of each score; see `Steps`.
 
     Raises:
         ValueError: labels other than 0 and 1.
@@ -100,7 +100,7 @@ def steps(
 def value_span(
     ranked: Steps,
 ) -> tuple[Int[np.ndarray, "*scores row"], Int[np.ndarray, "*scores row"]]:
-    """Return the first and the last place of the rows that share each row's value."""
+    """Return the first and the last position of the rows that share a row's value."""
     rows = np.arange(ranked.order.shape[-1])
     first = np.maximum.accumulate(np.where(ranked.begins, rows, 0), axis=-1)
     ends = np.where(ranked.ends, rows, len(rows) - 1)
@@ -123,18 +123,18 @@ def measure(
     scores: Real[np.ndarray, "*scores row"],
     labels: Shaped[np.ndarray, "row"],
     fprs: tuple[float, ...] = (),
-    rule: str = "<=",
+    fpr_rule: str = "<=",
 ) -> Metrics:
-    """Return the metrics of each score; NaN where a class has no value of it.
+    """Return the metrics of each score; NaN where a class has no value.
 
     Args:
         scores: higher = member; NaN rows are left out.
         labels: 1 or true for members, 0 or false for non-members.
         fprs: false positive rates at which the true positive rate is read.
-        rule: one of `FPR_RULES`.
+        fpr_rule: one of `FPR_RULES`.
 
     Raises:
-        ValueError: labels other than 0 and 1, another rule.
+        ValueError: labels other than 0 and 1, or another FPR rule.
     """
     ranked = steps(scores, labels)
     sides = (ranked.member, ranked.other)
@@ -143,45 +143,48 @@ def measure(
     is_whole = (totals[0] > 0) & (totals[1] > 0)
     positives, negatives = (np.where(is_whole, n, np.nan) for n in totals)
     tp_before, fp_before = (_before(count, ranked.ends) for count in (tp, fp))
-    added = np.where(ranked.ends, tp - tp_before, 0)  # members that a threshold here adds
+    added = np.where(ranked.ends, tp - tp_before, 0)  # members of this score value
     lost = np.sum(added * (fp + fp_before), axis=-1, keepdims=True) / 2
     precise = np.sum(added * tp / np.maximum(tp + fp, 1), axis=-1, keepdims=True)
     gain = np.where(ranked.ends, tp / positives - fp / negatives, 0)
-    enough = ranked.ends & (tp >= np.ceil(RECALL * positives - 1e-6))
-    most = allowed_false(fprs, negatives, rule)
-    caught = [_largest(tp, ranked.ends & (fp <= most[..., [n]])) for n in range(len(fprs))]
+    is_enough = ranked.ends & (tp >= np.ceil(RECALL * positives - 1e-6))
+    allowed = allowed_false(fprs, negatives, fpr_rule)
+    caught = [
+        _largest(tp, ranked.ends & (fp <= allowed[..., [n]])) for n in range(len(fprs))
+    ]
     return Metrics(
         auc=(1 - lost / (positives * negatives))[..., 0],
         average_precision=(precise / positives)[..., 0],
         balanced_accuracy=((1 + _largest(gain, ranked.ends)) / 2 + 0 * positives)[..., 0],
-        fpr_at_recall=(-_largest(-fp, enough, start=-np.inf) / negatives)[..., 0],
+        fpr_at_recall=(-_largest(-fp, is_enough, start=-np.inf) / negatives)[..., 0],
         tpr=np.concatenate([np.zeros_like(lost)[..., :0], *caught], axis=-1) / positives,
     )
 
 
 def allowed_false(
-    fprs: tuple[float, ...], negatives: Float[np.ndarray, "*n 1"], rule: str
+    fprs: tuple[float, ...], negatives: Float[np.ndarray, "*n 1"], fpr_rule: str
 ) -> Float[np.ndarray, "*n fpr"]:
     """Return how many false positives each rate allows; with `<`, a rate of 0 allows -1.
 
     Counts are whole; 1e-6 forgives the rounding of a product such as 0.1 * 30.
 
     Raises:
-        ValueError: a rule that is none of `FPR_RULES`.
+        ValueError: the FPR rule is none of `FPR_RULES`.
     """
-    if rule not in FPR_RULES:
-        raise ValueError(f"{rule=}, there are {', '.join(FPR_RULES)}")
+    if fpr_rule not in FPR_RULES:
+        raise ValueError(f"rule={fpr_rule!r}, there are {', '.join(FPR_RULES)}")
     count = np.array(fprs, float) * negatives
-    return np.floor(count + 1e-6) if rule == "<=" else np.ceil(count - 1e-6) - 1
+    return np.floor(count + 1e-6) if fpr_rule == "<=" else np.ceil(count - 1e-6) - 1
 
 
 def _before(count, ends):
-    """Return what was counted up to the end before each row."""
+    """Return the count at the last end before each row."""
     reached = np.maximum.accumulate(np.where(ends, count, 0), axis=-1)
     return np.concatenate([np.zeros_like(reached[..., :1]), reached[..., :-1]], axis=-1)
 
 
 def _largest(values, where, start=0):
+    """Return the largest value of each row among those where `where` is true."""
     return np.max(values, axis=-1, where=where, initial=start, keepdims=True)
 
 
@@ -207,6 +210,7 @@ def roc(
 
 
 def _rates(side, ends):
+    """Return the share of a class up to each end, from 0 on; NaN for an empty class."""
     total = np.sum(side)
     count = np.append(0, np.cumsum(side)[ends])
     return count / total if total else np.full(len(count), np.nan)
@@ -223,14 +227,14 @@ def published_metrics(
     """Return the three metrics as the published code computes them.
 
     `auc` is never flipped. `accuracy` is the largest 1 - (FPR + 1 - TPR) / 2.
-    `tpr_below_5` is the TPR at the last vertex of the ROC with FPR < 0.05: strictly, not
-    interpolated, and on a ROC from which scikit-learn has dropped the vertices between
-    equal steps, so that it may be far left of 0.05. Infinite scores first become the
+    `tpr_below_5` is the TPR at the last vertex of the ROC with FPR strictly below 0.05,
+    not interpolated. scikit-learn has dropped the vertices between equal steps from that
+    ROC, so that the vertex may be far left of 0.05. Infinite scores first become the
     largest or smallest finite one.
 
     Args:
-        scores: higher = member; the published scores, where low is member, negated. NaN
-            rows are left out as everywhere here, where the published code would stop.
+        scores: higher = member, so published scores are negated. NaN rows are left out as
+            everywhere here; the published code would stop.
         labels: 1 or true for members, 0 or false for non-members.
 
     Returns:
@@ -259,7 +263,7 @@ def published_metrics(
 
 
 def _thinned(fpr, tpr, scores, labels):
-    """Leave out the vertices between two equal steps, as counts; (0, 0) takes no part."""
+    """Drop ROC vertices between two steps of equal counts; (0, 0) takes no part."""
     labels = np.asarray(labels)[~np.isnan(scores)]
     fp, tp = (
         np.rint(fpr[1:] * np.sum(labels == 0)),
@@ -267,6 +271,6 @@ def _thinned(fpr, tpr, scores, labels):
     )
     if len(fp) <= 2:
         return fpr, tpr
-    bend = (np.diff(fp, 2) != 0) | (np.diff(tp, 2) != 0)
-    kept = np.concatenate([[True, True], bend, [True]])
+    is_bend = (np.diff(fp, 2) != 0) | (np.diff(tp, 2) != 0)
+    kept = np.concatenate([[True, True], is_bend, [True]])
     return fpr[kept], tpr[kept]

@@ -1,8 +1,8 @@
-"""What chance does: labels permuted over whole clusters, and scores chosen on half of them.
+"""Measure what chance does to the best of many scores, by permutations and by halves.
 
-Whoever tries hundreds of scores finds one that separates. Two answers: the p-value of each
-score against the largest of all scores under permuted labels, and what the score that is
-best on one half of the clusters reaches on the other. NumPy, but for the areas of the
+Among hundreds of scores some separate by chance. One test is the p-value of each score
+against the largest of all scores under permuted labels. The other is how the score that
+is best on half of the clusters does on the other half. NumPy, but for the areas of the
 halves.
 """
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from vidsme_jax.stats.metrics import Labelled, steps, sum_by_cluster, value_span
-from vidsme_jax.stats.resampling import resampled
+from vidsme_jax.stats.metrics import LabelledScores, steps, sum_by_cluster, value_span
+from vidsme_jax.stats.resampling import resampled_metrics
 
-_CHUNK = 1 << 18  # entries of a temporary array: clusters times permutations
-_SAME = 1e-12  # equal areas from clusters of unequal size differ by rounding
+_CHUNK = 1 << 18  # most entries of a temporary array: clusters times permutations
+_SAME = 1e-12  # by which equal areas from clusters of unequal size may differ
 
 
 class PValues(NamedTuple):
@@ -25,22 +25,24 @@ class PValues(NamedTuple):
     has no value.
 
     Attributes:
-        p: of the score by itself.
-        adjusted: that any of the scores reaches as many of its own standard deviations,
-            so that all of them together are wrong at the stated rate (Westfall and Young,
-            1993, single step).
+        p: p-value of the score by itself.
+        adjusted: p-value that any score reaches as many of its standard deviations. So
+            the error rate holds for all scores together (Westfall and Young, 1993, single
+            step).
     """
 
     p: Float[np.ndarray, "score"]
     adjusted: Float[np.ndarray, "score"]
 
 
-def permutation_test(rows: Labelled, permutations: int, seed: int) -> PValues:
-    """Permute the labels of whole clusters, the same way for all scores; see `PValues`.
+def permutation_test(rows: LabelledScores, permutations: int, seed: int) -> PValues:
+    """Return the p-values of scores under labels permuted over whole clusters.
+
+    All scores see the same permutations.
 
     Args:
         rows: scores and labels; a row without a value is left out.
-        permutations: how many.
+        permutations: number of permutations.
         seed: of the permutations.
     """
     scores, member, cluster = rows
@@ -49,11 +51,11 @@ def permutation_test(rows: Labelled, permutations: int, seed: int) -> PValues:
     ranks, sizes = (sum_by_cluster(x, cluster) for x in _midranks(scores, member))
     observed = _areas(ranks, sizes, labels[:, None])[:, 0]
     rng, step = np.random.default_rng(seed), max(1, _CHUNK // max(1, len(first)))
-    parts = [np.zeros((len(scores), 0))]
+    areas = [np.zeros((len(scores), 0))]
     for start in range(0, permutations, step):
         count = min(step, permutations - start)
-        parts.append(_areas(ranks, sizes, _permuted(labels, count, rng).T))
-    return reached(np.concatenate(parts, axis=1), observed)
+        areas.append(_areas(ranks, sizes, _permuted(labels, count, rng).T))
+    return permutation_p_values(np.concatenate(areas, axis=1), observed)
 
 
 def permuted_labels(
@@ -62,23 +64,24 @@ def permuted_labels(
     permutations: int,
     seed: int,
 ) -> Float[np.ndarray, "row labelling"]:
-    """Return the labels, 1 and 0, and after them permutations over whole clusters."""
-    _, first, place = np.unique(cluster, return_index=True, return_inverse=True)
+    """Return the labels, 1 and 0, followed by permutations over whole clusters."""
+    _, first, index = np.unique(cluster, return_index=True, return_inverse=True)
     labels = member[first].astype(float)
-    drawn = _permuted(labels, permutations, np.random.default_rng(seed))
-    return np.vstack([labels, drawn]).T[place]
+    permuted = _permuted(labels, permutations, np.random.default_rng(seed))
+    return np.vstack([labels, permuted]).T[index]
 
 
 def _permuted(labels, count: int, rng) -> Float[np.ndarray, "permutation cluster"]:
+    """Return so many permutations of the labels of clusters."""
     return rng.permuted(np.tile(labels, (count, 1)), axis=1)
 
 
-def reached(
+def permutation_p_values(
     areas: Float[np.ndarray, "score permutation"], observed: Float[np.ndarray, "score"]
 ) -> PValues:
     """Return how often areas under permuted labels reach the observed ones; NaN stays.
 
-    Where a permutation leaves a class without a value, nothing is reached.
+    A permutation that leaves a class without a value reaches nothing.
     """
     permutations = areas.shape[1]
     areas = np.where(np.isnan(areas), -np.inf, areas)
@@ -88,7 +91,7 @@ def reached(
 
 
 def _adjusted(areas, observed, permutations):
-    """Compare with the largest of all scores, each in its own standard deviations."""
+    """Return p-values against the largest score, each in its standard deviations."""
     finite = np.where(np.isfinite(areas), areas - 0.5, 0)
     spread = np.sqrt(np.maximum(np.mean(finite**2, axis=1), 1e-18))
     exists = ~np.isnan(observed)
@@ -97,12 +100,12 @@ def _adjusted(areas, observed, permutations):
     largest = np.max((areas[exists] - 0.5) / spread[exists, None], axis=0)
     deviations = (observed - 0.5) / spread
     ordered = np.sort(largest)
-    reached = len(ordered) - np.searchsorted(ordered, deviations - 1e-9, side="left")
-    return (1 + reached) / (1 + permutations)
+    below = np.searchsorted(ordered, deviations - 1e-9, side="left")
+    return (1 + len(ordered) - below) / (1 + permutations)
 
 
 def _midranks(scores, member):
-    """Return each row's rank from 1 upwards, ties sharing one, and if it has a value."""
+    """Return the rank of each row, from 1 and equal for ties, and if it has a value."""
     ranked = steps(scores, member)
     has_value = ranked.member | ranked.other
     first, last = value_span(ranked)
@@ -113,7 +116,7 @@ def _midranks(scores, member):
 
 
 def _areas(ranks, sizes, labels):
-    """Return the AUC by the rank sum of the members, for each column of cluster labels."""
+    """Return the AUC for each column of cluster labels, by the members' rank sum."""
     positives = sizes @ labels
     negatives = np.sum(sizes, axis=1, keepdims=True) - positives
     beaten = ranks @ labels - positives * (positives + 1) / 2
@@ -122,11 +125,11 @@ def _areas(ranks, sizes, labels):
 
 
 class HalfChoices(NamedTuple):
-    """What comes of choosing the best of many scores, over random halves of the clusters.
+    """The best of many scores on a random half of the clusters, and on the other half.
 
     Attributes:
         chosen: index of the score with the largest AUC on the first half.
-        auc_seen: its AUC there.
+        auc_seen: AUC of the chosen score on the first half.
         auc_held_out: its AUC on the other half; NaN where a class has no value.
     """
 
@@ -135,19 +138,25 @@ class HalfChoices(NamedTuple):
     auc_held_out: Float[np.ndarray, "split"]
 
 
-def choose_on_half(rows: Labelled, splits: int, seed: int) -> HalfChoices:
-    """Choose the score with the largest AUC on half of each class's clusters."""
+def choose_on_half(rows: LabelledScores, splits: int, seed: int) -> HalfChoices:
+    """Choose the score with the largest AUC on half of each class's clusters.
+
+    Args:
+        rows: scores, labels and clusters.
+        splits: number of random splits into halves.
+        seed: of the splits.
+    """
     scores, member, cluster = rows
     rng = np.random.default_rng(seed)
-    first = np.zeros((len(member), splits), bool)
+    in_first = np.zeros((len(member), splits), bool)
     for side in (member, ~member):
-        kinds, place = np.unique(cluster[side], return_inverse=True)
-        halves = np.tile(np.arange(len(kinds)) < len(kinds) / 2, (splits, 1))
+        clusters, index = np.unique(cluster[side], return_inverse=True)
+        halves = np.tile(np.arange(len(clusters)) < len(clusters) / 2, (splits, 1))
         rng.permuted(halves, axis=1, out=halves)
-        first[side] = halves.T[place]
-    weights = np.concatenate([first, ~first], axis=1).astype(np.uint16)
-    areas = [metrics.auc for _, metrics in resampled(scores, member, weights)]
+        in_first[side] = halves.T[index]
+    weights = np.concatenate([in_first, ~in_first], axis=1).astype(np.uint16)
+    areas = [metrics.auc for _, metrics in resampled_metrics(scores, member, weights)]
     seen, held_out = np.split(np.concatenate(areas).astype(float), 2, axis=1)
     chosen = np.argmax(np.where(np.isnan(seen), -1, seen), axis=0)
-    places = np.arange(splits)
-    return HalfChoices(chosen, seen[chosen, places], held_out[chosen, places])
+    split = np.arange(splits)
+    return HalfChoices(chosen, seen[chosen, split], held_out[chosen, split])

@@ -1,10 +1,10 @@
-"""Metrics under resamples of whole groups.
+"""Compute the metrics of resamples that draw whole clusters of rows.
 
-Rows of one cluster (one video) are never counted as independent: clusters are drawn with
-replacement within each class, and their rows come together. All scores see the same
-resamples, so that differences between scores, models and runs are paired.
+Rows of a cluster (a video) are never counted as independent: clusters are drawn with
+replacement within each class, with all their rows. All scores see the same resamples, so
+that differences between scores, models and runs are paired.
 
-The resampled metrics are JAX programs: a walk down the sorted rows of a score, with all its
+The metrics come from a JAX program that walks down the sorted rows of a score, with all
 resamples side by side.
 """
 
@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int, UInt16
 
 from vidsme_jax.stats.metrics import RECALL, Metrics, Steps, allowed_false, steps
 
-# Scores and resamples of a call, and what rows and rates are filled up to: so that few
+# Scores and resamples of a call, and multiples to which rows and rates are padded. So few
 # shapes are compiled, and a row of resamples stays in a cache.
 _SCORES, _RESAMPLES, _ROWS, _RATES = 16, 1024, 64, 5
 
@@ -41,72 +41,74 @@ def bootstrap_weights(
     return _weights(member.tobytes(), cluster.astype(np.int64).tobytes(), resamples, seed)
 
 
-@lru_cache(maxsize=1)  # one evaluation needs the same weights again and again
+@lru_cache(maxsize=1)  # an evaluation needs the same weights many times
 def _weights(
     members: bytes, clusters: bytes, resamples: int, seed: int
 ) -> UInt16[np.ndarray, "row resample"]:
+    """Return `bootstrap_weights` of labels and clusters that come as bytes."""
     member: np.ndarray = np.frombuffer(members, bool)
     cluster: np.ndarray = np.frombuffer(clusters, np.int64)
     rng = np.random.default_rng(seed)
     weights = np.zeros((len(member), resamples), np.uint16)
     for side in (member, ~member):
         if side.any():
-            kinds, place = np.unique(cluster[side], return_inverse=True)
-            even = np.full(len(kinds), 1 / len(kinds))
-            counts = rng.multinomial(len(kinds), even, size=resamples)
-            weights[side] = counts.T.astype(np.uint16)[place]
+            present, index = np.unique(cluster[side], return_inverse=True)
+            even = np.full(len(present), 1 / len(present))
+            counts = rng.multinomial(len(present), even, size=resamples)
+            weights[side] = counts.T.astype(np.uint16)[index]
     weights.setflags(write=False)
     return weights
 
 
-def resampled(
+def resampled_metrics(
     scores: Float[np.ndarray, "score row"],
     member: Bool[np.ndarray, "row"],
     weights: UInt16[np.ndarray, "row resample"],
     fprs: tuple[float, ...] = (),
-    rule: str = "<=",
+    fpr_rule: str = "<=",
 ) -> Iterator[tuple[slice, Metrics]]:
     """Yield the metrics of every resample, for some scores at a time.
 
     Args:
         scores: higher = member; NaN rows are left out.
-        member: labels.
+        member: whether a row is a member.
         weights: from `bootstrap_weights`.
         fprs: false positive rates.
-        rule: one of `metrics.FPR_RULES`.
+        fpr_rule: one of `metrics.FPR_RULES`.
 
     Yields:
-        Which scores, and their metrics: float32 arrays [score resample], `tpr`
-        [score resample fpr]; NaN where a resample holds no row of a class.
+        A slice of the scores, and their metrics: float32 arrays [score resample], `tpr`
+        [score resample fpr]; NaN where a resample has no row of a class.
     """
     count = weights.shape[1]
-    wide = ((0, _filling(len(weights), _ROWS)), (0, -count % _RESAMPLES))
-    filled = np.pad(weights, wide)
-    starts = range(0, filled.shape[1], _RESAMPLES)
-    placed = [jnp.asarray(filled[:, n : n + _RESAMPLES]) for n in starts]
-    work = [slice(n, n + _SCORES) for n in range(0, len(scores), _SCORES)]
+    widths = ((0, _padding(len(weights), _ROWS)), (0, -count % _RESAMPLES))
+    padded = np.pad(weights, widths)
+    starts = range(0, padded.shape[1], _RESAMPLES)
+    blocks = [jnp.asarray(padded[:, n : n + _RESAMPLES]) for n in starts]
+    slices = [slice(n, n + _SCORES) for n in range(0, len(scores), _SCORES)]
 
-    def run(part: slice) -> tuple[slice, Metrics]:
-        ranked = steps(scores[part], member)
-        rows = Steps(*(_filled_up(_wider(x)) for x in ranked))
-        totals = _totals(ranked, filled[: len(weights)], fprs, rule)
-        parts = []
-        for n, block in zip(starts, placed, strict=True):
-            here = _Totals(*(_filled_up(x[:, n : n + _RESAMPLES]) for x in totals))
-            parts.append(_walk_all(block, rows, here))
-        whole = [
-            np.concatenate(x, axis=1) for x in zip(*jax.device_get(parts), strict=True)
+    def run(chosen: slice) -> tuple[slice, Metrics]:
+        ranked = steps(scores[chosen], member)
+        rows = Steps(*(_pad_scores(_pad_rows(x)) for x in ranked))
+        totals = _totals(ranked, padded[: len(weights)], fprs, fpr_rule)
+        walks = []
+        for n, block in zip(starts, blocks, strict=True):
+            block_totals = _Totals(*(_pad_scores(x[:, n : n + _RESAMPLES]) for x in totals))
+            walks.append(_walk_all(block, rows, block_totals))
+        values = [
+            np.concatenate(x, axis=1) for x in zip(*jax.device_get(walks), strict=True)
         ]
-        tpr = whole.pop()[..., : len(fprs)]
-        many = len(ranked.order)
-        return part, Metrics(*(value[:many, :count] for value in (*whole, tpr)))
+        tpr = values.pop()[..., : len(fprs)]
+        number = len(ranked.order)
+        return chosen, Metrics(*(value[:number, :count] for value in (*values, tpr)))
 
     on_cpu = jax.default_backend() == "cpu"
     with ThreadPoolExecutor(_cores() if on_cpu else 1) as pool:
-        yield from pool.map(run, work)
+        yield from pool.map(run, slices)
 
 
 def _cores() -> int:
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -114,10 +116,10 @@ class _Totals(NamedTuple):
     """Counts of a score in each resample, [resample] or [resample rate].
 
     Attributes:
-        positives: rows of members.
-        negatives: rows of non-members.
-        needed: members that `RECALL` needs.
-        allowed: non-members that each false positive rate allows.
+        positives: number of member rows.
+        negatives: number of non-member rows.
+        needed: number of member rows that `RECALL` needs.
+        allowed: number of non-member rows that each false positive rate allows.
     """
 
     positives: Array
@@ -126,7 +128,7 @@ class _Totals(NamedTuple):
     allowed: Array
 
 
-def _totals(ranked: Steps, weights, fprs, rule) -> _Totals:
+def _totals(ranked: Steps, weights, fprs, fpr_rule) -> _Totals:
     """Return the counts of each score in each resample."""
     rows = np.argsort(ranked.order, axis=-1)
     positives, negatives = (
@@ -134,42 +136,55 @@ def _totals(ranked: Steps, weights, fprs, rule) -> _Totals:
         for side in (ranked.member, ranked.other)
     )
     needed = np.ceil(RECALL * positives.astype(np.float64) - 1e-6)
-    rates = (*fprs, *[0.0] * _filling(len(fprs), _RATES))
-    allowed = allowed_false(rates, negatives.astype(np.float64)[..., None], rule)
+    rates = (*fprs, *[0.0] * _padding(len(fprs), _RATES))
+    allowed = allowed_false(rates, negatives.astype(np.float64)[..., None], fpr_rule)
     return _Totals(
         positives, negatives, needed.astype(np.float32), allowed.astype(np.float32)
     )
 
 
 def _weigh(side, weights):
-    """Return side @ weights; most scores have values of the same rows."""
-    kinds, which = np.unique(side, axis=0, return_inverse=True)
-    sums = np.stack([np.sum(weights[kind], axis=0, dtype=np.float32) for kind in kinds])
-    return sums[which.reshape(-1)]
+    """Return side @ weights; scores with values in the same rows share a sum."""
+    patterns, index = np.unique(side, axis=0, return_inverse=True)
+    sums = [np.sum(weights[rows], axis=0, dtype=np.float32) for rows in patterns]
+    return np.stack(sums)[index.reshape(-1)]
 
 
-def _wider(x):
-    """Fill up the rows with such as have no value: index 0, and false."""
-    return np.pad(x, ((0, 0), (0, _filling(x.shape[1], _ROWS))))
+def _pad_rows(x):
+    """Pad the rows of each score with rows that have no value: index 0, and false."""
+    return np.pad(x, ((0, 0), (0, _padding(x.shape[1], _ROWS))))
 
 
-def _filling(count: int, whole: int) -> int:
-    """Return how many rows must be added to reach a multiple; a whole one for none."""
-    return -count % whole if count else whole
+def _padding(count: int, multiple: int) -> int:
+    """Return how many rows must be added to reach a multiple; one multiple for none."""
+    return -count % multiple if count else multiple
 
 
-def _filled_up(x):
-    """Repeat the last score, so that every call has one shape."""
+def _pad_scores(x):
+    """Repeat the last score, so that every call has the same shape."""
     return np.concatenate([x, np.repeat(x[-1:], _SCORES - len(x), axis=0)])
 
 
 @jax.jit
 def _walk_all(weights, rows: Steps, totals: _Totals) -> tuple[jax.Array, ...]:
+    """Return the fields of `Metrics` of some scores in every resample."""
     return jax.lax.map(lambda score: _walk(weights, *score), (rows, totals))
 
 
 class _Sums(NamedTuple):
-    """What a walk counts of each resample: up to a row, before its score value, sums."""
+    """Running sums of each resample [resample], in a walk down the rows of a score.
+
+    Attributes:
+        tp: members so far.
+        fp: non-members so far.
+        tp_before: members before the current score value.
+        fp_before: non-members before the current score value.
+        lost: twice the pairs so far that are ranked wrong.
+        precise: sum of precisions over the members so far.
+        gain: the largest TPR - FPR so far.
+        reached: the fewest non-members at which `RECALL` was reached.
+        caught: the most members at each false positive rate [rate resample].
+    """
 
     tp: jax.Array
     fp: jax.Array
@@ -183,7 +198,14 @@ class _Sums(NamedTuple):
 
 
 class _Limits(NamedTuple):
-    """Limits of each resample: one over its members and non-members, what rates need."""
+    """Constants of each resample [resample].
+
+    Attributes:
+        per_member: one over the number of member rows.
+        per_other: one over the number of non-member rows.
+        needed: number of member rows that `RECALL` needs.
+        allowed: number of non-member rows that each rate allows [rate resample].
+    """
 
     per_member: Array
     per_other: Array
@@ -195,10 +217,10 @@ def _walk(weights, rows: Steps, totals: _Totals) -> tuple[jax.Array, ...]:
     """Return the fields of `Metrics` of one score in every resample."""
     positives, negatives, needed, allowed = totals
     limits = _Limits(1 / positives, 1 / negatives, needed, allowed.T)
-    # Thresholds at which no member comes in change nothing but what stood before.
+    # Score values without a member are skipped: as thresholds they improve no metric.
     begins, ends = rows.begins, rows.ends
     value = jnp.cumsum(begins, dtype=jnp.int32) - begins[0].astype(jnp.int32)
-    tells = jnp.zeros(len(rows.order), bool).at[value].max(rows.member)[value]
+    has_member = jnp.zeros(len(rows.order), bool).at[value].max(rows.member)[value]
 
     def step(s: _Sums, row: Steps) -> tuple[_Sums, None]:
         s = _if(row.begins, _begin, s)
@@ -208,21 +230,21 @@ def _walk(weights, rows: Steps, totals: _Totals) -> tuple[jax.Array, ...]:
         s = _if(row.other, lambda s: s._replace(fp=s.fp + weight), s)
         return _if(row.ends, partial(_end, limits), s), None
 
-    none = jnp.zeros_like(positives)
-    first = dict.fromkeys(_Sums._fields, none)
-    first |= {"reached": none + jnp.inf, "caught": jnp.zeros_like(limits.allowed)}
-    telling = rows._replace(begins=begins & tells, ends=ends & tells)
-    sums, _ = jax.lax.scan(step, _Sums(**first), telling)
+    zero = jnp.zeros_like(positives)
+    start = dict.fromkeys(_Sums._fields, zero)
+    start |= {"reached": zero + jnp.inf, "caught": jnp.zeros_like(limits.allowed)}
+    rows = rows._replace(begins=begins & has_member, ends=ends & has_member)
+    sums, _ = jax.lax.scan(step, _Sums(**start), rows)
     return _results(sums, limits, (positives > 0) & (negatives > 0))
 
 
 def _begin(s: _Sums) -> _Sums:
-    """Take note of what stands before the rows of a score value."""
+    """Store the counts before the rows of a score value."""
     return s._replace(tp_before=s.tp, fp_before=s.fp)
 
 
 def _end(limits: _Limits, s: _Sums) -> _Sums:
-    """Take the threshold at a score value into account."""
+    """Update the sums by the threshold at a score value."""
     added = s.tp - s.tp_before
     gain = s.tp * limits.per_member - s.fp * limits.per_other
     is_enough, fits = s.tp >= limits.needed, s.fp[None] <= limits.allowed
@@ -236,6 +258,7 @@ def _end(limits: _Limits, s: _Sums) -> _Sums:
 
 
 def _results(sums: _Sums, limits: _Limits, is_whole) -> tuple[jax.Array, ...]:
+    """Return the fields of `Metrics` from the sums; NaN where a class is empty."""
     areas_and_rates = (
         1 - sums.lost * limits.per_member * limits.per_other / 2,
         sums.precise * limits.per_member,
@@ -247,4 +270,5 @@ def _results(sums: _Sums, limits: _Limits, is_whole) -> tuple[jax.Array, ...]:
 
 
 def _if(condition, change, sums: _Sums) -> _Sums:
+    """Return the changed sums where the condition holds, otherwise the same sums."""
     return jax.lax.cond(condition, change, lambda s: s, sums)

@@ -1,1 +1,1 @@
-"""The sentences of a report."""
+"""Write the sentences of a report."""

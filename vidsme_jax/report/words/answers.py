@@ -1,4 +1,4 @@
-"""What a result says, in words and in table rows: for the report and for the terminal."""
+"""Say in words and in table rows what a result shows, for report and terminal."""
 
 from dataclasses import astuple, dataclass
 
@@ -32,8 +32,8 @@ from vidsme_jax.report.words.verdicts import verdict_texts
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.metrics import FEW_GROUPS, allowed_false
 
-# Chosen before anything was measured, one to three per kind of score; the best of all
-# the columns would be found by chance.
+# Chosen before anything was measured, one to three per family of scores. Choosing the
+# best of all columns would show chance.
 _REPRESENTATIVES = (
     "sme.mean",
     "sme.min_10",
@@ -51,7 +51,7 @@ REPRESENTATIVES = {
     "instruction": _REPRESENTATIVES,
     "response": _REPRESENTATIVES,
 }
-# Of the scores that the published code itself writes, where a run holds them.
+# Of the scores that the published code writes; shown where a run has them.
 _PUBLISHED = (
     "ppl",
     "Min_10.0% Prob",
@@ -83,12 +83,12 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class FrameReport:
-    """One run at one frame count, as the report shows it.
+    """A run at a frame count, as the report shows it.
 
     Attributes:
-        run: the run.
-        frame: what was measured.
-        title: tells it from the others; empty where there is only one.
+        run: result of the run.
+        frame: result of the frame count.
+        title: name of run and frame count; empty where there is only one.
     """
 
     run: RunResult
@@ -101,10 +101,10 @@ class Answer:
     """An answer in a sentence, and what limits it.
 
     Attributes:
-        title: where there are several.
+        title: title, where there are several answers.
         lead: the answer.
-        notes: after it.
-        warning: before it, where it should not be believed.
+        notes: sentences after the answer.
+        warning: sentence before the answer, where it should not be believed.
     """
 
     title: str
@@ -123,17 +123,18 @@ def frame_reports(result: Result) -> list[FrameReport]:
 
 
 def _frame_title(run: RunResult, frame: FrameResult) -> str:
+    """Return the name of a run with its frame count."""
     frames = f", {frame.frames} frames" if frame.frames else ""  # 0: from elsewhere
     return shorten(run.name, 60) + frames
 
 
 def titled(text: str, report: FrameReport) -> str:
-    """Return a title, with what tells its run and frame count from the others."""
+    """Return a title followed by the title of a run and frame count, if any."""
     return f"{text} · {report.title}" if report.title else text
 
 
 def answers(report: FrameReport, result: Result) -> list[Answer]:
-    """Return what a frame count says of the two sets, and of clips of unknown use."""
+    """Return the answers on members against non-members, and on clips to judge."""
     out = [answer(report, result)] if has_both(report.frame) else []
     verdict = report.frame.verdict
     if verdict is not None:
@@ -144,19 +145,19 @@ def answers(report: FrameReport, result: Result) -> list[Answer]:
 
 
 def signature_answer(report: FrameReport, settings: EvaluationSettings) -> Answer:
-    """Return which failure signatures a frame count shows."""
+    """Return the answer on the failure signatures of a frame count."""
     signatures = report.frame.signatures
     texts = signature_texts(signatures, report.run.perturbation, settings)
     return Answer(report.title, *summary(signatures, texts))
 
 
 def has_both(frame: FrameResult) -> bool:
-    """Tell whether members and non-members can be compared, or should have been."""
+    """Tell whether both classes have rows, or none were to be judged instead."""
     return min(astuple(frame.counts.evaluated)) > 0 or frame.verdict is None
 
 
 def answer(report: FrameReport, result: Result) -> Answer:
-    """Return the answer about the primary score of a frame count in plain words."""
+    """Return the answer on the primary score of a frame count."""
     frame, settings = report.frame, result.settings
     metrics = frame.scores[frame.primary] if frame.primary else None
     notes = []
@@ -170,27 +171,27 @@ def answer(report: FrameReport, result: Result) -> Answer:
 
 
 def representative_rows(frame: FrameResult) -> dict[str, list[str]]:
-    """Return, by slice, the names of the representative scores that a frame count has.
+    """Return the names of the representative scores of a frame count, by slice.
 
-    The published code's scores stand under `published`.
+    The published code's scores are under `published`.
     """
     if frame.primary == catalogue.EXTERNAL:
         return {catalogue.EXTERNAL: [catalogue.EXTERNAL]}
-    wanted = {
-        place: [f"{place}.{name}" for name in names]
-        for place, names in REPRESENTATIVES.items()
+    candidates = {
+        slice_name: [f"{slice_name}.{name}" for name in names]
+        for slice_name, names in REPRESENTATIVES.items()
     }
-    wanted["published"] = [catalogue.PUBLISHED + name for name in _PUBLISHED]
+    candidates["published"] = [catalogue.PUBLISHED + name for name in _PUBLISHED]
     scores = frame.scores if has_both(frame) else {}
     return {
-        place: kept
-        for place, names in wanted.items()
+        slice_name: kept
+        for slice_name, names in candidates.items()
         if (kept := [name for name in names if name in scores])
     }
 
 
 def search_texts(report: FrameReport) -> list[str]:
-    """Return what chance and a choice on half of the groups say of the best score."""
+    """Return sentences on how far the best of all scores is due to chance."""
     scores = report.frame.scores
     aucs = {n: m.auc.value for n, m in scores.items() if m.auc.value is not None}
     if len(aucs) < 2:
@@ -198,12 +199,12 @@ def search_texts(report: FrameReport) -> list[str]:
     p_adjusted = {name: _significance(scores[name]).p_adjusted for name in aucs}
     start = f"{report.title}: of" if report.title else "Of"
     name = max(aucs, key=lambda name: aucs[name])
-    least = min(aucs, key=lambda name: or_one(p_adjusted[name]))
+    smallest = min(aucs, key=lambda name: or_one(p_adjusted[name]))
     texts = [
         f"{start} {len(aucs)} scores, {name} has the largest AUC, {number(aucs[name])}."
         " Corrected for their number, the smallest p-value"
-        f" is {p_text(p_adjusted[least])}, of {least} (the largest of all scores under"
-        " permuted labels, each in its standard deviations)."
+        f" is {p_text(p_adjusted[smallest])}, of {smallest} (the largest of all scores"
+        " under permuted labels, each in its standard deviations)."
     ]
     search = report.frame.search
     if search is None:
@@ -221,7 +222,7 @@ def search_texts(report: FrameReport) -> list[str]:
 
 
 def _significance(metrics: ScoreMetrics) -> Significance:
-    """Return the p-values of a score; every score was tested."""
+    """Return the p-values of a score, which every score has."""
     assert metrics.significance is not None
     return metrics.significance
 
@@ -229,20 +230,20 @@ def _significance(metrics: ScoreMetrics) -> Significance:
 def header(
     settings: EvaluationSettings, control: bool = False, first: str = "score"
 ) -> list[str]:
-    """Return the column names that `cells` fills."""
-    around = f"({percent(settings.confidence)} interval)"
-    names = [first, f"AUC {around}", "balanced accuracy (best threshold)"]
+    """Return the names of the columns of `cells`."""
+    interval = f"({percent(settings.confidence)} interval)"
+    names = [first, f"AUC {interval}", "balanced accuracy (best threshold)"]
     names += [f"TPR at {percent(fpr)} FPR" for fpr in settings.fprs]
     names += PUBLISHED_HEADER if settings.published else ()
     if not control:
         return names
-    return [*names, f"control AUC {around}", f"AUC minus control {around}"]
+    return [*names, f"control AUC {interval}", f"AUC minus control {interval}"]
 
 
 def cells(
     name: str, metrics: ScoreMetrics, control: bool = False, digits: int = 3
 ) -> list[str]:
-    """Return one table row: what `header` names."""
+    """Return the cells of a score; `header` names their columns."""
     best = metrics.best_balanced_accuracy.value
     row = [name, with_interval(metrics.auc, digits), number(best, digits)]
     row += [number(tpr.value, digits) for tpr in metrics.tpr.values()]
@@ -250,7 +251,7 @@ def cells(
         row += [number(value, digits) for value in astuple(metrics.published)]
     if not control:
         return row
-    if metrics.control is None:  # blind numbers are the same for every model
+    if metrics.control is None:  # a number of the clips, equal for every model
         return [*row, "–", "–"]
     estimates = (metrics.control.auc, metrics.control.difference)
     return [*row, *(with_interval(estimate, digits) for estimate in estimates)]
@@ -259,6 +260,7 @@ def cells(
 def _lead(
     name: str | None, metrics: ScoreMetrics | None, settings: EvaluationSettings
 ) -> str:
+    """Return the sentence of the answer on the primary score."""
     if name is None or metrics is None:
         return (
             f"The primary score {catalogue.PRIMARY} is not in this run, which was scored"
@@ -267,14 +269,14 @@ def _lead(
         )
     if metrics.auc.value is None:
         return f"The primary score {name} cannot be evaluated: {metrics.reason}."
-    where = {"in": "contains", "above": "lies above", "below": "lies below"}
+    verbs = {"in": "contains", "above": "lies above", "below": "lies below"}
     auc, counts = metrics.auc, metrics.counts
     side = side_of(auc)
-    called = "The score" if name == catalogue.EXTERNAL else f"The primary score {name}"
+    subject = "The score" if name == catalogue.EXTERNAL else f"The primary score {name}"
     return (
-        f"{called} {_conclusion(metrics, side, settings)}: AUC {number(auc.value)},"
+        f"{subject} {_conclusion(metrics, side, settings)}: AUC {number(auc.value)},"
         f" {percent(settings.confidence)} interval {number(auc.low)} to"
-        f" {number(auc.high)}, which {where[side]} 0.5; permutation p ="
+        f" {number(auc.high)}, which {verbs[side]} 0.5; permutation p ="
         f" {p_text(_significance(metrics).p_value)};"
         f" {counted(counts.members, 'member')},"
         f" {counted(counts.non_members, 'non-member')}."
@@ -282,23 +284,25 @@ def _lead(
 
 
 def _conclusion(metrics: ScoreMetrics, side: str, settings: EvaluationSettings) -> str:
-    small = is_small(_significance(metrics).p_value, settings.confidence)
+    """Return the verb phrase of the answer, from interval, p-value and control."""
+    is_significant = is_small(_significance(metrics).p_value, settings.confidence)
     if side == "below":
         return "does not separate members as expected (it ranks non-members higher)"
-    if (side == "above") != small:
+    if (side == "above") != is_significant:
         return (
             "does not clearly separate members from non-members (interval and"
             " permutation test disagree)"
         )
-    if not small:
+    if not is_significant:
         return "does not separate members from non-members"
-    less = None if metrics.control is None else metrics.control.difference
-    if less is not None and less.low is not None and side_of(less, 0.0) != "above":
+    excess = None if metrics.control is None else metrics.control.difference
+    if excess is not None and excess.low is not None and side_of(excess, 0.0) != "above":
         return "separates members from non-members, but not clearly more than the control's"
     return "separates members from non-members"
 
 
 def _control_notes(control: ControlMetrics | None, result: Result) -> list[str]:
+    """Return sentences on the control, or on its absence."""
     if control is None or result.control is None:
         return [
             "No control run was given, so a difference between the two sets of clips"
@@ -325,8 +329,8 @@ def _control_notes(control: ControlMetrics | None, result: Result) -> list[str]:
     return notes
 
 
-def rule_text(settings: EvaluationSettings, negatives: int) -> str:
-    """Return how rates are read off, for so many non-members."""
+def rates_text(settings: EvaluationSettings, negatives: int) -> str:
+    """Return how rates are read off the ROC, with so many non-members."""
     return (
         f"TPR is read off the step ROC where FPR {settings.rule} t; the finest step of"
         f" FPR is 1/{negatives}"
@@ -334,13 +338,14 @@ def rule_text(settings: EvaluationSettings, negatives: int) -> str:
 
 
 def _step_notes(negatives: int, settings: EvaluationSettings) -> list[str]:
-    rule, fprs = settings.rule, settings.fprs
-    allowed = allowed_false(fprs, np.array([float(negatives)]), rule)
+    """Return a sentence on how rates are read, and on rates that are too fine."""
+    fpr_rule, fprs = settings.rule, settings.fprs
+    allowed = allowed_false(fprs, np.array([float(negatives)]), fpr_rule)
     coarse = [
-        percent(fpr) for fpr, most in zip(fprs, allowed, strict=True) if fpr and not most
+        percent(fpr) for fpr, count in zip(fprs, allowed, strict=True) if fpr and not count
     ]
-    text = rule_text(settings, negatives)
-    if rule == "<" and 0 in fprs:
+    text = rates_text(settings, negatives)
+    if fpr_rule == "<" and 0 in fprs:
         text += "; no FPR is below 0, so that TPR at 0 % is 0"
     if coarse:
         text += f"; TPR at {listed(coarse)} is the TPR at zero false positives"
@@ -348,41 +353,44 @@ def _step_notes(negatives: int, settings: EvaluationSettings) -> list[str]:
 
 
 def _left_out(frame: FrameResult, metrics: ScoreMetrics | None) -> str:
-    parts = []
-    bad = {
+    """Return a sentence on the rows that were left out."""
+    phrases = []
+    failed = {
         status: ClassCounts(count.member, count.non_member)
         for status, count in frame.counts.status.items()
         if status != "ok" and (count.member or count.non_member)
     }
-    if bad:
-        kinds = ", ".join(shorten(status, 30) for status in bad)
-        total = ClassCounts(*map(sum, zip(*map(astuple, bad.values()), strict=True)))
-        parts.append(f"{_both(total)} with status {kinds}")
+    if failed:
+        names = ", ".join(shorten(status, 30) for status in failed)
+        total = ClassCounts(*map(sum, zip(*map(astuple, failed.values()), strict=True)))
+        phrases.append(f"{_both(total)} with status {names}")
     if metrics is not None:
         rows = (astuple(frame.counts.evaluated), astuple(metrics.counts))
         missing = ClassCounts(*(a - b for a, b in zip(*rows, strict=True)))
         if any(astuple(missing)):
-            parts.append(f"{_both(missing)} without a value of the primary score (NaN)")
+            phrases.append(f"{_both(missing)} without a value of the primary score (NaN)")
     if frame.counts.labels.unlabelled:
         judged = ", judged below" if isinstance(frame.verdict, Verdict) else ""
         unlabelled = counted(frame.counts.labels.unlabelled, "row")
-        parts.append(f"{unlabelled} without a label{judged}")
-    return f"Left out: {'; '.join(parts)}." if parts else "No row was left out."
+        phrases.append(f"{unlabelled} without a label{judged}")
+    return f"Left out: {'; '.join(phrases)}." if phrases else "No row was left out."
 
 
 def _both(counts: ClassCounts) -> str:
+    """Return the numbers of members and of non-members as text."""
     members = counted(counts.members, "member")
     return f"{members} and {counted(counts.non_members, 'non-member')}"
 
 
 def _group_notes(frame: FrameResult) -> list[str]:
+    """Return sentences on groups: their number, few of them, and mixed labels."""
     groups = frame.counts.evaluated_groups
     notes = []
     if frame.counts.evaluated != groups:
-        mine = counted(groups.members, "member group")
-        theirs = counted(groups.non_members, "non-member group")
+        members = counted(groups.members, "member group")
+        others = counted(groups.non_members, "non-member group")
         notes.append(
-            f"The rows come from {mine} and {theirs} (videos), which are resampled and"
+            f"The rows come from {members} and {others} (videos), which are resampled and"
             " permuted whole."
         )
     if min(astuple(groups)) < FEW_GROUPS:
@@ -391,8 +399,8 @@ def _group_notes(frame: FrameResult) -> list[str]:
         )
     mixed = frame.counts.mixed_groups
     if mixed:
-        are = "stands" if mixed == 1 else "stand"
+        verb = "stands" if mixed == 1 else "stand"
         notes.append(
-            f"{counted(mixed, 'group')} {are} under both labels; check the manifest."
+            f"{counted(mixed, 'group')} {verb} under both labels; check the manifest."
         )
     return notes

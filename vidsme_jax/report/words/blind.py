@@ -1,4 +1,4 @@
-"""What the blind baselines say of two sets of clips, in words."""
+"""Say in words how blind baselines tell two sets of clips apart."""
 
 from vidsme_jax.evaluation.result import BlindMetrics, BlindResult
 from vidsme_jax.evaluation.settings import EvaluationSettings
@@ -13,8 +13,8 @@ from vidsme_jax.report.words.formatting import (
 )
 
 
-def telling(blind: BlindResult, settings: EvaluationSettings) -> list[str]:
-    """Return the baselines that tell the sets apart, the best first."""
+def separating_baselines(blind: BlindResult, settings: EvaluationSettings) -> list[str]:
+    """Return the baselines that tell the two sets apart, the best first."""
     names = [
         name
         for name, metrics in blind.baselines.items()
@@ -24,71 +24,78 @@ def telling(blind: BlindResult, settings: EvaluationSettings) -> list[str]:
 
 
 def _auc(metrics: BlindMetrics) -> float:
-    """Return a baseline's AUC, which exists wherever the baseline could be run."""
+    """Return a baseline's AUC, which every baseline has."""
     assert metrics.auc.value is not None
     return metrics.auc.value
 
 
-def as_good(blind: BlindResult, settings: EvaluationSettings) -> list[str]:
-    """Return those of them that the primary score does not clearly exceed."""
-    return [
-        name for name in telling(blind, settings) if not _is_exceeded(blind.baselines[name])
-    ]
+def unexceeded_baselines(blind: BlindResult, settings: EvaluationSettings) -> list[str]:
+    """Return separating baselines that the primary score does not clearly exceed."""
+    names = separating_baselines(blind, settings)
+    return [name for name in names if not _is_exceeded(blind.baselines[name])]
 
 
 def _is_exceeded(metrics: BlindMetrics) -> bool:
+    """Tell whether the primary score's AUC is clearly above a baseline's."""
     return metrics.difference is not None and side_of(metrics.difference, 0.0) == "above"
 
 
 def blind_texts(blind: BlindResult, settings: EvaluationSettings) -> tuple[str, list[str]]:
-    """Return the warning that comes first, or none, and what is noted besides."""
+    """Return a warning for before the answer, or none, and notes for after it."""
     if blind.reason:
         return "", [f"No blind baseline could be run: {blind.reason}."]
-    names, best = telling(blind, settings), as_good(blind, settings)
-    if best:
-        return _warning(best, blind), []
+    names = separating_baselines(blind, settings)
+    unexceeded = unexceeded_baselines(blind, settings)
+    if unexceeded:
+        return _warning(unexceeded, blind), []
     if names:
         metrics = blind.baselines[names[0]]
-        assert metrics.difference is not None  # or it were as good
+        assert metrics.difference is not None  # the primary score exceeds this baseline
         return "", [
             f"The two sets differ without the model, too: {names[0]} tells them apart with"
             f" AUC {with_interval(metrics.auc)}. The primary score exceeds that by"
             f" {with_interval(metrics.difference)}."
         ]
-    return "", [none_tells(blind, "the two sets")]
+    return "", [none_separates(blind, "the two sets")]
 
 
 def _warning(names: list[str], blind: BlindResult) -> str:
-    first = blind.baselines[names[0]]
+    """Return the warning that the sets differ by more than training."""
+    best = blind.baselines[names[0]]
     text = (
         "The two sets of clips differ by more than training: without asking the model,"
-        f" {names[0]} tells them apart with AUC {with_interval(first.auc)}, corrected p ="
-        f" {p_text(first.significance.p_adjusted)}"
+        f" {names[0]} tells them apart with AUC {with_interval(best.auc)}, corrected p ="
+        f" {p_text(best.significance.p_adjusted)}"
     )
     if len(names) > 1:
         text += f", and so do {', '.join(names[1:])}"
-    if first.difference is None or first.difference.value is None:
+    if best.difference is None or best.difference.value is None:
         return text + ". Scores may follow that difference."
     return (
         text + ". The primary score is not clearly better (its AUC less that one's is"
-        f" {with_interval(first.difference)}), so that it is no evidence of training here."
+        f" {with_interval(best.difference)}), so that it is no evidence of training here."
     )
 
 
-def none_tells(blind: BlindResult, what: str) -> str:
-    """Say that no baseline tells them apart, or that there are too few clips to know."""
+def none_separates(blind: BlindResult, sets: str) -> str:
+    """Return a text that no baseline tells two sets apart, or that clips are too few.
+
+    Args:
+        blind: metrics of the baselines.
+        sets: name of the two sets, for the text.
+    """
     baselines = blind.baselines
     corrected = {name: m.significance.p_adjusted for name, m in baselines.items()}
-    least = min(baselines, key=lambda name: or_one(corrected[name]))
+    smallest = min(baselines, key=lambda name: or_one(corrected[name]))
     text = (
         f"None of {len(baselines)} blind baselines, which do not ask the model, is sure to"
-        f" tell {what} apart: the smallest corrected p is {p_text(corrected[least])}, of"
-        f" {least} with AUC {number(baselines[least].auc.value)}."
+        f" tell {sets} apart: the smallest corrected p is {p_text(corrected[smallest])}, of"
+        f" {smallest} with AUC {number(baselines[smallest].auc.value)}."
     )
     best = max(baselines, key=lambda name: _auc(baselines[name]))
     metrics = baselines[best]
-    less = None if metrics.difference is None else metrics.difference.value
-    if side_of(metrics.auc) != "above" or less is None or less > 0:
+    excess = None if metrics.difference is None else metrics.difference.value
+    if side_of(metrics.auc) != "above" or excess is None or excess > 0:
         return text
     return (
         f"{text} That is no clean bill: {best} has AUC {number(metrics.auc.value)}, no"
@@ -98,20 +105,21 @@ def none_tells(blind: BlindResult, what: str) -> str:
 
 
 def blind_header(settings: EvaluationSettings) -> list[str]:
-    """Return the column names that `blind_cells` fills."""
-    around = f"({percent(settings.confidence)} interval)"
+    """Return the names of the columns of `blind_cells`."""
+    interval = f"({percent(settings.confidence)} interval)"
     return [
         "baseline",
-        f"AUC {around}",
+        f"AUC {interval}",
         "p",
         "p corrected",
-        f"AUC of the primary score less this one {around}",
+        f"AUC of the primary score less this one {interval}",
     ]
 
 
 def blind_cells(name: str, metrics: BlindMetrics) -> list[str]:
-    """Return one table row: what `blind_header` names."""
-    difference, tested = metrics.difference, metrics.significance
-    less = "–" if difference is None else with_interval(difference)
-    p_values = (p_text(tested.p_value), p_text(tested.p_adjusted))
-    return [name, with_interval(metrics.auc), *p_values, less]
+    """Return the cells of a baseline; `blind_header` names their columns."""
+    significance, difference = metrics.significance, "–"
+    if metrics.difference is not None:
+        difference = with_interval(metrics.difference)
+    p_values = (p_text(significance.p_value), p_text(significance.p_adjusted))
+    return [name, with_interval(metrics.auc), *p_values, difference]

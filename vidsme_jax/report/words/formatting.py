@@ -1,4 +1,4 @@
-"""How numbers and texts are written: in the report, the tables and on the terminal."""
+"""Format numbers and lists of names for report and terminal."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from vidsme_jax.evaluation.values import Estimate
 
 
 def with_interval(estimate: Estimate, digits: int = 3) -> str:
-    """Return `value (low to high)`; a dash where there is no value."""
+    """Return `value (low to high)`, or a dash where there is no value."""
     value = number(estimate.value, digits)
     if estimate.value is None or estimate.low is None:
         return value
@@ -14,23 +14,23 @@ def with_interval(estimate: Estimate, digits: int = 3) -> str:
 
 
 def span(estimate: Estimate, digits: int = 3) -> str:
-    """Return `low to high`, or a dash."""
+    """Return the interval `low to high`, or a dash where there is none."""
     low, high = number(estimate.low, digits), number(estimate.high, digits)
     return low if low == "–" else f"{low} to {high}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a value with so many decimals, or a dash."""
+    """Return a value with some decimals, or a dash where there is no value."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def p_text(value: float | None) -> str:
-    """Return a p-value with two digits, or a dash."""
+    """Return a p-value with two significant digits, or a dash where there is none."""
     return "–" if value is None else f"{value:.2g}"
 
 
 def or_one(p_value: float | None) -> float:
-    """Return a p-value; 1, which shows nothing, where there is none."""
+    """Return a p-value, or 1 where there is none."""
     return 1.0 if p_value is None else p_value
 
 
@@ -40,9 +40,9 @@ def percent(share: float) -> str:
 
 
 def side_of(estimate: Estimate, middle: float = 0.5) -> str:
-    """Tell on which side of a number an interval lies: above, below, or in it.
+    """Return where an interval lies: above or below a number, or with the number in it.
 
-    One that does not exist rules nothing out: the number lies in it.
+    A missing interval excludes nothing, so the number is in it.
     """
     if estimate.low is not None and estimate.low > middle:
         return "above"
@@ -50,15 +50,15 @@ def side_of(estimate: Estimate, middle: float = 0.5) -> str:
 
 
 def is_small(p_value: float | None, confidence: float) -> bool:
-    """Tell whether a p-value is as rare as what lies outside an interval."""
+    """Tell whether a p-value is at most 1 - confidence."""
     return p_value is not None and p_value <= 1 - confidence + 1e-12
 
 
-def counted(count: int, thing: str) -> str:
-    """Return `1 clip`, `2 clips`."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 clip`, `2 clips`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return `a`, `a and b`, `a, b and c`."""
+    """Return names as a list in words: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

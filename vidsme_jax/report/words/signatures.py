@@ -1,4 +1,4 @@
-"""What the failure signatures say of a run, in words."""
+"""Say in words which failure signatures a run shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vidsme_jax.evaluation.signatures import (
     OneFrame,
     Signature,
     StillImages,
-    Unchecked,
+    UncheckedSign,
 )
 from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.report.words.formatting import percent, with_interval
@@ -29,7 +29,13 @@ _TITLES: dict[type, str] = {
 
 @dataclass(frozen=True)
 class _OtherOrder:
-    """How the other order of a clip is called: the clip, the act, what it changes."""
+    """The words for a clip in another order.
+
+    Attributes:
+        clip: adjective of the clip.
+        act: noun for making the clip.
+        ignored: what a model ignores that does not react to it.
+    """
 
     clip: str
     act: str
@@ -49,12 +55,12 @@ _ORDERS = {
 def signature_texts(
     signatures: Sequence[Signature], perturbation: str, settings: EvaluationSettings
 ) -> list[str]:
-    """Return a sentence or more for each signature.
+    """Return a text for each signature.
 
     Args:
-        signatures: of one run at one frame count.
-        perturbation: what the clips were compared with; unknown ones are called reversed.
-        settings: of the evaluation.
+        signatures: signatures of a run at a frame count.
+        perturbation: order that the natural one was compared with; `reverse` if unknown.
+        settings: settings of the evaluation.
     """
     order = _ORDERS.get(perturbation, _REVERSE)
     return [_text(signature, order, settings) for signature in signatures]
@@ -63,14 +69,14 @@ def signature_texts(
 def summary(
     signatures: Sequence[Signature], texts: Sequence[str]
 ) -> tuple[str, tuple[str, ...]]:
-    """Return a one-line answer and the sentences below it, for report and terminal.
+    """Return an answer of one line, and the texts below it.
 
     Args:
-        signatures: of one run at one frame count.
+        signatures: signatures of a run at a frame count.
         texts: their `signature_texts`.
     """
     pairs = [*zip(signatures, texts, strict=True)]
-    none = [text for signature, text in pairs if isinstance(signature, NoSignature)]
+    absent = [text for signature, text in pairs if isinstance(signature, NoSignature)]
     rest = tuple(
         text for signature, text in pairs if not isinstance(signature, NoSignature)
     )
@@ -78,10 +84,11 @@ def summary(
     titles = list(dict.fromkeys(_TITLES[kind] for kind in kinds if kind in _TITLES))
     if titles:
         return f"Failure signatures: {', '.join(titles)}.", rest
-    return (none or ["The failure signatures could not be looked for."])[0], rest
+    return (absent or ["The failure signatures could not be looked for."])[0], rest
 
 
 def _text(signature: Signature, order: _OtherOrder, settings: EvaluationSettings) -> str:
+    """Return the text of a signature."""
     match signature:
         case OneFrame():
             return (
@@ -90,7 +97,7 @@ def _text(signature: Signature, order: _OtherOrder, settings: EvaluationSettings
             )
         case NoSignature():
             return _none(signature)
-        case Unchecked():
+        case UncheckedSign():
             return _unchecked(signature)
         case FlatDifference():
             return _flat(signature, order)
@@ -107,16 +114,18 @@ def _text(signature: Signature, order: _OtherOrder, settings: EvaluationSettings
 
 
 def _none(signature: NoSignature) -> str:
-    which = "None of the three failure signatures was found"
+    """Return the text for no signature."""
+    text = "None of the three failure signatures was found"
     if signature.unchecked:
-        which = (
+        text = (
             f"No failure signature was found, but {signature.unchecked} of the three could"
             " not be looked for"
         )
-    return f"{which} (slice {signature.slice})."
+    return f"{text} (slice {signature.slice})."
 
 
-def _unchecked(signature: Unchecked) -> str:
+def _unchecked(signature: UncheckedSign) -> str:
+    """Return the text for a signature that could not be looked for."""
     sign, missing, groups = signature.sign, signature.missing, signature.groups
     if sign == "flat":
         why = "no clip with status ok has a value"
@@ -140,43 +149,45 @@ def _unchecked(signature: Unchecked) -> str:
 
 
 def _flat(signature: FlatDifference, order: _OtherOrder) -> str:
+    """Return the text for flat differences."""
     start = "Strong warning, flat difference" if signature.strong else "Flat difference"
-    parts = [
+    sentences = [
         f"{start}: in {signature.flat} of {signature.clips} clips with status ok, the"
         f" {order.clip} order changes the entropy on the {signature.slice} slice by at most"
         f" {percent(signature.share)} of its mean at any position."
     ]
     if signature.not_moving:
-        parts.append(
+        sentences.append(
             "Without motion (variance of the optical flow below"
             f" {signature.motion_below:g} square pixels): {signature.not_moving};"
             f" {order.act} changes nothing there."
         )
     if signature.moving:
-        parts.append(
+        sentences.append(
             f"With motion: {signature.moving}; the model ignores {order.ignored} there."
         )
     if signature.motion_unknown:
-        parts.append(f"Of unknown motion: {signature.motion_unknown}.")
+        sentences.append(f"Of unknown motion: {signature.motion_unknown}.")
     if signature.without_value:
-        parts.append(f"Beside them, without a value: {signature.without_value}.")
+        sentences.append(f"Beside them, without a value: {signature.without_value}.")
     if signature.strong:
-        parts.append(
+        sentences.append(
             "The flat ones are more than half: a score that rests on the difference has"
             " little to go by."
         )
-    return " ".join(parts)
+    return " ".join(sentences)
 
 
 def _inverted_mean(
     signature: InvertedMean, order: _OtherOrder, settings: EvaluationSettings
 ) -> str:
+    """Return the text for members whose mean difference is above zero."""
     mean = signature.mean
-    around = f"{percent(settings.confidence)} interval {mean.low:.3g} to {mean.high:.3g}"
+    interval = f"{percent(settings.confidence)} interval {mean.low:.3g} to {mean.high:.3g}"
     text = (
         f"Inverted signal: for members the {order.clip} clip has the lower entropy. Over"
         f" {signature.members} members the mean of {signature.score}, natural minus"
-        f" {order.clip}, is {mean.value:.3g} ({around}), wholly above 0, where it should"
+        f" {order.clip}, is {mean.value:.3g} ({interval}), wholly above 0, where it should"
         " lie below. Check how frames are sampled and aligned, for example whether they"
         " were handed over in the wrong order."
     )
@@ -186,7 +197,8 @@ def _inverted_mean(
 
 
 def _still(signature: StillImages, order: _OtherOrder, settings: EvaluationSettings) -> str:
-    aucs = {name: both.target for name, both in signature.looked_at.items()}
+    """Return the text for still-image scores that separate."""
+    aucs = {name: pair.target for name, pair in signature.looked_at.items()}
     needs = "needs" if len(signature.above) == 1 else "need"
     text = (
         f"Still-image scores succeed where the {order.act} fails: the interval of"
@@ -206,7 +218,7 @@ def _still(signature: StillImages, order: _OtherOrder, settings: EvaluationSetti
 
 
 def _control(signature: StillImages) -> str:
-    """Say what the control shows of the scores that separate."""
+    """Return a sentence on the same scores under the control."""
     controls = {name: signature.looked_at[name].control for name in signature.above}
     aucs = {name: auc for name, auc in controls.items() if auc is not None}
     if not aucs:
@@ -226,5 +238,5 @@ def _control(signature: StillImages) -> str:
 
 
 def _with_aucs(names: Sequence[str], aucs: dict[str, Estimate]) -> str:
-    """Return names with their AUCs in a row."""
+    """Return names of scores with their AUCs, joined by `and`."""
     return " and ".join(f"{name} (AUC {with_interval(aucs[name])})" for name in names)

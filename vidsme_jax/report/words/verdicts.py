@@ -1,9 +1,9 @@
-"""What a verdict says of clips whose use is unknown, in words and in table rows."""
+"""Say in words and in table rows what a verdict shows of clips to judge."""
 
 from vidsme_jax.errors import shorten
 from vidsme_jax.evaluation.result import NoVerdict, SetTest, Verdict
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.report.words.blind import none_tells, telling
+from vidsme_jax.report.words.blind import none_separates, separating_baselines
 from vidsme_jax.report.words.formatting import (
     counted,
     is_small,
@@ -14,13 +14,13 @@ from vidsme_jax.report.words.formatting import (
 )
 from vidsme_jax.stats.metrics import FEW_GROUPS
 
-_USUAL = 0.05  # the false positive rate of the sentence that comes first
+_USUAL = 0.05  # false positive rate that the first sentence prefers
 
 
 def verdict_texts(
     verdict: Verdict | NoVerdict, settings: EvaluationSettings, reference: str | None
 ) -> tuple[str, tuple[str, ...], str]:
-    """Return the answer, what limits it, and a warning or none."""
+    """Return the answer, notes that limit it, and a warning or an empty text."""
     if isinstance(verdict, NoVerdict):
         clips = counted(verdict.judged.rows, "clip")
         return f"No verdict on {clips}: {verdict.reason}.", _WITHOUT, ""
@@ -51,6 +51,7 @@ _WITHOUT = (
 
 
 def _lead(verdict: Verdict) -> str:
+    """Return the sentence with the number of clips called members."""
     count, limits = verdict.judged.rows, verdict.limits
     usable = [rate for rate, at in limits.items() if at.average.score is not None]
     if not usable:
@@ -70,58 +71,63 @@ def _lead(verdict: Verdict) -> str:
 
 
 def _as_a_set(test: SetTest, settings: EvaluationSettings) -> str:
-    small = is_small(test.p_value, settings.confidence)
-    above = side_of(test.auc) == "above"
+    """Return the sentence on all judged clips together."""
+    is_significant = is_small(test.p_value, settings.confidence)
+    is_above = side_of(test.auc) == "above"
+    negation = "" if is_significant and is_above else "do not clearly "
     text = (
-        f"Taken as one set, the judged clips {'' if small and above else 'do not clearly '}"
+        f"Taken as one set, the judged clips {negation}"
         f"score more member-like than the reference: AUC {with_interval(test.auc)},"
         f" permutation p = {p_text(test.p_value)}"
     )
-    if small != above:
+    if is_significant != is_above:
         text += " (interval and permutation test disagree)"
     return text + ". This is the test for an owner of many clips."
 
 
 def _few(verdict: Verdict) -> list[str]:
-    """Say so where an interval rests on hardly any videos."""
+    """Return a sentence on sets with too few videos for an interval, if any."""
     sizes = {"judged": verdict.judged, "reference": verdict.reference}
     names = [name for name, size in sizes.items() if size.groups < FEW_GROUPS]
     if not names:
         return []
-    which = " and ".join(f"the {name} clips" for name in names)
+    sets = " and ".join(f"the {name} clips" for name in names)
     return [
-        f"Of {which} there are fewer than {FEW_GROUPS} videos: the interval of the set is"
+        f"Of {sets} there are fewer than {FEW_GROUPS} videos: the interval of the set is"
         " unreliable."
     ]
 
 
 def _discoveries(verdict: Verdict) -> str:
-    called = [
+    """Return the sentence on calls corrected for the number of clips."""
+    counts = [
         f"{count} where {percent(rate)} of the calls may be wrong"
         for rate, count in verdict.discoveries.items()
     ]
-    return f"Corrected for their number (Benjamini and Hochberg): {', '.join(called)}."
+    return f"Corrected for their number (Benjamini and Hochberg): {', '.join(counts)}."
 
 
 def _smallest(verdict: Verdict, source: str) -> str:
+    """Return the sentence on the size of the reference, and what it allows."""
     size = verdict.reference
     text = (
         f"The reference, {source}, has {counted(size.rows, 'row')} of"
         f" {counted(size.groups, 'video')}; no p-value can be below"
         f" {verdict.smallest_p:.2g}"
     )
-    short = {
+    needed = {
         rate: at.average.groups
         for rate, at in verdict.limits.items()
         if at.average.score is None
     }
-    if short:
-        needs = ", ".join(f"{percent(r)} needs {n}" for r, n in short.items())
+    if needed:
+        needs = ", ".join(f"{percent(r)} needs {n}" for r, n in needed.items())
         text += f", and nothing can be called at smaller rates: {needs}"
     return text + "."
 
 
 def _dropped(verdict: Verdict) -> list[str]:
+    """Return a sentence on reference rows that were left out, if any."""
     if not verdict.dropped:
         return []
     rows = counted(verdict.dropped, "reference row")
@@ -129,20 +135,21 @@ def _dropped(verdict: Verdict) -> list[str]:
 
 
 def _likeness(verdict: Verdict, settings: EvaluationSettings) -> str:
-    """Say whether the one assumption was looked into, and what came out."""
+    """Return a sentence on whether judged clips are like the reference."""
     blind = verdict.baselines
     if blind.reason:
         return (
             "Whether the judged clips are like the reference was not checked:"
             f" {blind.reason}."
         )
-    if telling(blind, settings):
+    if separating_baselines(blind, settings):
         return "The judged clips are not like the reference: see the warning."
-    return none_tells(blind, "judged clips and reference")
+    return none_separates(blind, "judged clips and reference")
 
 
 def _warning(verdict: Verdict, settings: EvaluationSettings) -> str:
-    names = telling(verdict.baselines, settings)
+    """Return the warning that judged clips differ from the reference, or no text."""
+    names = separating_baselines(verdict.baselines, settings)
     if not names:
         return ""
     metrics = verdict.baselines.baselines[names[0]]
@@ -155,7 +162,7 @@ def _warning(verdict: Verdict, settings: EvaluationSettings) -> str:
 
 
 def limit_rows(verdict: Verdict) -> tuple[list[str], list[list[str]]]:
-    """Return a table of the limits: its header and its rows."""
+    """Return the header and the rows of a table of the call limits."""
     side = "above" if verdict.higher_is_member else "below"
     header = [
         "false positive rate",
@@ -170,8 +177,8 @@ def limit_rows(verdict: Verdict) -> tuple[list[str], list[list[str]]]:
     for rate, limits in verdict.limits.items():
         row = [f"at most {percent(rate)}"]
         for limit in (limits.average, limits.sure):
-            shown = "–" if limit.score is None else f"{limit.score:.4g}"
+            score = "–" if limit.score is None else f"{limit.score:.4g}"
             called = "–" if limit.score is None else str(limit.flagged)
-            row += [shown, called, str(limit.groups)]
+            row += [score, called, str(limit.groups)]
         rows.append(row)
     return header, rows
