@@ -33,7 +33,7 @@ from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue, published
 from vidsme_jax.scores.definition import Orders, ScoreRequest
 from vidsme_jax.scores.entropy import renyi, sharma_mittal, split_top
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.scores.program import score_program
 from vidsme_jax.stats.metrics import auc, measure, published_metrics, roc, tpr_at_fpr
 from vidsme_jax.training.trial import FRAMES
@@ -47,20 +47,20 @@ class Settings:
         demo: a finished `vidsme demo`.
         head: rows of Qwen2-7B's head, padding included.
         padding: rows added to the head of the demo's target.
-        rules: of q and r, scored beside the adaptive ones.
+        variants: fixed q and r, scored beside the adaptive ones.
         seed: of everything random.
     """
 
     demo: Path
     head: int = 152_064
     padding: int = 64
-    rules: tuple[OrderRule, ...] = (
-        OrderRule(q=1.0, r=1.0),
-        OrderRule(q=1.0, r=1.05),
-        OrderRule(q=1.0005, r=1.08),
-        OrderRule(q=1.01, r=1.05),
-        OrderRule(q=1.5, r=1.05),
-        OrderRule(q=1.05, r=1.05),
+    variants: tuple[EntropyOrders, ...] = (
+        EntropyOrders(q=1.0, r=1.0),
+        EntropyOrders(q=1.0, r=1.05),
+        EntropyOrders(q=1.0005, r=1.08),
+        EntropyOrders(q=1.01, r=1.05),
+        EntropyOrders(q=1.5, r=1.05),
+        EntropyOrders(q=1.05, r=1.05),
     )
     seed: int = 0
 
@@ -158,7 +158,7 @@ def on_rows(settings: Settings) -> list[str]:
 
 
 def run_scores(settings: Settings, model: Path, data, out: Path) -> Scored:
-    """Score manifests by both definitions, under every rule of q and r."""
+    """Score manifests by both definitions, under every variant of q and r."""
     asked = ScoreSettings(
         model,
         data,
@@ -166,7 +166,7 @@ def run_scores(settings: Settings, model: Path, data, out: Path) -> Scored:
         (FRAMES,),
         root=settings.demo,
         definitions=("published",),
-        variants=settings.rules,
+        variants=settings.variants,
     )
     score(asked)
     tables = [pq.read_table(out / f"{n}.parquet") for n in ("scores", "published")]
@@ -195,19 +195,19 @@ def on_orders(run: Scored, settings: Settings) -> list[str]:
     tables = [
         pq.read_table(run.out / f"{n}-orders.parquet") for n in ("exact", "published")
     ]
-    for rule in (OrderRule(), *settings.rules):
+    for variant in (EntropyOrders(), *settings.variants):
         values = []
         for table, name in zip(tables, ("video.sme.mean", "Mean_vetp"), strict=True):
             keys = zip(
                 table["q_rule"].to_pylist(), table["r_rule"].to_pylist(), strict=True
             )
-            mine = np.array([key == (rule.q_key, rule.r_key) for key in keys])
+            mine = np.array([key == (variant.q_key, variant.r_key) for key in keys])
             values.append(table[name].to_numpy()[mine].astype(np.float64))
         areas = [auc(-v, run.label) for v in values]
         same = [float(spearmanr(*values).statistic)] if np.ptp(values[1]) else []
         rank = f"{same[0]:11.4f}" if same else "   constant"
         lines.append(
-            f"{rule.q_key:18}{rule.r_key:18}{areas[0]:10.3f}{areas[1]:10.3f}{rank}"
+            f"{variant.q_key:18}{variant.r_key:18}{areas[0]:10.3f}{areas[1]:10.3f}{rank}"
         )
     q, r = run.exact["q"], run.exact["r"]
     first = int(np.argmin(q))

@@ -29,7 +29,7 @@ from vidsme_jax.models.video_llm import VideoLLMConfig, make_forward
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue, published
 from vidsme_jax.scores.definition import Orders, ScoreRequest
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.scores.program import EXACT, NAMED, score_program
 from vidsme_jax.scores.reduction import chunk_rows
 
@@ -37,11 +37,11 @@ pytestmark = [pytest.mark.slow(125), pytest.mark.least_compiled]
 
 CLIPS, FRAMES = 9, (2, 4)
 HEAD = 704  # rows of the head; the tokenizer has fewer tokens, the rest is padding
-RULES = (
-    OrderRule(beta1=0.5, beta2=0.3),
-    OrderRule(q=2.0, r=1.0),
-    OrderRule(q=1.5, tied=True),
-    OrderRule(tied=True),
+VARIANTS = (
+    EntropyOrders(beta1=0.5, beta2=0.3),
+    EntropyOrders(q=2.0, r=1.0),
+    EntropyOrders(q=1.5, tied=True),
+    EntropyOrders(tied=True),
 )
 TABLES = ("scores", "published", "top_5", "exact-orders", "published-orders")
 TABLES += ("top_5-orders", "curves")
@@ -71,7 +71,7 @@ def asked(project):
         out=project.out.with_name("all"),
         frames=FRAMES,
         definitions=("published", "top_5"),
-        variants=RULES,
+        variants=VARIANTS,
     )
 
 
@@ -137,11 +137,11 @@ def of_frames(table, frames):
     return table.filter(np.equal(table["frames"].to_pylist(), frames))
 
 
-def of_rule(table, rule):
-    """The rows of one rule at the larger frame count, in the manifest's order."""
+def of_variant(table, variant):
+    """Return the rows of one way to choose q and r, at the larger frame count."""
     table = of_frames(table, FRAMES[1])
     keys = zip(table["q_rule"].to_pylist(), table["r_rule"].to_pylist(), strict=True)
-    return table.filter([key == (rule.q_key, rule.r_key) for key in keys])
+    return table.filter([key == (variant.q_key, variant.r_key) for key in keys])
 
 
 def agree(got, want, names, rtol=0.0, atol=1e-5):
@@ -250,44 +250,45 @@ def fixed(path, q, r):
 
 
 @pytest.mark.parametrize(
-    ("rule", "orders"), [(RULES[0], None), (RULES[1], (2, 1)), (RULES[2], (1.5, 1.5))]
+    ("variant", "orders"),
+    [(VARIANTS[0], None), (VARIANTS[1], (2, 1)), (VARIANTS[2], (1.5, 1.5))],
 )
 def test_orders_of_the_same_pass_equal_runs_of_their_own(
-    project, video_alone, all_at_once, exact_alone, tmp_path, rule, orders
+    project, video_alone, all_at_once, exact_alone, tmp_path, variant, orders
 ):
-    changes = {"beta1": rule.beta1, "beta2": rule.beta2}
+    changes = {"beta1": variant.beta1, "beta2": variant.beta2}
     if orders:
         changes = fixed(tmp_path / "fixed.json", *orders)
     own = score(replace(project, out=tmp_path / "exact", **changes))
-    swept = of_rule(all_at_once["exact-orders"], rule)
+    swept = of_variant(all_at_once["exact-orders"], variant)
     names = EXACT.swept(catalogue.SLICES)
     assert swept.column_names == ["id", "frames", "q_rule", "r_rule", "q", "r", *names]
     agree(swept, own, ("q", "r", *names))
     score(replace(video_alone, out=tmp_path / "published", **changes))
     own = pq.read_table(tmp_path / "published" / "published.parquet")
-    swept = of_rule(all_at_once["published-orders"], rule)
+    swept = of_variant(all_at_once["published-orders"], variant)
     assert swept.column_names[6:] == list(published.SWEPT)
     agree(swept, own, published.SWEPT, rtol=1e-5)
 
 
 def test_each_rule_has_a_row_per_clip_the_run_s_own_first(all_at_once):
-    rules = (OrderRule(), *RULES)
+    variants = (EntropyOrders(), *VARIANTS)
     for name in ("exact-orders", "published-orders", "top_5-orders"):
         table = all_at_once[name]
-        assert table.num_rows == len(rules) * all_at_once["scores"].num_rows
-        assert table["q_rule"][0].as_py() == rules[0].q_key
-        ids = [name for name in all_at_once["scores"]["id"].to_pylist() for _ in rules]
+        assert table.num_rows == len(variants) * all_at_once["scores"].num_rows
+        assert table["q_rule"][0].as_py() == variants[0].q_key
+        ids = [name for name in all_at_once["scores"]["id"].to_pylist() for _ in variants]
         assert table["id"].to_pylist() == ids  # clip by clip, whatever the batches
-        bad = of_rule(table, RULES[1]).to_pylist()[3]
+        bad = of_variant(table, VARIANTS[1]).to_pylist()[3]
         assert all(bad[k] is None or np.isnan(bad[k]) for k in list(bad)[4:])
     base = of_frames(all_at_once["scores"], FRAMES[1])
-    own = of_rule(all_at_once["exact-orders"], rules[0])
+    own = of_variant(all_at_once["exact-orders"], variants[0])
     agree(own, base, ("q", "r", *own.column_names[6:]), atol=1e-6)
 
 
 def test_tied_orders_follow_the_motion(all_at_once, logits):
     """r is q of each clip: Tsallis entropy, by the plain formula on the logits."""
-    table = of_rule(all_at_once["exact-orders"], RULES[3])
+    table = of_variant(all_at_once["exact-orders"], VARIANTS[3])
     assert repr(table["q"].to_pylist()) == repr(table["r"].to_pylist())
     held, keep = logits
     for place, z in held.items():

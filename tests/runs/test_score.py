@@ -29,7 +29,7 @@ from vidsme_jax.runs.identity import about
 from vidsme_jax.runs.job import make_job
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 
 pytestmark = [pytest.mark.slow(130), pytest.mark.least_compiled]
 
@@ -398,8 +398,8 @@ def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path):
     assert shapes[0] == whole != shapes[1]
     assert shapes[1:] == [shapes[1]] * 8
     assert shapes[1].text_rows == 64 and shapes[1].time < whole.time - 60
-    rule = OrderRule(q=2.0, r=1.0)
-    table = score(replace(given, out=tmp_path / "run", variants=(rule,)))
+    fixed = EntropyOrders(q=2.0, r=1.0)
+    table = score(replace(given, out=tmp_path / "run", variants=(fixed,)))
     assert table["row"].to_pylist() == [*range(9)]
     swept = pq.read_table(tmp_path / "run" / "exact-orders.parquet")
     assert swept["id"].to_pylist() == [i for i in table["id"].to_pylist() for _ in "12"]

@@ -20,7 +20,7 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.runs.prepare import PrepareSettings, prepare
 from vidsme_jax.scores import catalogue, published
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.stats import metrics
 from vidsme_jax.sweeps import sweep as command
 from vidsme_jax.sweeps.cells import AXES, Cell, Pass, make_cells
@@ -45,7 +45,7 @@ def grid(tmp_path_factory):
         definitions=("exact", "published", "top_5"),
         beta1=(0.5, 1.0),
         beta2=(0.0, 0.1),
-        orders=(OrderRule(q=2.0, r=1.0),),
+        orders=(EntropyOrders(q=2.0, r=1.0),),
         families=("sme", "logp", "sme_aligned"),
         aggregates=("mean", "min_10"),
         clips=("all", "fast"),
@@ -74,7 +74,7 @@ def rows_of(table, **axes):
 
 def test_all_cells_come_from_one_pass(grid, swept, counted):
     assert len(counted) == 1 and len(counted[0].variants) == 4
-    # exact and top_5: 2 sme families x 5 rules + logp; published: sme x 5 rules + logp.
+    # exact, top_5: 2 sme families x 5 variants + logp; published: sme x 5 variants + logp
     per_frames = 2 * (2 * 5 + 1) + (5 + 1)
     assert len(swept) == 2 * 2 * 2 * per_frames == len(grid.cells())
     keys = [tuple(row[name] for name in AXES) for row in swept.to_pylist()]
@@ -247,7 +247,7 @@ def test_cells_that_no_table_has_are_no_cells():
             "clips": ["all"],
             "slices": ["video"],
             "definitions": ["exact"],
-            "rules": [OrderRule(), OrderRule(q=2.0, r=1.0)],
+            "variants": [EntropyOrders(), EntropyOrders(q=2.0, r=1.0)],
             "families": ["sme"],
             "aggregates": ["mean"],
         }
@@ -302,7 +302,7 @@ def test_a_grid_file(tmp_path):
     assert grid.models == {"one": "a/one", "two": "two"}
     assert grid.data == (tmp_path / "clips.json",) and grid.out == tmp_path / "grid"
     assert grid.definitions == catalogue.DEFINITIONS and grid.frames == (2, 4)
-    assert [r.r_key for r in grid.rules[2:]] == ["fixed 1", "q, fixed 1.5"]
+    assert [r.r_key for r in grid.variants[2:]] == ["fixed 1", "q, fixed 1.5"]
     assert grid.shared == {"root": tmp_path / "videos", "labels": (1,), "batch": 4}
 
 

@@ -26,13 +26,13 @@ from vidsme_jax.runs.tables import (
     mark_not_finite,
     other_names,
     part_table,
-    rule_orders,
+    row_orders,
     swept_table,
 )
 from vidsme_jax.runs.timing import Clock
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.definition import Orders, ScoreRequest
-from vidsme_jax.scores.orders import Calibration, OrderRule, distinct_orders
+from vidsme_jax.scores.orders import Calibration, EntropyOrders, distinct_orders
 from vidsme_jax.scores.program import EXACT, Results, score_program
 from vidsme_jax.sharding import Program, pad_clips
 
@@ -45,7 +45,7 @@ class Engine:
     program: Program
     params: dict[str, Any]
     request: ScoreRequest
-    rules: list[OrderRule]
+    variants: list[EntropyOrders]
     layouts: dict[int, Layout]
     calibrations: dict[int, Calibration]
     other: dict[str, pa.Array]
@@ -81,10 +81,10 @@ class Started:
 def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
     """Compile nothing yet: place the program and load the parameters."""
     settings = job.settings
-    held = next(iter(calibrations.values()), None)
-    own = held and OrderRule(held.beta1, held.beta2)
-    rules = [own or OrderRule(), *settings.variants]
-    forward, request = _request(job, rules)
+    calibration = next(iter(calibrations.values()), None)
+    betas = (calibration.beta1, calibration.beta2) if calibration else ()
+    variants = [EntropyOrders(*betas), *settings.variants]
+    forward, request = _request(job, variants)
     program = job.placement.program(score_program(forward, request))
     layouts = {
         n: make_layout(
@@ -95,14 +95,14 @@ def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
     params = job.placement.load(job.port, program)
     further = other_columns(job.rows)
     other = dict(zip(other_names(further), further.values(), strict=True))
-    return Engine(job, program, params, request, rules, layouts, calibrations, other)
+    return Engine(job, program, params, request, variants, layouts, calibrations, other)
 
 
-def _request(job: Job, rules: list[OrderRule]) -> tuple[Forward, ScoreRequest]:
+def _request(job: Job, variants: list[EntropyOrders]) -> tuple[Forward, ScoreRequest]:
     """Return the model, and what to compute of it."""
     definitions, port = job.definitions, job.port
     kept = catalogue.families("video") if job.settings.keep_tokens else ("sme",)
-    *_, pairs = distinct_orders(rules)
+    *_, pairs = distinct_orders(variants)
     request = ScoreRequest(definitions, job.settings.slices, kept, pairs)
     if not any(definition.whole_head for definition in definitions):
         return port.forward, request
@@ -112,9 +112,9 @@ def _request(job: Job, rules: list[OrderRule]) -> tuple[Forward, ScoreRequest]:
 def _orders(engine: Engine, base: pa.Table, frames: int) -> Orders:
     """Return the distinct orders of each clip; a bad clip gets 1."""
     calibration = engine.calibrations.get(frames)
-    each = [rule_orders(base, rule, calibration) for rule in engine.rules]
-    first_q, first_r, _ = distinct_orders(engine.rules)
-    columns = ([each[n][0] for n in first_q], [each[n][1] for n in first_r])
+    pairs = [row_orders(base, variant, calibration) for variant in engine.variants]
+    first_q, first_r, _ = distinct_orders(engine.variants)
+    columns = ([pairs[n][0] for n in first_q], [pairs[n][1] for n in first_r])
     q, r = (np.nan_to_num(np.stack(values, axis=1), nan=1.0) - 1 for values in columns)
     return Orders(q.astype(np.float32), r.astype(np.float32))
 
@@ -232,10 +232,10 @@ def _other_tables(engine: Engine, started: Started, base: pa.Table, results: Res
     for d in request.definitions[1:]:
         values = np.asarray(results.tables[d.name])
         out[d.name] = definition_table(base, d.columns(request.slices), values)
-    if len(engine.rules) > 1:
+    if len(engine.variants) > 1:
         for d in request.definitions:
             columns, values = d.swept(request.slices), results.swept[d.name]
-            table = swept_table(base, engine.rules, calibration, columns, values)
+            table = swept_table(base, engine.variants, calibration, columns, values)
             out[f"{d.name}-orders"] = table
     return out
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from vidsme_jax.data.clips import Decoding
 from vidsme_jax.records.shards import Shard
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ScoreSettings:
     system: str | None = None
     published_prompt: str | None = None
     definitions: tuple[str, ...] = ("exact",)
-    variants: tuple[OrderRule, ...] = ()
+    variants: tuple[EntropyOrders, ...] = ()
     perturbation: str = "reverse"
     dtype: str = "auto"
     parallel: str = "auto"

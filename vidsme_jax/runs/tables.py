@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.prepared import ClipFacts
-from vidsme_jax.scores.orders import Calibration, OrderRule, orders
+from vidsme_jax.scores.orders import Calibration, EntropyOrders, orders
 
 BASE = pa.schema(
     [
@@ -173,46 +173,46 @@ def definition_table(
 
 def swept_table(
     base: pa.Table,
-    rules: list[OrderRule],
+    variants: list[EntropyOrders],
     calibration: Calibration | None,
     names: tuple[str, ...],
     values: np.ndarray,
 ) -> pa.Table:
-    """Return a row per clip and rule: the rule's name, its q and r, and the scores.
+    """Return a row per clip and variant of the orders: its names, q and r, and the scores.
 
     Args:
         base: of the batch.
-        rules: the run's first.
+        variants: ways to choose q and r, the run's first.
         calibration: of the frame count; None where no clip could be read.
         names: of the scores.
-        values: [clip rule score].
+        values: [clip variant score].
     """
     # Clip by clip, so that the order of rows does not depend on the batches.
-    clips, many = len(base), len(rules)
+    clips, many = len(base), len(variants)
     spread = base.take(np.repeat(np.arange(clips), many))
     table = spread.select(["id", "frames"])
     for name, texts in (
-        ("q_rule", [rule.q_key for rule in rules]),
-        ("r_rule", [rule.r_key for rule in rules]),
+        ("q_rule", [variant.q_key for variant in variants]),
+        ("r_rule", [variant.r_key for variant in variants]),
     ):
         table = table.append_column(name, pa.array(texts * clips, pa.string()))
-    pairs = [rule_orders(base, rule, calibration) for rule in rules]
+    pairs = [row_orders(base, variant, calibration) for variant in variants]
     for n, name in enumerate(("q", "r")):
         column = np.stack([pair[n] for pair in pairs], axis=1).ravel()
         table = table.append_column(name, pa.array(column, pa.float64()))
     return _with_scores(table, spread, names, values[:clips].reshape(clips * many, -1))
 
 
-def rule_orders(
-    base: pa.Table, rule: OrderRule, calibration: Calibration | None
+def row_orders(
+    base: pa.Table, variant: EntropyOrders, calibration: Calibration | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return q and r of every row under a rule; NaN for a row that is not ok."""
+    """Return q and r of every row, chosen one way; NaN for a row that is not ok."""
     motion, light = (
         base[name].to_numpy().astype(float) for name in ("motion", "illumination")
     )
     if calibration is None:
         return motion * np.nan, light * np.nan
-    q, r = rule.orders(calibration, motion, light)
+    q, r = variant.of_clips(calibration, motion, light)
     good = np.array([status == "ok" for status in base["status"].to_pylist()], bool)
     return np.where(good, q, np.nan), np.where(good, r, np.nan)
 

@@ -22,7 +22,7 @@ from vidsme_jax.evaluation.score_metrics import evaluate_columns
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import study_table
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.scores.program import NAMED
 
 CLIPS = ("all", "slow", "fast")  # fast: motion above the median of those evaluated
@@ -67,7 +67,7 @@ class Cell:
         clips: of `CLIPS`.
         slice: of `scores.SLICES`.
         definition: of `scores.DEFINITIONS`.
-        rule: how q and r are chosen; None for families that do not depend on them.
+        orders: how q and r are chosen; None for families that do not depend on them.
         family: of the catalogue.
         aggregate: of `catalogue.AGGREGATES`.
     """
@@ -77,16 +77,17 @@ class Cell:
     clips: str
     slice: str
     definition: str
-    rule: OrderRule | None
+    orders: EntropyOrders | None
     family: str
     aggregate: str
 
     @property
     def axes(self) -> dict[str, Any]:
         """Return what tells this cell from all others, by the names of `AXES`."""
-        own = vars(self.run) | {k: v for k, v in vars(self).items() if k in AXES}
-        q, r = (self.rule.q_key, self.rule.r_key) if self.rule else (None, None)
-        return {name: (own | {"q_rule": q, "r_rule": r})[name] for name in AXES}
+        values = vars(self.run) | vars(self)
+        q, r = (self.orders.q_key, self.orders.r_key) if self.orders else (None, None)
+        values |= {"q_rule": q, "r_rule": r}
+        return {name: values[name] for name in AXES}
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -114,17 +115,17 @@ def make_cells(
     clips: Iterable[str],
     slices: Iterable[str],
     definitions: Iterable[str],
-    rules: Iterable[OrderRule],
+    variants: Iterable[EntropyOrders],
     families: Iterable[str],
     aggregates: Iterable[str],
 ) -> list[Cell]:
     """Return the cells of a grid that exist, each once; see `Cell` for the axes."""
     out: dict[Cell, None] = {}
     grid = product(runs, frames, clips, slices, definitions, families, aggregates)
-    rules = tuple(rules)
+    variants = tuple(variants)
     for run, count, part, place, definition, family, aggregate in grid:
-        for rule in rules if _swept(family) else (None,):
-            cell = Cell(run, count, part, place, definition, rule, family, aggregate)
+        for orders in variants if _swept(family) else (None,):
+            cell = Cell(run, count, part, place, definition, orders, family, aggregate)
             if cell.column is not None:
                 out[cell] = None
     return list(out)
@@ -161,7 +162,7 @@ def evaluate_cells(
 
 
 class _Tables:
-    """The tables of a run, each read once and cut once to a frame count and rule."""
+    """The tables of a run, each read once and cut once to a frame count and its orders."""
 
     def __init__(self, read: Callable[[str], pa.Table | None]):
         self._read = read
@@ -176,19 +177,19 @@ class _Tables:
 
     def _part(self, cell: Cell):
         name = "scores" if cell.definition == "exact" else cell.definition
-        rule = None
-        if cell.rule and self._table(f"{cell.definition}-orders") is not None:
-            name, rule = f"{cell.definition}-orders", cell.rule
-        key = name, cell.frames, rule
+        orders = None
+        if cell.orders and self._table(f"{cell.definition}-orders") is not None:
+            name, orders = f"{cell.definition}-orders", cell.orders
+        key = name, cell.frames, orders
         if key not in self._parts:
             part = self._table(name)
             assert part is not None, name  # the pass was asked for it
             part = part.filter(pc.equal(part["frames"], cell.frames))
-            if rule:
+            if orders:
                 part = part.filter(
                     pc.and_(
-                        pc.equal(part["q_rule"], rule.q_key),
-                        pc.equal(part["r_rule"], rule.r_key),
+                        pc.equal(part["q_rule"], orders.q_key),
+                        pc.equal(part["r_rule"], orders.r_key),
                     )
                 )
             place = {name: n for n, name in enumerate(part["id"].to_pylist())}
@@ -211,11 +212,11 @@ def _chosen(sample: Sample, clips: str) -> list[int]:
 
 
 def _row(cell: Cell, metrics: ScoreMetrics) -> dict[str, Any]:
-    """Return the tidy row; of an adaptive rule also its betas as numbers."""
-    rule = cell.rule
+    """Return the tidy row; where q or r is adaptive, also its beta as a number."""
+    orders = cell.orders
     row = cell.axes | {
-        "beta1": rule.beta1 if rule and rule.q is None else None,
-        "beta2": rule.beta2 if rule and rule.r is None and not rule.tied else None,
+        "beta1": orders.beta1 if orders and orders.q is None else None,
+        "beta2": orders.beta2 if orders and orders.r is None and not orders.tied else None,
         "score": cell.column,
     }
     row |= estimate_columns("auc", metrics.auc) | rate_columns(metrics)

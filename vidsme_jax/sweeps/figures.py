@@ -1,7 +1,7 @@
 """A figure per pair of swept axes: lines over frame counts, else a heat-map of AUCs.
 
 What the two axes of a figure do not fix is held at its first value in the table (q and r
-at the published rules, if they are there), and the note says so. A place of the figure that
+adaptive as published, if they are there), and the note says so. A place of the figure that
 has no such cell shows the first one that it has: a fixed q may come with a fixed r alone.
 """
 
@@ -14,11 +14,11 @@ import pyarrow as pa
 from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records.files import replacing
 from vidsme_jax.report.figures import heat_figure, series_figure
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.sweeps.cells import AXES
 
 _LINES = 5  # more are no longer told apart
-_USUAL = {"q_rule": OrderRule().q_key, "r_rule": OrderRule().r_key}
+_USUAL = {"q_rule": EntropyOrders().q_key, "r_rule": EntropyOrders().r_key}
 
 
 def write_figures(folder: Path, table: pa.Table) -> list[Path]:

@@ -18,7 +18,7 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.runs.settings import ScoreSettings
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.catalogue import AGGREGATES
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.sweeps.cells import CLIPS, Cell, Pass, make_cells
 
 _MOST = 100_000  # cells of a grid
@@ -37,7 +37,7 @@ class Grid:
         definitions: of `catalogue.DEFINITIONS`.
         beta1: widths of the range of an adaptive q.
         beta2: widths of the range of an adaptive r, each with each beta1.
-        orders: further ways to choose q and r, as fields of `OrderRule`.
+        orders: further ways to choose q and r.
         families: of the catalogue.
         aggregates: of `catalogue.AGGREGATES`.
         perturbations: of `batches.PERTURBATIONS`.
@@ -55,7 +55,7 @@ class Grid:
     definitions: tuple[str, ...] = ("exact",)
     beta1: tuple[float, ...] = (1.0,)
     beta2: tuple[float, ...] = (0.1,)
-    orders: tuple[OrderRule, ...] = ()
+    orders: tuple[EntropyOrders, ...] = ()
     families: tuple[str, ...] = ("sme",)
     aggregates: tuple[str, ...] = ("mean",)
     perturbations: tuple[str, ...] = ("reverse",)
@@ -65,10 +65,10 @@ class Grid:
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @property
-    def rules(self) -> tuple[OrderRule, ...]:
-        """All ways to choose q and r, the adaptive ones first."""
+    def variants(self) -> tuple[EntropyOrders, ...]:
+        """Return all ways to choose q and r, the adaptive ones first."""
         return (
-            *(OrderRule(a, b) for a, b in product(self.beta1, self.beta2)),
+            *(EntropyOrders(a, b) for a, b in product(self.beta1, self.beta2)),
             *self.orders,
         )
 
@@ -80,7 +80,7 @@ class Grid:
         """
         axes = (
             *(self.models, self.dtypes, self.perturbations, self.frames, self.clips),
-            *(self.slices, self.definitions, self.rules, self.families, self.aggregates),
+            *(self.slices, self.definitions, self.variants, self.families, self.aggregates),
         )
         count = math.prod(map(len, axes))
         if count > _MOST:
@@ -92,7 +92,7 @@ class Grid:
             self.clips,
             self.slices,
             self.definitions,
-            self.rules,
+            self.variants,
             self.families,
             self.aggregates,
         )
@@ -148,7 +148,7 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
         counts = [_count(path, "frames", n) for n in _listed(content["frames"])]
         values["frames"] = _once(path, "frames", counts)
     if "orders" in content:
-        values["orders"] = tuple(_rule(path, rule) for rule in _listed(content["orders"]))
+        values["orders"] = tuple(_orders(path, v) for v in _listed(content["orders"]))
     return Grid(**values)
 
 
@@ -245,9 +245,9 @@ def _once(path: Path, key: str, values: list[Any]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _rule(path: Path, value: Any) -> OrderRule:
+def _orders(path: Path, value: Any) -> EntropyOrders:
     """Read one way to choose q and r, such as {q: 2, r: 1} or {q: 2, tied: true}."""
-    keys = {f.name for f in fields(OrderRule)}
+    keys = {f.name for f in fields(EntropyOrders)}
     if not isinstance(value, dict) or not value or set(value) - keys:
         raise InputError(
             f"{path}: orders has {value!r}, expected some of {', '.join(sorted(keys))}"
@@ -260,7 +260,7 @@ def _rule(path: Path, value: Any) -> OrderRule:
             f"{path}: orders has {value!r}, expected tied: true or r, not both"
         )
     numbers = {k: _number(path, f"orders.{k}", v) for k, v in value.items() if k != "tied"}
-    return OrderRule(**numbers, tied=tied)
+    return EntropyOrders(**numbers, tied=tied)
 
 
 def _text(path: Path, key: str, value: Any) -> str:

@@ -27,7 +27,7 @@ from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.runs.job import read_data
 from vidsme_jax.runs.score import ScoreSettings, score
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.sweeps.cells import AXES, Cell, Pass, evaluate_cells
 from vidsme_jax.sweeps.figures import write_figures
 from vidsme_jax.sweeps.grid import Grid
@@ -71,11 +71,11 @@ def sweep(grid: Grid) -> pa.Table:
 
 def _run(grid: Grid, one: Pass, cells: list[Cell]):
     """Score what some cells of one pass need; return what reads the run's tables."""
-    rules = list(dict.fromkeys(c.rule for c in cells if c.rule)) or [OrderRule()]
-    adaptive = [r for r in rules if r == OrderRule(r.beta1, r.beta2)]
-    own = adaptive[0] if adaptive else OrderRule()
-    # A calibration file brings its own betas for the run's own orders.
-    held = None if "calibration" in grid.shared else own
+    variants = list(dict.fromkeys(c.orders for c in cells if c.orders))
+    adaptive = [v for v in variants if v == EntropyOrders(v.beta1, v.beta2)]
+    first = adaptive[0] if adaptive else EntropyOrders()
+    # A calibration file brings its own betas, so that the run's first orders are others.
+    scored = None if "calibration" in grid.shared else first
     settings = ScoreSettings(
         model=grid.models[one.model],
         data=grid.data,
@@ -83,11 +83,11 @@ def _run(grid: Grid, one: Pass, cells: list[Cell]):
         frames=tuple(dict.fromkeys(c.frames for c in cells)),
         slices=_in_order(grid.slices, {c.slice for c in cells}),
         definitions=_in_order(grid.definitions, {c.definition for c in cells}),
-        variants=tuple(r for r in rules if r != held),
+        variants=tuple(v for v in variants or [first] if v != scored),
         perturbation=one.perturbation,
         dtype=one.dtype,
-        beta1=own.beta1,
-        beta2=own.beta2,
+        beta1=first.beta1,
+        beta2=first.beta2,
         **grid.shared,
     )
     # How many processes decode is the machine's business.
