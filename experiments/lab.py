@@ -17,7 +17,7 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.records.files import refuse_foreign
 from vidsme_jax.sweeps.grid import Grid
 from vidsme_jax.sweeps.sweep import sweep
-from vidsme_jax.training.trial import FRAMES, Laid, Trial, lay_out
+from vidsme_jax.training.trial import FRAMES, Trial, TrialFiles, lay_out
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,7 +62,7 @@ def publish(script: str, lines: Iterable[str]) -> None:
     (ROOT / "experiments" / "results" / f"{path.stem}.txt").write_text(text)
 
 
-def trained(lab: Lab, trial: Trial) -> Laid:
+def trained(lab: Lab, trial: Trial) -> TrialFiles:
     """Lay the trial out, unless it is there."""
     return lay_out(lab.out / "trials" / name_of(trial), trial)
 

@@ -25,7 +25,7 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import make_study
 from vidsme_jax.report.words import answers
 from vidsme_jax.runs.score import ScoreSettings, score
-from vidsme_jax.training.trial import FRAMES, Trial, deal, write_start
+from vidsme_jax.training.trial import FRAMES, Trial, write_start, write_thirds
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ def evaluated(out: Path, trial: Trial, shift: bool) -> Result:
         others = write_clips(out / "others", trial.clips, trial.seed, KINDS[1])
         for place, record in zip(order[trial.clips :], others, strict=False):
             records[place] = record
-    deal(out, records, trial)
+    write_thirds(out, records, trial)
     write_start(out, records, trial)
     data = (out / "A.json", out / "B.json")
     settings = ScoreSettings(out / "random", data, out / "run", (FRAMES,), ("video",))
