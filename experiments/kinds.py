@@ -2,7 +2,7 @@
 
     python experiments/kinds.py --out lab --seeds 0 1
 
-own: members against non-members of the kind that the model was trained on, a fair split.
+own: members against non-members of the kind that the model was trained on, split at random.
 own, foreign q and r: the same with the ranges of motion and light of the other kind.
 other non-members: members against clips of the other kind, which nothing but their looks
 may tell apart: the control shows how much that is.

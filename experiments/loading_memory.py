@@ -1,4 +1,4 @@
-"""How much memory loading a checkpoint of several GB takes beside its parameters.
+"""Measure how much memory loading a checkpoint of several GB takes beside its parameters.
 
 Writes a LongVA of about two billion parameters in bfloat16, in shards, with random
 weights, then loads it in a process of its own and reads that process's peak.
@@ -51,22 +51,22 @@ def write(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").unlink()
     port, rng, weights = open_port(folder), np.random.default_rng(0), {}
-    leaves, part, size, number = flatten(port.abstract), {}, 0, 0
+    leaves, shard, size, number = flatten(port.abstract), {}, 0, 0
 
     def flush():
-        nonlocal part, size, number
+        nonlocal shard, size, number
         name = f"model-{number:05d}.safetensors"
-        save_file(part, folder / name)
-        weights.update(dict.fromkeys(part, name))
-        part, size, number = {}, 0, number + 1
+        save_file(shard, folder / name)
+        weights.update(dict.fromkeys(shard, name))
+        shard, size, number = {}, 0, number + 1
 
     for rule in port.rules:
         shape = leaves[rule.path].shape
         theirs = rule.theirs(shape)
         for key in rule.keys(shape):
             bits = rng.integers(0, 2**14, theirs, dtype=np.uint16)  # small and finite
-            part[key] = bits.view(ml_dtypes.bfloat16)
-            size += part[key].nbytes
+            shard[key] = bits.view(ml_dtypes.bfloat16)
+            size += shard[key].nbytes
             if size > _SHARD:
                 flush()
     flush()
@@ -75,7 +75,7 @@ def write(folder: Path) -> None:
 
 
 def load(folder: Path, dtype: str) -> None:
-    """Load the checkpoint and print what it took, as JSON."""
+    """Load the checkpoint; print seconds and bytes as JSON."""
     import jax
 
     from vidsme_jax.models import open_port
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def measured() -> Iterator[str]:
-    """Write the checkpoint, load it once with each type, and yield a line for each."""
+    """Write the checkpoint, load it once with each type, and yield a line per type."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
         write(checkpoint)

@@ -30,7 +30,7 @@ class Larger(Bench):
 
     @property
     def model(self):
-        """The checkpoint."""
+        """Return the path of the checkpoint."""
         return self.folder / "larger"
 
 
@@ -52,8 +52,8 @@ def check(bench: Bench) -> Iterator[str]:
     for name, models in (("toy", bench), ("larger", larger)):
         for frames in ("8", "4"):
             out = bench.folder / f"{name}-{frames}"
-            said = run(models.score(store, out, "--frames", frames))
-            (line,) = (text for text in said.splitlines() if text.startswith("time: "))
+            printed = run(models.score(store, out, "--frames", frames)).splitlines()
+            (line,) = (text for text in printed if text.startswith("time: "))
             yield f"{name}, {frames} frames: {line.removeprefix('time: ')}"
 
 

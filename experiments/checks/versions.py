@@ -36,7 +36,7 @@ def lowest() -> list[str]:
 
 
 def run(python: str, out: Path, constraints: list[str]) -> bool:
-    """Install into a new environment, run the demo, and tell whether all went well."""
+    """Install into a new environment and run the demo; return whether all went well."""
     out.mkdir(parents=True)
     (out / "constraints.txt").write_text("\n".join(constraints) + "\n")
     subprocess.run([python, "-m", "venv", out / "venv"], check=True)
@@ -60,7 +60,7 @@ def run(python: str, out: Path, constraints: list[str]) -> bool:
 
 
 def main() -> None:
-    """Try both, and end with 1 where one fails."""
+    """Try the lowest and the newest versions; end with 1 where either fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--python", default=sys.executable)

@@ -1,4 +1,4 @@
-"""`vidsme bench`: contestants compute the same, and all is recorded; times are unchecked."""
+"""`vidsme bench`: contestants compute the same, and all is recorded; times go unchecked."""
 
 import builtins
 import copy
