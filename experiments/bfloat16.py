@@ -2,11 +2,11 @@
 
     python experiments/bfloat16.py --demo vidsme-demo
 
-scores the demo's members and non-members under its trained target, and the same clips
-under a LongVA of about a hundred million random parameters, with both types. For each
-family it prints three figures of the mean over a slice, each the worst of all slices:
-Spearman's rank correlation of both types, the largest change in standard deviations of the
-float32 scores, and the change of AUC.
+scores the demo's members and non-members with both types, under its trained target and
+under a LongVA of about a hundred million random parameters. For each family it prints three
+figures of the mean over a slice, each the worst of all slices: Spearman's rank correlation
+of both types, the largest change in standard deviations of the float32 scores, and the
+change of AUC.
 """
 
 import argparse

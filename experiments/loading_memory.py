@@ -1,13 +1,13 @@
 """Measure how much memory loading a checkpoint of several GB takes beside its parameters.
 
-Writes a LongVA of about two billion parameters in bfloat16, in shards, with random
-weights, then loads it in a process of its own and reads that process's peak.
+Writes a LongVA of about two billion random parameters in bfloat16, in shards. Then it loads
+the checkpoint in a process of its own and reads that process's peak.
 
     python experiments/loading_memory.py
 
 prints, per type of the parameters, their bytes, the largest shard, the peak of the resident
-memory, and what of it is neither parameters nor the largest shard. The last figure must
-stay under one GiB. The time is mostly the processor's transposing.
+memory, and the rest beside parameters and largest shard. The rest must stay under one GiB.
+Most of the time goes into transposing.
 
 Found: nothing remains beside the parameters and one shard (rest -0.4 and -0.7 GiB).
 """

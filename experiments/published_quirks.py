@@ -3,9 +3,9 @@
     vidsme demo --out vidsme-demo
     python experiments/published_quirks.py --demo vidsme-demo
 
-takes rows of logits made for the purpose, through the definitions of `published.py` and
-the exact ones, and the demo's members and non-members under its trained target, scored
-once by both definitions. docs/internals/published.md says what each quirk is.
+compares the published and the exact definitions, on rows of logits made for the purpose and
+on the demo's members and non-members under its trained target. docs/internals/published.md
+says what each quirk is.
 """
 
 import argparse

@@ -2,9 +2,8 @@
 
     python experiments/checks/second_count.py --out checks/second --clips 128
 
-Prepares clips for 4 and 8 frames and scores them with 8, then with 4 frames, under a toy
-model and under one of 12 layers of width 768. Prints the line with which `vidsme score`
-ends.
+Prepares clips for 4 and 8 frames. Scores them with 8, then with 4 frames, under a toy model
+and under a model of 12 layers of width 768. Prints the last line of `vidsme score`.
 
 Found: a tenth of the time under the toy model, 3 to 4 % under the larger one.
 """

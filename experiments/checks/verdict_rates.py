@@ -2,10 +2,10 @@
 
     python experiments/checks/verdict_rates.py
 
-Reference and judged clips are drawn alike: normal scores, those of a video correlated (two
-rows each), in the second half of the table rounded to whole numbers, so that most are tied.
-A rate may not be above its nominal value but by chance (two standard deviations over 10,000
-audits are 0.6, 0.4 and 0.2 points of 10, 5 and 1 %). The last column is the share of
+Reference and judged clips are drawn alike. Scores are normal, and the two rows of a video
+are correlated. In the second half of the table they are rounded, so that most are tied.
+A rate may be above its nominal value by chance alone. Two standard deviations over 10,000
+audits are 0.6, 0.4 and 0.2 points of 10, 5 and 1 %. The last column is the share of
 reference sets whose sure threshold lets through more than 10 %; it may be at most 5 %.
 """
 

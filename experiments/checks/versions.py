@@ -2,9 +2,9 @@
 
     python experiments/checks/versions.py --out versions
 
-makes an environment each for the lowest versions that setup.cfg allows and for those that
-pip chooses, runs `vidsme demo` and a clip by PyAV in it, and prints what was installed and
-what came out. `--python` names another interpreter.
+makes two environments: with the lowest versions that setup.cfg allows, and with those that
+pip chooses. In each it runs `vidsme demo`, reads a clip by PyAV, and prints the results.
+`--python` names another interpreter.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The demo at a small size: every step of it, and what it must and must not find."""
+"""The demo at a small size: all its steps, and what it must and must not find."""
 
 import json
 from dataclasses import replace

@@ -1,8 +1,8 @@
 """Compute the statistics of a run on PyTorch's tensors, for `vidsme bench`.
 
-Two forms: over many rows at once by textbook formulas, as PyTorch code usually has them,
-and row by row in float64, as the published code computes them. PyTorch is not imported
-here: the tensors bring their own methods.
+They come in two forms: over many rows at once by textbook formulas, and row by row in
+float64, as the published code computes them. PyTorch is not imported here: the tensors
+bring their own methods.
 """
 
 from typing import Any

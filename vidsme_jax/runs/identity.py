@@ -65,6 +65,7 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
 
 
 def _digest(calibrations: dict[int, Calibration]) -> str:
+    """Return a digest of the calibrations of all frame counts."""
     return files.digest({str(frames): vars(c) for frames, c in calibrations.items()})
 
 

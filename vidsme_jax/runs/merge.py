@@ -83,6 +83,7 @@ def _collect(directories: Sequence[Path]) -> list[Path]:
 
 
 def _is_finished(path: Path) -> bool:
+    """Return whether the run or the store in a directory is finished."""
     return runs.is_finished(path) or (path / stores.CLIPS).exists()
 
 

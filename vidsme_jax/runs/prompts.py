@@ -81,6 +81,7 @@ class Prompts:
         return None
 
     def _make(self, n: int, times: Times) -> Prompt:
+        """Return the prompt of row n, with some times of the frames."""
         row = self.rows[n]
         question = row.question
         if self.published:

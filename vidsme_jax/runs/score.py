@@ -1,9 +1,9 @@
 """`vidsme score`: make the score table of a checkpoint, resumable at any moment.
 
-From a store of `vidsme prepare` the clips are read as they are. Straight from the files,
-with calibration over the run itself, they are first prepared in RUN/prepared, a store like
-any other, since q and r of every clip depend on the motion of all. Then the model runs.
-With a calibration file, decoding runs ahead of the model and no frame is written.
+From a store of `vidsme prepare` the clips are read as they are. A run on files that
+calibrates itself prepares them first in RUN/prepared, a store like any other: q and r of
+every clip depend on the motion of all clips. Then the model runs. With a calibration file,
+decoding runs ahead of the model and no frame is written.
 """
 
 import shutil

@@ -122,8 +122,8 @@ def distinct_orders(
     """Return which variants give the distinct q, which the distinct r, and the pairs.
 
     Returns:
-        Numbers of the variants with a new q, numbers of those with a new r, and for every
-        variant the places of its q and its r among them.
+        Numbers of the variants with a new q; numbers of those with a new r; for every
+        variant, the places of its q and its r among them.
     """
     q_keys, r_keys = [v.q_key for v in variants], [v.r_key for v in variants]
     first_q, first_r = dict.fromkeys(q_keys), dict.fromkeys(r_keys)

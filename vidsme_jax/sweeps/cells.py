@@ -1,8 +1,8 @@
 """Make the cells of a sweep, and evaluate how well the score of each separates.
 
-A cell is one score of one pass over the clips: the axes of the pass (model, dtype,
-perturbation, frames) and those that are computed after the model has run (slice,
-definition, orders q and r, family, aggregate, which clips are evaluated).
+A cell is one score of one pass over the clips. Model, dtype, perturbation and frames are
+axes of the pass. The other axes are computed after the model has run: slice, definition,
+orders q and r, family, aggregate, and the clips that are evaluated.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Draw a figure per pair of swept axes: lines over frame counts, else a heat-map of AUCs.
 
-The other axes are fixed at their first values in the table, q and r at the adaptive ones as
-published where those are there, and the note says so. A place of the figure that has no
-such cell shows the first cell that it has: a fixed q may come with a fixed r alone.
+The other axes are fixed at their first values in the table, q and r at the adaptive ones
+where those are swept. The note says so. A place of the figure that has no such cell shows
+the first cell that it has: a fixed q may come with a fixed r alone.
 """
 
 from itertools import combinations

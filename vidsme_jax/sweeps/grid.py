@@ -113,7 +113,7 @@ def read_grid(path: Path, out: Path | None = None) -> Grid:
 
     Args:
         path: the file. Its keys are the fields of `Grid` but `shared` and `evaluation`,
-            and those of `SHARED`. A single value stands for a list of it, `all` for every
+            and those of `SHARED`. A single value stands for a list with it, `all` for every
             name of an axis (but `clips`, where it is a name).
         out: directory instead of the file's `out`; without either, the file's name
             without its ending.
