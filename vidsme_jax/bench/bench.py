@@ -286,10 +286,10 @@ def _necessary_flops(ours: Ours, inputs: Inputs) -> dict[str, int]:
     """Return the operations that a clip needs, in both directions and in one."""
     layout = inputs.layout
     frames, rows = layout.video.frames, layout.video_rows + layout.text_rows
-    both, one = (
+    two_ways, one_way = (
         ours.graph.clip_flops(frames, layout.time, rows, ways).total for ways in (2, 1)
     )
-    return {"both": both, "one": one}
+    return {"both": two_ways, "one": one_way}
 
 
 def _products(peer: ModuleType, ours: Ours, inputs: Inputs, rounds: int) -> dict[str, Any]:
