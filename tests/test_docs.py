@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tools import make_project, python
 
-import vidsme_jax
+from vidsme_jax.models.toy import write_toy
 
 pytestmark = [pytest.mark.slow(60), pytest.mark.least_compiled]
 
@@ -180,8 +180,9 @@ def test_the_site_has_every_page_once():
                 walk(inner)
 
     walk(nav["nav"])
-    pages = (ROOT / "docs").rglob("*.md")
-    assert sorted(listed) == sorted(str(p.relative_to(ROOT / "docs")) for p in pages)
+    docs = ROOT / "docs"
+    pages = [*docs.rglob("*.md"), *docs.rglob("*.ipynb")]
+    assert sorted(listed) == sorted(str(page.relative_to(docs)) for page in pages)
 
 
 def test_the_python_of_the_docs_runs(tmp_path):
@@ -207,14 +208,11 @@ def test_the_python_of_the_guides_runs(tmp_path):
     assert (tmp_path / "scores.csv").read_text().startswith("id,label,score\n")
 
 
-@pytest.mark.skipif(
-    "score" not in vidsme_jax.__all__, reason="the Python face of the commands is coming"
-)
 def test_the_python_of_the_readme_runs(tmp_path):
     """As it stands there: two checkpoints and a manifest in the folder."""
     _, manifest, model = make_project(tmp_path)
     assert manifest.name == "manifest.json"
-    shutil.copytree(model, tmp_path / "OTHER")
+    write_toy(tmp_path / "OTHER", ["What moves in this video?"], seed=1)
     shutil.move(model, tmp_path / "CHECKPOINT")
     (code,) = blocks(ROOT / "README.md", "python")
     done = python(tmp_path, "-c", code)

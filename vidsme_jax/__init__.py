@@ -4,14 +4,16 @@ Axis names, the same in every annotation: `clip` (clips of a batch), `way` (0 na
 1 reversed), `frame`, `token` (embeddings of one frame), `time` (positions of a
 sequence), `row` (scored positions), `vocab`.
 
-The public functions are imported on first use, so that `import vidsme_jax` and
-`vidsme --help` load neither jax nor a device.
+`score`, `evaluate`, `train`, `prepare`, `sweep` and `open_model` do what the commands of
+these names do. The other public names are the numerics: pure functions, arrays in, arrays
+out. All are imported on first use, so that `import vidsme_jax` and `vidsme --help` load
+neither jax nor a device.
 """
 
 from importlib import import_module
 from pathlib import Path
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 # In a checkout, which Python finds before an installed package when it is started there,
 # models/ and data/ lie beside this folder.
@@ -20,6 +22,15 @@ if not (_HERE / "models").exists():
     __path__.append(str(_HERE.parent))
 
 _HOME = {
+    "score": "api",
+    "evaluate": "api",
+    "train": "api",
+    "prepare": "api",
+    "sweep": "api",
+    "open_model": "api",
+    "Audit": "api",
+    "Run": "records.runs",
+    "Result": "evaluation.result",
     "renyi": "scores.entropy",
     "sharma_mittal": "scores.entropy",
     "row_statistics": "scores.token_statistics",

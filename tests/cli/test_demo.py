@@ -18,9 +18,9 @@ def small(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "demo"
     real = command.evaluate
 
-    def quickly(runs, report, control, settings):
+    def quickly(runs, control, settings):
         few = replace(settings, bootstrap=200, permutations=199)
-        return real(runs, report, control, few)
+        return real(runs, control, few)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "evaluate", quickly)

@@ -22,6 +22,7 @@ from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.errors import InputError
+from vidsme_jax.evaluation.evaluate import read
 from vidsme_jax.models import open_port
 from vidsme_jax.models.video_llm import bind
 from vidsme_jax.records import files, runs
@@ -449,3 +450,21 @@ def test_rows_that_score_alike_are_scored_once(project, whole, video_only, tmp_p
     assert curves["id"].to_pylist() == table["id"].to_pylist()
     shown = curves["video.sme"].to_pylist()
     assert shown == shown[:4] * 3 and shown[0]
+
+
+def test_what_another_version_wrote_is_refused_or_said(project, whole, tmp_path, capsys):
+    """A run is not continued; evaluate reads it and says whose it is."""
+    copy = shutil.copytree(whole_run(project), tmp_path / "run")
+    info = json.loads((copy / "run.json").read_text())
+    info["settings"]["versions"]["vidsme-jax"] = "0.3.0"
+    (copy / "run.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match="vidsme-jax '0.3.0' there, '0.4") as caught:
+        score(replace(project, out=copy))
+    assert "jaxlib" not in str(caught.value)  # only what differs is named
+    read(copy)
+    assert "was made by vidsme_jax 0.3.0; this is 0.4" in capsys.readouterr().err
+
+
+def whole_run(project):
+    """The directory of the run that `whole` made."""
+    return project.out

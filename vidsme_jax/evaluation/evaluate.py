@@ -24,7 +24,9 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy, RunStudy, Study, make_study
 from vidsme_jax.evaluation.subsets import THIRDS, evaluate_subsets
 from vidsme_jax.evaluation.verdicts import judge
+from vidsme_jax.progress import say
 from vidsme_jax.records import runs as run_files
+from vidsme_jax.records.files import version_note
 
 
 def evaluate(
@@ -73,7 +75,10 @@ def read(path: Path) -> run_files.Run:
             f"run={path} does not exist; expected a directory that vidsme score wrote, or a"
             " table of scores (.csv, .parquet, .json, .jsonl)"
         )
-    return with_published(run_files.read_run(path))
+    run = run_files.read_run(path)
+    if note := version_note(path, run.info):
+        say(note)
+    return with_published(run)
 
 
 def evaluate_study(study: Study, settings: EvaluationSettings) -> Result:

@@ -8,13 +8,14 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vidsme_jax import __version__
 from vidsme_jax.errors import InputError, Interrupted
 
 
@@ -30,6 +31,7 @@ def check_folder(name: str, path: Path) -> None:
         raise InputError(f"{name}={path} {where}, expected a directory")
 
 
+PACKAGE = "vidsme-jax"  # as versions name it
 _HERE = re.sub(r"\W", "_", platform.node())  # in the names of temporary files
 
 
@@ -188,10 +190,31 @@ def claim(
         )
 
 
-def differences(held: dict[str, Any], given: dict[str, Any]) -> str:
-    """Say in which settings two runs differ."""
-    keys = [k for k in sorted({*held, *given}) if held.get(k) != given.get(k)]
-    return ", ".join(f"{k} {held.get(k)!r} there, {given.get(k)!r} here" for k in keys)
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Say in which settings two runs differ; of a group of settings only what differs."""
+    pairs = [(k, there.get(k), here.get(k)) for k in sorted({*there, *here})]
+    parts = []
+    for name, old, new in pairs:
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            inner = differences(old, new)
+            parts += [f"{name}: {inner}"] if inner else []
+        elif old != new:
+            parts.append(f"{name} {old!r} there, {new!r} here")
+    return ", ".join(parts)
+
+
+def version_note(path: Path, info: Mapping[str, Any]) -> str:
+    """Return a sentence where another version of this package wrote a run or a store.
+
+    Args:
+        path: of its directory.
+        info: its run.json or store.json.
+    """
+    made_by = info["settings"].get("versions", {}).get(PACKAGE) or info.get("made_by")
+    if made_by == __version__:
+        return ""
+    maker = f"vidsme_jax {made_by}" if made_by else "a version of vidsme_jax before 0.4.0"
+    return f"{path} was made by {maker}; this is {__version__}, which reads it as it is"
 
 
 def read_json(path: Path) -> Any:

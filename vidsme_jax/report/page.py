@@ -22,6 +22,10 @@ class Figure:
     title: str
     svg: str
 
+    def _repr_svg_(self) -> str:
+        """Return the picture, which a notebook shows."""
+        return self.svg
+
 
 @dataclass(frozen=True)
 class ClipCard:

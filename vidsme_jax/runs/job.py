@@ -15,7 +15,9 @@ from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.placement import Placement, choose_placement
 from vidsme_jax.models.port import Port
+from vidsme_jax.progress import say
 from vidsme_jax.records import runs
+from vidsme_jax.records.files import version_note
 from vidsme_jax.runs.batching import Group, make_batches
 from vidsme_jax.runs.processes import ALONE, Team, join
 from vidsme_jax.runs.prompts import Prompts, make_prompts
@@ -157,6 +159,8 @@ def read_data(
             " prepare was given; expected neither label nor root"
         )
     store = open_store(stores[0])
+    if note := version_note(store.path, store.info):
+        say(note)
     return store.rows, store
 
 

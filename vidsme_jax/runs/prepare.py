@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidsme_jax import __version__
 from vidsme_jax.data.clips import Decoding
 from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.data.prepared import ClipSpec
@@ -129,7 +130,8 @@ def fill_store(
     """
     path.mkdir(exist_ok=True)
     numbers = [n for n, row in enumerate(rows) if not shard or shard.has(row.id)]
-    info = {"rows": len(rows), "own_rows": len(numbers), **(about or {})}
+    made = {"made_by": __version__}
+    info = {"rows": len(rows), "own_rows": len(numbers), **made, **(about or {})}
     record_files.claim(path, _identity(rows, spec, shard), info, INFO)
     shard_rows = [rows[n] for n in numbers]
     files, clips = number_clips(shard_rows)

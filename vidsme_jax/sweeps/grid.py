@@ -1,7 +1,7 @@
 """Read the grid of a sweep from a YAML file, or make it in Python."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -109,19 +109,28 @@ _NAMED = {
 
 
 def read_grid(path: Path, out: Path | None = None) -> Grid:
-    """Read a grid from YAML; paths in it start from the file's own folder.
-
-    Args:
-        path: the file. Its keys are the fields of `Grid` but `shared` and `evaluation`,
-            and those of `SHARED`. A single value stands for a list with it, `all` for every
-            name of an axis (but `clips`, where it is a name).
-        out: directory instead of the file's `out`; without either, the file's name
-            without its ending.
+    """Read a grid from a YAML file; see `grid_from`.
 
     Raises:
-        InputError: not YAML, an unknown key, a value that no cell can have.
+        InputError: not YAML, or what `grid_from` refuses.
     """
-    content = _read_yaml(path)
+    return grid_from(_read_yaml(path), path, out)
+
+
+def grid_from(content: Mapping[Any, Any], path: Path, out: Path | None = None) -> Grid:
+    """Return the grid that a mapping describes; paths in it start from `path`'s folder.
+
+    Args:
+        content: its keys are the fields of `Grid` but `shared` and `evaluation`, and those
+            of `SHARED`. A single value stands for a list with it, `all` for every name of
+            an axis (but `clips`, where it is a name).
+        path: path of the file that the mapping comes from.
+        out: directory instead of the content's `out`; without either, `path` without its
+            ending.
+
+    Raises:
+        InputError: an unknown key, a value that no cell can have.
+    """
     axes = {f.name for f in fields(Grid)} - {"shared", "evaluation"}
     unknown = sorted(map(str, set(content) - axes - set(SHARED)))
     if unknown:
@@ -329,7 +338,7 @@ SHARED = {
 }
 
 
-def _shared(path: Path, content: dict[Any, Any]) -> dict[str, Any]:
+def _shared(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the fields of `ScoreSettings` that the file sets for all passes."""
     if content.get("parallel") == "global":
         raise InputError(f"{path}: parallel=global, but a sweep runs in one process")
