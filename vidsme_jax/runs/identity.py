@@ -1,9 +1,11 @@
 """Describe a run: all that decides its numbers, and notes that do not."""
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.opencv import cv2
 from vidsme_jax.models.prompts.template import Slot
 from vidsme_jax.records import files
@@ -43,12 +45,10 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
     }
     devices = job.placement.devices
     decoders = job.store.info["settings"]["versions"] if job.store else decoder_versions()
-    # Where the clips lie may change between two tries, what they are called may not.
-    rows = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in job.rows]
     return fields | {
         "model": job.port.fingerprint(),
         "port": job.port.name,
-        "manifest": files.digest(rows),
+        "manifest": rows_digest(job.rows),
         "prompt": _spell(job.prompts),
         "template": files.digest([str(job.prompts.template)]),
         "variants": [vars(variant) for variant in s.variants],
@@ -62,6 +62,16 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
         "shard": str(s.shard) if s.shard else None,
         "versions": versions(_VERSIONED) | decoders,
     }
+
+
+def rows_digest(rows: Sequence[Row]) -> str:
+    """Return a digest of the rows of manifests, the paths of their clips left out.
+
+    Where the clips lie may change between two tries, what they are called may not.
+    """
+    return files.digest(
+        [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
+    )
 
 
 def _digest(calibrations: dict[int, Calibration]) -> str:

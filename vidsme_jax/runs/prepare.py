@@ -33,7 +33,7 @@ from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records.shards import Shard
 from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
-from vidsme_jax.runs.identity import decoder_versions
+from vidsme_jax.runs.identity import decoder_versions, rows_digest
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,8 @@ def fill_store(
 
 def _identity(rows: list[Row], spec: ClipSpec, shard: Shard | None) -> dict[str, Any]:
     """Return everything that decides what is in the store."""
-    # Where the clips lie may change between two tries, what they are called may not.
-    named = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
     return spec_to_settings(spec) | {
-        "manifest": record_files.digest(named),
+        "manifest": rows_digest(rows),
         "shard": str(shard) if shard else None,
         "versions": decoder_versions(),
     }

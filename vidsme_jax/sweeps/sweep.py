@@ -26,6 +26,7 @@ from vidsme_jax.models.checkpoints.loading import weight_files
 from vidsme_jax.models.placement import resolve_dtype
 from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
+from vidsme_jax.runs.identity import rows_digest
 from vidsme_jax.runs.job import read_data
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores.orders import EntropyOrders
@@ -123,8 +124,7 @@ def _claim(grid: Grid, finished: bool) -> None:
             f"data={', '.join(map(str, grid.data))} has rows with labels"
             f" {sorted(map(str, labels))}, expected members (1) and non-members (0)"
         )
-    facts = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
-    current: dict[str, Any] = {"data": record_files.digest(facts), "shared": _shared(grid)}
+    current: dict[str, Any] = {"data": rows_digest(rows), "shared": _shared(grid)}
     current["evaluation"] = repr(grid.evaluation)
     path = grid.out / "sweep.json"
     noted = record_files.read_json(path) if finished else current | {"models": {}}
