@@ -1,11 +1,11 @@
-"""What bfloat16 does to the scores, against float32 of the same checkpoint.
+"""Measure what bfloat16 does to the scores, against float32 of the same checkpoint.
 
     python experiments/bfloat16.py --demo vidsme-demo
 
-scores the demo's members and non-members under its trained target, and the same clips
-under a LongVA of about a hundred million random parameters, with both types. It prints, of
-each family, for the mean over the slice where it is worst: Spearman's rank correlation of
-the two, the largest change in units of the float32 scores' standard deviation, and the
+scores the demo's members and non-members with both types, under its trained target and
+under a LongVA of about a hundred million random parameters. For each family it prints three
+figures of the mean over a slice, each the worst of all slices: Spearman's rank correlation
+of both types, the largest change in standard deviations of the float32 scores, and the
 change of AUC.
 """
 
@@ -45,7 +45,7 @@ def middle_model(folder: Path, texts: list[str]) -> Path:
 
 
 def both(model: Path, data: tuple[Path, ...], folder: Path):
-    """Return the score tables in float32 and bfloat16."""
+    """Score in float32 and in bfloat16; return both score tables."""
     return tuple(
         score(ScoreSettings(model, data, folder / dtype, (FRAMES,), dtype=dtype))
         for dtype in ("float32", "bfloat16")
@@ -53,12 +53,12 @@ def both(model: Path, data: tuple[Path, ...], folder: Path):
 
 
 def compare(wide, narrow) -> dict[str, tuple[float, float, float]]:
-    """Return, for each family, the worst of its slices' three figures."""
+    """Return the worst slice's rank correlation, change and shift of AUC, by family."""
     labels = np.array(wide["label"].to_pylist())
     worst: dict[str, tuple[float, float, float]] = {}
-    for part in catalogue.SLICES:
-        for family in catalogue.families(part):
-            name = f"{part}.{family}.mean"
+    for slice_name in catalogue.SLICES:
+        for family in catalogue.families(slice_name):
+            name = f"{slice_name}.{family}.mean"
             a, b = (t[name].to_numpy().astype(np.float64) for t in (wide, narrow))
             rank = float(spearmanr(a, b).statistic)
             change = float(np.abs(a - b).max() / a.std())

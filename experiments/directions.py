@@ -8,9 +8,10 @@ the mean under the control; members are low in all rows but those of logp.
 
 Found: the natural order alone separates well already (sme_nat .89), the reversed alone
 hardly (.57), the difference best among the entropies (.93). The smallest 10 % separate
-badly (.62), where those of the log-likelihood are best of all (.95, difference .96). On the
-answer, natural order alone is perfect and the difference loses most of it. So it is not so
-that only the difference works, and the likelihood of a single order does as well.
+badly (.62), but the smallest 10 % of the log-likelihood are best of all (.95, difference
+.96). On the answer, natural order alone is perfect, and the difference loses most of the
+signal. So the difference is not the only score that works: the likelihood of a single order
+does as well.
 """
 
 from lab import compare, lab_from_arguments, publish

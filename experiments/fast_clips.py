@@ -14,10 +14,10 @@ difference. Nothing here confirms that adaptation helps where there is much moti
 
 from lab import compare, lab_from_arguments, publish
 
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 
 AXES = {
-    "orders": (OrderRule(q=2.0, r=1.0), OrderRule(q=1.0, r=1.0)),
+    "orders": (EntropyOrders(q=2.0, r=1.0), EntropyOrders(q=1.0, r=1.0)),
     "clips": ("all", "slow", "fast"),
 }
 

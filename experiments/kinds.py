@@ -2,7 +2,7 @@
 
     python experiments/kinds.py --out lab --seeds 0 1
 
-own: members against non-members of the kind that the model was trained on, a fair split.
+own: members against non-members of the kind that the model was trained on, split at random.
 own, foreign q and r: the same with the ranges of motion and light of the other kind.
 other non-members: members against clips of the other kind, which nothing but their looks
 may tell apart: the control shows how much that is.
@@ -10,13 +10,13 @@ other kind: two random halves of the other kind, of which neither is a member.
 AUC under the target (95 % interval) for each seed, its mean, and the mean under the
 control.
 
-Found: within its own kind, where the split is fair, the audit works on both (.92 and .98),
-and it does not matter whether the ranges behind q and r come from that kind or the other.
-Where the non-members are another kind of clip, the log-likelihood looks better still, but
-the control, which was trained on neither the members nor the others, gives .68 and .81 for
-the same clips: much of that score tells the kind, not the membership. The difference of the
-entropies is moved far less (.51 and .58). On clips of the kind that the model never saw
-there is nothing to find, and nothing is found.
+Found: within a kind, where the split is fair, the audit works on both (.92 and .98). It
+does not matter whether the ranges that fix q and r come from that kind or the other. Where
+the non-members are another kind of clip, the log-likelihood looks better still. But the
+control, which saw neither set, gives .68 and .81 for the same clips: much of that score
+tells the kind, not the membership. The difference of the entropies is moved far less (.51
+and .58). On clips of the kind that the model never saw there is nothing to find, and
+nothing is found.
 """
 
 from dataclasses import replace

@@ -1,13 +1,13 @@
-"""How much memory loading a checkpoint of several GB takes beside its parameters.
+"""Measure how much memory loading a checkpoint of several GB takes beside its parameters.
 
-Writes a LongVA of about two billion parameters in bfloat16, in shards, with random
-weights, then loads it in a process of its own and reads that process's peak.
+Writes a LongVA of about two billion random parameters in bfloat16, in shards. Then it loads
+the checkpoint in a process of its own and reads that process's peak.
 
     python experiments/loading_memory.py
 
 prints, per type of the parameters, their bytes, the largest shard, the peak of the resident
-memory, and what of it is neither parameters nor the largest shard. The last figure must
-stay under one GiB. The time is mostly the processor's transposing.
+memory, and the rest beside parameters and largest shard. The rest must stay under one GiB.
+Most of the time goes into transposing.
 
 Found: nothing remains beside the parameters and one shard (rest -0.4 and -0.7 GiB).
 """
@@ -51,23 +51,22 @@ def write(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").unlink()
     port, rng, weights = open_port(folder), np.random.default_rng(0), {}
-    leaves, part, size, number = flatten(port.abstract), {}, 0, 0
+    leaves, shard, size, number = flatten(port.abstract), {}, 0, 0
 
     def flush():
-        nonlocal part, size, number
+        nonlocal shard, size, number
         name = f"model-{number:05d}.safetensors"
-        save_file(part, folder / name)
-        weights.update(dict.fromkeys(part, name))
-        part, size, number = {}, 0, number + 1
+        save_file(shard, folder / name)
+        weights.update(dict.fromkeys(shard, name))
+        shard, size, number = {}, 0, number + 1
 
     for rule in port.rules:
         shape = leaves[rule.path].shape
         tensor_shape = rule.tensor_shape(shape)
         for key in rule.keys(shape):
-            # Small and finite as bfloat16.
-            bits = rng.integers(0, 2**14, tensor_shape, dtype=np.uint16)
-            part[key] = bits.view(ml_dtypes.bfloat16)
-            size += part[key].nbytes
+            bits = rng.integers(0, 2**14, tensor_shape, dtype=np.uint16)  # small and finite
+            shard[key] = bits.view(ml_dtypes.bfloat16)
+            size += shard[key].nbytes
             if size > _SHARD:
                 flush()
     flush()
@@ -76,7 +75,7 @@ def write(folder: Path) -> None:
 
 
 def load(folder: Path, dtype: str) -> None:
-    """Load the checkpoint and print what it took, as JSON."""
+    """Load the checkpoint; print seconds and bytes as JSON."""
     import jax
 
     from vidsme_jax.models import open_port
@@ -108,7 +107,7 @@ def main() -> None:
 
 
 def measured() -> Iterator[str]:
-    """Write the checkpoint, load it once with each type, and yield a line for each."""
+    """Write the checkpoint, load it once with each type, and yield a line per type."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
         write(checkpoint)

@@ -14,16 +14,16 @@ the smallest 10 %, Tsallis has a little more (.69 against .62).
 
 from lab import compare, lab_from_arguments, publish
 
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 
 ORDERS = (
-    OrderRule(q=1.0, r=1.0),
-    OrderRule(q=0.5, r=1.0),
-    OrderRule(q=2.0, r=1.0),
-    OrderRule(q=2.0, tied=True),
-    OrderRule(r=1.0),
-    OrderRule(q=2.0),
-    OrderRule(tied=True),
+    EntropyOrders(q=1.0, r=1.0),
+    EntropyOrders(q=0.5, r=1.0),
+    EntropyOrders(q=2.0, r=1.0),
+    EntropyOrders(q=2.0, tied=True),
+    EntropyOrders(r=1.0),
+    EntropyOrders(q=2.0),
+    EntropyOrders(tied=True),
 )
 AXES = {"orders": ORDERS, "aggregates": ("mean", "min_10")}
 

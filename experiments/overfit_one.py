@@ -43,7 +43,7 @@ SCORES = (
 
 
 def places(folder: Path, seed: int) -> dict[str, dict[str, int]]:
-    """Return the member's place by score, under the trained and the random model."""
+    """Return the member's place by model (trained or random) and score."""
     data = folder / "clips.json"
     if not data.exists():
         records = write_clips(folder / "clips", 1 + OTHERS, seed)
@@ -65,6 +65,7 @@ def places(folder: Path, seed: int) -> dict[str, dict[str, int]]:
 
 
 def _places(table: pa.Table) -> dict[str, int]:
+    """Return the member's place among all clips by each score, 1 the most member-like."""
     out = {}
     for name in SCORES:
         member, *others = table[name].to_pylist()  # the member is the first row
@@ -82,8 +83,8 @@ def run(lab: Lab) -> list[str]:
         first = binomtest(after.count(1), len(after))
         low, high = first.proportion_ci()
         share = f"{after.count(1)} of {len(after)}"
-        cells = (" ".join(map(str, part)) for part in (after, before))
-        lines.append([name, next(cells), share, f"{low:.2f} to {high:.2f}", next(cells)])
+        trained, random = (" ".join(map(str, ranks)) for ranks in (after, before))
+        lines.append([name, trained, share, f"{low:.2f} to {high:.2f}", random])
     return aligned(lines)
 
 

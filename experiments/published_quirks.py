@@ -1,11 +1,11 @@
-"""What each quirk of the published code does to a score, measured.
+"""Measure what each quirk of the published code does to a score.
 
     vidsme demo --out vidsme-demo
     python experiments/published_quirks.py --demo vidsme-demo
 
-takes rows of logits made for the purpose, through the definitions of `published.py` and
-the exact ones, and the demo's members and non-members under its trained target, scored
-once by both definitions. docs/internals/published.md says what each quirk is.
+compares the published and the exact definitions, on rows of logits made for the purpose and
+on the demo's members and non-members under its trained target. docs/internals/published.md
+says what each quirk is.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue, published
 from vidsme_jax.scores.definition import Orders, ScoreRequest
 from vidsme_jax.scores.entropy import renyi, sharma_mittal, split_top
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.scores.program import score_program
 from vidsme_jax.stats.metrics import auc, measure, published_metrics, roc, tpr_at_fpr
 from vidsme_jax.training.trial import FRAMES
@@ -41,26 +41,26 @@ from vidsme_jax.training.trial import FRAMES
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the experiment.
+    """The settings of the experiment.
 
     Attributes:
-        demo: a finished `vidsme demo`.
+        demo: directory of a finished `vidsme demo`.
         head: rows of Qwen2-7B's head, padding included.
         padding: rows added to the head of the demo's target.
-        rules: of q and r, scored beside the adaptive ones.
-        seed: of everything random.
+        variants: fixed q and r, scored beside the adaptive ones.
+        seed: seed of everything random.
     """
 
     demo: Path
     head: int = 152_064
     padding: int = 64
-    rules: tuple[OrderRule, ...] = (
-        OrderRule(q=1.0, r=1.0),
-        OrderRule(q=1.0, r=1.05),
-        OrderRule(q=1.0005, r=1.08),
-        OrderRule(q=1.01, r=1.05),
-        OrderRule(q=1.5, r=1.05),
-        OrderRule(q=1.05, r=1.05),
+    variants: tuple[EntropyOrders, ...] = (
+        EntropyOrders(q=1.0, r=1.0),
+        EntropyOrders(q=1.0, r=1.05),
+        EntropyOrders(q=1.0005, r=1.08),
+        EntropyOrders(q=1.01, r=1.05),
+        EntropyOrders(q=1.5, r=1.05),
+        EntropyOrders(q=1.05, r=1.05),
     )
     seed: int = 0
 
@@ -90,8 +90,15 @@ PAIRS = {
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A finished run, its columns as float64 arrays: NaN where a row is not ok."""
+class RunScores:
+    """The scores of a finished run.
+
+    Attributes:
+        label: 1 for members, 0 for others [row].
+        exact: columns of scores.parquet as float64 [row]; NaN where a row is not ok.
+        published: columns of published.parquet as float64 [row], with the same NaN.
+        out: directory of the run.
+    """
 
     label: np.ndarray
     exact: dict[str, np.ndarray]
@@ -109,14 +116,14 @@ class Scored:
 
 
 def make_row(size: int, top: float) -> np.ndarray:
-    """Return log p of a row: `top`, and the rest as logits of a normal law of sd 4 give."""
+    """Return log p of a row: `top`, and the rest from normal logits of deviation 4."""
     rest = np.exp(4 * norm.ppf((np.arange(1, size) - 0.5) / (size - 1)))
     p = np.append(top, (1 - top) * rest / rest.sum())
     return np.log(np.maximum(p, 1e-300)).astype(np.float32)
 
 
 def differences(natural, reverse, q: float, r: float) -> tuple[float, float]:
-    """Return exact and published entropy of one row minus that of another."""
+    """Return the exact and the published entropy of a row minus those of another."""
     q1, r1 = jnp.float32(q - 1), jnp.float32(r - 1)
     rows = [split_top(jnp.asarray(z)) for z in (natural, reverse)]
     powers = [published.power_sums(row, q1) for row in rows]
@@ -142,11 +149,11 @@ def on_rows(settings: Settings) -> list[str]:
     sizes = (settings.head, config["vocab_size"])
     row = {size: split_top(jnp.asarray(make_row(size, 1.0))) for size in sizes}
     for q in (0.5, 1.001, 1.01, 1.1, 1.5, 2.0):
-        found = []
-        for size, held in row.items():
-            log = published.power_sums(held, jnp.float32(q - 1)).log(jnp.float32(q - 1))
-            found.append(f"{float(log) / (1 - q):12.5g} ({size})")
-        lines.append(f"    q = {q:<8g}" + "".join(found))
+        cells = []
+        for size, split in row.items():
+            log = published.power_sums(split, jnp.float32(q - 1)).log(jnp.float32(q - 1))
+            cells.append(f"{float(log) / (1 - q):12.5g} ({size})")
+        lines.append(f"    q = {q:<8g}" + "".join(cells))
     half = published.row_values(split_top(jnp.asarray(sure)), jnp.zeros(1, jnp.float32))
     exact = float(renyi(jnp.asarray(sure), 0.5))
     lines.append(f"    q = 0.5, p_1 = 0.9: exact {exact:.4f}, ")
@@ -157,29 +164,21 @@ def on_rows(settings: Settings) -> list[str]:
     return lines
 
 
-def run_scores(settings: Settings, model: Path, data, out: Path) -> Scored:
-    """Score manifests by both definitions, under every rule of q and r."""
-    asked = ScoreSettings(
-        model,
-        data,
-        out,
-        (FRAMES,),
-        root=settings.demo,
-        definitions=("published",),
-        variants=settings.rules,
-    )
-    score(asked)
+def run_scores(settings: Settings, model: Path, data, out: Path) -> RunScores:
+    """Score manifests by both definitions, under every variant of q and r."""
+    options = {"definitions": ("published",), "variants": settings.variants}
+    score(ScoreSettings(model, data, out, (FRAMES,), root=settings.demo, **options))
     tables = [pq.read_table(out / f"{n}.parquet") for n in ("scores", "published")]
     label = np.array(tables[0]["label"].to_pylist())
     names = ("q", "r", "motion", *catalogue.columns())
     columns = [
-        {n: t[n].to_numpy().astype(np.float64) for n in wanted}
-        for t, wanted in zip(tables, (names, published.COLUMNS), strict=True)
+        {n: t[n].to_numpy().astype(np.float64) for n in kept}
+        for t, kept in zip(tables, (names, published.COLUMNS), strict=True)
     ]
-    return Scored(label, *columns, out)
+    return RunScores(label, *columns, out)
 
 
-def side_by_side(run: Scored) -> list[str]:
+def side_by_side(run: RunScores) -> list[str]:
     """Compare the AUC of both definitions."""
     lines = [f"{'published name':22}{'AUC':>7}   {'exact score':28}{'AUC':>7}"]
     for name, exact in PAIRS.items():
@@ -189,25 +188,24 @@ def side_by_side(run: Scored) -> list[str]:
     return lines
 
 
-def on_orders(run: Scored, settings: Settings) -> list[str]:
+def on_orders(run: RunScores, settings: Settings) -> list[str]:
     """Measure quirks 1 to 4 on the demo: fixed orders, and its clip of q = 1."""
     lines = [f"{'q':18}{'r':18}{'exact AUC':>10}{'published':>10}{'rank corr.':>11}"]
-    tables = [
-        pq.read_table(run.out / f"{n}-orders.parquet") for n in ("exact", "published")
-    ]
-    for rule in (OrderRule(), *settings.rules):
+    paths = (run.out / f"{n}-orders.parquet" for n in ("exact", "published"))
+    tables = [pq.read_table(path) for path in paths]
+    for variant in (EntropyOrders(), *settings.variants):
         values = []
         for table, name in zip(tables, ("video.sme.mean", "Mean_vetp"), strict=True):
-            keys = zip(
-                table["q_rule"].to_pylist(), table["r_rule"].to_pylist(), strict=True
-            )
-            mine = np.array([key == (rule.q_key, rule.r_key) for key in keys])
-            values.append(table[name].to_numpy()[mine].astype(np.float64))
+            columns = (table[key].to_pylist() for key in ("q_rule", "r_rule"))
+            keys = zip(*columns, strict=True)
+            of_variant = np.array([key == (variant.q_key, variant.r_key) for key in keys])
+            values.append(table[name].to_numpy()[of_variant].astype(np.float64))
         areas = [auc(-v, run.label) for v in values]
-        same = [float(spearmanr(*values).statistic)] if np.ptp(values[1]) else []
-        rank = f"{same[0]:11.4f}" if same else "   constant"
+        rank = "   constant"
+        if np.ptp(values[1]):
+            rank = f"{float(spearmanr(*values).statistic):11.4f}"
         lines.append(
-            f"{rule.q_key:18}{rule.r_key:18}{areas[0]:10.3f}{areas[1]:10.3f}{rank}"
+            f"{variant.q_key:18}{variant.r_key:18}{areas[0]:10.3f}{areas[1]:10.3f}{rank}"
         )
     q, r = run.exact["q"], run.exact["r"]
     first = int(np.argmin(q))
@@ -229,23 +227,23 @@ def on_orders(run: Scored, settings: Settings) -> list[str]:
     return lines
 
 
-def on_names(run: Scored) -> list[str]:
+def on_names(run: RunScores) -> list[str]:
     """Measure quirks 5 and 8 on the demo: names that say the same, and the alignment."""
-    found = run.published
+    code = run.published
     worst = max(
-        np.abs(found[f"Min_{k}% Prob"] - found[f"Max_{k}% renyi_inf"]).max()
+        np.abs(code[f"Min_{k}% Prob"] - code[f"Max_{k}% renyi_inf"]).max()
         for k in ("0", "5.0", "10.0", "30.0", "60.0", "90.0")
     )
-    ppl = np.abs(np.log(found["ppl"]) - found["Max_100% renyi_inf"]).max()
-    ranks = {tuple(rankdata(np.round(v, 6), "dense")) for v in found.values()}
-    exact = run.exact
+    ppl = np.abs(np.log(code["ppl"]) - code["Max_100% renyi_inf"]).max()
+    ranks = {tuple(rankdata(np.round(v, 6), "dense")) for v in code.values()}
     lines = [
         f"5   Min_K% Prob minus Max_K% renyi_inf, all K: at most {worst:.1g}; log ppl minus"
         f" Max_100% renyi_inf: {ppl:.1g}; AUC {run.auc('ppl'):.3f} and"
         f" {run.auc('Max_100% renyi_inf'):.3f}",
-        f"    {len(found)} names, {len(ranks)} different orders of the clips",
+        f"    {len(code)} names, {len(ranks)} different orders of the clips",
     ]
-    mean = np.abs(exact["video.sme.mean"] - exact["video.sme_aligned.mean"]).max()
+    a, b = (run.exact[f"video.{name}.mean"] for name in ("sme", "sme_aligned"))
+    mean = np.abs(a - b).max()
     lines.append(f"8   sme.mean minus sme_aligned.mean: at most {mean:.1g}")
     for k in ("mean", "min_5", "min_10", "min_30"):
         lines.append(
@@ -255,7 +253,7 @@ def on_names(run: Scored) -> list[str]:
     return lines
 
 
-def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
+def on_the_row_after(run: RunScores, settings: Settings, data) -> list[str]:
     """Measure quirk 6, and the ties of quirk 11, on the logits themselves."""
     job = make_job(ScoreSettings(settings.demo / "target", data, run.out, (FRAMES,)))
     prompts, video = job.prompts.longest[FRAMES], job.port.video(FRAMES)
@@ -266,9 +264,8 @@ def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     params = job.port.load(jnp.float32, lambda spec, shape: here)
     forward = job.port.whole_head().forward
-    orders = Orders(
-        *(jnp.asarray(run.exact[n][:, None] - 1, jnp.float32) for n in ("q", "r"))
-    )
+    q, r = (jnp.asarray(run.exact[n][:, None] - 1, jnp.float32) for n in ("q", "r"))
+    orders = Orders(q, r)
     reducer = replace(published.PUBLISHED.reducer, rows=lambda batch: batch.masks[:, 0])
     video_alone = replace(published.PUBLISHED, reducer=reducer)
 
@@ -295,11 +292,12 @@ def on_the_row_behind(run: Scored, settings: Settings, data) -> list[str]:
 
 
 def _tied(z: np.ndarray) -> int:
+    """Return how many rows have two equal largest logits."""
     ordered = np.sort(z, axis=-1)
     return int(np.sum(ordered[..., -1] == ordered[..., -2]))
 
 
-def on_the_question(run: Scored, settings: Settings, data, out: Path) -> list[str]:
+def on_the_question(run: RunScores, settings: Settings, data, out: Path) -> list[str]:
     """Measure quirk 7: every clip with the next clip's question and answer."""
     moved = []
     for path in data:
@@ -318,18 +316,17 @@ def on_the_question(run: Scored, settings: Settings, data, out: Path) -> list[st
     ]
 
 
-def on_the_set(run: Scored, settings: Settings, data, out: Path) -> list[str]:
+def on_the_set(run: RunScores, settings: Settings, data, out: Path) -> list[str]:
     """Measure quirk 9: the fastest clip, four times as large, joins the set."""
     fast = int(np.argmax(run.exact["motion"]))
     video = [row["video"] for path in data for row in json.loads(path.read_text())][fast]
     frames = read_clip(settings.demo / video, (FRAMES,)).sample(2 * FRAMES)
     clip, extra = out / "large.mp4", out / "large.json"
     write_mp4(clip, frames.repeat(4, axis=1).repeat(4, axis=2), 8.0)
-    video = str(clip.relative_to(settings.demo))
-    row = {"video": video, "question": "What?", "answer": "a", "label": 0}
-    extra.write_text(json.dumps([row]))
-    model, found = settings.demo / "target", (*data, extra)
-    other = run_scores(settings, model, found, out / "larger")
+    row = {"question": "What?", "answer": "a", "label": 0}
+    extra.write_text(json.dumps([row | {"video": str(clip.relative_to(settings.demo))}]))
+    target = settings.demo / "target"
+    other = run_scores(settings, target, (*data, extra), out / "larger")
     before, after = run.exact["motion"].max(), other.exact["motion"][-1]
     lines = [f"9   largest motion {before:.4g}, of the added clip {after:.4g}"]
     kept = slice(0, len(run.label))
@@ -355,16 +352,16 @@ def on_the_set(run: Scored, settings: Settings, data, out: Path) -> list[str]:
     return lines
 
 
-def on_the_padding(run: Scored, settings: Settings, data, out: Path) -> list[str]:
+def on_the_padding(run: RunScores, settings: Settings, data, out: Path) -> list[str]:
     """Measure quirk 10: the trained target, padding rows of random numbers added."""
     model = out / "padded"
     shutil.copytree(settings.demo / "target", model)
     weights = load_file(model / "model.safetensors")
     rng = np.random.default_rng(settings.seed)
+    random = load_file(settings.demo / "random" / "model.safetensors")
     for name in ("lm_head.weight", "model.embed_tokens.weight"):
         shape = (settings.padding, weights[name].shape[1])
-        spread = load_file(settings.demo / "random" / "model.safetensors")[name].std()
-        rows = rng.normal(0, spread, shape).astype(np.float32)
+        rows = rng.normal(0, random[name].std(), shape).astype(np.float32)
         weights[name] = np.concatenate([weights[name], rows])
     save_file(weights, model / "model.safetensors")
     config = json.loads((model / "config.json").read_text())
@@ -387,7 +384,7 @@ def on_the_padding(run: Scored, settings: Settings, data, out: Path) -> list[str
     return lines
 
 
-def on_metrics(run: Scored, settings: Settings) -> list[str]:
+def on_metrics(run: RunScores, settings: Settings) -> list[str]:
     """Measure quirk 12: the published metrics against ours."""
     lines = [f"12  {'published, ours':20}{'TPR':>8}{'accuracy':>11}{'TPR':>8}{'best':>7}"]
     pairs = np.repeat(np.arange(100.0), 2), np.tile([1, 0], 100)
@@ -400,12 +397,12 @@ def on_metrics(run: Scored, settings: Settings) -> list[str]:
         )
     rng = np.random.default_rng(settings.seed)
     for name, case in cases.items():
-        held = np.mean([_held_out_accuracy(rng, *case) for _ in range(500)])
-        lines.append(f"    {name}, threshold of one half on the other: {held:.3f}")
+        accuracy = np.mean([_held_out_accuracy(rng, *case) for _ in range(500)])
+        lines.append(f"    {name}, threshold of one half on the other: {accuracy:.3f}")
     for count in (64, 502):
         label = np.tile([1, 0], count)
-        found = [published_metrics(rng.normal(size=2 * count), label) for _ in range(500)]
-        mean = {k: np.mean([f[k] for f in found]) for k in found[0]}
+        noise = [published_metrics(rng.normal(size=2 * count), label) for _ in range(500)]
+        mean = {k: np.mean([metrics[k] for metrics in noise]) for k in noise[0]}
         lines.append(
             f"    noise, {count} a side, mean of 500: accuracy {mean['accuracy']:.3f},"
             f" AUC {mean['auc']:.3f}, TPR {mean['tpr_below_5']:.3f}"
@@ -414,11 +411,11 @@ def on_metrics(run: Scored, settings: Settings) -> list[str]:
 
 
 def _held_out_accuracy(rng, scores, label) -> float:
-    """Choose the threshold on a random half; return balanced accuracy on the other."""
+    """Return balanced accuracy on a half, with the threshold chosen on the other half."""
     first = rng.permutation(len(label)) < len(label) // 2
     fpr, tpr, thresholds = roc(scores[first], label[first])
-    said = scores[~first] >= thresholds[np.argmax(tpr - fpr)]
-    rates = [np.mean(said[label[~first] == n] == n) for n in (0, 1)]
+    called = scores[~first] >= thresholds[np.argmax(tpr - fpr)]
+    rates = [np.mean(called[label[~first] == n] == n) for n in (0, 1)]
     return float(np.mean(rates))
 
 
@@ -432,7 +429,7 @@ def main() -> None:
 def measured(settings: Settings) -> Iterator[str]:
     """Yield the lines of all quirks, each as soon as it is measured."""
     yield from on_rows(settings)
-    data = tuple(settings.demo / f"{part}.json" for part in "AB")
+    data = tuple(settings.demo / f"{third}.json" for third in "AB")
     with tempfile.TemporaryDirectory(dir=settings.demo) as folder:
         out = Path(folder)
         run = run_scores(settings, settings.demo / "target", data, out / "run")
@@ -440,7 +437,7 @@ def measured(settings: Settings) -> Iterator[str]:
             side_by_side(run),
             on_orders(run, settings),
             on_names(run),
-            on_the_row_behind(run, settings, data),
+            on_the_row_after(run, settings, data),
             on_the_question(run, settings, data, out),
             on_the_set(run, settings, data, out),
             on_the_padding(run, settings, data, out),

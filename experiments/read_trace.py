@@ -1,10 +1,10 @@
-"""Where the time of a traced run went, by kind of operation and by part of the model.
+"""Print where the time of a traced run went, by kind of operation and part of the model.
 
     vidsme score … --profile TRACE
     python experiments/read_trace.py TRACE
 
 Each operation counts without those inside it. Parts are the named scopes of the program
-(vision, decoder, head, statistics), which traces of TPUs carry; on a CPU the kinds alone.
+(vision, decoder, head, statistics). Traces of TPUs have them, those of CPUs kinds alone.
 """
 
 import argparse
@@ -25,22 +25,22 @@ def main() -> None:
     folder = parser.parse_args().trace
     files = sorted(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
     if not files:
-        exists = "holds no .xplane.pb" if folder.is_dir() else "is no folder"
-        parser.error(f"trace={folder} {exists}, expected what --profile wrote")
+        fault = "holds no .xplane.pb" if folder.is_dir() else "is no folder"
+        parser.error(f"trace={folder} {fault}, expected what --profile wrote")
     try:
-        found = read(files[-1])
+        seconds = read(files[-1])
     except RuntimeError as error:
         parser.error(f"{files[-1]} is no trace: {error}")
-    if not found:
+    if not seconds:
         parser.error(f"{files[-1]} holds no operation of a device")
-    print("\n".join([f"{files[-1]}", "", *table(found)]))
+    print("\n".join([f"{files[-1]}", "", *table(seconds)]))
 
 
-def table(found: Counter[tuple[str, str]]) -> list[str]:
-    """Return the rows that took longest, and the others together."""
-    total, shown = sum(found.values()), found.most_common(_SHOWN)
-    rows = [(part or "–", f"`{kind}`", taken) for (part, kind), taken in shown]
-    others = len(found) - len(shown)
+def table(seconds: Counter[tuple[str, str]]) -> list[str]:
+    """Return the lines of the table: the longest parts and kinds, and the others' sum."""
+    total, longest = sum(seconds.values()), seconds.most_common(_SHOWN)
+    rows = [(part or "–", f"`{kind}`", taken) for (part, kind), taken in longest]
+    others = len(seconds) - len(longest)
     rows += [("", f"{others} others", total - sum(row[2] for row in rows))]
     return [
         "| part | kind of operation | seconds | share |",
@@ -54,16 +54,16 @@ def read(path: Path) -> Counter[tuple[str, str]]:
     """Return the seconds of each part and kind, summed over all lines of the trace."""
     from jax.profiler import ProfileData
 
-    taken: Counter[tuple[str, str]] = Counter()
+    total: Counter[tuple[str, str]] = Counter()
     for plane in ProfileData.from_file(str(path)).planes:
         for line in plane.lines:
-            for key, seconds in _own_times(list(_operations(line.events))):
-                taken[key] += seconds
-    return taken
+            for key, seconds in _net_times(list(_operations(line.events))):
+                total[key] += seconds
+    return total
 
 
 def _operations(events) -> Iterator[tuple[float, float, tuple[str, str]]]:
-    """Yield start, end and key of what the device ran, in nanoseconds."""
+    """Yield start and end of each operation of the device, in nanoseconds, and its key."""
     for event in events:
         facts: dict[str, Any] = dict(event.stats)
         if "hlo_op" not in facts and "hlo_category" not in facts:
@@ -75,10 +75,10 @@ def _operations(events) -> Iterator[tuple[float, float, tuple[str, str]]]:
         yield event.start_ns, end, (part, str(facts.get("hlo_category", kind)))
 
 
-def _own_times(operations) -> Iterator[tuple[tuple[str, str], float]]:
-    """Yield the time of each operation, and take it off the one around it."""
+def _net_times(operations) -> Iterator[tuple[tuple[str, str], float]]:
+    """Yield the seconds of each operation, and their negative for the one around it."""
     around: list[tuple[float, tuple[str, str]]] = []
-    for start, end, key in sorted(operations, key=lambda one: (one[0], -one[1])):
+    for start, end, key in sorted(operations, key=lambda o: (o[0], -o[1])):
         while around and around[-1][0] <= start:
             around.pop()
         if around:

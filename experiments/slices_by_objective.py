@@ -2,7 +2,7 @@
 
     python experiments/slices_by_objective.py --out slices --seeds 0 1 2
 
-For each seed: new clips, a new deal into thirds, new weights, a target and a control; then
+For each seed: new clips, a new split into thirds, new weights, a target and a control; then
 the AUC of a few scores, fixed in advance, under the target and under the control.
 
 Found: trained on the answers alone, the video slice tells nothing (.43 to .56); trained on
@@ -29,7 +29,13 @@ SCORES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the experiment: where to, which seeds, and the demo's objectives."""
+    """The settings of the experiment.
+
+    Attributes:
+        out: folder of the demos.
+        seeds: a demo for each, and for each objective.
+        objectives: what the demos' models learn.
+    """
 
     out: Path
     seeds: tuple[int, ...]
@@ -50,7 +56,7 @@ def run(settings: Settings) -> list[str]:
 
 
 def _cell(out: Path, objective: str, seed: int) -> dict[str, tuple[float, float]]:
-    """Return each score's AUC under target and control, from one demo."""
+    """Return the AUC of each score under target and control, from a demo."""
     folder = out / f"{objective}-{seed}"
     metrics = folder / "report" / "metrics.json"
     if not metrics.exists():

@@ -2,19 +2,19 @@
 
     python experiments/training_order.py --out lab --seeds 0 1
 
-causal: as everywhere else. shuffled: each time that a clip is drawn in training its frames
-come in a new random order. bidirectional: all positions of the video see each other, so
-that the visual code that a position learns to predict can be seen by it, and copied; the
-objective text, which has no such code, is the fair comparison there. AUC under the target
-(95 % interval) for each seed, its mean, and the mean under the control.
+causal: as everywhere else. shuffled: each time that a clip is drawn in training, its frames
+come in a new random order. bidirectional: all positions of the video see each other. So a
+position can see and copy the visual code that it learns to predict. The objective text has
+no such code and is the fair comparison there. AUC under the target (95 % interval) for each
+seed, its mean, and the mean under the control.
 
 Found: a model that never saw its clips in natural order keeps nothing of them in the video
-slice, in either direction (.48 to .54), while its answers give the members away as before.
-So the reversal lives on the order of training. Attention in both directions over the video
-does not destroy the signal where the visual codes are learned (.92, from .83 of the
-likelihood), though such a model can see the code that it is asked for. With the objective
-text, neither kind of attention leaves a trace in the video slice; one seed of the
-bidirectional model lies below chance (.34), and its control at .51.
+slice, in either direction (.48 to .54). Its answers give the members away as before. So the
+reversal depends on the order of training. Attention in both directions over the video does
+not destroy the signal where the visual codes are learned (.92, .83 for the likelihood),
+though such a model can see the code that it must predict. With the objective text, neither
+kind of attention leaves a trace in the video slice; one seed of the bidirectional model
+lies below chance (.34), and its control at .51.
 """
 
 from functools import partial

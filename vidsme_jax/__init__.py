@@ -49,7 +49,7 @@ _HOME = {
     "ScoreRequest": "scores.definition",
     "score_program": "scores.program",
     "Calibration": "scores.orders",
-    "OrderRule": "scores.orders",
+    "EntropyOrders": "scores.orders",
     "illumination": "data.motion",
     "flow_variance": "data.motion",
     "auc": "stats.metrics",

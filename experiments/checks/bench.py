@@ -1,4 +1,4 @@
-"""What the checks share: clips and a model, the command, tables compared bit by bit."""
+"""Make clips and a model, run commands, and compare tables bit by bit, for all checks."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.models.toy import write_toy
 
-# A check is started from its own folder's files; lab.py lies one folder above.
+# Python looks for modules in the folder of a check; lab.py lies a folder above.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from lab import publish  # noqa: E402, F401
 
@@ -26,8 +26,8 @@ class Bench:
     """A folder with clips, a manifest and a toy checkpoint.
 
     Attributes:
-        folder: of everything.
-        rows: of the manifest.
+        folder: folder of all files.
+        rows: rows of the manifest.
     """
 
     folder: Path
@@ -35,12 +35,12 @@ class Bench:
 
     @property
     def model(self) -> Path:
-        """The checkpoint."""
+        """Return the path of the checkpoint."""
         return self.folder / "model"
 
     @property
     def manifest(self) -> Path:
-        """All rows."""
+        """Return the path of the manifest."""
         return self.folder / "clips.json"
 
     def score(self, data: Path, out: Path, *more: str) -> list[str]:
@@ -55,7 +55,7 @@ class Bench:
 
 
 def arguments(description: str | None, **counts: int) -> argparse.Namespace:
-    """Read --out, and --NAME for each of the counts."""
+    """Read the options --out, and --NAME for every count."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("checks"))
     for name, default in counts.items():
@@ -64,7 +64,7 @@ def arguments(description: str | None, **counts: int) -> argparse.Namespace:
 
 
 def make_bench(folder: Path, clips: int) -> Bench:
-    """Write clips and a checkpoint, once."""
+    """Write clips and a checkpoint, unless they exist."""
     path = folder / "clips.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,26 +81,26 @@ def vidsme(*words: str) -> list[str]:
 
 
 def run(line: list[str], expected: int = 0) -> str:
-    """Run a line to its end; return what it said."""
+    """Run a command line to its end; return what it printed."""
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == expected, (done.returncode, done.stderr[-2000:])
     return done.stdout + done.stderr
 
 
-def same_runs(one: Path, other: Path) -> list[str]:
-    """Return the names of the tables of two runs, all bit-equal."""
-    names = sorted(path.name for path in one.glob("*.parquet"))
+def same_runs(run: Path, other: Path) -> list[str]:
+    """Check that the tables of two runs are bit-equal; return the tables' names."""
+    names = sorted(path.name for path in run.glob("*.parquet"))
     assert names == sorted(path.name for path in other.glob("*.parquet"))
     for name in names:
-        same_tables(pq.read_table(one / name), pq.read_table(other / name), name)
+        same_tables(pq.read_table(run / name), pq.read_table(other / name), name)
     return names
 
 
-def same_tables(one: pa.Table, other: pa.Table, name: str) -> None:
+def same_tables(table: pa.Table, other: pa.Table, name: str) -> None:
     """Check that two tables are bit-equal."""
-    assert one.schema == other.schema and len(one) == len(other), name
-    for column in one.column_names:
-        a, b = (table[column].combine_chunks() for table in (one, other))
+    assert table.schema == other.schema and len(table) == len(other), name
+    for column in table.column_names:
+        a, b = (t[column].combine_chunks() for t in (table, other))
         if pa.types.is_floating(a.type):
             a, b = (x.to_numpy(zero_copy_only=False).tobytes() for x in (a, b))
         assert a == b if isinstance(a, bytes) else a.equals(b), (name, column)

@@ -1,4 +1,4 @@
-"""Many clips, one in twenty of them broken: nothing ends early, nothing is disturbed.
+"""Check that broken clips, one in twenty, neither end a command nor disturb the others.
 
     python experiments/checks/broken_clips.py --out checks/broken --clips 1000
 
@@ -18,8 +18,8 @@ from bench import Bench, arguments, make_bench, publish, run, same_tables
 
 
 def break_some(bench: Bench) -> set[str]:
-    """Break every twentieth clip, each in another way; return their ids."""
-    ways = (
+    """Break every twentieth clip, in five ways by turns; return the clips' ids."""
+    damages = (
         lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_text("no video\n" * 100),
@@ -30,7 +30,7 @@ def break_some(bench: Bench) -> set[str]:
     for n, row in enumerate(broken):
         path = bench.folder / row["video"]
         if path.is_file():
-            ways[n % len(ways)](path)
+            damages[n % len(damages)](path)
     return {row["id"] for row in broken}
 
 
@@ -41,13 +41,13 @@ def main() -> None:
 
 
 def check(bench: Bench) -> Iterator[str]:
-    """Break clips, run both commands with and without them, and yield what came out."""
+    """Break clips, run both commands with and without them, and yield the results."""
     broken, out = break_some(bench), bench.folder
     good = out / "good.json"
     good.write_text(json.dumps([r for r in bench.rows if r["id"] not in broken]))
-    said = run(bench.prepare(out / "store")).strip().splitlines()[-1]
-    yield said.replace(f"{out}/", "")
-    # One calibration: that of all clips that can be read, which are the good ones.
+    last_line = run(bench.prepare(out / "store")).strip().splitlines()[-1]
+    yield last_line.replace(f"{out}/", "")
+    # Both runs have the same calibration: broken clips have no part in it.
     for name, data in (("all", out / "store"), ("good", good)):
         words = ("--frames", "8", "--slices", "video")
         run(bench.score(data, out / name, *words))
@@ -56,14 +56,14 @@ def check(bench: Bench) -> Iterator[str]:
     )
     status = Counter(table["status"].to_pylist())
     assert len(table) == len(bench.rows) and None not in status
-    kept = table.filter(pc.equal(table["status"], "ok"))
-    assert not broken & set(kept["id"].to_pylist())
+    readable = table.filter(pc.equal(table["status"], "ok"))
+    assert not broken & set(readable["id"].to_pylist())
     yield f"{len(table)} rows: {dict(status)}"
     columns = [c for c in alone.column_names if c != "row"]
-    worst = largest_difference(kept, alone)
-    yield f"{len(kept)} good rows against a run without the broken ones: {worst:.2g}"
+    worst = largest_difference(readable, alone)
+    yield f"{len(readable)} good rows against a run without the broken ones: {worst:.2g}"
     facts = [c for c in columns if c.count(".") != 2]
-    same_tables(kept.select(facts), alone.select(facts), "facts")
+    same_tables(readable.select(facts), alone.select(facts), "facts")
 
 
 def largest_difference(left, right) -> float:

@@ -1,9 +1,9 @@
-"""How long `vidsme evaluate` computes: every score of the catalogue over simulated clips.
+"""Measure how long `vidsme evaluate` computes, for all scores over simulated clips.
 
     python experiments/checks/evaluate_time.py --clips 1000 --bootstrap 10000
 
-All of it but the report: metrics, intervals and p-values of all scores, the blind baselines
-(an embedding of 1,024 numbers among them), the parts of the clips.
+Everything is computed but the report: metrics, intervals and p-values of all scores, and
+the blind baselines, an embedding of 1,024 numbers among them.
 """
 
 import argparse
@@ -34,24 +34,25 @@ def main() -> None:
     add = parser.add_argument
     add("--clips", type=int, default=1000)
     add("--bootstrap", type=int, default=10_000)
-    given = parser.parse_args()
-    rng, label = np.random.default_rng(0), np.arange(given.clips) % 2
-    drawn = {
-        name: (rng.normal(size=given.clips) + 0.3 * label).astype(np.float32)
+    options = parser.parse_args()
+    clips, bootstrap = options.clips, options.bootstrap
+    rng, label = np.random.default_rng(0), np.arange(clips) % 2
+    scores = {
+        name: (rng.normal(size=clips) + 0.3 * label).astype(np.float32)
         for name in catalogue.columns()
     }
-    keys = {"id": [str(n) for n in range(given.clips)], "label": label}
-    keys["frames"] = np.full(given.clips, 16)
-    movement = {n: rng.normal(size=given.clips) for n in ("motion", "illumination")}
-    features = pa.table(keys | vectors(rng, given.clips, appearance=56, embedding=1024))
-    nothing = pa.table(keys).select(["id", "frames"]).slice(0, 0)
-    table = pa.table(keys | movement | drawn)
+    keys = {"id": [str(n) for n in range(clips)], "label": label}
+    keys["frames"] = np.full(clips, 16)
+    movement = {n: rng.normal(size=clips) for n in ("motion", "illumination")}
+    features = pa.table(keys | vectors(rng, clips, appearance=56, embedding=1024))
+    empty = pa.table(keys).select(["id", "frames"]).slice(0, 0)
+    table = pa.table(keys | movement | scores)
     others = {"features": features}
-    run = Run(Path("simulated"), {"settings": {}}, table, nothing, nothing, others)
+    run = Run(Path("simulated"), {"settings": {}}, table, empty, empty, others)
     start = time.monotonic()
-    evaluate_study(make_study([run]), EvaluationSettings(bootstrap=given.bootstrap))
+    evaluate_study(make_study([run]), EvaluationSettings(bootstrap=bootstrap))
     print(
-        f"{len(drawn)} scores, {given.clips} clips, {given.bootstrap} resamples:"
+        f"{len(scores)} scores, {clips} clips, {bootstrap} resamples:"
         f" {time.monotonic() - start:.1f} s"
     )
 

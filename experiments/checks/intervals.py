@@ -1,11 +1,11 @@
-"""How often the intervals of `vidsme evaluate` hold the truth, over simulated audits.
+"""Measure how often the intervals of `vidsme evaluate` hold the truth, by simulation.
 
     python experiments/checks/intervals.py
 
-Scores of members are normal with mean d, of the others with mean 0, so that the true ROC is
-known. Of the AUC the truth is Phi(d / sqrt 2). Of a TPR that comes from counts it is the
-members' share above the threshold that these non-members gave, of any other that above the
-non-members' true quantile. Nominal is 95 %.
+Scores of members are normal with mean d, those of the others with mean 0, so that the true
+ROC is known. The true AUC is Phi(d / sqrt 2). The truth of a TPR with an interval from
+counts is the members' share above the threshold that these non-members gave. The truth of
+any other TPR is their share above the non-members' true quantile. Nominal is 95 %.
 """
 
 import argparse
@@ -27,14 +27,14 @@ def main() -> None:
     add("--repeats", type=int, default=2000)
     add("--bootstrap", type=int, default=1000)
     add("--sizes", type=int, nargs="+", default=(20, 64, 200, 1000), help="of each class")
-    given = parser.parse_args()
-    settings = EvaluationSettings(bootstrap=given.bootstrap, fprs=_FPRS)
+    options = parser.parse_args()
+    settings = EvaluationSettings(bootstrap=options.bootstrap, fprs=_FPRS)
     titles = [f"TPR at {rate:.0%}" for rate in _FPRS]
     print("| clips a class | true AUC | AUC | " + " | ".join(titles) + " |")
     print("| ---: " * (3 + len(_FPRS)) + "|")
-    for size in given.sizes:
+    for size in options.sizes:
         for truth in (0.5, 0.7, 0.9):
-            shares = coverage(truth, size, given.repeats, settings)
+            shares = coverage(truth, size, options.repeats, settings)
             cells = " | ".join(f"{share:.1%}" for share in shares)
             print(f"| {size} | {truth} | {cells} |", flush=True)
 
@@ -42,7 +42,7 @@ def main() -> None:
 def coverage(
     truth: float, size: int, repeats: int, settings: EvaluationSettings
 ) -> list[float]:
-    """Return how often the intervals of AUC and TPRs hold what they are of."""
+    """Return the share of intervals that hold the truth, of the AUC and of each TPR."""
     rng = np.random.default_rng(0)
     shift = norm.ppf(truth) * np.sqrt(2)
     member = np.arange(2 * size) < size

@@ -1,11 +1,11 @@
-"""Killed at random moments, with two hosts at once, on a full disk: nothing is lost.
+"""Check that nothing is lost when commands are killed, on two hosts or on a full disk.
 
     python experiments/checks/kills.py --out checks/kills --clips 60
 
 SIGKILL hits `prepare` 20 times and `score` 20 times at work, each at a random moment of
-what an undisturbed run takes; then two hosts at once that score a shard each; then both run
+an undisturbed run's time; then two hosts at once that score a shard each; then both run
 on a disk (a file size limit of the kernel) that is too full. A run goes on after each kill.
-Whenever one is whole, its tables are compared, bit by bit, with those of an undisturbed
+Whenever a run is whole, its tables are compared, bit by bit, with those of an undisturbed
 run, and it starts anew.
 
 Found: every table was bit-equal to that of an undisturbed run. On a full disk the command
@@ -36,7 +36,7 @@ _LIMITED = (
 
 
 def timed(line: list[str]) -> float:
-    """Run a line to its end; return the seconds."""
+    """Run a command line to its end; return its seconds."""
     start = time.monotonic()
     run(line)
     return time.monotonic() - start
@@ -48,14 +48,14 @@ def kill(
     """Start the lines and kill them at a random moment, until 20 kills have hit.
 
     Args:
-        lines: commands that run at once and write to `out`.
-        seconds: that they take undisturbed.
-        dice: for the moments.
-        out: removed when a run is whole, so that the next kill finds work.
-        check: compares what is in `out` with an undisturbed run.
+        lines: command lines that run at once and write to `out`.
+        seconds: time that they take undisturbed.
+        dice: random numbers for the moments.
+        out: output folder, removed when a run is whole, so that the next kill finds work.
+        check: compares the output with that of an undisturbed run.
 
     Returns:
-        What was done, in words.
+        The number of kills and of whole runs, in words.
     """
     hits = whole = 0
     while hits < KILLS:
@@ -77,14 +77,14 @@ def kill(
 
 
 def quiet(line: list[str]) -> subprocess.Popen:
-    """Start a line whose words nobody reads."""
+    """Start a command line without its output."""
     nowhere = subprocess.DEVNULL
     return subprocess.Popen(line, stdout=nowhere, stderr=nowhere)
 
 
-def same_stores(one: Path, other: Path) -> int:
-    """Check that two stores hold the same clips; return how many."""
-    a, b = open_store(one), open_store(other)
+def same_stores(store: Path, other: Path) -> int:
+    """Check that two stores hold the same clips; return their number."""
+    a, b = open_store(store), open_store(other)
     assert a.table.equals(b.table) and a.rows == b.rows and a.clip_numbers == b.clip_numbers
     for n in range(len(a.rows)):
         (x,), (y,) = a.clips([n]), b.clips([n])
@@ -93,7 +93,7 @@ def same_stores(one: Path, other: Path) -> int:
 
 
 def on_a_full_disk(line: list[str]) -> str:
-    """Run a line with a limit on the size of a file; return the one line it said."""
+    """Run a command line with a limit on the size of a file; return its last line."""
     words = [sys.executable, "-c", _LIMITED, *line[3:]]
     return run(words, expected=75).strip().splitlines()[-1]
 
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def check(bench: Bench, dice: random.Random) -> Iterator[str]:
-    """Kill `prepare`, then `score`, and yield what came out."""
+    """Kill `prepare`, then `score`, and yield the results."""
     out = bench.folder
     seconds = timed(bench.prepare(out / "store"))
     killed = out / "store-killed"
@@ -119,14 +119,14 @@ def check(bench: Bench, dice: random.Random) -> Iterator[str]:
 
 
 def score_checks(bench: Bench, dice: random.Random) -> Iterator[str]:
-    """Do the same to `score`, alone and on two hosts, and yield what came out."""
+    """Kill `score`, alone and on two hosts, and yield the results."""
     out, words = bench.folder, ("--frames", "4", "--slices", "video", "--batch", "2")
 
     def score(name: str, *more: str) -> list[str]:
         return bench.score(out / "store", out / name, *words, *more)
 
-    def same(one: str, other: str) -> list[str]:
-        return same_runs(out / one, out / other)
+    def same(name: str, other: str) -> list[str]:
+        return same_runs(out / name, out / other)
 
     def joined(name: str) -> None:
         for command in ("merge", "verify"):

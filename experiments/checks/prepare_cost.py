@@ -1,4 +1,4 @@
-"""What `prepare` costs: its memory over many clips, its speed beside plain loops.
+"""Measure what `prepare` costs: memory over many clips, and speed beside plain loops.
 
     python experiments/checks/prepare_cost.py --out checks/cost --clips 1000 --large 24
 
@@ -37,7 +37,7 @@ COUNT = 32
 
 
 def by_decord(path: Path) -> np.ndarray:
-    """Decode the frames of a clip, the plain way."""
+    """Decode the frames of a clip with decord, as a plain script would."""
     import decord
 
     reader = decord.VideoReader(str(path), num_threads=1)
@@ -45,7 +45,7 @@ def by_decord(path: Path) -> np.ndarray:
 
 
 def by_opencv(path: Path) -> np.ndarray:
-    """Decode the frames of a clip, the plain way."""
+    """Decode the frames of a clip with OpenCV, as a plain script would."""
     capture = cv2.VideoCapture(str(path))
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     frames = []
@@ -94,16 +94,16 @@ def enlarge(bench: Bench, count: int) -> Bench:
 
 
 class Large(Bench):
-    """Clips in a folder below, the same model."""
+    """Clips in a folder below that of the model."""
 
     @property
     def model(self) -> Path:
-        """The checkpoint."""
+        """Return the path of the checkpoint."""
         return self.folder.parent / "model"
 
 
 def watched(line: list[str]) -> tuple[float, list[float]]:
-    """Run a line; return its seconds, and its memory every half second, in MB."""
+    """Run a command line; return its seconds, and its memory in MB every half second."""
     sizes: list[float] = []
     start = time.monotonic()
     process = subprocess.Popen(line, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -127,8 +127,14 @@ def watched(line: list[str]) -> tuple[float, list[float]]:
     return time.monotonic() - start, sizes
 
 
-def measure(bench: Bench, out: Path, some: int) -> Generator[str, None, list[float]]:
-    """Yield the speeds on a set of clips; return the memory of `prepare` over time."""
+def measure(bench: Bench, out: Path, looped: int) -> Generator[str, None, list[float]]:
+    """Yield the speeds on a set of clips; return the memory of `prepare` over time.
+
+    Args:
+        bench: clips and model.
+        out: the store.
+        looped: number of clips for the plain loops.
+    """
     processor = open_port(bench.model).processor
     paths = [bench.folder / row["video"] for row in bench.rows]
     cores = len(os.sched_getaffinity(0))
@@ -138,7 +144,7 @@ def measure(bench: Bench, out: Path, some: int) -> Generator[str, None, list[flo
     ours = len(paths) / seconds / cores
     yield f"prepare: {ours:.3g} clips a second and core ({cores} cores)"
     for name, read in (("decord", by_decord), ("OpenCV, seeking", by_opencv)):
-        plain = on_all_cores(read, paths[:some], processor, cores)
+        plain = on_all_cores(read, paths[:looped], processor, cores)
         yield f"plain loop, {name}: {plain:.3g}; prepare {ours / plain:.2f} times that"
     return sizes
 

@@ -2,9 +2,8 @@
 
     python experiments/checks/second_count.py --out checks/second --clips 128
 
-Prepares clips for 4 and 8 frames and scores them with 8, then with 4 frames, under a toy
-model and under one of 12 layers of width 768. Prints the line with which `vidsme score`
-ends.
+Prepares clips for 4 and 8 frames. Scores them with 8, then with 4 frames, under a toy model
+and under a model of 12 layers of width 768. Prints the last line of `vidsme score`.
 
 Found: a tenth of the time under the toy model, 3 to 4 % under the larger one.
 """
@@ -30,7 +29,7 @@ class Larger(Bench):
 
     @property
     def model(self):
-        """The checkpoint."""
+        """Return the path of the checkpoint."""
         return self.folder / "larger"
 
 
@@ -52,8 +51,8 @@ def check(bench: Bench) -> Iterator[str]:
     for name, models in (("toy", bench), ("larger", larger)):
         for frames in ("8", "4"):
             out = bench.folder / f"{name}-{frames}"
-            said = run(models.score(store, out, "--frames", frames))
-            (line,) = (text for text in said.splitlines() if text.startswith("time: "))
+            printed = run(models.score(store, out, "--frames", frames)).splitlines()
+            (line,) = (text for text in printed if text.startswith("time: "))
             yield f"{name}, {frames} frames: {line.removeprefix('time: ')}"
 
 

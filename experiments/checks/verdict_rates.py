@@ -1,11 +1,11 @@
-"""How often clips that are outside are called members, over simulated audits.
+"""Measure how often non-members are called members, over simulated audits.
 
     python experiments/checks/verdict_rates.py
 
-Reference and judged clips are drawn alike: normal scores, those of a video correlated (two
-rows each), in the second half of the table rounded to whole numbers, so that most are tied.
-A rate may not be above its nominal value but by chance (two standard deviations over 10,000
-audits are 0.6, 0.4 and 0.2 points of 10, 5 and 1 %). The last column is the share of
+Reference and judged clips are drawn alike. Scores are normal, and the two rows of a video
+are correlated. In the second half of the table they are rounded, so that most are tied.
+A rate may be above its nominal value by chance alone. Two standard deviations over 10,000
+audits are 0.6, 0.4 and 0.2 points of 10, 5 and 1 %. The last column is the share of
 reference sets whose sure threshold lets through more than 10 %; it may be at most 5 %.
 """
 
@@ -29,38 +29,38 @@ def main() -> None:
     add(
         "--videos", type=int, nargs="+", default=(20, 60, 100, 300), help="of the reference"
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     titles = " | ".join(f"called at {rate:.0%}" for rate in _RATES)
     print(f"| reference videos | ties | {titles} | sure at 10 % exceeded |")
     print("| ---: | --- | " + "---: | " * 4)
     for tied in (False, True):
-        for videos in given.videos:
-            called, exceeded = rates(videos, tied, given.audits)
+        for videos in options.videos:
+            called, exceeded = rates(videos, tied, options.audits)
             cells = " | ".join(f"{share:.2%}" for share in called)
             ties = "most" if tied else "none"
             print(f"| {videos} | {ties} | {cells} | {exceeded} |", flush=True)
-    for videos in given.videos:
-        wrong, found, alike = discoveries(videos, given.audits // 10)
+    for videos in options.videos:
+        wrong, recall, by_set = discoveries(videos, options.audits // 10)
         print(
             f"reference of {videos}, 50 clips judged, 10 of them members 4 deviations"
-            f" higher: of the calls at 10 % {wrong:.1%} were wrong, {found:.0%} of the"
-            f" members found; with no member, the whole set was called in {alike:.1%} of"
+            f" higher: of the calls at 10 % {wrong:.1%} were wrong, {recall:.0%} of the"
+            f" members found; with no member, the whole set was called in {by_set:.1%} of"
             " audits at 5 %",
             flush=True,
         )
 
 
 def drawn(rng, videos: int, tied: bool):
-    """Return scores and videos of two rows each."""
+    """Return random scores of two rows a video, and the video of each row."""
     values = rng.normal(size=(videos, 1)) + 0.5 * rng.normal(size=(videos, 2))
     values = np.round(values) if tied else values
     return values.ravel(), np.repeat(np.arange(videos), 2)
 
 
 def rates(videos: int, tied: bool, audits: int) -> tuple[np.ndarray, str]:
-    """Return how often a judged clip is called, and how often `sure` lets too many."""
+    """Return the share of clips called, and how often the sure threshold lets too many."""
     rng = np.random.default_rng(0)
-    called, exceeded, known = np.zeros(3), 0, 0
+    called, exceeded, thresholds = np.zeros(3), 0, 0
     deviation = np.sqrt(1.25)
     for _ in range(audits):
         reference, group = drawn(rng, videos, tied)
@@ -68,28 +68,27 @@ def rates(videos: int, tied: bool, audits: int) -> tuple[np.ndarray, str]:
         called += conformal_p(judged[:1], reference, group) <= _RATES
         sure = threshold(reference, group, 0.10, 0.95).sure
         if sure is not None:
-            known += 1
+            thresholds += 1
             limit = sure + 0.5 if tied else sure  # whole numbers above it begin there
             exceeded += norm.sf(limit / deviation) > 0.10
-    return called / audits, f"{exceeded / known:.2%}" if known else "–"
+    return called / audits, f"{exceeded / thresholds:.2%}" if thresholds else "–"
 
 
 def discoveries(videos: int, audits: int) -> tuple[float, float, float]:
-    """Return wrong and found calls of Benjamini and Hochberg, and calls of a whole set."""
+    """Return the shares of wrong calls, of members called, and of whole sets called."""
     rng = np.random.default_rng(1)
-    wrong, found, alike = [], [], 0
+    wrong, recall, by_set = [], [], 0
     for seed in range(audits):
         reference = rng.normal(size=videos)
         judged = np.concatenate([rng.normal(size=40), 4 + rng.normal(size=10)])
         q = benjamini_hochberg(conformal_p(judged, reference, np.arange(videos))) <= 0.1
         wrong.append(q[:40].sum() / max(1, q.sum()))
-        found.append(q[40:].mean())
+        recall.append(q[40:].mean())
         both = np.concatenate([rng.normal(size=50), reference])
         member = np.arange(len(both)) < 50
         rows = LabelledScores(both[None], member, np.arange(len(both)))
-        tested = permutation_test(rows, 199, seed)
-        alike += tested.p[0] <= 0.05
-    return float(np.mean(wrong)), float(np.mean(found)), alike / audits
+        by_set += permutation_test(rows, 199, seed).p[0] <= 0.05
+    return float(np.mean(wrong)), float(np.mean(recall)), by_set / audits
 
 
 if __name__ == "__main__":

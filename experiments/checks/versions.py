@@ -2,9 +2,9 @@
 
     python experiments/checks/versions.py --out versions
 
-makes an environment each for the lowest versions that setup.cfg allows and for those that
-pip chooses, runs `vidsme demo` and a clip by PyAV in it, and prints what was installed and
-what came out. `--python` names another interpreter.
+makes two environments: with the lowest versions that setup.cfg allows, and with those that
+pip chooses. In each it runs `vidsme demo`, reads a clip by PyAV, and prints the results.
+`--python` names another interpreter.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def lowest() -> list[str]:
 
 
 def run(python: str, out: Path, constraints: list[str]) -> bool:
-    """Install into a new environment, run the demo, and tell whether all went well."""
+    """Install into a new environment and run the demo; return whether all went well."""
     out.mkdir(parents=True)
     (out / "constraints.txt").write_text("\n".join(constraints) + "\n")
     subprocess.run([python, "-m", "venv", out / "venv"], check=True)
@@ -60,7 +60,7 @@ def run(python: str, out: Path, constraints: list[str]) -> bool:
 
 
 def main() -> None:
-    """Try both, and end with 1 where one fails."""
+    """Try the lowest and the newest versions; end with 1 where either fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--python", default=sys.executable)

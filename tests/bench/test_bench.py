@@ -1,4 +1,4 @@
-"""`vidsme bench`: everybody computes the same, and everything is recorded; no timing."""
+"""`vidsme bench`: contestants compute the same, and all is recorded; times go unchecked."""
 
 import builtins
 import copy
@@ -25,21 +25,21 @@ from vidsme_jax.scores.token_statistics import row_statistics
 pytestmark = [pytest.mark.slow(45), pytest.mark.least_compiled]
 
 CONTESTANTS = ("ours", "as_called", "at_best", "published", "ours_one", "at_best_one")
-GIVEN = ["bench", "--size", "toy", "--frames", "2", "--rounds", "1"]
+COMMAND = ["bench", "--size", "toy", "--frames", "2", "--rounds", "1"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """One run of the command: its facts, and its directory."""
+    """Return the facts of a run of the command, and its directory."""
     out = tmp_path_factory.mktemp("bench") / "out"
-    assert main([*GIVEN, "--out", str(out)]) == 0
+    assert main([*COMMAND, "--out", str(out)]) == 0
     return json.loads((out / "bench.json").read_text()), out
 
 
 def test_everybody_computes_the_same(run):
-    found = run[0]["differences"]
-    assert set(found) == set(CONTESTANTS) - {"ours"}
-    for name, families in found.items():
+    apart = run[0]["differences"]
+    assert set(apart) == set(CONTESTANTS) - {"ours"}
+    for name, families in apart.items():
         both = name in ("as_called", "at_best", "published")
         sme = {"sme", "sme_nat", "sme_rev"} if both else {"sme_nat"}
         lacking = {"minkpp"} if name == "published" else set()  # it has no Min-K%++
@@ -47,7 +47,7 @@ def test_everybody_computes_the_same(run):
         assert max(families.values()) < run[0]["tolerance"] == 1e-3, (name, families)
 
 
-def test_the_record_has_every_time_and_what_it_hangs_on(run):
+def test_the_record_has_every_time_and_what_it_depends_on(run):
     facts, out = run
     seconds = facts["seconds_a_clip"]
     assert tuple(seconds) == CONTESTANTS
@@ -90,9 +90,9 @@ def test_the_table_says_what_was_measured(run):
 def test_no_ratios_where_the_numbers_differ(run, value):
     facts = copy.deepcopy(run[0])
     facts["differences"]["at_best"]["gap"] = value
-    said = describe(facts)
-    assert "not the same computation, so no ratios" in said
-    assert "times ours" not in said and ".." not in said
+    table = describe(facts)
+    assert "not the same computation, so no ratios" in table
+    assert "times ours" not in table and ".." not in table
     facts["tolerance"] = None  # bfloat16
     assert "times ours" in describe(facts)
 
@@ -100,11 +100,11 @@ def test_no_ratios_where_the_numbers_differ(run, value):
 def test_a_difference_is_found_wherever_it_is():
     rows = np.ones((2, 5), np.float32)
     names = ("sme", "sme_nat", "sme_rev", "gap")
-    found = type("", (), {"curves": {name: rows for name in names}})
+    batch = type("", (), {"curves": {name: rows for name in names}})
     way = {"sme": rows[0], "gap": rows[0] + np.float32(0.5) * (np.arange(5) == 3)}
     short = {"sme": np.array([1, np.nan], np.float32)}
     results = {
-        "ours": [found],
+        "ours": [batch],
         "as_called": [[[way, way], [way, way]]],
         "published": [[[short, short]]],
         "ours_one": [{"sme": rows[:, None]}],
@@ -154,11 +154,11 @@ def test_a_checkpoint_of_several_files_in_bfloat16(tmp_path, monkeypatch):
     files = weight_files(parts)
     assert len(files) > 2 and weight_files(whole) == [whole / "model.safetensors"]
     expected = load_file(whole / "model.safetensors")
-    found = {k: v for path in files for k, v in load_file(path).items()}
-    assert set(found) == set(expected)
-    for key, value in found.items():
-        assert value.dtype.name == "bfloat16"
-        np.testing.assert_array_equal(value, expected[key].astype(value.dtype))
+    tensors = {k: v for path in files for k, v in load_file(path).items()}
+    assert set(tensors) == set(expected)
+    for key, tensor in tensors.items():
+        assert tensor.dtype.name == "bfloat16"
+        np.testing.assert_array_equal(tensor, expected[key].astype(tensor.dtype))
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_checkpoint_of_several_files_in_bfloat16(tmp_path, monkeypatch):
 )
 def test_bad_input_is_one_line(tmp_path, capsys, words, message):
     (tmp_path / "note.txt").write_text("mine")
-    assert main([*GIVEN, *(word.format(full=tmp_path) for word in words)]) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1
+    assert main([*COMMAND, *(word.format(full=tmp_path) for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
 
 
 def test_an_interrupted_bench_makes_room(tmp_path):
@@ -203,6 +203,6 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "vidsme_jax.bench.torch_peer", raising=False)
     monkeypatch.delattr(sys.modules["vidsme_jax.bench"], "torch_peer", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    assert main(GIVEN) == 2
-    said = capsys.readouterr().err
-    assert "pip install '.[bench]'" in said and said.count("\n") == 1
+    assert main(COMMAND) == 2
+    error = capsys.readouterr().err
+    assert "pip install '.[bench]'" in error and error.count("\n") == 1

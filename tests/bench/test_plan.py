@@ -51,8 +51,8 @@ def test_a_model_is_split_where_it_does_not_fit():
     graph, devices = read_graph(LONGVA), tuple(jax.devices())
 
     def placed(parallel, dtype, count, memory):
-        one = place_model(graph, parallel, dtype, devices[:count], memory * GIB)
-        return one.parallel, one.devices_per_model, one.replicas
+        placement = place_model(graph, parallel, dtype, devices[:count], memory * GIB)
+        return placement.parallel, placement.devices_per_model, placement.replicas
 
     assert placed("auto", "bfloat16", 8, 32) == ("replicas", 1, 8)
     assert placed("auto", "bfloat16", 8, 16) == ("partitioned", 4, 2)
@@ -84,10 +84,10 @@ def test_an_unknown_topology_is_said(name):
 @pytest.mark.parametrize("fits", [1, 2, 3, 17, 18])
 def test_the_largest_batch_is_found_in_few_compilations(monkeypatch, fits):
     """Each clip takes a GiB and a little more than the one before it."""
-    asked, limit = [], 14.5 + 1.01 * fits + 0.001 * fits**2 + 0.5
+    calls, limit = [], 14.5 + 1.01 * fits + 0.001 * fits**2 + 0.5
 
     def compile_for(task, clips):
-        asked.append(clips)
+        calls.append(clips)
         used = 14.5 + 1.01 * clips + 0.001 * clips**2
         if used > limit:
             raise compile_ahead.TooLarge(
@@ -103,7 +103,7 @@ def test_the_largest_batch_is_found_in_few_compilations(monkeypatch, fits):
         graph, placement, compile_ahead.plan_layout(graph, 16, 64), 64
     )
     batch, compiled = compile_ahead.compile_largest(task, memory)
-    assert batch == fits and len(asked) <= 4 and asked.count(fits) == 1
+    assert batch == fits and len(calls) <= 4 and calls.count(fits) == 1
     assert compiled.peak <= limit * GIB
 
 
@@ -134,15 +134,15 @@ def test_flops_of_the_compiled_program_are_the_necessary_ones(wide):
     placement = replace(placement, devices=placement.devices[:2])
     assert memory == float("inf") and placement.parallel == "replicas"
     task = make_task(settings, graph, placement, 2)
-    one = make_plan(settings, task, memory)
-    assert one.flops is None  # loops of attention here are not counted
-    flops = compile_ahead.compiled_flops(task, 2, one.compiled)
-    ratio = flops / (2 * 2 * one.necessary.total)
+    plan = make_plan(settings, task, memory)
+    assert plan.flops is None  # loops of attention here are not counted
+    flops = compile_ahead.compiled_flops(task, 2, plan.compiled)
+    ratio = flops / (2 * 2 * plan.necessary.total)
     assert 1 < ratio < 1.1, ratio
-    assert one.compiled.collectives == {}
+    assert plan.compiled.collectives == {}
     weights = 4 * sum(leaf.size for leaf in jax.tree.leaves(graph.abstract))
-    batch = one.compiled.arguments - weights
-    assert 0 < batch < 200_000 and one.compiled.temporaries > 0
+    batch = plan.compiled.arguments - weights
+    assert 0 < batch < 200_000 and plan.compiled.temporaries > 0
 
 
 def test_partitioned_programs_name_their_collectives(wide):
@@ -154,19 +154,19 @@ def test_partitioned_programs_name_their_collectives(wide):
         4,
         2,
     )
-    one = make_plan(settings, make_task(settings, graph, placed, 2), memory)
-    assert one.compiled.collectives["all-reduce"] >= 2
+    plan = make_plan(settings, make_task(settings, graph, placed, 2), memory)
+    assert plan.compiled.collectives["all-reduce"] >= 2
     whole = 4 * sum(leaf.size for leaf in jax.tree.leaves(graph.abstract))
-    assert one.compiled.arguments < whole / 2
+    assert plan.compiled.arguments < whole / 2
 
 
 def test_the_command_on_this_machine(wide, capsys):
-    given = ["plan", "--frames", "2", "--text", "16", "--batch", "1", "--model"]
-    assert main([*given, str(wide / "config.json")]) == 0
-    said = capsys.readouterr().out
-    for words in ("longva, 2 frames on cpu: 8 devices, replicas, float32", "MiB a device"):
-        assert words in said
-    assert "collectives none" in said and "GFLOP a clip: vision" in said
+    words = ["plan", "--frames", "2", "--text", "16", "--batch", "1", "--model"]
+    assert main([*words, str(wide / "config.json")]) == 0
+    printed = capsys.readouterr().out
+    for text in ("longva, 2 frames on cpu: 8 devices, replicas, float32", "MiB a device"):
+        assert text in printed
+    assert "collectives none" in printed and "GFLOP a clip: vision" in printed
 
 
 @pytest.mark.parametrize(
@@ -184,5 +184,5 @@ def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, words, message):
     manifest.write_text("[]")
     words = [word.format(manifest=manifest) for word in words]
     assert main(["plan", *words]) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

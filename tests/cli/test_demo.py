@@ -1,4 +1,4 @@
-"""The demo at a small size: every step of it, and what it must and must not find."""
+"""The demo at a small size: all its steps, and what it must and must not find."""
 
 import json
 from dataclasses import replace
@@ -74,10 +74,10 @@ def find(metrics, score):
             return metrics[score]
         metrics = list(metrics.values())
     if isinstance(metrics, list):
-        for part in metrics:
-            if isinstance(part, dict) and part.get("score") == score:
-                return part
-            found = find(part, score)
-            if found:
-                return found
+        for value in metrics:
+            if isinstance(value, dict) and value.get("score") == score:
+                return value
+            entry = find(value, score)
+            if entry:
+                return entry
     return None

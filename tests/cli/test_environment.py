@@ -13,10 +13,10 @@ from vidsme_jax.cli.environment import keep_compiled
 keep_compiled()
 import jax, jax.numpy as jnp
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-found = []
-jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
+events = []
+jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
 print(jax.jit(lambda x: jnp.sin(x) @ x)(jnp.eye(3)).sum())
-print("/jax/compilation_cache/cache_hits" in found)
+print("/jax/compilation_cache/cache_hits" in events)
 """
 
 

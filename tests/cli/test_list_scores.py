@@ -14,23 +14,23 @@ from vidsme_jax.scores.token_statistics import row_statistics
 
 @pytest.fixture(scope="module")
 def blocks():
-    """The paragraphs of the catalogue: title -> its text, spaces made single."""
-    parts = [part.split("\n", 1) for part in scores_table().split("\n\n")]
-    return {part[0]: " ".join(part[-1].split()) for part in parts}
+    """Return the paragraphs of the catalogue by title, their spaces made single."""
+    paragraphs = [paragraph.split("\n", 1) for paragraph in scores_table().split("\n\n")]
+    return {paragraph[0]: " ".join(paragraph[-1].split()) for paragraph in paragraphs}
 
 
-OWN = [name for name in catalogue.FAMILY_INFO if not name.endswith("_diff")]
+FAMILIES = [name for name in catalogue.FAMILY_INFO if not name.endswith("_diff")]
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_there_with_its_facts(blocks, name):
     info, text = catalogue.FAMILY_INFO[name], blocks[name]
     side = "higher" if info.higher_is_member else "lower"
     assert f"members {side} slices" in text
     assert f"formula {info.formula} members" in text
     assert text.endswith(f"source {info.source}")
-    held = [s for s in catalogue.SLICES if name in catalogue.families(s)]
-    assert f"slices {', '.join(held)} source" in text
+    slices = [s for s in catalogue.SLICES if name in catalogue.families(s)]
+    assert f"slices {', '.join(slices)} source" in text
 
 
 def test_sides_are_those_of_memorised_clips(blocks):
@@ -42,12 +42,12 @@ def test_sides_are_those_of_memorised_clips(blocks):
 
 
 def test_differences_are_said_once(blocks):
-    held = [title for title in blocks if title.startswith("X_diff")]
-    text = blocks[held[0]]
+    titles = [title for title in blocks if title.startswith("X_diff")]
+    text = blocks[titles[0]]
     high, low = re.search(r"members higher (.*) members lower (.*) slices", text).groups()
     assert high.split(", ") == ["logp_diff", "gap_diff", "minkpp_diff"]
     names = {name for name in catalogue.FAMILY_INFO if name.endswith("_diff")}
-    assert len(held) == 1 and set((high + ", " + low).split(", ")) == names
+    assert len(titles) == 1 and set((high + ", " + low).split(", ")) == names
 
 
 def test_aggregates_slices_and_what_else_there_is(blocks):
@@ -67,7 +67,7 @@ def test_no_line_is_wider_than_a_terminal():
 
 
 def test_formulas_written_out_are_those_computed(rng):
-    """The printed modified entropies and Min-K%++, transcribed, against `statistics`."""
+    """Transcribed, the printed modified entropies and Min-K%++ are `row_statistics`."""
     logits = rng.normal(size=7).astype(np.float32) * 2
     p = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum()
     y, others = 3, np.delete(p, 3)
@@ -80,10 +80,10 @@ def test_formulas_written_out_are_those_computed(rng):
         "renyi_half": 2 * np.log(np.sum(p**0.5)),
         "renyi_two": -np.log(np.sum(p**2)),
     }
-    one = jnp.ones(1)
-    found = row_statistics(jnp.array(logits[None]), jnp.array([y]), 2 * one, one)
+    ones = jnp.ones(1)
+    computed = row_statistics(jnp.array(logits[None]), jnp.array([y]), 2 * ones, ones)
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name][0], value, rtol=1e-5)
+        np.testing.assert_allclose(computed[name][0], value, rtol=1e-5)
 
 
 def test_the_command_prints_it_and_imports_no_model(tmp_path, capsys):

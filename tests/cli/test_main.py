@@ -47,15 +47,15 @@ def test_train_score_evaluate(project, tmp_path, capsys):
     """The three commands one after the other, as a user would call them."""
     data = project / "manifest.json"
     model = tmp_path / "tuned"
-    given = ("--data", data, "--frames", 2)
-    assert run("train", "--model", project / "model", *given, "--out", model,
+    options = ("--data", data, "--frames", 2)
+    assert run("train", "--model", project / "model", *options, "--out", model,
                "--steps", 10, "--batch", 2, "--learning-rate", 1e-3,
                "--objective", "text+video") == 0  # fmt: skip
     record = json.loads((model / "training.json").read_text())
     assert len(record["loss"]) == 10 and record["loss"][-1] < record["loss"][0]
     for name, folder in (("run", model), ("control", project / "model")):
         out = tmp_path / name
-        assert run("score", "--model", folder, *given, "--slices", "video",
+        assert run("score", "--model", folder, *options, "--slices", "video",
                    "--batch", 1, "--out", out) == 0  # fmt: skip
     assert "6 rows (6 ok)" in capsys.readouterr().out
     report = tmp_path / "report"
@@ -70,9 +70,9 @@ def test_train_score_evaluate(project, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def finished(project, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    given = ("--model", project / "model", "--data", project / "manifest.json")
-    given += ("--batch", 1, "--profile", out.parent / "trace")
-    assert run("score", *given, "--frames", 2, "--slices", "video", "--out", out) == 0
+    options = ("--model", project / "model", "--data", project / "manifest.json")
+    options += ("--batch", 1, "--profile", out.parent / "trace")
+    assert run("score", *options, "--frames", 2, "--slices", "video", "--out", out) == 0
     return out
 
 
@@ -86,13 +86,13 @@ def test_a_trace_names_the_parts_of_the_program(finished):
 
 
 def test_a_finished_run_has_nothing_to_trace(project, finished, tmp_path, capsys):
-    given = ("--model", project / "model", "--data", project / "manifest.json")
-    given += ("--batch", 1, "--frames", 2, "--slices", "video", "--out", finished)
-    assert run("score", *given, "--profile", tmp_path / "trace") == 0
+    options = ("--model", project / "model", "--data", project / "manifest.json")
+    options += ("--batch", 1, "--frames", 2, "--slices", "video", "--out", finished)
+    assert run("score", *options, "--profile", tmp_path / "trace") == 0
     assert "nothing left to do, and no trace to write" in capsys.readouterr().err
     assert not (tmp_path / "trace").exists()
     (tmp_path / "file").touch()
-    assert run("score", *given, "--profile", tmp_path / "file" / "trace") == 2
+    assert run("score", *options, "--profile", tmp_path / "file" / "trace") == 2
     assert "file, which is a file, expected a directory" in capsys.readouterr().err
 
 
@@ -116,13 +116,13 @@ def test_evaluating_a_run_of_one_slice(finished, tmp_path, capsys):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2(project, tmp_path, capsys, change, message):
-    given = {
+    options = {
         "--model": project / "model",
         "--data": project / "manifest.json",
         "--out": tmp_path / "run",
         "--frames": "2",
     } | change
-    words = [word for pair in given.items() for word in pair]
+    words = [word for pair in options.items() for word in pair]
     assert run("score", *words) == 2
     assert message in one_line(capsys)
 
@@ -143,40 +143,40 @@ def test_wrong_input_is_one_line_and_exit_2(project, tmp_path, capsys, change, m
     ],
 )
 def test_words_that_are_not_understood(words, capsys):
-    given = ("--model", "m", "--data", "d.json", "--out", "o")
+    options = ("--model", "m", "--data", "d.json", "--out", "o")
     with pytest.raises(SystemExit) as caught:
-        run("score", *given, *words)
+        run("score", *options, *words)
     assert caught.value.code == 2
     assert words[1] in one_line(capsys)
 
 
 def test_a_published_prompt_has_its_own_system_message(capsys):
-    given = ("--model", "m", "--data", "d.json", "--out", "o", "--system", "Be brief.")
+    options = ("--model", "m", "--data", "d.json", "--out", "o", "--system", "Be brief.")
     with pytest.raises(SystemExit) as caught:
-        run("score", *given, "--published-prompt", "nextqa")
+        run("score", *options, "--published-prompt", "nextqa")
     assert caught.value.code == 2
     assert "not allowed with argument --system" in one_line(capsys)
 
 
 def test_training_errors(project, tmp_path, capsys):
-    given = ("train", "--model", project / "model", "--out", tmp_path / "new")
+    command = ("train", "--model", project / "model", "--out", tmp_path / "new")
     others = tmp_path / "others.json"
     others.write_text(json.dumps([{"video": "a.mp4", "label": 0}]))
-    assert run(*given, "--data", others) == 2
+    assert run(*command, "--data", others) == 2
     assert "no row of 1 has label 1" in one_line(capsys)
     others.write_text(json.dumps([{"video": "a.mp4", "label": 1, "answer": "x"}]))
-    assert run(*given, "--data", others) == 2
+    assert run(*command, "--data", others) == 2
     assert "video=a.mp4: " in one_line(capsys)
     clip = project / "clips" / "clip-000.mp4"
     others.write_text(json.dumps([{"video": str(clip), "label": 1}]))
-    assert run(*given, "--data", others, "--root", "/") == 2
+    assert run(*command, "--data", others, "--root", "/") == 2
     assert "no answer" in one_line(capsys)
     row = {"video": str(clip), "label": 1, "answer": "it goes on " * 800}
     others.write_text(json.dumps([row]))
-    assert run(*given, "--data", others, "--root", "/") == 2
+    assert run(*command, "--data", others, "--root", "/") == 2
     assert "tokens of text, more than --max-text 2048" in one_line(capsys)
     (tmp_path / "new").mkdir()
-    assert run(*given, "--data", project / "manifest.json") == 2
+    assert run(*command, "--data", project / "manifest.json") == 2
     assert "exists, expected a new directory" in one_line(capsys)
 
 
@@ -184,8 +184,8 @@ def test_weights_that_do_not_fit_are_found_before_decoding(project, tmp_path, ca
     model = tmp_path / "model"
     shutil.copytree(project / "model", model)
     (model / "model.safetensors").write_bytes(b"cut short")
-    given = ("score", "--model", model, "--data", project / "manifest.json")
-    assert run(*given, "--out", tmp_path / "run") == 2
+    command = ("score", "--model", model, "--data", project / "manifest.json")
+    assert run(*command, "--out", tmp_path / "run") == 2
     assert "not a whole safetensors file" in one_line(capsys)
     assert not (tmp_path / "run").exists()
 
@@ -206,8 +206,8 @@ def test_opencv_that_fails_names_what_helps(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "cv2.py").write_text(f"raise {failure}")
     code = "import sys; from vidsme_jax.cli import main; sys.exit(main())"
-    given = ("--model", project / "model", "--data", project / "manifest.json")
-    done = python(tmp_path, "-c", code, "score", *given, "--out", tmp_path / "run")
+    options = ("--model", project / "model", "--data", project / "manifest.json")
+    done = python(tmp_path, "-c", code, "score", *options, "--out", tmp_path / "run")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert all(remedy in done.stderr for remedy in remedies), done.stderr
@@ -217,9 +217,9 @@ def test_opencv_that_fails_names_what_helps(
 def test_training_that_diverges_writes_nothing(project, tmp_path, capsys, monkeypatch):
     fit = lambda params, *_: (params, np.array([2.0, np.nan]))  # noqa: E731
     monkeypatch.setattr("vidsme_jax.training.train.fit", fit)
-    given = ("train", "--model", project / "model", "--out", tmp_path / "new")
-    given += ("--data", project / "manifest.json", "--frames", 2, "--batch", 2)
-    assert run(*given, "--steps", 3, "--learning-rate", 1e9) == 2
+    command = ("train", "--model", project / "model", "--out", tmp_path / "new")
+    command += ("--data", project / "manifest.json", "--frames", 2, "--batch", 2)
+    assert run(*command, "--steps", 3, "--learning-rate", 1e9) == 2
     assert "the loss is nan at step" in one_line(capsys)
     assert not (tmp_path / "new").exists()
 
@@ -227,8 +227,8 @@ def test_training_that_diverges_writes_nothing(project, tmp_path, capsys, monkey
 @pytest.mark.parametrize("command", ["score", "train", "evaluate"])
 def test_an_output_that_is_a_file(project, finished, tmp_path, capsys, command):
     (tmp_path / "out").write_text("mine")
-    given = ("--model", project / "model", "--data", project / "manifest.json")
-    words = (finished,) if command == "evaluate" else given
+    options = ("--model", project / "model", "--data", project / "manifest.json")
+    words = (finished,) if command == "evaluate" else options
     assert run(command, *words, "--out", tmp_path / "out") == 2
     one_line(capsys)
     assert run(command, *words, "--out", tmp_path / "out" / "below") == 2

@@ -32,13 +32,13 @@ NAMES = [name for name, _, _ in COMMANDS]
 
 @dataclass(frozen=True)
 class Case:
-    """What a command's options are made into.
+    """The settings that a command's options become.
 
     Attributes:
-        kinds: its settings, and the groups of settings in them.
-        beside: options that are arguments of its function beside the settings.
+        kinds: dataclasses of its settings, and of the groups of settings in them.
+        beside: options that its function takes beside the settings.
         python_only: fields of the settings that are no option.
-        words: the fewest that it takes.
+        words: the shortest command line, without the command.
     """
 
     kinds: tuple[type, ...]
@@ -55,7 +55,7 @@ CASES = {
         (PrepareSettings, Decoding), set(), {"decoding"}, "d.json --model m --out o"
     ),
     "score": Case((ScoreSettings, Decoding), {"profile"}, {"decoding", "variants"}, DATA),
-    "merge": Case((), {"parts", "out"}, set(), "r"),
+    "merge": Case((), {"runs", "out"}, set(), "r"),
     "status": Case((), {"run"}, set(), "r"),
     "verify": Case((), {"run"}, set(), "r"),
     "evaluate": Case(
@@ -130,9 +130,9 @@ def test_help_ends_with_examples_that_are_understood(name, capsys):
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])
     assert caught.value.code == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     epilog = parser_of(name).epilog
-    assert said.rstrip().endswith(epilog.rstrip())
+    assert printed.rstrip().endswith(epilog.rstrip())
     lines = epilog.replace("\\\n", " ").splitlines()
     examples = [line.split(maxsplit=1)[1] for line in lines if line.startswith("  vidsme ")]
     assert 1 <= len(examples) <= 2
@@ -194,10 +194,10 @@ def test_wrong_words_are_one_line_that_names_the_command(capsys, words, message)
     with pytest.raises(SystemExit) as caught:
         main(words.split())
     assert caught.value.code == 2
-    said = capsys.readouterr().err
-    name = said.split(":")[0]
-    assert message in said and said.count("\n") == 1
-    assert said.endswith(f"; see {name} --help\n")
+    printed = capsys.readouterr().err
+    name = printed.split(":")[0]
+    assert message in printed and printed.count("\n") == 1
+    assert printed.endswith(f"; see {name} --help\n")
 
 
 @pytest.mark.parametrize("word", ["scores", "models"])

@@ -29,7 +29,7 @@ from vidsme_jax.models.video_llm import VideoLLMConfig, make_forward
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue, published
 from vidsme_jax.scores.definition import Orders, ScoreRequest
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.scores.program import EXACT, NAMED, score_program
 from vidsme_jax.scores.reduction import chunk_rows
 
@@ -37,11 +37,11 @@ pytestmark = [pytest.mark.slow(125), pytest.mark.least_compiled]
 
 CLIPS, FRAMES = 9, (2, 4)
 HEAD = 704  # rows of the head; the tokenizer has fewer tokens, the rest is padding
-RULES = (
-    OrderRule(beta1=0.5, beta2=0.3),
-    OrderRule(q=2.0, r=1.0),
-    OrderRule(q=1.5, tied=True),
-    OrderRule(tied=True),
+VARIANTS = (
+    EntropyOrders(beta1=0.5, beta2=0.3),
+    EntropyOrders(q=2.0, r=1.0),
+    EntropyOrders(q=1.5, tied=True),
+    EntropyOrders(tied=True),
 )
 TABLES = ("scores", "published", "top_5", "exact-orders", "published-orders")
 TABLES += ("top_5-orders", "curves")
@@ -64,14 +64,14 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(project):
+def everything(project):
     """Everything at once: definitions, orders and frame counts."""
     return replace(
         project,
         out=project.out.with_name("all"),
         frames=FRAMES,
         definitions=("published", "top_5"),
-        variants=RULES,
+        variants=VARIANTS,
     )
 
 
@@ -81,13 +81,13 @@ def counted():
     counts, place = {"calls": 0, "traces": 0}, Placement.program
 
     def program(placement, function):
-        held = place(placement, function)
+        placed = place(placement, function)
 
-        def run(*given):
+        def run(*arguments):
             counts["calls"] += 1
-            return held.run(*given)
+            return placed.run(*arguments)
 
-        return replace(held, run=run)
+        return replace(placed, run=run)
 
     @lru_cache  # as make_forward itself: equal models share their compiled programs
     def forward_of(config):
@@ -104,17 +104,17 @@ def counted():
 
 
 @pytest.fixture(scope="module")
-def first_counts(asked, counted):
+def first_counts(everything, counted):
     """What the run of everything at once took."""
     before = dict(counted)
-    score(asked)
+    score(everything)
     return {name: counted[name] - count for name, count in before.items()}
 
 
 @pytest.fixture(scope="module")
-def all_at_once(asked, first_counts):
+def all_at_once(everything, first_counts):
     """The tables of that run."""
-    return tables_of(asked.out)
+    return tables_of(everything.out)
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +137,11 @@ def of_frames(table, frames):
     return table.filter(np.equal(table["frames"].to_pylist(), frames))
 
 
-def of_rule(table, rule):
-    """The rows of one rule at the larger frame count, in the manifest's order."""
+def of_variant(table, variant):
+    """Return the rows of one way to choose q and r, at the larger frame count."""
     table = of_frames(table, FRAMES[1])
     keys = zip(table["q_rule"].to_pylist(), table["r_rule"].to_pylist(), strict=True)
-    return table.filter([key == (rule.q_key, rule.r_key) for key in keys])
+    return table.filter([key == (variant.q_key, variant.r_key) for key in keys])
 
 
 def agree(got, want, names, rtol=0.0, atol=1e-5):
@@ -161,9 +161,9 @@ def test_each_definition_is_a_table_of_the_same_rows(all_at_once):
         for key in ("id", "frames"):
             assert table[key].to_pylist() == rows[key].to_pylist()
         for column in columns:
-            held = [value is not None for value in table[column].to_pylist()]
+            present = [value is not None for value in table[column].to_pylist()]
             # The missing clip has no answer either, so no slice of a good one is empty.
-            assert held == ok, column
+            assert present == ok, column
     assert len(published.COLUMNS) == 85
 
 
@@ -181,11 +181,11 @@ def test_exact_scores_do_not_depend_on_what_else_is_asked(all_at_once, exact_alo
 
 @pytest.fixture(scope="module")
 def logits(project, exact_alone):
-    """Logits of the model's own forward pass for two clips, the fastest one included.
+    """Return logits of the model's own forward pass for two clips, one the fastest.
 
     Returns:
-        By row of the table, [way row vocab]: the video's rows and the one behind them,
-        all rows of the head.
+        By row of the table, logits [way row vocab] of the video's rows and the row after
+        them, over all rows of the head; and how many entries the softmax keeps.
     """
     port, rows = open_port(project.model), read_manifests(list(project.data))
     chosen = [int(np.nanargmin(np.array(exact_alone["q"].to_pylist(), float))), CLIPS]
@@ -250,52 +250,53 @@ def fixed(path, q, r):
 
 
 @pytest.mark.parametrize(
-    ("rule", "orders"), [(RULES[0], None), (RULES[1], (2, 1)), (RULES[2], (1.5, 1.5))]
+    ("variant", "orders"),
+    [(VARIANTS[0], None), (VARIANTS[1], (2, 1)), (VARIANTS[2], (1.5, 1.5))],
 )
 def test_orders_of_the_same_pass_equal_runs_of_their_own(
-    project, video_alone, all_at_once, exact_alone, tmp_path, rule, orders
+    project, video_alone, all_at_once, exact_alone, tmp_path, variant, orders
 ):
-    changes = {"beta1": rule.beta1, "beta2": rule.beta2}
+    changes = {"beta1": variant.beta1, "beta2": variant.beta2}
     if orders:
         changes = fixed(tmp_path / "fixed.json", *orders)
-    own = score(replace(project, out=tmp_path / "exact", **changes))
-    swept = of_rule(all_at_once["exact-orders"], rule)
+    apart = score(replace(project, out=tmp_path / "exact", **changes))
+    swept = of_variant(all_at_once["exact-orders"], variant)
     names = EXACT.swept(catalogue.SLICES)
     assert swept.column_names == ["id", "frames", "q_rule", "r_rule", "q", "r", *names]
-    agree(swept, own, ("q", "r", *names))
+    agree(swept, apart, ("q", "r", *names))
     score(replace(video_alone, out=tmp_path / "published", **changes))
-    own = pq.read_table(tmp_path / "published" / "published.parquet")
-    swept = of_rule(all_at_once["published-orders"], rule)
+    apart = pq.read_table(tmp_path / "published" / "published.parquet")
+    swept = of_variant(all_at_once["published-orders"], variant)
     assert swept.column_names[6:] == list(published.SWEPT)
-    agree(swept, own, published.SWEPT, rtol=1e-5)
+    agree(swept, apart, published.SWEPT, rtol=1e-5)
 
 
-def test_each_rule_has_a_row_per_clip_the_run_s_own_first(all_at_once):
-    rules = (OrderRule(), *RULES)
+def test_each_variant_has_a_row_per_clip_the_run_s_own_first(all_at_once):
+    variants = (EntropyOrders(), *VARIANTS)
     for name in ("exact-orders", "published-orders", "top_5-orders"):
         table = all_at_once[name]
-        assert table.num_rows == len(rules) * all_at_once["scores"].num_rows
-        assert table["q_rule"][0].as_py() == rules[0].q_key
-        ids = [name for name in all_at_once["scores"]["id"].to_pylist() for _ in rules]
+        assert table.num_rows == len(variants) * all_at_once["scores"].num_rows
+        assert table["q_rule"][0].as_py() == variants[0].q_key
+        ids = [name for name in all_at_once["scores"]["id"].to_pylist() for _ in variants]
         assert table["id"].to_pylist() == ids  # clip by clip, whatever the batches
-        bad = of_rule(table, RULES[1]).to_pylist()[3]
+        bad = of_variant(table, VARIANTS[1]).to_pylist()[3]
         assert all(bad[k] is None or np.isnan(bad[k]) for k in list(bad)[4:])
     base = of_frames(all_at_once["scores"], FRAMES[1])
-    own = of_rule(all_at_once["exact-orders"], rules[0])
-    agree(own, base, ("q", "r", *own.column_names[6:]), atol=1e-6)
+    first = of_variant(all_at_once["exact-orders"], variants[0])
+    agree(first, base, ("q", "r", *first.column_names[6:]), atol=1e-6)
 
 
 def test_tied_orders_follow_the_motion(all_at_once, logits):
     """r is q of each clip: Tsallis entropy, by the plain formula on the logits."""
-    table = of_rule(all_at_once["exact-orders"], RULES[3])
+    table = of_variant(all_at_once["exact-orders"], VARIANTS[3])
     assert repr(table["q"].to_pylist()) == repr(table["r"].to_pylist())
-    held, keep = logits
-    for place, z in held.items():
+    clips, keep = logits
+    for place, z in clips.items():
         q = table["q"][place].as_py()
-        each = [
+        values = [
             [reference.sharma_mittal(row[:keep], q, q) for row in way[:-1]] for way in z
         ]
-        want = np.mean(np.subtract(*each))
+        want = np.mean(np.subtract(*values))
         assert table["video.sme.mean"][place].as_py() == pytest.approx(want, abs=1e-5)
 
 
@@ -307,7 +308,7 @@ def test_one_call_a_batch_and_one_trace_a_shape(first_counts):
 def synthetic(vocab, count, forward, definitions=("exact", "published", "top_5")):
     """A program of 25 pairs of orders, and shapes of its batch."""
     pairs = tuple(product(range(5), range(5)))
-    asked = ScoreRequest(
+    request = ScoreRequest(
         tuple(NAMED[name] for name in definitions), ("video",), ("sme",), pairs, vocab - 10
     )
     row = jax.ShapeDtypeStruct((1, count), jnp.int32)
@@ -316,7 +317,7 @@ def synthetic(vocab, count, forward, definitions=("exact", "published", "top_5")
     batch = Batch(None, hidden, row, None, row, row, mask, None, row)
     order = jax.ShapeDtypeStruct((1, 5), jnp.float32)
     head = jax.ShapeDtypeStruct((8, vocab), jnp.float32)
-    return score_program(forward, asked), (head, batch, Orders(order, order))
+    return score_program(forward, request), (head, batch, Orders(order, order))
 
 
 def test_the_model_runs_once_whatever_is_asked(rng):
@@ -328,8 +329,8 @@ def test_the_model_runs_once_whatever_is_asked(rng):
         return batch.tokens, lambda rows: rows @ params
 
     program, shapes = synthetic(60, 7, forward, ("exact", "published"))
-    given = jax.tree.map(lambda s: rng.uniform(0, 1, s.shape).astype(s.dtype), shapes)
-    head, batch, orders = jax.tree.map(jnp.asarray, given)
+    arrays = jax.tree.map(lambda s: rng.uniform(0, 1, s.shape).astype(s.dtype), shapes)
+    head, batch, orders = jax.tree.map(jnp.asarray, arrays)
     place = jnp.arange(7, dtype=jnp.int32)[None]
     batch = batch._replace(rows=place, mirror=place, masks=place[:, None] < 6)
     batch = batch._replace(targets=jnp.full_like(place, OWN_ARGMAX))
@@ -366,9 +367,11 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("when", [9, 15, 31])
-def test_killed_at_any_table_and_resumed(asked, all_at_once, tmp_path, monkeypatch, when):
+def test_killed_at_any_table_and_resumed(
+    everything, all_at_once, tmp_path, monkeypatch, when
+):
     """Die before the n-th file appears: all tables of the next run are bit-equal."""
-    settings, rename, count = replace(asked, out=tmp_path / "run"), os.replace, []
+    settings, rename, count = replace(everything, out=tmp_path / "run"), os.replace, []
 
     def dying(source, target):
         count.append(target)

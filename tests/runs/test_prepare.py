@@ -71,12 +71,12 @@ def from_files(project, tmp_path_factory):
     return out
 
 
-def assert_equal(one: Path, other: Path):
+def assert_equal(run: Path, other: Path):
     """All tables and calibrations of two runs are the same, bit for bit."""
-    names = {path.name for path in one.glob("*.parquet")}
+    names = {path.name for path in run.glob("*.parquet")}
     assert names == {path.name for path in other.glob("*.parquet")} >= {"scores.parquet"}
     for name in names:
-        a, b = pq.read_table(one / name), pq.read_table(other / name)
+        a, b = pq.read_table(run / name), pq.read_table(other / name)
         assert a.schema == b.schema and len(a) == len(b)
         for column in a.column_names:
             x, y = (t[column].combine_chunks() for t in (a, b))
@@ -85,7 +85,7 @@ def assert_equal(one: Path, other: Path):
                 assert x == y, (name, column)
             else:
                 assert x.equals(y), (name, column)
-    assert record_files.read_json(one / "calibration.json") == record_files.read_json(
+    assert record_files.read_json(run / "calibration.json") == record_files.read_json(
         other / "calibration.json"
     )
 
@@ -136,16 +136,16 @@ def test_scores_are_those_straight_from_the_files(
         raise AssertionError("a clip was decoded")
 
     monkeypatch.setattr(clips_module, "Workers", never)
-    given = run_of(project, tmp_path / "run", definitions=("exact", "published"))
-    score(replace(given, data=(store.path,)))
+    settings = run_of(project, tmp_path / "run", definitions=("exact", "published"))
+    score(replace(settings, data=(store.path,)))
     assert_equal(from_files, tmp_path / "run")
     assert "time: " in capsys.readouterr().err
 
 
 def test_a_second_frame_count_and_a_part_of_the_slices(project, store, tmp_path):
-    some = {"frames": (4,), "slices": ("video",)}
-    score(replace(run_of(project, tmp_path / "a"), **some))
-    score(replace(run_of(project, tmp_path / "b"), data=(store.path,), **some))
+    changes = {"frames": (4,), "slices": ("video",)}
+    score(replace(run_of(project, tmp_path / "a"), **changes))
+    score(replace(run_of(project, tmp_path / "b"), data=(store.path,), **changes))
     assert_equal(tmp_path / "a", tmp_path / "b")
 
 
@@ -159,9 +159,9 @@ def test_a_second_frame_count_and_a_part_of_the_slices(project, store, tmp_path)
     ],
 )
 def test_what_a_store_cannot_give_is_refused(project, store, tmp_path, change, message):
-    given = replace(run_of(project, tmp_path / "run"), data=(store.path,), **change)
+    settings = replace(run_of(project, tmp_path / "run"), data=(store.path,), **change)
     with pytest.raises(InputError, match=message):
-        score(given)
+        score(settings)
     assert not (tmp_path / "run").exists()
 
 
@@ -171,23 +171,23 @@ def test_a_model_with_other_pixels_is_refused(project, store, tmp_path):
     info["settings_hash"] = record_files.digest(info["settings"])
     copy = Path(shutil.copytree(store.path, tmp_path / "copy"))
     (copy / "store.json").write_text(json.dumps(info))
-    given = replace(run_of(project, tmp_path / "run"), data=(copy,))
+    settings = replace(run_of(project, tmp_path / "run"), data=(copy,))
     with pytest.raises(InputError, match="holds frames resized to 99 .*prepare the clips"):
-        score(given)
+        score(settings)
     assert not (tmp_path / "run").exists()
 
 
 def test_beside_other_data_or_unfinished(project, store, tmp_path):
-    given = run_of(project, tmp_path / "run")
+    settings = run_of(project, tmp_path / "run")
     with pytest.raises(InputError, match="is a store, expected no other data"):
-        score(replace(given, data=(store.path, *project.data)))
+        score(replace(settings, data=(store.path, *project.data)))
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "store.json").write_text((store.path / "store.json").read_text())
     with pytest.raises(InputError, match="its vidsme prepare has not ended"):
-        score(replace(given, data=(tmp_path / "half",)))
+        score(replace(settings, data=(tmp_path / "half",)))
     (tmp_path / "half" / "store.json").write_text("{}")
     with pytest.raises(InputError, match="holds no settings"):
-        score(replace(given, data=(tmp_path / "half",)))
+        score(replace(settings, data=(tmp_path / "half",)))
 
 
 def test_other_settings_are_refused(project, store, capsys):
@@ -226,10 +226,10 @@ def test_files_are_few(clips, files):
     assert [n for piece in draft.pieces for n in piece] == list(range(clips))
 
 
-def assert_same_clips(one, other):
-    assert one.table.equals(other.table) and one.clip_numbers == other.clip_numbers
-    assert one.rows == other.rows and one.info["settings"] == other.info["settings"]
-    for a, b in zip(one.clips(range(14)), other.clips(range(14)), strict=True):
+def assert_same_clips(store, other):
+    assert store.table.equals(other.table) and store.clip_numbers == other.clip_numbers
+    assert store.rows == other.rows and store.info["settings"] == other.info["settings"]
+    for a, b in zip(store.clips(range(14)), other.clips(range(14)), strict=True):
         np.testing.assert_array_equal(a.frames, b.frames)
 
 
@@ -300,8 +300,8 @@ def test_shards_of_two_hosts_at_once_become_one_store(
     ]
     assert [host.wait() for host in hosts] == [0, 0]
     assert cli.main(["status", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "shard 1/2: finished" in said and "not merged yet" in said
+    printed = capsys.readouterr().out
+    assert "shard 1/2: finished" in printed and "not merged yet" in printed
     with pytest.raises(InputError, match="is in shards, vidsme merge makes a store"):
         score(replace(run_of(project, tmp_path / "run"), data=(out,)))
     assert cli.main(["merge", str(out)]) == 0 == cli.main(["verify", str(out)])
@@ -317,9 +317,10 @@ def test_shards_of_two_hosts_at_once_become_one_store(
 
 def test_verify_finds_what_is_wrong(project, store, tmp_path, capsys):
     assert cli.main(["verify", str(store.path)]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        "12 clips (2 decode_error, 1 missing_file, 9 ok) of 14 rows, each readable" in said
+        "12 clips (2 decode_error, 1 missing_file, 9 ok) of 14 rows, each readable"
+        in printed
     )
     copy = Path(shutil.copytree(store.path, tmp_path / "copy"))
     (records_file,) = (copy / "vidsme_clips" / "1.0.0").glob("*array_record*")
@@ -367,8 +368,8 @@ def test_damage_is_one_line(project, store, tmp_path, capsys):
         words += ["--slices", "video", "--out", tmp_path / "run"]
         for line in (words, ["verify", copy]):
             assert cli.main([str(word) for word in line]) == 2, (pattern, line[0])
-            said = capsys.readouterr().err.splitlines()
-            assert said[-1].startswith(f"vidsme {line[0]}: "), (pattern, said)
+            printed = capsys.readouterr().err.splitlines()
+            assert printed[-1].startswith(f"vidsme {line[0]}: "), (pattern, printed)
         assert cli.main(["status", str(copy)]) in (0, 2)
         capsys.readouterr()
         shutil.rmtree(copy)

@@ -53,9 +53,9 @@ def start(project, out, **more):
 
 def start_two(project, out):
     """Start both; only the first may touch its directory."""
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        address = f"localhost:{found.getsockname()[1]}"
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
     shared = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     outs = (out, out.with_name("unused"))
     return [
@@ -66,15 +66,16 @@ def start_two(project, out):
 def test_two_processes_score_as_one_does(project, tmp_path):
     out = tmp_path / "run"
     both = start_two(project, out)
-    said = [one.communicate(timeout=240)[0] for one in both]
-    assert [one.returncode for one in both] == [0, 0], said
+    outputs = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
     assert (
-        "8 x cpu: global, float32" in said[0] and "6 rows (1 missing_file, 5 ok)" in said[0]
+        "8 x cpu: global, float32" in outputs[0]
+        and "6 rows (1 missing_file, 5 ok)" in outputs[0]
     )
     assert not out.with_name("unused").exists()
     got = pq.read_table(out / "scores.parquet")
-    given = ScoreSettings(project / "model", (project / "store",), tmp_path / "alone")
-    want = score(replace(given, frames=(4,), batch=1, parallel="partitioned"))
+    settings = ScoreSettings(project / "model", (project / "store",), tmp_path / "alone")
+    want = score(replace(settings, frames=(4,), batch=1, parallel="partitioned"))
     for name in want.column_names:
         if name not in catalogue.columns():
             assert got[name].to_pylist() == want[name].to_pylist(), name
@@ -88,8 +89,8 @@ def test_what_stops_the_first_process_stops_all(project, tmp_path):
     out.mkdir()
     (out / "letter.txt").write_text("of somebody")
     both = start_two(project, out)
-    said = [one.communicate(timeout=240)[0] for one in both]
-    assert both[0].returncode == 2 and "letter.txt" in said[0], said
+    outputs = [process.communicate(timeout=240)[0] for process in both]
+    assert both[0].returncode == 2 and "letter.txt" in outputs[0], outputs
     assert [*out.iterdir()] == [out / "letter.txt"]
 
 
@@ -101,18 +102,18 @@ def test_what_stops_the_first_process_stops_all(project, tmp_path):
     ],
 )
 def test_unknown_processes_are_one_line(project, tmp_path, variables, message):
-    one = start(project, tmp_path / "run", **variables)
-    said = one.communicate(timeout=120)[0]
-    assert one.returncode == 2 and message in said, said
-    assert "Traceback" not in said
+    process = start(project, tmp_path / "run", **variables)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 2 and message in output, output
+    assert "Traceback" not in output
 
 
 def test_clips_must_be_the_same_for_all(project, tmp_path, monkeypatch):
     monkeypatch.setattr(job, "join", lambda: ALONE)
     data = (project / "manifest.json",)
-    given = ScoreSettings(project / "model", data, tmp_path / "run", parallel="global")
+    settings = ScoreSettings(project / "model", data, tmp_path / "run", parallel="global")
     with pytest.raises(InputError, match="expected --data STORE"):
-        score(given)
-    given = replace(given, data=(project / "store",), shard=Shard(0, 2))
+        score(settings)
+    settings = replace(settings, data=(project / "store",), shard=Shard(0, 2))
     with pytest.raises(InputError, match="no --shards"):
-        score(given)
+        score(settings)

@@ -30,7 +30,7 @@ from vidsme_jax.runs.identity import about
 from vidsme_jax.runs.job import make_job
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 
 pytestmark = [pytest.mark.slow(130), pytest.mark.least_compiled]
 
@@ -144,13 +144,15 @@ def test_features_are_what_baselines_look_at(project, whole):
     """Texts and file as given, and the mean of what the tower makes of the frames."""
     table = pq.read_table(project.out / "features.parquet")
     assert table["id"].to_pylist() == whole["id"].to_pylist()
-    held, rows = table.to_pylist(), read_manifests(list(project.data), None, None)
-    for one, row in zip(held, rows, strict=True):
-        assert (one["question"], one["answer"]) == (row.asked, row.answer)
-        assert one["candidates"] == list(row.candidates)
-    assert [one["embedding"] is None for one in held] == [n in (17, 18) for n in range(20)]
-    assert held[0]["file_bytes"] == rows[0].path.stat().st_size
-    assert len(held[0]["appearance"]) == 56
+    features, rows = table.to_pylist(), read_manifests(list(project.data), None, None)
+    for feature, row in zip(features, rows, strict=True):
+        assert (feature["question"], feature["answer"]) == (row.asked, row.answer)
+        assert feature["candidates"] == list(row.candidates)
+    assert [feature["embedding"] is None for feature in features] == [
+        n in (17, 18) for n in range(20)
+    ]
+    assert features[0]["file_bytes"] == rows[0].path.stat().st_size
+    assert len(features[0]["appearance"]) == 56
     port = open_port(project.model)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     params = port.load(np.float32, lambda *_: device)
@@ -158,7 +160,7 @@ def test_features_are_what_baselines_look_at(project, whole):
     pixels = prepare_clip(rows[0].path, spec).sample(4)[None]
     frames = bind(port.config, params).embed_frames(jax.numpy.asarray(pixels))
     want = np.mean(np.asarray(frames), axis=(0, 1, 2))
-    np.testing.assert_allclose(held[0]["embedding"], want, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(features[0]["embedding"], want, rtol=1e-3, atol=1e-5)
 
 
 def test_running_again_changes_nothing(project, whole, capsys):
@@ -200,9 +202,9 @@ def test_sigkill_and_sigterm(project, video_only, tmp_path):
 
     In the end the table is that of a run in this process, which nothing disturbed.
     """
-    given = [sys.executable, "-m", "vidsme_jax", "score", "--frames", "4"]
-    given += ["--model", project.model, "--data", *project.data, "--batch", "1"]
-    line = [*map(str, given), "--slices", "video", "--out", str(tmp_path / "run")]
+    words = [sys.executable, "-m", "vidsme_jax", "score", "--frames", "4"]
+    words += ["--model", project.model, "--data", *project.data, "--batch", "1"]
+    line = [*map(str, words), "--slices", "video", "--out", str(tmp_path / "run")]
 
     def start():
         pipe = subprocess.PIPE
@@ -360,7 +362,7 @@ def test_a_run_of_nothing_does_not_hold_its_directory(project, whole, tmp_path):
 def test_device_memory_that_runs_out_is_one_line(project, tmp_path, monkeypatch):
     import vidsme_jax.runs.score as command
 
-    def full(*given):
+    def full(*arguments):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
     monkeypatch.setattr(command, "start", full)
@@ -377,11 +379,11 @@ def test_a_full_disk_is_said_before_decoding(project, tmp_path, monkeypatch):
 
 def test_published_lists_get_their_label_from_the_command_line(project, tmp_path):
     folder = project.data[0].parent
-    one, two = folder / "train.json", folder / "test.json"
+    train, test = folder / "train.json", folder / "test.json"
     entry = {"question": "Which?", "candidates": ["a", "b"], "answer": "b"}
-    for path, clip in ((one, "clip-000"), (two, "clip-001")):
+    for path, clip in ((train, "clip-000"), (test, "clip-001")):
         path.write_text(json.dumps([entry | {"video": f"clips/{clip}.mp4"}]))
-    settings = replace(project, data=(one, two), labels=(1, 0), out=tmp_path / "run")
+    settings = replace(project, data=(train, test), labels=(1, 0), out=tmp_path / "run")
     assert score(replace(settings, slices=("video",)))["label"].to_pylist() == [1, 0]
 
 
@@ -391,24 +393,24 @@ def test_batches_of_short_texts_take_a_smaller_shape(project, tmp_path):
     rows[0] |= {"question": "What happens in this clip, and why? " * 20}
     manifest = project.data[0].with_name("long.json")
     manifest.write_text(json.dumps(rows))
-    given = replace(project, data=(manifest,), batch=1)
-    job = make_job(replace(given, out=tmp_path / "job"))
+    settings = replace(project, data=(manifest,), batch=1)
+    job = make_job(replace(settings, out=tmp_path / "job"))
     assert job.batches == [[(n,) for n in range(1, 9)], [(0,)]]
     whole = make_layout(job.prompts.longest[4], job.port.video(4), catalogue.SLICES)
     shapes = [smallest_layout(whole, [prompt]) for prompt in job.prompts.longest[4]]
     assert shapes[0] == whole != shapes[1]
     assert shapes[1:] == [shapes[1]] * 8
     assert shapes[1].text_rows == 64 and shapes[1].time < whole.time - 60
-    rule = OrderRule(q=2.0, r=1.0)
-    table = score(replace(given, out=tmp_path / "run", variants=(rule,)))
+    fixed = EntropyOrders(q=2.0, r=1.0)
+    table = score(replace(settings, out=tmp_path / "run", variants=(fixed,)))
     assert table["row"].to_pylist() == [*range(9)]
     swept = pq.read_table(tmp_path / "run" / "exact-orders.parquet")
     assert swept["id"].to_pylist() == [i for i in table["id"].to_pylist() for _ in "12"]
-    own = column(swept, "video.sme.mean")[::2]
-    np.testing.assert_array_equal(own, column(table, "video.sme.mean"))
+    first = column(swept, "video.sme.mean")[::2]
+    np.testing.assert_array_equal(first, column(table, "video.sme.mean"))
     manifest.write_text(json.dumps(rows[1:]))
     ranges = tmp_path / "run" / "calibration.json"
-    alone = score(replace(given, out=tmp_path / "alone", calibration=ranges))
+    alone = score(replace(settings, out=tmp_path / "alone", calibration=ranges))
     for name in ("video.sme.mean", "instruction.logp.mean", "response.logp.mean"):
         np.testing.assert_allclose(
             column(table, name)[1:], column(alone, name), rtol=1e-5, atol=1e-5
@@ -427,24 +429,24 @@ def test_rows_that_score_alike_are_scored_once(project, whole, video_only, tmp_p
     manifest = project.data[0].with_name("asked.json")
     manifest.write_text(json.dumps(rows))
     ranges = project.out / "calibration.json"
-    given = replace(project, data=(manifest,), out=tmp_path / "run", calibration=ranges)
-    given = replace(given, slices=("video",))
-    job = make_job(given)
+    settings = replace(project, data=(manifest,), out=tmp_path / "run", calibration=ranges)
+    settings = replace(settings, slices=("video",))
+    job = make_job(settings)
     assert job.batches == [[(n, n + 4, n + 8) for n in range(4)]]
     assert about(job)["own_rows"] == 12
     apart = [[(n,) for n in range(8)], [(n,) for n in range(8, 12)]]
     for other in ({"slices": ("video", "response")}, {"perturbation": "shuffle"}):
-        assert make_job(replace(given, **other)).batches == apart
-    table = score(given)
+        assert make_job(replace(settings, **other)).batches == apart
+    table = score(settings)
     assert table["row"].to_pylist() == [*range(12)]
     assert table["label"].to_pylist() == [row["label"] for row in rows]
     assert table["status"].to_pylist() == ["ok", "missing_file", "ok", "ok"] * 3
     for name in catalogue.columns(("video",)):
-        found = column(table, name)
-        np.testing.assert_array_equal(found, np.tile(found[:4], 3))
+        values = column(table, name)
+        np.testing.assert_array_equal(values, np.tile(values[:4], 3))
         want = column(video_only, name)[clips]
-        np.testing.assert_allclose(found[:4], want, rtol=1e-5, atol=1e-5)
-    curves = pq.read_table(given.out / "curves.parquet")
+        np.testing.assert_allclose(values[:4], want, rtol=1e-5, atol=1e-5)
+    curves = pq.read_table(settings.out / "curves.parquet")
     assert curves["id"].to_pylist() == table["id"].to_pylist()
     shown = curves["video.sme"].to_pylist()
     assert shown == shown[:4] * 3 and shown[0]

@@ -82,13 +82,13 @@ def test_scores_are_those_of_pytorch(name, clips, tmp_path):
         if "candidates" in row:
             question, answer = question + "\n(A) red\n(B) blue", "(B) blue"
         prompt = port.prompt(question, answer, times=times)
-        said = [*prompt.after, *prompt.answer]
-        logits = logits_of(pixels_of(frames, twin), prompt.before, said, video)
+        text = [*prompt.after, *prompt.answer]
+        logits = logits_of(pixels_of(frames, twin), prompt.before, text, video)
         z = logits[:, :keep].astype(np.float64)
         logp = z - np.log(np.exp(z).sum(-1, keepdims=True))
         start = len(prompt.before)
         seen = logp[start : start + video].max(-1).mean()
-        spoken = logp[start + video - 1 : -1][np.arange(len(said)), said]
+        spoken = logp[start + video - 1 : -1][np.arange(len(text)), text]
         middle = len(prompt.after)
         assert got["status"] == "ok"
         for column, want in (
@@ -116,16 +116,18 @@ def test_times_are_those_of_each_clip(clips, tmp_path):
         ).to_pylist()
         for word, change in (("timed", {"add_time_instruction": True}), ("plain", {}))
     )
-    for one, other in zip(timed, plain, strict=True):
-        assert one["video.logp.mean"] == pytest.approx(other["video.logp.mean"], abs=1e-5)
-        assert one["instruction.logp.mean"] != other["instruction.logp.mean"]
+    for row, plain_row in zip(timed, plain, strict=True):
+        assert row["video.logp.mean"] == pytest.approx(
+            plain_row["video.logp.mean"], abs=1e-5
+        )
+        assert row["instruction.logp.mean"] != plain_row["instruction.logp.mean"]
 
 
 def test_a_published_prompt_is_noted_and_used(clips, tmp_path):
     folder, _ = clips
     model = write("longva", tmp_path)
     run = tmp_path / "run"
-    asked = ScoreSettings(
+    settings = ScoreSettings(
         model,
         (folder / "all.json",),
         run,
@@ -134,7 +136,7 @@ def test_a_published_prompt_is_noted_and_used(clips, tmp_path):
         published_prompt="cinepile",
         batch=1,
     )
-    table = score(asked).to_pylist()
+    table = score(settings).to_pylist()
     assert all(row["status"] == "ok" for row in table)
     noted = json.loads((run / "run.json").read_text())
     assert "Carefully watch this video" in json.dumps(noted)

@@ -20,10 +20,10 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.runs.prepare import PrepareSettings, prepare
 from vidsme_jax.scores import catalogue, published
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.stats import metrics
 from vidsme_jax.sweeps import sweep as command
-from vidsme_jax.sweeps.cells import AXES, Cell, Pass, make_cells
+from vidsme_jax.sweeps.cells import AXES, Cell, Pass
 from vidsme_jax.sweeps.figures import write_figures
 from vidsme_jax.sweeps.grid import SHARED, Grid, read_grid
 from vidsme_jax.sweeps.sweep import sweep
@@ -45,7 +45,7 @@ def grid(tmp_path_factory):
         definitions=("exact", "published", "top_5"),
         beta1=(0.5, 1.0),
         beta2=(0.0, 0.1),
-        orders=(OrderRule(q=2.0, r=1.0),),
+        orders=(EntropyOrders(q=2.0, r=1.0),),
         families=("sme", "logp", "sme_aligned"),
         aggregates=("mean", "min_10"),
         clips=("all", "fast"),
@@ -56,7 +56,7 @@ def grid(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def counted():
-    """Every call of `score` that a sweep makes."""
+    """Collect every call of `score` that a sweep makes."""
     return []
 
 
@@ -74,7 +74,7 @@ def rows_of(table, **axes):
 
 def test_all_cells_come_from_one_pass(grid, swept, counted):
     assert len(counted) == 1 and len(counted[0].variants) == 4
-    # exact and top_5: 2 sme families x 5 rules + logp; published: sme x 5 rules + logp.
+    # exact, top_5: 2 sme families x 5 variants + logp; published: sme x 5 variants + logp
     per_frames = 2 * (2 * 5 + 1) + (5 + 1)
     assert len(swept) == 2 * 2 * 2 * per_frames == len(grid.cells())
     keys = [tuple(row[name] for name in AXES) for row in swept.to_pylist()]
@@ -87,13 +87,13 @@ def test_a_cell_is_what_the_run_s_tables_say(grid, swept, counted):
     table = pq.read_table(folder / "published-orders.parquet").to_pylist()
     labels = pq.read_table(folder / "scores.parquet").to_pylist()
     member = {(r["id"], r["frames"]): r["label"] for r in labels}
-    part = [
+    rows = [
         r
         for r in table
         if (r["frames"], r["q_rule"], r["r_rule"]) == (4, "adaptive 0.5", "adaptive 0")
     ]
-    values = np.array([-r["Min_10.0% vetp"] for r in part])
-    marks = np.array([member[r["id"], 4] for r in part])
+    values = np.array([-r["Min_10.0% vetp"] for r in rows])
+    marks = np.array([member[r["id"], 4] for r in rows])
     want = metrics.auc(values, marks)
     (cell,) = rows_of(
         swept,
@@ -133,19 +133,19 @@ def test_fast_clips_are_those_above_the_median(grid, swept):
 def test_finished_cells_are_skipped_and_a_grown_grid_computes_the_new(
     grid, swept, monkeypatch
 ):
-    asked = []
+    calls = []
     real = command.score
-    monkeypatch.setattr(command, "score", lambda s: asked.append(s) or real(s))
-    assert sweep(grid).equals(swept) and not asked
+    monkeypatch.setattr(command, "score", lambda s: calls.append(s) or real(s))
+    assert sweep(grid).equals(swept) and not calls
     grown = replace(grid, beta1=(0.5, 1.0, 0.75), frames=(2,), definitions=("exact",))
     table = sweep(grown)
-    assert len(asked) == 1 and asked[0].frames == (2,)
-    assert {r.q_key for r in asked[0].variants} <= {"adaptive 0.75"}
+    assert len(calls) == 1 and calls[0].frames == (2,)
+    assert {r.q_key for r in calls[0].variants} <= {"adaptive 0.75"}
     assert rows_of(table, q_rule="adaptive 0.75") and rows_of(table, q_rule="adaptive 0.5")
-    held = pq.read_table(grid.out / "sweep.parquet")
-    assert len(held) == len(swept) + 2 * 2 * 2 * 2
+    finished = pq.read_table(grid.out / "sweep.parquet")
+    assert len(finished) == len(swept) + 2 * 2 * 2 * 2
     with (grid.out / "sweep.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == len(held)
+        assert len(list(csv.DictReader(file))) == len(finished)
 
 
 def test_one_figure_per_pair_of_swept_axes(grid, swept, tmp_path):
@@ -240,25 +240,18 @@ def test_a_copied_checkpoint_is_the_same_one(grid, swept, tmp_path):
 
 
 def test_cells_that_no_table_has_are_no_cells():
-    def count(**given):
-        axes = {
-            "runs": [Pass("m")],
-            "frames": [4],
-            "clips": ["all"],
-            "slices": ["video"],
-            "definitions": ["exact"],
-            "rules": [OrderRule(), OrderRule(q=2.0, r=1.0)],
-            "families": ["sme"],
-            "aggregates": ["mean"],
-        }
-        return len(make_cells(**(axes | given)))
+    fixed = EntropyOrders(q=2.0, r=1.0)
+    grid = Grid({"m": "m"}, (), Path(), frames=(4,), orders=(fixed,))
 
-    assert count() == 2 and count(families=["logp"]) == 1
-    assert count(slices=["instruction"], families=["sme_aligned"]) == 0
-    assert count(definitions=["published"], slices=["response"]) == 0
-    assert count(definitions=["published"], families=["gap"], aggregates=["min_5"]) == 0
-    assert count(definitions=["published"], families=["gap"]) == 1
-    assert count(definitions=["published"], families=["logp_diff"]) == 0
+    def count(**axes):
+        return len(replace(grid, **axes).cells())
+
+    assert count() == 2 and count(families=("logp",)) == 1
+    assert count(slices=("instruction",), families=("sme_aligned",)) == 0
+    assert count(definitions=("published",), slices=("response",)) == 0
+    assert count(definitions=("published",), families=("gap",), aggregates=("min_5",)) == 0
+    assert count(definitions=("published",), families=("gap",)) == 1
+    assert count(definitions=("published",), families=("logp_diff",)) == 0
 
 
 def test_published_names_of_families():
@@ -302,7 +295,7 @@ def test_a_grid_file(tmp_path):
     assert grid.models == {"one": "a/one", "two": "two"}
     assert grid.data == (tmp_path / "clips.json",) and grid.out == tmp_path / "grid"
     assert grid.definitions == catalogue.DEFINITIONS and grid.frames == (2, 4)
-    assert [r.r_key for r in grid.rules[2:]] == ["fixed 1", "q, fixed 1.5"]
+    assert [r.r_key for r in grid.variants[2:]] == ["fixed 1", "q, fixed 1.5"]
     assert grid.shared == {"root": tmp_path / "videos", "labels": (1,), "batch": 4}
 
 
@@ -409,8 +402,8 @@ def test_a_store_is_swept_without_decoding(grid, swept, tmp_path, monkeypatch):
     small = {"clips": ("all",), "definitions": ("exact",), "families": ("sme",)}
     small["frames"] = (2,)
     table = sweep(replace(grid, data=(store,), out=tmp_path / "out", **small))
-    mine = [tuple(row[axis] for axis in AXES) for row in table.to_pylist()]
-    known = {tuple(row[axis] for axis in AXES): row["auc"] for row in swept.to_pylist()}
-    assert [known[key] for key in mine] == table["auc"].to_pylist()
+    keys = [tuple(row[axis] for axis in AXES) for row in table.to_pylist()]
+    aucs = {tuple(row[axis] for axis in AXES): row["auc"] for row in swept.to_pylist()}
+    assert [aucs[key] for key in keys] == table["auc"].to_pylist()
     with pytest.raises(InputError, match=r"holds frame counts \[2, 4\], expected \[8\]"):
         sweep(replace(grid, data=(store,), out=tmp_path / "new", frames=(8,)))

@@ -5,7 +5,7 @@ import pytest
 
 from vidsme_jax.batch import Batch
 from vidsme_jax.training import fit as training
-from vidsme_jax.training.fit import Recipe, Sample, fit, token_loss, visual_codes
+from vidsme_jax.training.fit import Recipe, TrainBatch, fit, token_loss, visual_codes
 
 VOCAB, WIDTH = 11, 6
 
@@ -24,29 +24,31 @@ def params(rng):
     return {k: jnp.asarray(v, jnp.float32) for k, v in draw.items()}
 
 
-def sample_of(tokens):
+def batch_of(tokens):
     """Every position learns the next token; the first has no weight."""
     tokens = np.asarray(tokens, np.int32)
     rows = np.tile(np.arange(tokens.shape[1] - 1, dtype=np.int32), (len(tokens), 1))
     weights = np.full(rows.shape, 1 / (rows.shape[1] - 1), np.float32)
     weights[:, 0] = 0
     nothing = [None] * 3
-    return Sample(Batch(None, tokens, None, None, rows, tokens[:, 1:], *nothing), weights)
+    return TrainBatch(
+        Batch(None, tokens, None, None, rows, tokens[:, 1:], *nothing), weights
+    )
 
 
 def test_loss_is_the_mean_cross_entropy_of_weighted_rows(params, rng):
     tokens = rng.integers(0, VOCAB, (3, 6))
-    sample = sample_of(tokens)
+    batch = batch_of(tokens)
     logits = np.asarray(params["embed"], np.float64)[tokens] @ np.asarray(params["head"])
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     want = -np.mean([log_p[n, j, tokens[n, j + 1]] for n in range(3) for j in range(1, 5)])
-    assert float(token_loss(params, forward, sample)) == pytest.approx(want, rel=1e-5)
+    assert float(token_loss(params, forward, batch)) == pytest.approx(want, rel=1e-5)
 
 
 def test_a_row_without_weight_may_have_any_target(params):
-    sample = sample_of([[1, 2, 3, 4]])
-    sample.batch.targets[0, 0] = -1
-    assert np.isfinite(token_loss(params, forward, sample))
+    batch = batch_of([[1, 2, 3, 4]])
+    batch.batch.targets[0, 0] = -1
+    assert np.isfinite(token_loss(params, forward, batch))
 
 
 def test_fit_memorises_and_repeats_exactly(params, rng):
@@ -56,7 +58,7 @@ def test_fit_memorises_and_repeats_exactly(params, rng):
 
     def gather(numbers):
         seen.extend(numbers.tolist())
-        return sample_of(tokens[numbers])
+        return batch_of(tokens[numbers])
 
     fresh = jax.tree.map(jnp.copy, params)
     _, losses = fit(params, forward, gather, len(tokens), settings)
@@ -69,14 +71,14 @@ def test_fit_memorises_and_repeats_exactly(params, rng):
 def test_equal_calls_are_compiled_once(params):
     """A loaded checkpoint's parameters are committed to their device."""
     params = jax.device_put(params, jax.local_devices()[0])
-    settings = Recipe(steps=3 * training._SCANNED, batch=1)
+    settings = Recipe(steps=3 * training._STEPS_A_CALL, batch=1)
     before = training._run_steps._cache_size()
-    fit(params, forward, lambda n: sample_of([[1, 2, 3, 4]] * len(n)), 1, settings)
+    fit(params, forward, lambda n: batch_of([[1, 2, 3, 4]] * len(n)), 1, settings)
     assert training._run_steps._cache_size() == before + 1
 
 
 def test_steps_that_do_not_fill_the_last_call(params):
-    gather = lambda numbers: sample_of([[1, 2, 3]] * len(numbers))  # noqa: E731
+    gather = lambda numbers: batch_of([[1, 2, 3]] * len(numbers))  # noqa: E731
     _, losses = fit(params, forward, gather, 3, Recipe(13, 2, 1e-2))
     assert losses.shape == (13,)
 

@@ -29,8 +29,8 @@ def shown(project, tmp_path, monkeypatch):
 
     def draw(params, forward, gather, count, settings, watch):
         assert count == CLIPS == settings.batch
-        given = [gather(np.arange(count)) for _ in range(settings.steps)]
-        samples.append(given)
+        batches = [gather(np.arange(count)) for _ in range(settings.steps)]
+        samples.append(batches)
         return params, np.ones(settings.steps)
 
     samples: list = []
@@ -43,7 +43,7 @@ def shown(project, tmp_path, monkeypatch):
         train(TrainSettings(model, (manifest,), out, recipe, FRAMES, objective, None, None,
                            order))  # fmt: skip
         assert json.loads((out / "training.json").read_text())["frame_order"] == order
-        batches = [sample.batch for sample in samples[-1]]
+        batches = [step.batch for step in samples[-1]]
         return tuple(np.stack([getattr(b, n) for b in batches]) for n in
                      ("pixels", "targets"))  # fmt: skip
 
@@ -103,13 +103,13 @@ def test_orders_that_cannot_be(project, tmp_path):
 
 
 def test_the_command_line_passes_it_on(monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(command, "train", asked.append)
-    given = ["train", "--model", "m", "--data", "d.json", "--out", "o"]
+    settings = []
+    monkeypatch.setattr(command, "train", settings.append)
+    words = ["train", "--model", "m", "--data", "d.json", "--out", "o"]
     for order in FRAME_ORDERS:
-        assert main([*given, "--frame-order", order]) == 0
-    assert main(given) == 0
-    assert [r.frame_order for r in asked] == [*FRAME_ORDERS, "natural"]
+        assert main([*words, "--frame-order", order]) == 0
+    assert main(words) == 0
+    assert [r.frame_order for r in settings] == [*FRAME_ORDERS, "natural"]
     with pytest.raises(SystemExit):
-        main([*given, "--frame-order", "reversed"])
+        main([*words, "--frame-order", "reversed"])
     assert "natural" in capsys.readouterr().err

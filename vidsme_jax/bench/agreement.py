@@ -1,56 +1,63 @@
-"""Whether the contestants of `vidsme bench` compute the same, value by value."""
+"""Compare what the contestants of `vidsme bench` compute, value by value."""
 
 from typing import Any
 
 import numpy as np
 
+from vidsme_jax.batch import NATURAL
 from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
 
-Curves = dict[str, np.ndarray]  # of one clip: values of its scored rows, video rows first
+Curves = dict[str, np.ndarray]  # by family, values of scored rows, the video's first
 
 
 def differences(
     masks: list[np.ndarray], results: dict[str, Any]
 ) -> dict[str, dict[str, float]]:
-    """Return how far values are from our own at most, by contestant and family.
+    """Return the largest distance from our own values, by contestant and family.
 
     Args:
-        masks: of each batch, [clip slice row].
-        results: by contestant, what it returned for each batch; `ours` among them.
+        masks: the mask of each batch [clip slice row].
+        results: by contestant, its results for each batch; `ours` is among them.
     """
-    mine = _of_ours(masks, results["ours"])
+    ours = _both_ways(masks, results["ours"])
     others = {
-        name: _of_torch(found) for name, found in results.items() if "ours" not in name
+        name: _from_torch(batches)
+        for name, batches in results.items()
+        if name not in ("ours", "ours_one")
     }
-    others["ours_one"] = _of_one(masks, results["ours_one"])
-    return {name: _largest(mine, theirs) for name, theirs in others.items()}
+    others["ours_one"] = _one_way(masks, results["ours_one"])
+    return {name: _largest(ours, theirs) for name, theirs in others.items()}
 
 
-def _of_ours(masks: list[np.ndarray], results: list[Any]) -> list[Curves]:
-    return _cut(masks, [found.curves for found in results])
+def _both_ways(masks: list[np.ndarray], results: list[Any]) -> list[Curves]:
+    """Return our curves of both directions, clip by clip."""
+    return _by_clip(masks, [batch.curves for batch in results])
 
 
-def _of_one(masks: list[np.ndarray], results: list[Any]) -> list[Curves]:
-    """Return the statistics of one direction under the names of curves."""
-    named = [{_CURVE.get(k, k): v[:, 0] for k, v in found.items()} for found in results]
-    return _cut(masks, named)
+def _one_way(masks: list[np.ndarray], results: list[Any]) -> list[Curves]:
+    """Return our statistics of one direction, clip by clip, by the names of curves."""
+    named = [
+        {_CURVE.get(k, k): v[:, NATURAL] for k, v in batch.items()} for batch in results
+    ]
+    return _by_clip(masks, named)
 
 
 _CURVE = {"sme": "sme_nat"}
 
 
-def _cut(masks: list[np.ndarray], results: list[Curves]) -> list[Curves]:
+def _by_clip(masks: list[np.ndarray], batches: list[Curves]) -> list[Curves]:
     """Return arrays [clip row] clip by clip, without the rows that are padding."""
     out = []
-    for mask, found in zip(masks, results, strict=True):
+    for mask, curves in zip(masks, batches, strict=True):
         for n, scored in enumerate(np.any(mask, axis=1)):
-            out.append({name: values[n][scored] for name, values in found.items()})
+            out.append({name: values[n][scored] for name, values in curves.items()})
     return out
 
 
-def _of_torch(results: list[Any]) -> list[Curves]:
+def _from_torch(results: list[Any]) -> list[Curves]:
+    """Return PyTorch's values, clip by clip, by the names of curves."""
     out = []
-    for natural, *other in (ways for found in results for ways in found):
+    for natural, *other in (ways for batch in results for ways in batch):
         curves = {k: v for k, v in natural.items() if k in TOKEN_FAMILIES}
         curves["sme_nat"] = natural["sme"]
         for reverse in other:
@@ -60,12 +67,12 @@ def _of_torch(results: list[Any]) -> list[Curves]:
     return out
 
 
-def _largest(mine: list[Curves], theirs: list[Curves]) -> dict[str, float]:
+def _largest(ours: list[Curves], theirs: list[Curves]) -> dict[str, float]:
     """Return the largest difference of each curve; NaN where any value is."""
     out: dict[str, float] = {}
     # The published code scores the first clip, and of its rows the video's only.
-    for ours, other in zip(mine, theirs, strict=False):
-        for name, values in other.items():
-            apart = float(np.max(np.abs(ours[name][: len(values)] - values)))
+    for our_curves, their_curves in zip(ours, theirs, strict=False):
+        for name, values in their_curves.items():
+            apart = float(np.max(np.abs(our_curves[name][: len(values)] - values)))
             out[name] = float(np.maximum(out.get(name, 0.0), apart))
     return out

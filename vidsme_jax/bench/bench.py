@@ -1,4 +1,4 @@
-"""`vidsme bench`: ours and PyTorch on the same weights and clips, in alternation."""
+"""`vidsme bench`: time ours and PyTorch on the same weights and clips, in alternation."""
 
 import json
 import math
@@ -29,10 +29,10 @@ from vidsme_jax.progress import say
 from vidsme_jax.records.files import check_folder
 
 TOLERANCE = 1e-3  # by which any float32 value may differ from PyTorch's
-_GENERATED = 16  # tokens, of the published algorithm's answer
+_GENERATED = 16  # tokens of the published algorithm's answer
 _STATISTICS_ROWS, _LOOPED_ROWS = 256, 8
-_ORDERS = (1.5, 1.05)  # q and r of the statistics alone
-_LEAST_SECONDS = 0.1  # that a timing of the bare product lasts
+_ORDERS = (1.5, 1.05)  # q and r where the statistics are timed alone
+_LEAST_SECONDS = 0.1  # for a timing of the bare product
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class BenchSettings:
     """What is measured, and for how long.
 
     Attributes:
-        size: one of `inputs.SIZES`.
-        frames: of a clip.
-        clips: that a round scores.
-        batch: of them at once, a divisor of `clips`; None for 2, or all of fewer.
-        rounds: in each of which every contestant runs once.
-        dtype: auto, float32 or bfloat16.
+        size: size of the model, a name of `inputs.SIZES`.
+        frames: frames of a clip.
+        clips: clips that a round scores.
+        batch: clips at once, a divisor of `clips`; None for 2, or all of fewer.
+        rounds: number of rounds; in a round every contestant runs once.
+        dtype: type of weights and activations, auto, float32 or bfloat16.
         out: directory for checkpoint, clips and bench.json; None keeps nothing.
     """
 
@@ -59,16 +59,16 @@ class BenchSettings:
 
     @property
     def at_once(self) -> int:
-        """Return the clips of a batch."""
+        """Return how many clips are scored at once."""
         return self.batch or min(2, self.clips)
 
 
 def bench(settings: BenchSettings) -> str:
-    """Measure, write bench.json, and return the table.
+    """Measure, write bench.json, and return the table as text.
 
     Raises:
         InputError: no PyTorch, or it sees other devices; clips that make no whole batches;
-            `out` holds something.
+            `out` holds other files.
     """
     if settings.clips % settings.at_once:
         raise InputError(
@@ -85,6 +85,7 @@ def bench(settings: BenchSettings) -> str:
 
 
 def _import_torch() -> ModuleType:
+    """Return the module that runs PyTorch, on the same kind of device as JAX."""
     try:
         from vidsme_jax.bench import torch_peer
     except ModuleNotFoundError as error:
@@ -105,7 +106,7 @@ def _import_torch() -> ModuleType:
 
 @contextmanager
 def _folder(out: Path | None) -> Iterator[Path]:
-    """Give a new directory: the one that is asked for, or one that goes afterwards."""
+    """Make a directory: `out`, or a temporary one that is removed afterwards."""
     if out is None:
         with tempfile.TemporaryDirectory(prefix="vidsme-bench-") as name:
             yield Path(name)
@@ -115,43 +116,43 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 
 def _make_room(out: Path) -> None:
-    """Remove what was written for measurements that did not come to an end.
+    """Remove what an interrupted bench wrote.
 
     Raises:
-        InputError: there is anything else, or a file in the way.
+        InputError: there is any other file, or a file where the directory should be.
     """
     check_folder("out", out)
-    held = set(out.iterdir()) if out.exists() else set()
-    if not held:
+    paths = set(out.iterdir()) if out.exists() else set()
+    if not paths:
         return
-    if not held <= {*out.glob("clip-*.mp4"), out / "model"}:
+    if not paths <= {*out.glob("clip-*.mp4"), out / "model"}:
         raise InputError(f"out={out} holds other files; remove it, or give another --out")
     shutil.rmtree(out)
 
 
 @dataclass(frozen=True)
 class _Setup:
-    """What there is to run.
+    """The checkpoint in both frameworks, and what it scores.
 
     Attributes:
-        inputs: what is scored.
+        inputs: the batches that are scored.
         ours: the checkpoint in JAX.
         scorers: our compiled programs, by contestant.
-        peer: the module that knows PyTorch.
-        parts: the checkpoint in PyTorch.
+        peer: the module that runs PyTorch.
+        torch_model: the checkpoint in PyTorch.
     """
 
     inputs: Inputs
     ours: Ours
     scorers: dict[str, Scorer]
     peer: ModuleType
-    parts: Any
+    torch_model: Any
 
 
 def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[str, Any]:
-    """Run everything and return all that is known of it, ready for JSON."""
+    """Run everything and return all measurements, ready for JSON."""
     setup = _set_up(settings, peer, folder)
-    best = _choose(setup)
+    best = _choose_best(setup)
     results, seconds = _run_rounds(_contestants(setup, best), settings)
     masks: list[Any] = [batch.masks for batch, _ in setup.inputs.batches]
     scored = {
@@ -160,40 +161,40 @@ def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[st
         "tolerance": TOLERANCE if setup.ours.dtype == "float32" else None,
         "seconds_a_clip": seconds,
     }
-    apart = _apart(setup, settings.rounds)
-    parts = ours_module.time_parts(setup.ours, setup.inputs)
-    split = {"parts_seconds_a_clip": parts}
+    apart = _measure_apart(setup, settings.rounds)
+    stages = ours_module.time_stages(setup.ours, setup.inputs)
+    split = {"parts_seconds_a_clip": stages}
     return _surroundings(settings, setup) | scored | apart | split
 
 
 def _set_up(settings: BenchSettings, peer: ModuleType, folder: Path) -> _Setup:
-    """Write the inputs, load the checkpoint into both frameworks, compile."""
+    """Write the inputs, load the checkpoint into both frameworks, and compile."""
     s, dtype = settings, resolve_dtype(settings.dtype)
     say(f"write a checkpoint of size {s.size} and {s.clips} clips")
     inputs = make_inputs(folder, s.size, s.frames, s.clips, s.at_once)
     say("load it twice, compile")
     ours = ours_module.load_ours(inputs, dtype)
     pixels = inputs.port.processor
-    parts = peer.load_parts(inputs.port.directory, dtype, pixels.mean, pixels.std)
+    torch_model = peer.load_model(inputs.port.directory, dtype, pixels.mean, pixels.std)
     scorers = {
         "ours": ours_module.make_scorer(ours, ours_module.both_ways(ours), inputs),
         "ours_one": ours_module.make_scorer(ours, ours_module.one_way(ours), inputs),
     }
-    return _Setup(inputs, ours, scorers, peer, parts)
+    return _Setup(inputs, ours, scorers, peer, torch_model)
 
 
-def _choose(setup: _Setup) -> dict[str, int]:
-    """Return how PyTorch is at its best here: rows of a chunk, clips at once."""
-    peer, parts, (batch, orders) = setup.peer, setup.parts, setup.inputs.batches[0]
+def _choose_best(setup: _Setup) -> dict[str, int]:
+    """Return the rows of a chunk and the clips at once with which PyTorch is fastest."""
+    peer, model, (batch, orders) = setup.peer, setup.torch_model, setup.inputs.batches[0]
     clips, rows = len(batch.pixels), batch.rows.shape[1]
-    chunk = peer.best_chunk(parts, rows)
+    chunk = peer.best_chunk(model, rows)
     if clips == 1:
         return {"chunk": chunk, "clips": 1}
     say("choose PyTorch's batch")
 
     def score(count: int, at_once: int) -> Any:
         first = jax.tree.map(lambda x: x[:count], (batch, orders))
-        return peer.at_best(parts, *first, at_once, chunk)
+        return peer.at_best(model, *first, at_once, chunk)
 
     taken = {}
     for n in (1, clips):
@@ -203,26 +204,26 @@ def _choose(setup: _Setup) -> dict[str, int]:
 
 
 def _contestants(setup: _Setup, best: dict[str, int]) -> dict[str, Callable[[], Any]]:
-    """Return what runs in turn, each over all clips but the published one: its first."""
-    peer, parts, inputs = setup.peer, setup.parts, setup.inputs
-    first = [jax.tree.map(lambda x: x[:1], one) for one in inputs.batches[:1]]
+    """Return the calls to time, over all clips; the published one over the first alone."""
+    peer, model, inputs = setup.peer, setup.torch_model, setup.inputs
+    first = jax.tree.map(lambda x: x[:1], inputs.batches[0])
 
     def at_best(ways: int) -> list[Any]:
-        how = (best["clips"], best["chunk"], ways)
-        return [peer.at_best(parts, *one, *how) for one in inputs.batches]
+        sizes = (best["clips"], best["chunk"], ways)
+        return [peer.at_best(model, *arrays, *sizes) for arrays in inputs.batches]
 
     return {
         "ours": lambda: setup.scorers["ours"](inputs),
-        "as_called": lambda: [peer.as_called(parts, *one) for one in inputs.batches],
+        "as_called": lambda: [peer.as_called(model, *arrays) for arrays in inputs.batches],
         "at_best": lambda: at_best(2),
-        "published": lambda: [peer.published(parts, *one) for one in first],
+        "published": lambda: [peer.published(model, *first)],
         "ours_one": lambda: setup.scorers["ours_one"](inputs),
         "at_best_one": lambda: at_best(1),
     }
 
 
 def _run_rounds(calls: dict[str, Callable[[], Any]], settings: BenchSettings):
-    """Return everybody's results, and the seconds a clip of each in every round."""
+    """Return each contestant's results, and its seconds a clip in every round."""
     results = {}
     for name, call in calls.items():
         say(f"warm up: {name}")
@@ -239,7 +240,7 @@ def _run_rounds(calls: dict[str, Callable[[], Any]], settings: BenchSettings):
 
 
 def _surroundings(settings: BenchSettings, setup: _Setup) -> dict[str, Any]:
-    """Return what the numbers hang on."""
+    """Return what the numbers depend on: settings, versions, device and sizes."""
     layout, ours = setup.inputs.layout, setup.ours
     names = ("jax", "flax", "torch", "transformers")
     return {
@@ -263,14 +264,14 @@ def _surroundings(settings: BenchSettings, setup: _Setup) -> dict[str, Any]:
     }
 
 
-def _apart(setup: _Setup, rounds: int) -> dict[str, Any]:
+def _measure_apart(setup: _Setup, rounds: int) -> dict[str, Any]:
     """Return what is measured beside the rounds."""
     ours, peer, scorers = setup.ours, setup.peer, setup.scorers
     return {
-        "necessary_flops": _necessary(ours, setup.inputs),
+        "necessary_flops": _necessary_flops(ours, setup.inputs),
         "product": _products(peer, ours, setup.inputs, rounds),
         "statistics": _statistics(peer, ours),
-        "compile_seconds": {name: one.compile for name, one in scorers.items()},
+        "compile_seconds": {name: s.compile_seconds for name, s in scorers.items()},
         "generate_seconds": _generate(setup),
         "generated_tokens": _GENERATED,
         "peak_bytes": {
@@ -281,18 +282,18 @@ def _apart(setup: _Setup, rounds: int) -> dict[str, Any]:
     }
 
 
-def _necessary(ours: Ours, inputs: Inputs) -> dict[str, int]:
+def _necessary_flops(ours: Ours, inputs: Inputs) -> dict[str, int]:
     """Return the operations that a clip needs, in both directions and in one."""
     layout = inputs.layout
     frames, rows = layout.video.frames, layout.video_rows + layout.text_rows
-    both, one = (
+    two_ways, one_way = (
         ours.graph.clip_flops(frames, layout.time, rows, ways).total for ways in (2, 1)
     )
-    return {"both": both, "one": one}
+    return {"both": two_ways, "one": one_way}
 
 
 def _products(peer: ModuleType, ours: Ours, inputs: Inputs, rounds: int) -> dict[str, Any]:
-    """Time the product of the decoder's MLP, bare, in both frameworks by turns."""
+    """Time the bare matrix product of the decoder's MLP, in both frameworks by turns."""
     sizes, clips = ours.graph.sizes, len(inputs.batches[0][0].pixels)
     shape = (2 * clips * inputs.layout.time, sizes.width, sizes.mlp_width)
     calls = {
@@ -317,11 +318,11 @@ def _statistics(peer: ModuleType, ours: Ours) -> dict[str, float]:
     shape = (_STATISTICS_ROWS, ours.graph.sizes.vocab)
     logits = 2 * np.random.default_rng(0).standard_normal(shape, np.float32)
     at_once, loop = peer.time_statistics(logits, *_ORDERS, _LOOPED_ROWS)
-    mine = ours_module.time_statistics(ours, logits, *_ORDERS)
-    return {"ours": mine, "torch": at_once, "published": loop}
+    our_time = ours_module.time_statistics(ours, logits, *_ORDERS)
+    return {"ours": our_time, "torch": at_once, "published": loop}
 
 
 def _generate(setup: _Setup) -> float:
-    """Return the seconds of the answer that the published code has written."""
+    """Return the seconds that writing an answer takes, which the published code does."""
     peer, first = setup.peer, setup.inputs.batches[0]
-    return peer.seconds(lambda: peer.generate(setup.parts, *first, _GENERATED))
+    return peer.seconds(lambda: peer.generate(setup.torch_model, *first, _GENERATED))

@@ -1,4 +1,4 @@
-"""The scoring program compiled for devices that need not be there: what it would take."""
+"""Compile the scoring program for devices that need not be there, and say what it takes."""
 
 import math
 import re
@@ -34,15 +34,15 @@ _USED = re.compile(r"Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm")
 
 @dataclass(frozen=True)
 class Compiled:
-    """One program, per device.
+    """What a compiled program takes, on each device.
 
     Attributes:
         arguments: bytes of parameters and batch.
         temporaries: bytes that live while it runs.
-        results: bytes.
+        results: bytes of the results.
         flops: operations that the compiler counts, the body of a loop once.
-        collectives: how many of each kind stand in the program.
-        seconds: that compiling took.
+        collectives: number of collectives in the program, by kind.
+        seconds: time that compiling took.
     """
 
     arguments: int
@@ -54,7 +54,7 @@ class Compiled:
 
     @property
     def peak(self) -> int:
-        """Bytes at most."""
+        """Return the bytes that the program needs at most."""
         return self.arguments + self.temporaries + self.results
 
 
@@ -67,16 +67,16 @@ class TooLarge(Exception):
 
     def __init__(self, message: str):
         """Take the sentence about memory out of the compiler's message."""
-        found = _USED.search(message)
-        super().__init__(found[0] if found else message.splitlines()[0][:150])
+        match = _USED.search(message)
+        super().__init__(match[0] if match else message.splitlines()[0][:150])
         self.excess = 0.0
-        if found:
-            used, limit = _bytes(found[1]), _bytes(found[2])
+        if match:
+            used, limit = _bytes(match[1]), _bytes(match[2])
             self.excess = used - limit
 
 
 def _bytes(size: str) -> float:
-    """Return the bytes of a size as the compiler writes it, 15.75G."""
+    """Return the bytes of a size that the compiler writes, such as 15.75G."""
     return float(size[:-1]) * 1024 ** "BKMG".index(size[-1])
 
 
@@ -87,19 +87,19 @@ def plan_layout(graph: Graph, frames: int, text: int) -> Layout:
 
 def _stand_in(text: int) -> Prompt:
     """Return a prompt of so many tokens, a quarter of them before the video."""
-    part = text // 4
-    return Prompt((1,) * part, (1,) * (text - 2 * part), (1,) * part)
+    quarter = text // 4
+    return Prompt((1,) * quarter, (1,) * (text - 2 * quarter), (1,) * quarter)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to compile, but for the number of clips.
+    """What to compile, except for the number of clips.
 
     Attributes:
-        graph: of the model.
-        placement: of the model on devices, real ones or those of a topology.
-        layout: of the clips.
-        text: tokens of a prompt.
+        graph: the model.
+        placement: where the model lies: real devices, or those of a topology.
+        layout: shapes of a clip.
+        text: tokens of prompt and answer together.
     """
 
     graph: Graph
@@ -113,16 +113,16 @@ def compile_for(task: Task, clips: int, **layers: int) -> Compiled:
 
     Args:
         task: what to compile.
-        clips: of a replica and step.
+        clips: clips of a replica and step.
         layers: for stacks of `Sizes.layers`, how many layers to run instead of all.
 
     Raises:
-        TooLarge: it does not fit the device's memory.
+        TooLarge: the program does not fit the device's memory.
     """
     place = task.placement
     run = score_program(task.graph.forward, ScoreRequest((EXACT,), kept=("sme",)))
     program = place.program(run)
-    batch = _spread(place, _batch(task, clips), program)
+    batch = _over_replicas(place, _batch(task, clips), program)
     params = _parameters(task, program, layers)
     start = time.monotonic()
     try:
@@ -147,13 +147,13 @@ def _batch(task: Task, clips: int) -> Any:
     """Return the shapes of a replica's batch."""
     size = task.graph.sizes.frame
     pixels = np.zeros((1, task.layout.video.frames, *size, 3), np.uint8)
-    one = make_batch([_stand_in(task.text)], pixels, task.layout)
+    single = make_batch([_stand_in(task.text)], pixels, task.layout)
     order: Any = np.zeros((1, 1), np.float32)
     shape = lambda x: jax.ShapeDtypeStruct((clips, *x.shape[1:]), x.dtype)  # noqa: E731
-    return jax.tree.map(shape, (one, Orders(order, order)))
+    return jax.tree.map(shape, (single, Orders(order, order)))
 
 
-def _spread(placement: Placement, batch: Any, program: sharding.Program) -> Any:
+def _over_replicas(placement: Placement, batch: Any, program: sharding.Program) -> Any:
     """Return the shapes of all replicas' batches together."""
     count = placement.replicas
     if placement.parallel == "replicas":
@@ -173,9 +173,9 @@ def _parameters(task: Task, program: sharding.Program, layers: dict[str, int]) -
     specs = {rule.path: rule.spec for rule in task.graph.rules}
     dtype, out = numpy_dtype(task.placement.dtype), {}
     for path, leaf in flatten(task.graph.abstract).items():
-        shape, part = leaf.shape, path.split(".")[0]
-        if ".layers." in path and part in layers:
-            shape = (layers[part], *shape[1:])
+        shape, stack = leaf.shape, path.split(".")[0]
+        if ".layers." in path and stack in layers:
+            shape = (layers[stack], *shape[1:])
         place = None
         if task.placement.parallel == "partitioned":
             place = program.place(specs[path], shape)
@@ -186,9 +186,9 @@ def _parameters(task: Task, program: sharding.Program, layers: dict[str, int]) -
 def compiled_flops(task: Task, clips: int, whole: Compiled) -> float:
     """Return the operations of the whole program on all devices, every loop in full.
 
-    The compiler counts the body of a loop once and a kernel not at all. So the layers come
-    from programs without them, further chunks of the head and the pairs of attention by
-    hand.
+    The compiler counts the body of a loop once and a kernel not at all. So a layer is
+    counted as the difference to a program without layers. Further chunks of the head and
+    the pairs of attention are added by hand.
     """
     sizes, layout = task.graph.sizes, task.layout
     counted = whole.flops
@@ -209,24 +209,28 @@ def compiled_flops(task: Task, clips: int, whole: Compiled) -> float:
 
 
 def compile_largest(task: Task, memory: float) -> tuple[int, Compiled]:
-    """Return the most clips a replica and step that fit, and their program.
+    """Return the most clips of a replica and step that fit, and their program.
 
-    Memory grows evenly from one clip to two; what that predicts is compiled, and as much
-    less as the compiler says if it does not fit.
+    Memory grows evenly with the clips, so one and two clips predict the most that fit. If
+    those do not fit, the compiler says by how much, and fewer are tried.
+
+    Args:
+        task: what to compile.
+        memory: bytes of a device.
 
     Raises:
         TooLarge: not even one clip fits.
     """
-    one = compile_for(task, 1)
+    single = compile_for(task, 1)
     try:
-        two = compile_for(task, 2)
+        pair = compile_for(task, 2)
     except TooLarge:
-        return 1, one
-    each = max(two.peak - one.peak, 1)
-    guess = 1 + math.floor((memory - one.peak) / each)
+        return 1, single
+    per_clip = max(pair.peak - single.peak, 1)
+    guess = 1 + math.floor((memory - single.peak) / per_clip)
     while guess > 2:
         try:
             return guess, compile_for(task, guess)
         except TooLarge as error:
-            guess -= max(1, math.ceil(error.excess / each))
-    return 2, two
+            guess -= max(1, math.ceil(error.excess / per_clip))
+    return 2, pair

@@ -20,7 +20,7 @@ from vidsme_jax.models.toy import write_toy
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.definition import Orders
 
-_SECONDS = 600.0  # that reading a clip may take
+_SECONDS = 600.0  # within which a clip must be read
 _QUESTION = "What moves in this video?"
 _ENLARGED = 5  # the synthetic clips' 64 x 80 pixels, so that reading them is some work
 _MEDIUM = {
@@ -56,7 +56,7 @@ _CLIP_L_336 = {
     "num_hidden_layers": 24,
     "patch_size": 14,
 }
-# Fields of the decoder and of the tower, over the toy's, and the type of the weights.
+# Fields of the decoder and of the tower that replace the toy's, and the weights' type.
 SIZES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "toy": ({}, {}, "float32"),
     "medium": (_MEDIUM, _MEDIUM_TOWER, "float32"),
@@ -66,13 +66,13 @@ SIZES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """What every contestant gets.
+    """What every contestant scores.
 
     Attributes:
         port: the checkpoint.
-        layout: of a clip.
-        batches: host arrays, and the orders of their clips' entropies.
-        decode: seconds a clip to decode, resize and cut, in a single process.
+        layout: shapes of a clip.
+        batches: batches of host arrays, each with the entropy orders of its clips.
+        decode: seconds a clip to decode, resize and crop, in a single process.
         flow: seconds a clip for optical flow and illumination, in a single process.
     """
 
@@ -87,7 +87,7 @@ def make_inputs(folder: Path, size: str, frames: int, clips: int, batch: int) ->
     """Write checkpoint and clips, then read the clips as a run does.
 
     Args:
-        folder: to write in.
+        folder: directory to write in.
         size: a name of `SIZES`.
         frames: number of frames of a clip.
         clips: number of clips.
@@ -96,31 +96,34 @@ def make_inputs(folder: Path, size: str, frames: int, clips: int, batch: int) ->
     Raises:
         InputError: a clip could not be read in time.
     """
-    drawn = [draw_clip(rng, "shapes") for rng in np.random.default_rng(0).spawn(clips)]
-    captions = [caption for _, caption in drawn]
+    generators = np.random.default_rng(0).spawn(clips)
+    frames_of_clips, captions = zip(
+        *(draw_clip(rng, "shapes") for rng in generators), strict=True
+    )
     texts = [f"{_QUESTION}\n{caption}" for caption in captions]
     decoder, tower, dtype = SIZES[size]
     port = open_port(write_toy(folder / "model", texts, 0, decoder, tower, dtype))
-    paths = [_write_clip(folder, n, shown) for n, (shown, _) in enumerate(drawn)]
+    paths = [_write_clip(folder, n, shown) for n, shown in enumerate(frames_of_clips)]
     timed = _read(paths, port, frames)
     prompts = [port.prompt(_QUESTION, caption) for caption in captions]
     layout = make_layout(prompts, port.video(frames), catalogue.SLICES)
-    groups = [slice(first, first + batch) for first in range(0, clips, batch)]
+    spans = [slice(first, first + batch) for first in range(0, clips, batch)]
     pixels = np.stack([pixels for pixels, *_ in timed])
-    batches = [make_batch(prompts[part], pixels[part], layout) for part in groups]
-    orders = [_orders(clips, part) for part in groups]
+    batches = [make_batch(prompts[span], pixels[span], layout) for span in spans]
+    orders = [_orders(clips, span) for span in spans]
     decode, flow = (float(np.median([clip[n] for clip in timed])) for n in (1, 2))
     return Inputs(port, layout, list(zip(batches, orders, strict=True)), decode, flow)
 
 
 def _write_clip(folder: Path, n: int, frames: UInt8[np.ndarray, "frame h w 3"]) -> Path:
+    """Write the frames of clip n, enlarged, as an MP4 file; return its path."""
     path = folder / f"clip-{n:03d}.mp4"
     write_mp4(path, frames.repeat(_ENLARGED, axis=1).repeat(_ENLARGED, axis=2), FPS)
     return path
 
 
 def _read(paths: list[Path], port: Port, frames: int) -> list[Any]:
-    """Return for every clip what `prepare_timed` returns."""
+    """Read the clips in a process of their own; return pixels and seconds of each."""
     workers, geometry = Workers(prepare_timed, 1, _SECONDS), geometry_of(port.processor)
     try:
         return [workers.submit(path, frames, geometry).result() for path in paths]
@@ -130,8 +133,8 @@ def _read(paths: list[Path], port: Port, frames: int) -> list[Any]:
         workers.close()
 
 
-def _orders(clips: int, part: slice) -> Orders:
-    """Return orders of a part of the clips, spread over the ranges of Vid-SME."""
+def _orders(clips: int, span: slice) -> Orders:
+    """Return the orders of a span of the clips, out of even steps over usual ranges."""
     q: Any = np.linspace(0.3, 0.9, clips, dtype=np.float32)
     r: Any = np.linspace(0.02, 0.08, clips, dtype=np.float32)
-    return Orders(q[part, None], r[part, None])
+    return Orders(q[span, None], r[span, None])

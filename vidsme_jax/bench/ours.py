@@ -1,4 +1,4 @@
-"""Our side of `vidsme bench`: the programs of a run, compiled, and their parts apart."""
+"""Compile and time our side of `vidsme bench`: a run's programs, and their stages."""
 
 import time
 from collections.abc import Callable
@@ -31,13 +31,13 @@ _KEPT = ("sme", "sme_nat", "sme_rev", *TOKEN_FAMILIES)
 
 @dataclass(frozen=True)
 class Ours:
-    """A checkpoint on the first device, and what runs it.
+    """A checkpoint on the first device.
 
     Attributes:
         graph: the model; the whole head takes part in the softmax.
-        params: in place.
-        device: the one.
-        dtype: of weights and activations.
+        params: parameters on the device.
+        device: the first device.
+        dtype: type of weights and activations.
     """
 
     graph: Graph
@@ -46,7 +46,7 @@ class Ours:
     dtype: str
 
     def place(self, function: Callable[..., Any]) -> sharding.Program:
-        """Place run(params, *batch) as a run places its program."""
+        """Place a function of parameters and arrays as a run places its program."""
         return sharding.replicated(function, (self.device,))
 
 
@@ -55,21 +55,21 @@ class Scorer:
     """A compiled program.
 
     Attributes:
-        run: put arrays -> results on the device.
-        program: with which arrays are put and results fetched.
-        params: first argument of `run`.
-        compile: seconds that compiling took.
-        bytes: of arguments, results and temporaries, as the compiler counts them.
+        run: compiled function of parameters and arrays on the device.
+        program: puts arrays on the device and fetches results.
+        params: the first argument of `run`.
+        compile_seconds: time that compiling took.
+        bytes: arguments, results and temporaries, as the compiler counts them.
     """
 
     run: Callable[..., Any]
     program: sharding.Program
     params: Any
-    compile: float
+    compile_seconds: float
     bytes: int
 
     def __call__(self, inputs: Inputs) -> list[Any]:
-        """Score every batch, putting and fetching as a run does."""
+        """Score every batch; put arrays and fetch results as a run does."""
         out = []
         for arrays in inputs.batches:
             out.append(self.run(self.params, self.program.put_batch(arrays)))
@@ -78,8 +78,8 @@ class Scorer:
 
 def load_ours(inputs: Inputs, dtype: str) -> Ours:
     """Read the checkpoint onto the first device."""
-    # So that every framework has the same to do, the whole head is scored: the tokenizer
-    # of these checkpoints is a small one.
+    # The whole head is scored, so that every framework has the same to do: the tokenizers
+    # of these checkpoints are small.
     port = inputs.port.whole_head()
     empty = Ours(port, None, jax.local_devices()[0], dtype)
     params = port.load(numpy_dtype(dtype), empty.place(_nothing).place)
@@ -87,6 +87,7 @@ def load_ours(inputs: Inputs, dtype: str) -> Ours:
 
 
 def _nothing(params: Any) -> Any:
+    """Return the parameters as they are."""
     return params
 
 
@@ -96,7 +97,7 @@ def both_ways(ours: Ours) -> Callable[..., BatchScores]:
 
 
 def one_way(ours: Ours) -> Callable[..., dict[str, Any]]:
-    """Return the statistics of the natural direction alone."""
+    """Return the function that computes the statistics of the natural direction alone."""
     forward = ours.graph.train_forward
 
     def run(params: Any, batch: Batch, orders: Orders) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def one_way(ours: Ours) -> Callable[..., dict[str, Any]]:
 
 
 def make_scorer(ours: Ours, function: Callable[..., Any], inputs: Inputs) -> Scorer:
-    """Compile a program for the batches' shape."""
+    """Compile a function for the shapes of the batches."""
     program = ours.place(function)
     arrays = program.put_batch(inputs.batches[0])
     start = time.perf_counter()
@@ -125,23 +126,23 @@ def peak_bytes(device: Any) -> int | None:
     return (device.memory_stats() or {}).get("peak_bytes_in_use")
 
 
-def time_parts(ours: Ours, inputs: Inputs) -> dict[str, float]:
-    """Return the seconds a clip of each step, each by itself on the same batch.
+def time_stages(ours: Ours, inputs: Inputs) -> dict[str, float]:
+    """Return the seconds a clip of each stage, timed by itself on the same batch.
 
-    Vision, decoder and head are programs of their own here; in a run they are one.
+    Vision, decoder and head are separate programs here; in a run they are one program.
     """
     arrays, clips = inputs.batches[0], len(inputs.batches[0][0].pixels)
-    programs = [ours.place(part) for part in _parts(ours.graph)]
+    programs = [ours.place(stage) for stage in _stages(ours.graph)]
     with precision(ours.dtype):
         transfer, put = _timed(lambda: programs[0].put_batch(arrays))
         batch, orders = put
         vision, frames = _timed(lambda: programs[0].run(ours.params, (batch.pixels,)))
         decoder, hidden = _timed(lambda: programs[1].run(ours.params, (frames, batch)))
-        given = (hidden, batch, orders)
-        head, results = _timed(lambda: programs[2].run(ours.params, given))
+        scored = (hidden, batch, orders)
+        head, results = _timed(lambda: programs[2].run(ours.params, scored))
     with TemporaryDirectory(prefix="vidsme-bench-") as folder:
-        part = Path(folder) / "part"
-        write, _ = _timed(lambda: _write(programs[2].fetch(results), part))
+        path = Path(folder) / "part"
+        write, _ = _timed(lambda: _write(programs[2].fetch(results), path))
     seconds = {
         "transfer": transfer,
         "vision": vision,
@@ -149,12 +150,12 @@ def time_parts(ours: Ours, inputs: Inputs) -> dict[str, float]:
         "head and statistics": head,
         "write": write,
     }
-    each = {name: value / clips for name, value in seconds.items()}
-    return {"decode": inputs.decode, "flow": inputs.flow} | each
+    a_clip = {name: value / clips for name, value in seconds.items()}
+    return {"decode": inputs.decode, "flow": inputs.flow} | a_clip
 
 
-def _parts(graph: Graph) -> tuple[Callable[..., Any], ...]:
-    """Return vision, decoder, and head with statistics as functions of their own."""
+def _stages(graph: Graph) -> tuple[Callable[..., Any], ...]:
+    """Return three functions: vision, decoder, and head with statistics."""
     stages = graph.stages
 
     def forward(params_and_hidden, batch):
@@ -170,7 +171,7 @@ def _parts(graph: Graph) -> tuple[Callable[..., Any], ...]:
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the better of two calls after a first, in seconds, and what came out."""
+    """Return the shorter time of two calls after a first, in seconds, and the result."""
     out, times = jax.block_until_ready(call()), []
     for _ in range(2):
         start = time.perf_counter()
@@ -183,8 +184,8 @@ def _write(results: BatchScores, path: Path) -> None:
     """Write a batch's results as a run does."""
     table, curves = results.tables[EXACT.name], results.curves["sme"]
     named = dict(zip(catalogue.columns(), np.asarray(table).T, strict=True))
-    held = pa.table({"id": [str(n) for n in range(len(table))]} | named)
-    runs.write_part(path, held, {"video.sme": list(curves)}, [b""] * len(table), {})
+    scores = pa.table({"id": [str(n) for n in range(len(table))]} | named)
+    runs.write_part(path, scores, {"video.sme": list(curves)}, [b""] * len(table), {})
 
 
 def product(ours: Ours, rows: int, inner: int, outer: int) -> Callable[[], Any]:
@@ -201,7 +202,14 @@ def product(ours: Ours, rows: int, inner: int, outer: int) -> Callable[[], Any]:
 
 
 def time_statistics(ours: Ours, logits: np.ndarray, q: float, r: float) -> float:
-    """Return seconds a row of the statistics alone, logits [row vocab] float32."""
+    """Return the seconds that the statistics alone take for a row.
+
+    Args:
+        ours: the checkpoint, for its device.
+        logits: rows of logits [row vocab], float32.
+        q: Sharma-Mittal order.
+        r: Sharma-Mittal degree.
+    """
 
     def reduce(carry, logits, target):
         orders = (jnp.full(target.shape, order, jnp.float32) for order in (q, r))

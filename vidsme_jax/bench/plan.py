@@ -1,4 +1,4 @@
-"""`vidsme plan`: what scoring would take, asked of the compiler itself, chips or none."""
+"""`vidsme plan`: say what scoring would take, by the compiler's own account."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,17 +24,17 @@ from vidsme_jax.models.port import Graph
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """What is planned: a model, its place and its work.
+    """What is planned: a model, its devices and its work.
 
     Attributes:
         model: checkpoint directory, hub id, or a config.json alone.
-        topology: of TPU chips, such as v5e:2x4; None for the devices here.
-        frames: frame counts.
+        topology: TPU chips, such as v5e:2x4; None for the devices of this machine.
+        frames: frame counts; a plan for each.
         parallel: auto, replicas or partitioned.
-        dtype: auto, float32 or bfloat16.
+        dtype: type of weights and activations, auto, float32 or bfloat16.
         batch: clips of a replica and step; None for the most that fit.
         text: tokens of prompt and answer together.
-        clips: of the sweep whose time is projected.
+        clips: number of clips whose time is projected.
         utilisation: share of a chip's peak that necessary operations are assumed to reach.
     """
 
@@ -51,14 +51,14 @@ class PlanSettings:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one frame count takes.
+    """What a frame count takes.
 
     Attributes:
         task: what was compiled.
         batch: clips of a replica and step; 0 where not even one fits.
-        compiled: that program, per device; None where it does not fit.
+        compiled: the program, per device; None where it does not fit.
         shortage: the compiler's words where it does not fit.
-        necessary: operations of one clip.
+        necessary: operations that a clip needs.
         flops: operations of the compiled program, on all devices; None without a topology.
     """
 
@@ -80,11 +80,11 @@ def plan(settings: PlanSettings) -> str:
     placement, memory = make_placement(settings, graph)
     tasks = [make_task(settings, graph, placement, frames) for frames in settings.frames]
     plans = [make_plan(settings, task, memory) for task in tasks]
-    return "\n\n".join(describe(one, settings, memory) for one in plans)
+    return "\n\n".join(describe(p, settings, memory) for p in plans)
 
 
 def _config_of(model: str) -> Path:
-    """Return the config.json that is meant."""
+    """Return the path of a model's config.json."""
     path = Path(model)
     if path.is_file():
         return path
@@ -92,7 +92,7 @@ def _config_of(model: str) -> Path:
 
 
 def make_placement(settings: PlanSettings, graph: Graph) -> tuple[Placement, float]:
-    """Return where the model would be, and a device's memory in bytes (inf: unknown)."""
+    """Return the model's placement, and a device's memory in bytes (inf: unknown)."""
     if settings.topology is not None:
         devices = tpu.devices_of(settings.topology)
         memory: float = tpu.chip_of(settings.topology).memory
@@ -101,20 +101,20 @@ def make_placement(settings: PlanSettings, graph: Graph) -> tuple[Placement, flo
         devices = tuple(jax.local_devices())
         memory = (devices[0].memory_stats() or {}).get("bytes_limit", float("inf"))
         dtype = resolve_dtype(settings.dtype)
-    given = (settings.parallel, dtype, devices, memory)
-    return place_model(graph, *given), memory
+    placement = place_model(graph, settings.parallel, dtype, devices, memory)
+    return placement, memory
 
 
 def make_task(
     settings: PlanSettings, graph: Graph, placement: Placement, frames: int
 ) -> Task:
-    """Return what to compile for one frame count."""
+    """Return what to compile for a frame count."""
     layout = plan_layout(graph, frames, settings.text)
     return Task(graph, placement, layout, settings.text)
 
 
 def make_plan(settings: PlanSettings, task: Task, memory: float) -> Plan:
-    """Compile for one frame count."""
+    """Compile for a frame count, and return what it takes."""
     layout, video = task.layout, task.layout.video
     rows = layout.video_rows + layout.text_rows
     length = video.length + settings.text
@@ -130,51 +130,53 @@ def make_plan(settings: PlanSettings, task: Task, memory: float) -> Plan:
 
 
 def _compile(settings: PlanSettings, task: Task, memory: float) -> tuple[int, Compiled]:
-    """Return clips a replica and step, and the program."""
+    """Return the clips of a replica and step, and the program."""
     if settings.batch is None and memory < float("inf"):
         return compile_largest(task, memory)
     batch = settings.batch or 1
     return batch, compile_for(task, batch)
 
 
-def describe(one: Plan, settings: PlanSettings, memory: float) -> str:
+def describe(plan: Plan, settings: PlanSettings, memory: float) -> str:
     """Return a plan in lines of text."""
-    place, layout = one.task.placement, one.task.layout
+    place, layout = plan.task.placement, plan.task.layout
     kind = settings.topology or place.devices[0].device_kind
     split = f" over {place.devices_per_model}" if place.parallel == "partitioned" else ""
     lines = [
-        f"{one.task.graph.name}, {layout.video.frames} frames on {kind}:"
+        f"{plan.task.graph.name}, {layout.video.frames} frames on {kind}:"
         f" {len(place.devices)} devices, {place.parallel}{split}, {place.dtype};"
         f" {layout.video.length} video and {settings.text} text tokens,"
         f" {layout.time} positions"
     ]
-    if one.compiled is None:
-        return "\n".join([*lines, f"does not fit: {one.shortage}"])
-    lines += _memory_lines(one.compiled, one.batch, memory)
-    lines += _work_lines(one, settings)
+    if plan.compiled is None:
+        return "\n".join([*lines, f"does not fit: {plan.shortage}"])
+    lines += _memory_lines(plan.compiled, plan.batch, memory)
+    lines += _work_lines(plan, settings)
     return "\n".join(lines)
 
 
 def _memory_lines(compiled: Compiled, batch: int, memory: float) -> list[str]:
-    of = "" if memory == float("inf") else f" of {_size(memory)}"
-    found = ", ".join(f"{n} {kind}" for kind, n in sorted(compiled.collectives.items()))
+    """Return the lines about memory, collectives and compiling."""
+    limit = "" if memory == float("inf") else f" of {_size(memory)}"
+    counts = ", ".join(f"{n} {kind}" for kind, n in sorted(compiled.collectives.items()))
     return [
-        f"memory      {_size(compiled.peak)}{of} a device with {batch} clips a replica:"
+        f"memory      {_size(compiled.peak)}{limit} a device with {batch} clips a replica:"
         f" {_size(compiled.arguments)} arguments,"
         f" {_size(compiled.temporaries)} temporaries",
-        f"collectives {found or 'none'}",
+        f"collectives {counts or 'none'}",
         f"compiled in {compiled.seconds:.0f} s",
     ]
 
 
-def _work_lines(one: Plan, settings: PlanSettings) -> list[str]:
-    place, total = one.task.placement, one.necessary.total
-    parts = {k: v / total for k, v in vars(one.necessary).items()}
-    shares = ", ".join(f"{k.replace('_', ' ')} {v:.0%}" for k, v in parts.items())
+def _work_lines(plan: Plan, settings: PlanSettings) -> list[str]:
+    """Return the lines about operations and time."""
+    place, total = plan.task.placement, plan.necessary.total
+    shares = {k: v / total for k, v in vars(plan.necessary).items()}
+    split = ", ".join(f"{k.replace('_', ' ')} {v:.0%}" for k, v in shares.items())
     work = f"{total / 1e12:.2f} TFLOP" if total > 1e11 else f"{total / 1e9:.2f} GFLOP"
-    lines = [f"necessary   {work} a clip: {shares}"]
-    if one.flops is not None:
-        ratio = one.flops / (one.batch * place.replicas * total)
+    lines = [f"necessary   {work} a clip: {split}"]
+    if plan.flops is not None:
+        ratio = plan.flops / (plan.batch * place.replicas * total)
         lines.append(f"compiled    {ratio:.3f} times the necessary")
     if settings.topology:
         speed = clip_rate(settings, total, len(place.devices))
@@ -186,16 +188,24 @@ def _work_lines(one: Plan, settings: PlanSettings) -> list[str]:
 
 
 def _size(count: int | float) -> str:
+    """Return a number of bytes as text, in MiB or GiB."""
     return f"{count / 2**30:.2f} GiB" if count > 2**27 else f"{count / 2**20:.2f} MiB"
 
 
 def _duration(seconds: float) -> str:
+    """Return a time as text, in seconds, minutes or hours."""
     if seconds < 300:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 18_000 else f"{seconds / 3600:.1f} h"
 
 
 def clip_rate(settings: PlanSettings, necessary: float, devices: int) -> float:
-    """Return the clips a second of so many chips at the stated utilisation."""
+    """Return the clips a second of some chips at the stated utilisation.
+
+    Args:
+        settings: topology and utilisation.
+        necessary: operations that a clip needs.
+        devices: number of chips.
+    """
     peak = tpu.chip_of(settings.topology or "").flops
     return devices * peak * settings.utilisation / necessary

@@ -1,11 +1,11 @@
-"""What `vidsme bench` measured, as text."""
+"""Write the measurements of `vidsme bench` as text."""
 
 from typing import Any
 
 import numpy as np
 
 _GIB = 2**30
-_UNSTEADY = 1.5  # times that the slowest round takes of the fastest
+_UNSTEADY = 1.5  # the slowest round's time over the fastest's
 _NAMES = {
     "ours": "ours",
     "as_called": "PyTorch as called",
@@ -18,32 +18,32 @@ _BOTH, _ONE = ("ours", "as_called", "at_best", "published"), ("ours_one", "at_be
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """Return the table of one bench.json."""
+    """Return the table of a bench.json."""
     agreed = agrees(facts)
     lines = [*_head(facts), *_agreement(facts, agreed), "", _titles(agreed)]
     for title, names in (("natural and reversed", _BOTH), ("one direction", _ONE)):
         lines += [title, *(_row(facts, name, names[0], agreed) for name in names)]
-    lines += [*_unsteady(facts), "", *_how(facts), *_products(facts)]
-    return "\n".join([*lines, *_statistics(facts, agreed), *_ours(facts)])
+    lines += [*_unsteady(facts), "", *_notes(facts), *_products(facts)]
+    return "\n".join([*lines, *_statistics(facts, agreed), *_our_costs(facts)])
 
 
 def agrees(facts: dict[str, Any]) -> bool:
-    """Tell whether everybody computed the same; in bfloat16 there is no saying."""
+    """Return whether all contestants computed the same; always True in bfloat16."""
     limit = facts["tolerance"]
     return limit is None or _worst(facts)[0] <= limit
 
 
 def _worst(facts: dict[str, Any]) -> tuple[float, str, str]:
-    """Return the largest difference, its family and its contestant; NaN is the largest."""
-    each = [
+    """Return the largest difference, its family and its contestant; NaN counts as inf."""
+    return max(
         (np.inf if np.isnan(value) else value, family, name)
-        for name, found in facts["differences"].items()
-        for family, value in found.items()
-    ]
-    return max(each)
+        for name, by_family in facts["differences"].items()
+        for family, value in by_family.items()
+    )
 
 
 def _head(facts: dict[str, Any]) -> list[str]:
+    """Return the lines about sizes, rounds, versions and device."""
     s, v = facts["settings"], facts["versions"]
     return [
         f"{s['size']}: {facts['parameters'] / 1e6:.0f}M parameters, random;"
@@ -57,8 +57,9 @@ def _head(facts: dict[str, Any]) -> list[str]:
 
 
 def _agreement(facts: dict[str, Any], agreed: bool) -> list[str]:
+    """Return the lines about how far the contestants' values are apart."""
     worst, family, name = _worst(facts)
-    sme = max(found["sme_nat"] for found in facts["differences"].values())
+    sme = max(by_family["sme_nat"] for by_family in facts["differences"].values())
     line = (
         f"largest difference from ours: {sme:.1e} in sme, {worst:.1e} in {family} ({name})"
     )
@@ -68,12 +69,13 @@ def _agreement(facts: dict[str, Any], agreed: bool) -> list[str]:
 
 
 def _titles(agreed: bool) -> str:
+    """Return the titles of the table's columns."""
     ratio = f"{'times ours, least..most':>27}{'over products':>15}" if agreed else ""
     return f"{'':24}{'s/clip':>9}{'clips/s':>10}{'tokens/s':>10}{'of peak':>9}{ratio}"
 
 
 def _row(facts: dict[str, Any], name: str, base: str, agreed: bool) -> str:
-    """Return one contestant: its median, and how many times our time it takes."""
+    """Return the line of a contestant: its median time, and its ratio to our time."""
     seconds = np.array(facts["seconds_a_clip"][name])
     middle = float(np.median(seconds))
     line = f"  {_NAMES[name]:22}{middle:9.3f}{1 / middle:10.3f}"
@@ -90,7 +92,7 @@ def _row(facts: dict[str, Any], name: str, base: str, agreed: bool) -> str:
 
 
 def _unsteady(facts: dict[str, Any]) -> list[str]:
-    """Say whose rounds differ too much for ratios to mean anything."""
+    """Return a line on the contestant whose rounds differ too much for a fair ratio."""
     spread = {k: max(v) / min(v) for k, v in facts["seconds_a_clip"].items()}
     name = max(spread, key=spread.__getitem__)
     if spread[name] < _UNSTEADY:
@@ -103,19 +105,20 @@ def _unsteady(facts: dict[str, Any]) -> list[str]:
 
 def _utilisation(facts: dict[str, Any], name: str, seconds: float) -> str:
     """Return the share of its framework's bare product that a contestant reaches."""
-    which = "ours" if "ours" in name else "torch"
-    rate = float(np.median(facts["product"]["flops_a_second"][which]))
+    framework = "ours" if name in ("ours", "ours_one") else "torch"
+    rate = float(np.median(facts["product"]["flops_a_second"][framework]))
     needed = facts["necessary_flops"]["one" if name in _ONE else "both"]
     return f"{needed / seconds / rate:.0%}"
 
 
 def product_ratio(facts: dict[str, Any]) -> float:
-    """Return how many times as fast the bare product is here as in PyTorch."""
+    """Return how many times as fast the bare product is in JAX as in PyTorch."""
     rates = {k: np.array(v) for k, v in facts["product"]["flops_a_second"].items()}
     return float(np.median(rates["ours"] / rates["torch"]))
 
 
-def _how(facts: dict[str, Any]) -> list[str]:
+def _notes(facts: dict[str, Any]) -> list[str]:
+    """Return the lines that explain the columns and the contestants."""
     best, s = facts["at_best"], facts["settings"]
     generate, count = facts["generate_seconds"], facts["generated_tokens"]
     return [
@@ -131,6 +134,7 @@ def _how(facts: dict[str, Any]) -> list[str]:
 
 
 def _products(facts: dict[str, Any]) -> list[str]:
+    """Return the lines about the bare product."""
     rows, inner, outer = facts["product"]["shape"]
     rates = {k: np.median(v) / 1e9 for k, v in facts["product"]["flops_a_second"].items()}
     return [
@@ -142,28 +146,29 @@ def _products(facts: dict[str, Any]) -> list[str]:
 
 
 def _statistics(facts: dict[str, Any], agreed: bool) -> list[str]:
-    one = facts["statistics"]
-    rows = {name: f"{seconds * 1e3:.3f} ms" for name, seconds in one.items()}
+    """Return the line about the statistics alone."""
+    times = facts["statistics"]
+    rows = {name: f"{seconds * 1e3:.3f} ms" for name, seconds in times.items()}
     line = (
         f"statistics alone     a row: ours {rows['ours']}, PyTorch {rows['torch']},"
         f" published loop {rows['published']}"
     )
     if not agreed:
         return [line]
-    ratios = (one[name] / one["ours"] for name in ("torch", "published"))
+    ratios = (times[name] / times["ours"] for name in ("torch", "published"))
     return [line + "; {:.1f} and {:.1f} times ours".format(*ratios)]
 
 
-def _ours(facts: dict[str, Any]) -> list[str]:
-    """Return where our time and memory go."""
+def _our_costs(facts: dict[str, Any]) -> list[str]:
+    """Return the lines about where our time and memory go."""
     compiled, peak = facts["compile_seconds"], facts["peak_bytes"]
-    parts = facts["parts_seconds_a_clip"]
+    stages = facts["parts_seconds_a_clip"]
     memory = f"{peak['compiled'] / _GIB:.2f} GiB by the compiler's count"
     measured = {"ours": peak["ours"], "PyTorch": peak["torch"]}
     memory += "".join(
         f", {name} {size / _GIB:.2f} measured" for name, size in measured.items() if size
     )
-    split = ", ".join(f"{name} {seconds:.3f}" for name, seconds in parts.items())
+    split = ", ".join(f"{name} {seconds:.3f}" for name, seconds in stages.items())
     return [
         f"compiling            {compiled['ours']:.1f} s, one direction"
         f" {compiled['ours_one']:.1f} s",

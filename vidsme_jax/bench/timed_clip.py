@@ -1,7 +1,7 @@
-"""Decode a clip and time the steps, for `vidsme bench`: the work of a decoding process.
+"""Decode a clip and time the steps, in a decoding process of `vidsme bench`.
 
-Never in the process that asks: decord brings an FFmpeg that disturbs others. So the readers
-are imported only where a clip is read.
+The bench itself must not decode: decord brings an FFmpeg that disturbs others. So the
+readers are imported only where a clip is read.
 """
 
 import time
@@ -20,12 +20,13 @@ def prepare_timed(
     """Return the pixels of a clip, and the seconds of the two steps that make them.
 
     Args:
-        path: of the clip.
+        path: path of the clip.
         frames: number of frames to sample.
         geometry: the square of pixels that a frame becomes.
 
     Returns:
-        Pixels; seconds to decode, resize and cut; seconds of optical flow and illumination.
+        Pixels; seconds to decode, resize and crop; seconds of optical flow and
+        illumination.
     """
     from vidsme_jax.data.readers.policy import read_clip
 

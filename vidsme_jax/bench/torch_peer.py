@@ -1,4 +1,4 @@
-"""PyTorch beside us: the same checkpoint and clips through transformers' own classes.
+"""Run PyTorch beside us: the same checkpoint and clips through transformers' own classes.
 
     as_called   each direction through the whole model, its head at every position
     at_best     vision once, directions as one batch, the head on scored rows, in chunks
@@ -38,22 +38,22 @@ _COPIED = (
     " num_key_value_heads vocab_size rms_norm_eps hidden_act tie_word_embeddings"
 ).split()
 
-Scores = list[list[dict[str, np.ndarray]]]  # by clip and way: families of its scored rows
+Scores = list[list[dict[str, np.ndarray]]]  # by clip and way, values of scored rows
 
 
 @dataclass(frozen=True)
-class Parts:
+class TorchModel:
     """A checkpoint in PyTorch.
 
     Attributes:
-        tower: with all its layers, as it is called.
-        short: the same weights, up to the layer whose output is used.
-        layer: index of that hidden state of `tower`.
-        projector: two weights, each with its bias.
+        tower: the vision tower with all its layers, as it is called.
+        short: the tower with the same weights, up to the layer whose output is used.
+        layer: index of that layer's output among the hidden states of `tower`.
+        projector: weight and bias of the first layer, then of the second.
         lm: the language model.
-        stride: of the pooling.
-        mean: of pixel values in 0 to 1, per channel.
-        std: likewise.
+        stride: stride of the pooling, in patches.
+        mean: mean of pixel values in 0 to 1, per channel.
+        std: standard deviation of pixel values in 0 to 1, per channel.
     """
 
     tower: Any
@@ -67,7 +67,7 @@ class Parts:
 
     @property
     def device(self) -> Any:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return self.projector[0].device
 
 
@@ -86,19 +86,20 @@ def peak_bytes() -> int | None:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
-def load_parts(directory: Path, dtype: str, mean, std) -> Parts:
-    """Read the checkpoint that ours reads, in the same type, attention by SDPA."""
+def load_model(directory: Path, dtype: str, mean, std) -> TorchModel:
+    """Read the checkpoint that ours reads, in the same type, with attention by SDPA."""
     fields, vision = (
         json.loads((directory / name).read_text())
         for name in ("config.json", "vision_tower/config.json")
     )
     weights: dict[str, Any] = {}
     for path in sorted(directory.glob("*.safetensors")):
-        held = load_file(path)
-        weights |= {k: v.to(device_name(), getattr(torch, dtype)) for k, v in held.items()}
+        tensors = load_file(path)
+        for name, tensor in tensors.items():
+            weights[name] = tensor.to(device_name(), getattr(torch, dtype))
     layer, layers = fields["mm_vision_select_layer"], vision["num_hidden_layers"]
     names = [f"{_PROJECTOR}{n}.{kind}" for n in (0, 2) for kind in ("weight", "bias")]
-    return Parts(
+    return TorchModel(
         _make_tower(vision, layers, weights),
         _make_tower(vision, layers + 1 + layer, weights),
         layer,
@@ -111,14 +112,15 @@ def load_parts(directory: Path, dtype: str, mean, std) -> Parts:
 
 
 def _make_tower(fields: dict[str, Any], layers: int, weights: dict[str, Any]):
-    given = {k: v for k, v in fields.items() if k != "model_type"}
-    given |= {"num_hidden_layers": layers, "attn_implementation": "sdpa"}
-    with torch.device("meta"):  # nothing is drawn only to be replaced
-        model = CLIPVisionModel(CLIPVisionConfig(**given)).eval()
-    short = {k.removeprefix(_TOWER): v for k, v in weights.items()}
+    """Return the vision tower with some of its layers."""
+    changed = {k: v for k, v in fields.items() if k != "model_type"}
+    changed |= {"num_hidden_layers": layers, "attn_implementation": "sdpa"}
+    with torch.device("meta"):  # no weights are drawn, since all are replaced
+        model = CLIPVisionModel(CLIPVisionConfig(**changed)).eval()
+    by_name = {k.removeprefix(_TOWER): v for k, v in weights.items()}
     needed = model.state_dict()
-    part = {k: short[k.removeprefix("vision_model.")] for k in needed}
-    model.load_state_dict(part, assign=True)
+    state = {k: by_name[k.removeprefix("vision_model.")] for k in needed}
+    model.load_state_dict(state, assign=True)
     for module in model.modules():
         if hasattr(module, "position_ids"):
             ids = torch.arange(module.num_positions, device=device_name())
@@ -127,47 +129,60 @@ def _make_tower(fields: dict[str, Any], layers: int, weights: dict[str, Any]):
 
 
 def _make_decoder(fields: dict[str, Any], weights: dict[str, Any]):
-    given = {name: fields[name] for name in _COPIED}
+    """Return the language model."""
+    copied = {name: fields[name] for name in _COPIED}
     rope = {"rope_type": "default", "rope_theta": fields["rope_theta"]}
-    given |= {"rope_parameters": rope, "attn_implementation": "sdpa"}
-    config = Qwen2Config(**given)
+    copied |= {"rope_parameters": rope, "attn_implementation": "sdpa"}
+    config = Qwen2Config(**copied)
     with torch.device("meta"):
         model = Qwen2ForCausalLM(config).eval()
     model.load_state_dict({k: weights[k] for k in model.state_dict()}, assign=True)
-    rotary = type(model.model.rotary_emb)(config)  # its angles are in no file
+    rotary = type(model.model.rotary_emb)(config)  # no file holds its angles
     model.model.rotary_emb = rotary.to(device_name())
     return model
 
 
-def _embed_frames(parts: Parts, pixels: np.ndarray, whole: bool):
+def _embed_frames(model: TorchModel, pixels: np.ndarray, whole: bool):
     """Return the embeddings of uint8 frames, [frame token width]."""
-    dtype = parts.projector[0].dtype
-    x = torch.tensor(pixels, device=parts.device).permute(0, 3, 1, 2).float() / 255
+    dtype = model.projector[0].dtype
+    x = torch.tensor(pixels, device=model.device).permute(0, 3, 1, 2).float() / 255
     mean, std = (
-        torch.tensor(v, device=parts.device)[:, None, None] for v in (parts.mean, parts.std)
+        torch.tensor(v, device=model.device)[:, None, None] for v in (model.mean, model.std)
     )
     x = ((x - mean) / std).to(dtype)
     if whole:
-        x = parts.tower(x, output_hidden_states=True).hidden_states[parts.layer]
+        x = model.tower(x, output_hidden_states=True).hidden_states[model.layer]
     else:
-        x = parts.short(x).last_hidden_state
-    w1, b1, w2, b2 = parts.projector
+        x = model.short(x).last_hidden_state
+    w1, b1, w2, b2 = model.projector
     x = linear(gelu(linear(x[:, 1:], w1, b1)), w2, b2)
     side = math.isqrt(x.shape[1])
     x = x.unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    return avg_pool2d(x, parts.stride).flatten(2).transpose(1, 2)
+    return avg_pool2d(x, model.stride).flatten(2).transpose(1, 2)
 
 
-def _splice(parts: Parts, frames, tokens: np.ndarray, start: int):
+def _splice(model: TorchModel, frames, tokens: np.ndarray, start: int):
     """Return the embeddings of a text with those of a video in its gap, [time width]."""
-    x = parts.lm.get_input_embeddings()(torch.tensor(tokens, device=parts.device))
+    x = model.lm.get_input_embeddings()(torch.tensor(tokens, device=model.device))
     video = frames.flatten(0, 1)
     return torch.cat([x[:start], video, x[start + len(video) :]])
 
 
 @dataclass(frozen=True)
 class _Clip:
-    """One clip of a batch, without its padding."""
+    """A clip of a batch, without its padding.
+
+    Attributes:
+        pixels: frames as uint8 [frame height width 3].
+        order: numbers of the frames in their other order [frame].
+        tokens: token ids, with a gap where the video goes [time].
+        start: position of the first video embedding.
+        rows: positions that are scored [row].
+        targets: token of each scored row; below 0 the row's own argmax [row].
+        video: number of scored rows of the video, which come first.
+        q: Sharma-Mittal order.
+        r: Sharma-Mittal degree.
+    """
 
     pixels: Any
     order: Any
@@ -180,11 +195,12 @@ class _Clip:
     r: float
 
 
-def _clips(parts: Parts, batch: Batch, orders: Orders) -> Iterator[_Clip]:
+def _clips(model: TorchModel, batch: Batch, orders: Orders) -> Iterator[_Clip]:
+    """Yield the clips of a batch, with rows and targets on the device."""
     for n in range(len(batch.pixels)):
         scored = np.any(batch.masks[n], axis=0)
         rows, targets = (
-            torch.tensor(np.asarray(x[n])[scored], device=parts.device, dtype=torch.int64)
+            torch.tensor(np.asarray(x[n])[scored], device=model.device, dtype=torch.int64)
             for x in (batch.rows, batch.targets)
         )
         end = int(batch.rows[n][scored].max()) + 2  # the last row's target included
@@ -201,22 +217,22 @@ def _clips(parts: Parts, batch: Batch, orders: Orders) -> Iterator[_Clip]:
         )
 
 
-def _whole_logits(parts: Parts, clip: _Clip, way: int):
+def _whole_logits(model: TorchModel, clip: _Clip, way: int):
     """Return the logits of every position of one direction, through the whole model."""
     pixels = clip.pixels[clip.order] if way else clip.pixels
-    frames = _embed_frames(parts, pixels, whole=True)
-    x = _splice(parts, frames, clip.tokens, clip.start)
-    return parts.lm(inputs_embeds=x[None]).logits[0]
+    frames = _embed_frames(model, pixels, whole=True)
+    x = _splice(model, frames, clip.tokens, clip.start)
+    return model.lm(inputs_embeds=x[None]).logits[0]
 
 
 @torch.inference_mode()
-def as_called(parts: Parts, batch: Batch, orders: Orders) -> Scores:
+def as_called(model: TorchModel, batch: Batch, orders: Orders) -> Scores:
     """Score clip by clip and direction by direction, as the classes are called."""
     out: Scores = []
-    for clip in _clips(parts, batch, orders):
+    for clip in _clips(model, batch, orders):
         both = []
         for way in (0, 1):
-            z = _whole_logits(parts, clip, way)[clip.rows].float()
+            z = _whole_logits(model, clip, way)[clip.rows].float()
             both.append(_on_host(statistics(z, clip.targets, clip.q, clip.r)))
         out.append(both)
     return out
@@ -224,66 +240,68 @@ def as_called(parts: Parts, batch: Batch, orders: Orders) -> Scores:
 
 @torch.inference_mode()
 def at_best(
-    parts: Parts, batch: Batch, orders: Orders, at_once: int, chunk: int, ways: int = 2
+    model: TorchModel, batch: Batch, orders: Orders, at_once: int, chunk: int, ways: int = 2
 ) -> Scores:
-    """Score with what can be saved saved.
+    """Score as fast as PyTorch can, without needless work.
 
     Args:
-        parts: of the checkpoint.
+        model: the checkpoint.
         batch: host arrays.
-        orders: of its clips.
+        orders: entropy orders of its clips.
         at_once: clips in a call of the decoder.
         chunk: rows whose logits are in memory at a time.
-        ways: 1 leaves the reversed direction out.
+        ways: 2 directions, or 1 for the natural one alone.
     """
-    clips, out = list(_clips(parts, batch, orders)), []
+    clips, out = list(_clips(model, batch, orders)), []
     for first in range(0, len(clips), at_once):
         group = clips[first : first + at_once]
-        hidden = _hidden(parts, group, ways)
+        hidden = _hidden(model, group, ways)
         for n, clip in enumerate(group):
-            each = hidden[n * ways : (n + 1) * ways]
-            given = (clip.targets, (clip.q, clip.r), chunk)
-            out.append([_score_rows(parts, h[clip.rows], *given) for h in each])
+            settings = (clip.targets, (clip.q, clip.r), chunk)
+            of_ways = hidden[n * ways : (n + 1) * ways]
+            out.append([_score_rows(model, h[clip.rows], *settings) for h in of_ways])
     return out
 
 
-def _hidden(parts: Parts, group: list[_Clip], ways: int):
-    """Return hidden states [(clip way) time width], padded behind all rows."""
-    frames = _embed_frames(parts, np.concatenate([c.pixels for c in group]), whole=False)
+def _hidden(model: TorchModel, group: list[_Clip], ways: int):
+    """Return hidden states [(clip way) time width], with padding after all rows."""
+    frames = _embed_frames(model, np.concatenate([c.pixels for c in group]), whole=False)
     frames = frames.unflatten(0, (len(group), -1))
     texts = []
-    for clip, seen in zip(group, frames, strict=True):
-        other = seen[torch.tensor(clip.order.copy(), device=parts.device)]
-        for shown in (seen, other)[:ways]:
-            texts.append(_splice(parts, shown, clip.tokens, clip.start))
+    for clip, natural in zip(group, frames, strict=True):
+        other = natural[torch.tensor(clip.order.copy(), device=model.device)]
+        for shown in (natural, other)[:ways]:
+            texts.append(_splice(model, shown, clip.tokens, clip.start))
     x = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
-    return parts.lm.model(inputs_embeds=x, use_cache=False).last_hidden_state
+    return model.lm.model(inputs_embeds=x, use_cache=False).last_hidden_state
 
 
 def _score_rows(
-    parts: Parts, hidden, targets, orders: tuple[float, float], chunk: int
+    model: TorchModel, hidden, targets, orders: tuple[float, float], chunk: int
 ) -> dict[str, np.ndarray]:
+    """Return the statistics of rows of hidden states, a chunk of logits at a time."""
     pieces = [
-        statistics(parts.lm.lm_head(h).float(), y, *orders)
+        statistics(model.lm.lm_head(h).float(), y, *orders)
         for h, y in zip(hidden.split(chunk), targets.split(chunk), strict=True)
     ]
     return _on_host({name: torch.cat([p[name] for p in pieces]) for name in pieces[0]})
 
 
 def _on_host(values: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return tensors as arrays of the host."""
     return {name: value.cpu().numpy() for name, value in values.items()}
 
 
 @torch.inference_mode()
-def best_chunk(parts: Parts, rows: int) -> int:
-    """Return which of `CHUNKS` takes least time for so many rows on this machine."""
-    width = parts.projector[2].shape[0]
-    hidden = torch.randn(min(rows, 2 * CHUNKS[-1]), width, device=parts.device)
-    hidden = hidden.to(parts.projector[0].dtype)
-    targets = torch.full((len(hidden),), -1, device=parts.device)
+def best_chunk(model: TorchModel, rows: int) -> int:
+    """Return which of `CHUNKS` takes the least time for some rows on this machine."""
+    width = model.projector[2].shape[0]
+    hidden = torch.randn(min(rows, 2 * CHUNKS[-1]), width, device=model.device)
+    hidden = hidden.to(model.projector[0].dtype)
+    targets = torch.full((len(hidden),), -1, device=model.device)
 
     def once(chunk: int) -> float:
-        return seconds(lambda: _score_rows(parts, hidden, targets, (1.5, 1.05), chunk))
+        return seconds(lambda: _score_rows(model, hidden, targets, (1.5, 1.05), chunk))
 
     for chunk in CHUNKS:
         once(chunk)
@@ -291,13 +309,13 @@ def best_chunk(parts: Parts, rows: int) -> int:
 
 
 @torch.inference_mode()
-def published(parts: Parts, batch: Batch, orders: Orders) -> Scores:
-    """Score as the published code does: the video's rows alone, one after the other."""
+def published(model: TorchModel, batch: Batch, orders: Orders) -> Scores:
+    """Score as the published code does: the video's rows alone, one after another."""
     out: Scores = []
-    for clip in _clips(parts, batch, orders):
+    for clip in _clips(model, batch, orders):
         rows, both = clip.rows[: clip.video], []
         for way in (0, 1):
-            z = _whole_logits(parts, clip, way)[rows].float()
+            z = _whole_logits(model, clip, way)[rows].float()
             # All rows' probabilities, on the host, for the ids of their likeliest tokens.
             ids = torch.softmax(z, dim=-1).cpu().argmax(dim=-1).tolist()
             both.append(row_loop(z, ids, clip.q, clip.r, baselines=way == 0))
@@ -306,19 +324,19 @@ def published(parts: Parts, batch: Batch, orders: Orders) -> Scores:
 
 
 @torch.inference_mode()
-def generate(parts: Parts, batch: Batch, orders: Orders, tokens: int) -> list[int]:
-    """Return the tokens that follow the first clip's prompt, the likeliest each time."""
-    clip = next(_clips(parts, batch, orders))
-    frames = _embed_frames(parts, clip.pixels, whole=True)
-    x = _splice(parts, frames, clip.tokens, clip.start)[None]
-    said = parts.lm.generate(
+def generate(model: TorchModel, batch: Batch, orders: Orders, tokens: int) -> list[int]:
+    """Return the tokens that follow the first clip's prompt, decoded greedily."""
+    clip = next(_clips(model, batch, orders))
+    frames = _embed_frames(model, clip.pixels, whole=True)
+    x = _splice(model, frames, clip.tokens, clip.start)[None]
+    answers = model.lm.generate(
         inputs_embeds=x,
-        attention_mask=torch.ones(x.shape[:2], dtype=torch.int64, device=parts.device),
+        attention_mask=torch.ones(x.shape[:2], dtype=torch.int64, device=model.device),
         min_new_tokens=tokens,
         max_new_tokens=tokens,
         do_sample=False,
     )
-    return said[0].tolist()
+    return answers[0].tolist()
 
 
 @torch.inference_mode()
@@ -332,21 +350,21 @@ def product(rows: int, inner: int, outer: int, dtype: str) -> Callable[[], Any]:
 
 @torch.inference_mode()
 def time_statistics(z: np.ndarray, q: float, r: float, looped: int) -> tuple[float, float]:
-    """Return seconds a row: vectorised over all rows, and by the published loop.
+    """Return the seconds of a row: vectorised over all rows, and by the published loop.
 
     Args:
         z: logits [row vocab], float32.
         q: Sharma-Mittal order.
         r: Sharma-Mittal degree.
-        looped: rows that the loop runs over, as for the natural direction.
+        looped: number of rows that the loop runs over, as for the natural direction.
     """
     logits = torch.tensor(z, device=device_name())
     target = torch.full((len(z),), -1, device=device_name())
     ids, few = z[:looped].argmax(axis=-1).tolist(), logits[:looped]
     at_once = [
         lambda n=n: [
-            statistics(part, y, q, r)
-            for part, y in zip(logits.split(n), target.split(n), strict=True)
+            statistics(chunk, y, q, r)
+            for chunk, y in zip(logits.split(n), target.split(n), strict=True)
         ]
         for n in CHUNKS
     ]

@@ -1,7 +1,8 @@
-"""The statistics of a run on PyTorch's tensors, by their own methods, for `vidsme bench`.
+"""Compute the statistics of a run on PyTorch's tensors, for `vidsme bench`.
 
-At once over many rows in textbook form, as one writes them in PyTorch; and row by row in
-float64, as the published code computes them. Nothing is imported: who calls has PyTorch.
+They come in two forms: over many rows at once by textbook formulas, and row by row in
+float64, as the published code computes them. PyTorch is not imported here: the tensors
+bring their own methods.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ _LEAST = 2**-24  # of 1 - p in float32
 
 
 def statistics(z, target, q: float, r: float) -> dict[str, Any]:
-    """Return the families of `catalogue.TOKEN_FAMILIES` and `sme`, in textbook form.
+    """Return the families of `catalogue.TOKEN_FAMILIES` and `sme`, by textbook formulas.
 
     Args:
         z: logits [row vocab], float32.
@@ -41,7 +42,7 @@ def statistics(z, target, q: float, r: float) -> dict[str, Any]:
 
 
 def _modified(p, log_y, square) -> dict[str, Any]:
-    """Return the modified entropies; sums over all i, less the target's own term."""
+    """Return the modified entropies: sums over all tokens, less the target's own term."""
     left, p_y = 1 - p, log_y.exp()
     stay = 1 - p_y
     rest = _dot(p, left.clamp(min=_LEAST).log()) - p_y * stay.clamp(min=_LEAST).log()
@@ -54,7 +55,7 @@ def _modified(p, log_y, square) -> dict[str, Any]:
 
 
 def _dot(a, b):
-    """Return the sum of products along each row, without an array of them."""
+    """Return the dot product of each pair of rows, without an array of products."""
     return (a[:, None] @ b[:, :, None])[:, 0, 0]
 
 
@@ -66,7 +67,8 @@ def row_loop(z, ids: list[int], q: float, r: float, baselines: bool):
         ids: the likeliest token of each row.
         q: Sharma-Mittal order.
         r: Sharma-Mittal degree.
-        baselines: the other families too, as for the natural direction.
+        baselines: whether the other families are computed, too, as for the natural
+            direction.
 
     Source: the published code of arXiv 2506.03179; written from its formulas.
     """
@@ -74,23 +76,25 @@ def row_loop(z, ids: list[int], q: float, r: float, baselines: bool):
     for row, y in zip(z, ids, strict=True):
         p = row.double().softmax(dim=-1)
         c = p.clamp(_SMALLEST, 1 - _SMALLEST)
-        found = {"sme": _entropy(c, q, r)}
-        values.append(found | (_baselines(row, p, c, y) if baselines else {}))
+        entropy = {"sme": _entropy(c, q, r)}
+        values.append(entropy | (_baselines(row, p, c, y) if baselines else {}))
     return {name: np.array([v[name] for v in values], np.float32) for name in values[0]}
 
 
 def _entropy(c, q: float, r: float) -> float:
+    """Return the published Sharma-Mittal entropy of clipped probabilities."""
     power = (c**q).sum().clamp(min=_SMALLEST)
     exponent = min(max((1 - r) / (1 - q + _SMALLEST), -100.0), 100.0)
     return ((power**exponent - 1) / (1 - r + _SMALLEST)).item()
 
 
 def _baselines(row, p, c, y: int) -> dict[str, float]:
+    """Return the published values of the other families for a row and its target y."""
     log_p = row.double().log_softmax(dim=-1)
     highest = log_p.max()
     c_y, rest = c[y], (1 - c).log()
     entropy = -(1 - c_y) * c_y.log() - (p * rest).sum() + c_y * rest[y]
-    found = {
+    values = {
         "logp": log_p[y],
         "gap": highest - log_p[log_p != highest].max(),
         "mod_entropy": entropy,
@@ -101,10 +105,11 @@ def _baselines(row, p, c, y: int) -> dict[str, float]:
         "renyi_two": -(c**2).sum().log(),
         "renyi_inf": -highest,
     }
-    return {name: value.item() for name, value in found.items()}
+    return {name: value.item() for name, value in values.items()}
 
 
 def _modified_renyi(c, y: int, beta: float):
+    """Return the published modified Rényi entropy of clipped probabilities."""
     others = c.clone()
     others[y] = 0
     inside = (1 - c[y]) * c[y] ** beta - (1 - c[y])

@@ -1,4 +1,4 @@
-"""TPU chips: what one has and can do, and their topologies without the chips.
+"""List TPU chips with their memory and speed, and open their topologies without them.
 
 The compiler comes with libtpu (the extra `[tpu]`) and needs no TPU.
 """
@@ -14,13 +14,13 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Chip:
-    """One chip.
+    """A kind of TPU chip.
 
     Attributes:
         memory: bytes of HBM.
-        flops: dense bfloat16 operations a second at most.
-        axes: along which chips are connected.
-        options: with which the compiler takes its cores for one device, as JAX does.
+        flops: peak of dense bfloat16 operations a second.
+        axes: number of axes along which chips are connected.
+        options: compiler options that make its cores a single device, as JAX does.
     """
 
     memory: int
@@ -44,14 +44,14 @@ def chip_of(topology: str) -> Chip:
     """Return the chip of a topology such as v5e:2x4.
 
     Raises:
-        InputError: no such chip, or more axes or chips along one than it is built with.
+        InputError: no such chip, or another number of axes or chips than it is built with.
     """
     name, _, grid = topology.partition(":")
     sides = [int(side) if side.isdecimal() else 0 for side in grid.split("x")]
     if name not in CHIPS:
         raise InputError(f"topology={topology}, expected one like {_EXAMPLES}")
     axes = CHIPS[name].axes
-    # Of larger ones the compiler ends the whole process.
+    # For a larger topology the compiler ends the whole process.
     if len(sides) != axes or not all(1 <= side <= _LONGEST for side in sides):
         raise InputError(
             f"topology={topology}, expected {name}: and {axes} numbers of chips from 1 to"
@@ -75,11 +75,11 @@ def devices_of(topology: str) -> tuple[Any, ...]:
             " (pip install '.[tpu]')"
         )
     try:
-        found = topologies.get_topology_desc(topology, "tpu", **options)
-    except Exception as error:  # of libtpu: no common type
+        description = topologies.get_topology_desc(topology, "tpu", **options)
+    except Exception as error:  # libtpu's errors have no common type
         reason = " ".join(str(error).split())[:150]
         raise InputError(
             f"topology={topology} is none that the compiler knows, expected one like"
             f" {_EXAMPLES} ({reason})"
         ) from error
-    return tuple(found.devices)
+    return tuple(description.devices)

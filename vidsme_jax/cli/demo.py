@@ -1,6 +1,6 @@
-"""`vidsme demo`: the whole way, from MP4 files that it writes to a report, on one machine.
+"""`vidsme demo`: write clips, train two models, audit them and report, on one machine.
 
-Clips are dealt at random into A, B and C; a target is trained on A, a control on C
+Clips are split at random into A, B and C; a target is trained on A, a control on C
 (`training/trial.py`). Then A and B are audited under both models.
 """
 
@@ -23,11 +23,11 @@ class DemoSettings:
     """What the demo makes.
 
     Attributes:
-        out: its directory; an interrupted demo of the same settings goes on.
-        seed: of clips, deal and weights.
+        out: directory of the demo; an interrupted one of the same settings continues.
+        seed: seed of clips, split and weights.
         objective: what the models learn, text or text+video.
-        clips: in each third.
-        steps: of training.
+        clips: number of clips in each third.
+        steps: training steps.
     """
 
     out: Path = Path("vidsme-demo")
@@ -66,12 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the demo, and print its table and where the report is."""
+    """Run the demo, and print its table and the report's path."""
     print(demo(settings_from(options, DemoSettings)))
 
 
 def demo(settings: DemoSettings) -> str:
-    """Run the demo; return the table and the path of the report."""
+    """Run the demo; return its table and the report's path as text."""
     from vidsme_jax.evaluation.evaluate import evaluate
     from vidsme_jax.evaluation.settings import EvaluationSettings
     from vidsme_jax.progress import say

@@ -1,18 +1,18 @@
-"""Variables of the environment that must stand before JAX is imported."""
+"""Set the variables of the environment that must stand before JAX is imported."""
 
 import hashlib
 import os
 import platform
 from pathlib import Path
 
-_MOST_BYTES = 4 * 2**30  # the least recently used go first
+_MOST_BYTES = 4 * 2**30  # beyond that the least recently used programs are removed
 
 
 def keep_compiled() -> None:
     """Have JAX keep compiled programs in the user's cache directory.
 
-    JAX_COMPILATION_CACHE_DIR, where it is set, says otherwise; empty, that nothing is kept.
-    Nothing is kept either where the directory cannot be written.
+    JAX_COMPILATION_CACHE_DIR names another directory where it is set; if it is empty,
+    nothing is kept. Nothing is kept either where the directory cannot be written.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -28,7 +28,7 @@ def keep_compiled() -> None:
 
 
 def _cpu() -> str:
-    """Return 8 digits that tell kinds of CPU apart: what one compiled crashes another."""
+    """Return 8 hex digits of the kind of CPU: a program of another kind may crash."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
     marks = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
@@ -47,5 +47,5 @@ def compile_for_absent_chips() -> None:
 
 
 def share_device() -> None:
-    """Leave room on the device for a second framework: JAX takes most of it at once."""
+    """Leave memory of the device to a second framework, which JAX would take at once."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_resampling(parser: argparse.ArgumentParser) -> None:
+    """Add how metrics and intervals are computed."""
     add = parser.add_argument_group("how it is measured").add_argument
     add(
         "--seed",
@@ -91,7 +92,7 @@ def _add_resampling(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Evaluate, and print the table and where the report is."""
+    """Evaluate, and print the table and the report's path."""
     from vidsme_jax.evaluation.evaluate import evaluate
     from vidsme_jax.evaluation.settings import EvaluationSettings
     from vidsme_jax.records.files import check_folder

@@ -1,4 +1,4 @@
-"""`vidsme list`: the catalogue of scores, or the ports and what is proven of each."""
+"""`vidsme list`: print the catalogue of scores, or the ports and their parity."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ _PARITY = """logits within {logits:.1e} of PyTorch, KL up to {kl:.1e}, float32 o
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `vidsme list` can list."""
+    """Add the options of `vidsme list`."""
     parser.epilog = EXAMPLES
     parser.add_argument(
         "what",
@@ -72,7 +72,7 @@ def scores_table() -> str:
 
 
 def _published() -> dict[str, str]:
-    """Return the published names, those that depend on q and r apart."""
+    """Return the published names in two groups: those without q and r, those with both."""
     from vidsme_jax.scores import published
 
     plain = [name for name in published.COLUMNS if name not in published.SWEPT]
@@ -83,11 +83,12 @@ def _published() -> dict[str, str]:
 
 
 def _names(names: Iterable[str]) -> str:
-    """Join names that contain spaces; no line breaks inside one."""
+    """Join names with commas; a name that contains spaces stays on one line."""
     return ", ".join(name.replace(" ", _HARD_SPACE) for name in names)
 
 
 def _family(name: str) -> str:
+    """Return the paragraph of a family of scores."""
     info = catalogue.FAMILY_INFO[name]
     lines = {
         "formula": info.formula,
@@ -99,11 +100,12 @@ def _family(name: str) -> str:
 
 
 def _side(name: str) -> str:
+    """Return on which side of a family's scores members are expected."""
     return "higher" if catalogue.higher_is_member(name) else "lower"
 
 
 def _differences() -> str:
-    """Return one paragraph for all families X_diff, with the side of each."""
+    """Return a paragraph for all families X_diff, with the side of each."""
     names = [name for name in catalogue.FAMILY_INFO if name.endswith(_DIFFERENCE)]
     sources = sorted({catalogue.FAMILY_INFO[name].source for name in names})
     lines = {
@@ -121,6 +123,7 @@ def _differences() -> str:
 
 
 def _percents() -> str:
+    """Return the line about K of the aggregates."""
     text = (
         f"K is one of {', '.join(map(str, catalogue.PERCENTS))} (percent),"
         " k = max(1, n K // 100): min_0 is the smallest value alone. No sign is flipped."
@@ -129,6 +132,7 @@ def _percents() -> str:
 
 
 def _summary() -> str:
+    """Return the lines about the primary score and the number of columns."""
     side = _side(catalogue.PRIMARY)
     return (
         f"Primary score, fixed in advance: {catalogue.PRIMARY} (members {side})\n"
@@ -137,7 +141,7 @@ def _summary() -> str:
 
 
 def _titled(title: str, lines: dict[str, str]) -> str:
-    """Return a title and, below it, names and texts in two columns."""
+    """Return a title, and names and texts in two columns below."""
     gap = max(map(len, lines)) + 4
     wrapped = [
         textwrap.fill(
@@ -153,7 +157,7 @@ def _titled(title: str, lines: dict[str, str]) -> str:
 
 
 def models_table() -> str:
-    """Return the ports as text, a paragraph for each."""
+    """Return the ports as text, a paragraph each."""
     from vidsme_jax.models.ports import PORTS
 
     record = read_record()
@@ -165,12 +169,13 @@ def models_table() -> str:
 
 
 def read_record() -> dict[str, Any]:
-    """Return what the parity tests measured, as installed with the package."""
+    """Return the parity tests' measurements, which are installed with the package."""
     path = resources.files("vidsme_jax.models") / "parity.json"
     return json.loads(path.read_text())
 
 
 def _port(port: Any, record: dict[str, Any]) -> str:
+    """Return the paragraph of a port."""
     cases = [case for case in record["cases"].values() if case["port"] == port.name]
     layouts = {case["layout"] for case in cases}
     sizes = [
@@ -189,6 +194,7 @@ def _port(port: Any, record: dict[str, Any]) -> str:
 
 
 def _parity(cases: list[dict[str, Any]]) -> str:
+    """Return the largest differences to PyTorch over the cases of a port."""
     if not cases:
         return "not measured"
     worst = {name: max(case[name] for case in cases) for name in ("logits", "kl")}

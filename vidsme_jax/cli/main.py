@@ -1,6 +1,6 @@
-"""The `vidsme` command: a command's name and options in, exit code out.
+"""Run the `vidsme` command: read its options, call it and return the exit code.
 
-Only the file of the command that runs is imported, and what it needs when it runs.
+Of the commands' files only that of the running command is imported.
 
 Exit codes: 0 done; 2 wrong input, with one line; 75 interrupted, run the same again.
 """
@@ -18,7 +18,7 @@ from vidsme_jax.cli.environment import keep_compiled
 
 INTERRUPTED = 75
 
-# Name, what it does, and the file in this folder with its options and its call.
+# Name and purpose of each command, and the file in this folder with its options and call.
 COMMANDS = (
     (
         "demo",
@@ -61,20 +61,21 @@ _RENAMED = {"scores": "list scores", "models": "list models"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the words, without the usage before it."""
+    """A parser that says in one line what is wrong, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
+        """End the process with one line."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def entry() -> None:
     """Run the command as a process of its own."""
-    if sys.argv[1:2] != ["bench"]:  # it measures compiling
+    if sys.argv[1:2] != ["bench"]:  # bench measures compiling
         keep_compiled()
     code = main()
     if code == INTERRUPTED:
-        # Threads may be inside XLA or a decoder, where tearing down under them crashes.
-        # Whatever is on disk is whole: leave at once.
+        # Threads may be inside XLA or a decoder, and an ordinary exit would crash them.
+        # All files on disk are whole: leave at once.
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
@@ -84,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     Args:
-        arguments: the words after `vidsme`; those of this process if there are none.
+        arguments: the words after `vidsme`; None takes those of this process.
     """
     words = sys.argv[1:] if arguments is None else arguments
     if words and words[0] in _RENAMED:
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, stop)
     try:
         return command_file(options.command).run(options) or 0
-    except BrokenPipeError:  # the reader of our output, such as head, has gone
+    except BrokenPipeError:  # the reader of our output, such as head, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Interrupted as error:

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme merge`."""
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "parts",
+        "runs",
         nargs="+",
         type=Path,
         metavar="RUN",
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Join the shards, and print what they made."""
+    """Join the shards, and print a line about the whole."""
     from vidsme_jax.runs.merge import merge
 
-    print(merge(options.parts, options.out or options.parts[0]))
+    print(merge(options.runs, options.out or options.runs[0]))

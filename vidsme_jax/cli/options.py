@@ -1,4 +1,4 @@
-"""Options that several commands take, and how options become a command's settings."""
+"""Add options that several commands take, and make a command's settings from options."""
 
 import argparse
 from dataclasses import fields
@@ -17,9 +17,9 @@ def settings_from(
     """Return the settings of a command, each field taken from the option of its name.
 
     Args:
-        options: what was typed.
-        kind: the dataclass; a field that is no option keeps its default.
-        groups: fields that are settings themselves, made from the same options.
+        options: the options of the command line.
+        kind: dataclass of the settings; a field that is no option keeps its default.
+        groups: fields that hold settings themselves, made from the same options.
     """
     typed = vars(options)
     names = [field.name for field in fields(kind) if field.name in typed]  # type: ignore[arg-type]
@@ -27,12 +27,12 @@ def settings_from(
 
 
 def _frozen(value: Any) -> Any:
-    """Turn a list, which argparse makes of several values, into a tuple."""
+    """Return a tuple for a list, which argparse makes of several values."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the checkpoint that a command reads."""
+    """Add the option for the checkpoint that a command reads."""
     parser.add_argument(
         "--model",
         required=True,
@@ -42,11 +42,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data(parser: argparse.ArgumentParser, also: str = "") -> None:
-    """Add the manifests, and the folders that clips come from and results go to.
+    """Add the options for the manifests, and for the folders of clips and results.
 
     Args:
-        parser: of the command.
-        also: what else may be given instead of a manifest, in words.
+        parser: parser of the command.
+        also: what is accepted instead of manifests, in words for the help.
     """
     parser.add_argument(
         "--data",
@@ -60,7 +60,7 @@ def add_data(parser: argparse.ArgumentParser, also: str = "") -> None:
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add the folder of the clips, the labels of the manifests, and the output folder."""
+    """Add the options for the folder of clips, the labels, and the output folder."""
     add = parser.add_argument
     add(
         "--root",
@@ -81,11 +81,11 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
 
 
 def add_max_text(parser: argparse._ActionsContainer, consequence: str) -> None:
-    """Add the longest text of a row.
+    """Add the option for the longest text of a row.
 
     Args:
-        parser: of the command, or one of its groups of options.
-        consequence: what becomes of a longer text, in words.
+        parser: parser of the command, or a group of its options.
+        consequence: what becomes of a longer text, in words for the help.
     """
     parser.add_argument(
         "--max-text",
@@ -97,10 +97,10 @@ def add_max_text(parser: argparse._ActionsContainer, consequence: str) -> None:
 
 
 def add_placement(parser: argparse._ActionsContainer, *others: str) -> None:
-    """Add how the model lies on the devices, and the type of its weights.
+    """Add the options for the model's placement on devices, and the type of its weights.
 
     Args:
-        parser: of the command, or one of its groups of options.
+        parser: parser of the command, or a group of its options.
         others: further values of `--parallel`; global is the only one.
     """
     more = "; global: one over the devices of all processes" if others else ""
@@ -116,7 +116,7 @@ def add_placement(parser: argparse._ActionsContainer, *others: str) -> None:
 
 
 def add_dtype(parser: argparse._ActionsContainer) -> None:
-    """Add the type of weights and activations."""
+    """Add the option for the type of weights and activations."""
     parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
@@ -127,7 +127,7 @@ def add_dtype(parser: argparse._ActionsContainer) -> None:
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
-    """Add how clips are read, and which of them."""
+    """Add the options for how clips are read, and for the shard."""
     add = parser.add_argument_group("how clips are read").add_argument
     add(
         "--reader",

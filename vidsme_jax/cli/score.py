@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add_model(parser)
     add_data(parser, "; or one store of vidsme prepare")
-    _add_question(parser)
+    _add_inputs(parser)
     _add_scores(parser)
     group = parser.add_argument_group("how it runs")
     add_placement(group, "global")
@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_decoding(parser)
 
 
-def _add_question(parser: argparse.ArgumentParser) -> None:
-    """Add what the model is shown and asked."""
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options for frames and prompt."""
     group = parser.add_argument_group("what the model sees")
     group.add_argument(
         "--frames",
@@ -86,7 +86,7 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_scores(parser: argparse.ArgumentParser) -> None:
-    """Add what is computed from the model's answers."""
+    """Add the options for what is computed from the model's predictions."""
     add = parser.add_argument_group("what is computed").add_argument
     add(
         "--slices",
@@ -138,7 +138,7 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Score, and print how many rows there are; the first of several processes does."""
+    """Score, and print the number of rows; of several processes the first prints it."""
     from vidsme_jax.data.clips import Decoding
     from vidsme_jax.runs.score import ScoreSettings, score
     from vidsme_jax.runs.status import count_text

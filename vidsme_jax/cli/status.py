@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print a line for the run, or for each of its shards."""
+    """Print a line for the whole run, and for each of its shards."""
     from vidsme_jax.runs.status import status
 
     print(status(options.run))

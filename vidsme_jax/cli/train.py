@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the options for how the model is optimised."""
     add = parser.add_argument_group("how it is optimised").add_argument
     add(
         "--steps",
@@ -84,7 +85,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, and print where the checkpoint is."""
+    """Train, and print the checkpoint's path."""
     from vidsme_jax.training.fit import Recipe
     from vidsme_jax.training.train import TrainSettings, train
 

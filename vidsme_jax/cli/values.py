@@ -1,6 +1,6 @@
-"""The values that options take: each function reads the text that was typed.
+"""Read the values of options from the text that was typed.
 
-Every one raises `argparse.ArgumentTypeError` where the text is not what it says.
+Every function raises `argparse.ArgumentTypeError` where the text is no such value.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def natural(text: str) -> int:
 
 
 def resamples(text: str) -> int:
-    """Read a number of resamples; fewer than 100 have no ends of an interval."""
+    """Read a number of resamples; an interval needs at least 100."""
     if not text.isdecimal() or not 100 <= int(text) <= _MOST_RESAMPLES:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a whole number from 100 to {_MOST_RESAMPLES}"
@@ -49,7 +49,7 @@ def frame_count(text: str) -> int:
 
 def frame_counts(text: str) -> tuple[int, ...]:
     """Read frame counts, separated by commas."""
-    counts = tuple(frame_count(part) for part in text.split(","))
+    counts = tuple(frame_count(count) for count in text.split(","))
     if len(set(counts)) < len(counts):
         raise argparse.ArgumentTypeError(f"{text!r} names a frame count twice")
     return counts
@@ -109,7 +109,7 @@ def definition_names(text: str) -> tuple[str, ...]:
 
 
 def calibration_file(text: str) -> Path | None:
-    """Read the path of a calibration; `run` stands for none, so that the run makes one."""
+    """Read the path of a calibration; None for `run`, whose run makes its own."""
     return None if text == "run" else Path(text)
 
 
@@ -121,7 +121,7 @@ def published_metrics(text: str) -> bool:
 
 
 def shard(text: str) -> "Shard":
-    """Read which part of the rows is meant, K/N or auto."""
+    """Read the shard of the rows, K/N or auto."""
     from vidsme_jax.errors import InputError
     from vidsme_jax.records.shards import read_shard
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Check, and print what is there."""
+    """Check a run or a store, and print a line where it is whole."""
     from vidsme_jax.runs.verify import verify
 
     print(verify(options.run))

@@ -1,7 +1,7 @@
-"""Which rows make a batch: rows that score alike once, texts of about one length together.
+"""Form batches: rows that score alike are scored once, similar text lengths go together.
 
-The model is causal: a row's scores hang on its clip and on the text up to the last token
-that a slice asks for. With the video slice alone, all questions about a clip are one.
+The model is causal: a row's scores depend on its clip and on the text up to the last token
+that a slice asks for. With the video slice alone, all questions about a clip score alike.
 """
 
 from collections.abc import Hashable, Sequence
@@ -10,7 +10,8 @@ from vidsme_jax.data.batches import drop_unscored_text, text_room
 from vidsme_jax.runs.prompts import Prompts
 
 Group = tuple[int, ...]  # rows that score alike
-RULE = "alike once, short texts first"  # a run does not go on with batches made otherwise
+# Noted in the run: one whose batches were formed in another way is not continued.
+BATCHING = "alike once, short texts first"
 
 
 def make_batches(
@@ -23,27 +24,27 @@ def make_batches(
 ) -> list[list[Group]]:
     """Return the groups of each batch; one empty batch where there are no rows.
 
-    Groups come in the order of their first rows, but those with shorter texts first: then
-    few batches take a larger shape for the sake of a few rows.
+    Groups with shorter texts come first, else in the order of their first rows. Then few
+    batches take a larger shape for the sake of a few rows.
 
     Args:
-        rows: to be scored.
-        clips: what tells the clip of each row of the manifests, and its perturbation.
+        rows: numbers of the rows to score.
+        clips: for each row of the manifests, a key of its clip and perturbation.
         prompts: of all rows of the manifests.
-        slices: that are scored.
+        slices: the slices that are scored.
         text_after: text tokens after the video that are scored whatever the slices.
         size: groups of a batch.
     """
-    found: dict[Hashable, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     lengths: dict[Hashable, int] = {}
     for n in rows:
-        shown = [
+        scored = [
             drop_unscored_text(longest[n], slices, text_after)
             for longest in prompts.longest.values()
         ]
-        alike = (clips[n], tuple(shown), n if n in prompts.refused else None)
-        found.setdefault(alike, []).append(n)
-        lengths[alike] = max(len(p.after) + len(p.answer) for p in shown)
-    keys = sorted(found, key=lambda alike: text_room(lengths[alike]))
-    groups = [tuple(found[alike]) for alike in keys]
-    return [groups[n : n + size] for n in range(0, max(len(groups), 1), size)]
+        key = (clips[n], tuple(scored), n if n in prompts.refused else None)
+        groups.setdefault(key, []).append(n)
+        lengths[key] = max(len(p.after) + len(p.answer) for p in scored)
+    keys = sorted(groups, key=lambda key: text_room(lengths[key]))
+    ordered = [tuple(groups[key]) for key in keys]
+    return [ordered[n : n + size] for n in range(0, max(len(ordered), 1), size)]

@@ -55,7 +55,7 @@ def read_calibrations(path: Path, counts: Sequence[int]) -> dict[int, Calibratio
     """Read a calibration.json.
 
     Raises:
-        InputError: the file is no calibration, or lacks one of the frame counts.
+        InputError: the file is no calibration, or lacks a frame count.
     """
     content = files.read_json(path)
     try:

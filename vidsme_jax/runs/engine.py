@@ -1,4 +1,4 @@
-"""The device's side of a run: batches put, scored ahead of writing, written as parts."""
+"""Score batches on the device, one batch ahead of writing, and write each as a part."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,45 +26,56 @@ from vidsme_jax.runs.tables import (
     mark_not_finite,
     other_names,
     part_table,
-    rule_orders,
+    row_orders,
     swept_table,
 )
 from vidsme_jax.runs.timing import Clock
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.definition import Orders, ScoreRequest
-from vidsme_jax.scores.orders import Calibration, OrderRule, distinct_orders
+from vidsme_jax.scores.orders import Calibration, EntropyOrders, distinct_orders
 from vidsme_jax.scores.program import EXACT, BatchScores, score_program
 from vidsme_jax.sharding import Program, pad_clips
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What every step of scoring needs beside the job: the program and its surroundings."""
+    """A run's program, with all that every step of scoring needs.
+
+    Attributes:
+        job: the request.
+        program: the compiled scoring function, placed on the devices.
+        params: the model's parameters, on the devices.
+        request: what a pass computes.
+        variants: ways to choose q and r, the run's first.
+        layouts: by frame count, the largest shape of a batch.
+        calibrations: by frame count; empty where no clip could be read.
+        other: the manifest's further columns, by their names in the table.
+    """
 
     job: Job
     program: Program
     params: dict[str, Any]
     request: ScoreRequest
-    rules: list[OrderRule]
+    variants: list[EntropyOrders]
     layouts: dict[int, Layout]
     calibrations: dict[int, Calibration]
     other: dict[str, pa.Array]
 
 
 @dataclass(frozen=True)
-class Started:
+class PendingBatch:
     """A batch that the device is working on.
 
     Attributes:
-        batch: its number.
-        frames: of each clip.
-        rows: of the manifests, group by group.
-        places: of each row's group in the batch.
-        base: the rows' part of the table without scores.
-        facts: of each row.
-        prompts: of each row.
-        thumbnails: of each row.
-        results: on the device; None where no clip of the batch is worth its time.
+        batch: number of the batch.
+        frames: the frame count.
+        rows: numbers of its manifest rows, group by group.
+        places: for each row, the place of its group in the batch.
+        base: columns before the scores, of these rows.
+        facts: facts of the clip of each row.
+        prompts: prompt of each row.
+        thumbnails: JPEG strip of frames of each row.
+        results: arrays on the device; None where no clip of the batch is good.
     """
 
     batch: int
@@ -79,12 +90,12 @@ class Started:
 
 
 def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
-    """Compile nothing yet: place the program and load the parameters."""
+    """Place the program and load the parameters; the first batch compiles it."""
     settings = job.settings
-    held = next(iter(calibrations.values()), None)
-    own = held and OrderRule(held.beta1, held.beta2)
-    rules = [own or OrderRule(), *settings.variants]
-    forward, request = _request(job, rules)
+    calibration = next(iter(calibrations.values()), None)
+    betas = (calibration.beta1, calibration.beta2) if calibration else ()
+    variants = [EntropyOrders(*betas), *settings.variants]
+    forward, request = _request(job, variants)
     program = job.placement.program(score_program(forward, request))
     layouts = {
         n: make_layout(
@@ -93,16 +104,16 @@ def make_engine(job: Job, calibrations: dict[int, Calibration]) -> Engine:
         for n in settings.frames
     }
     params = job.placement.load(job.port, program)
-    further = other_columns(job.rows)
-    other = dict(zip(other_names(further), further.values(), strict=True))
-    return Engine(job, program, params, request, rules, layouts, calibrations, other)
+    columns = other_columns(job.rows)
+    other = dict(zip(other_names(columns), columns.values(), strict=True))
+    return Engine(job, program, params, request, variants, layouts, calibrations, other)
 
 
-def _request(job: Job, rules: list[OrderRule]) -> tuple[Forward, ScoreRequest]:
-    """Return the model, and what to compute of it."""
+def _request(job: Job, variants: list[EntropyOrders]) -> tuple[Forward, ScoreRequest]:
+    """Return the model's forward function, and what to compute from its outputs."""
     definitions, port = job.definitions, job.port
     kept = catalogue.families("video") if job.settings.keep_tokens else ("sme",)
-    *_, pairs = distinct_orders(rules)
+    *_, pairs = distinct_orders(variants)
     request = ScoreRequest(definitions, job.settings.slices, kept, pairs)
     if not any(definition.whole_head for definition in definitions):
         return port.forward, request
@@ -110,56 +121,59 @@ def _request(job: Job, rules: list[OrderRule]) -> tuple[Forward, ScoreRequest]:
 
 
 def _orders(engine: Engine, base: pa.Table, frames: int) -> Orders:
-    """Return the distinct orders of each clip; a bad clip gets 1."""
+    """Return the distinct orders q and r of each clip; 1 for a bad clip."""
     calibration = engine.calibrations.get(frames)
-    each = [rule_orders(base, rule, calibration) for rule in engine.rules]
-    first_q, first_r, _ = distinct_orders(engine.rules)
-    columns = ([each[n][0] for n in first_q], [each[n][1] for n in first_r])
+    pairs = [row_orders(base, variant, calibration) for variant in engine.variants]
+    first_q, first_r, _ = distinct_orders(engine.variants)
+    columns = ([pairs[n][0] for n in first_q], [pairs[n][1] for n in first_r])
     q, r = (np.nan_to_num(np.stack(values, axis=1), nan=1.0) - 1 for values in columns)
     return Orders(q.astype(np.float32), r.astype(np.float32))
 
 
 def start(
     engine: Engine, n: int, frames: int, clips: list[PreparedClip], clock: Clock
-) -> Started:
-    """Put a batch on the device and set it going; a bad clip has zeros there."""
+) -> PendingBatch:
+    """Put a batch on the device and start scoring it; a bad clip has zeros there."""
     with clock.on("batches"):
-        started, arrays = _make(engine, n, frames, clips)
+        pending = _make_pending(engine, n, frames, clips)
+        arrays = _put_batch(engine, pending, clips)
     if arrays is None:
-        return started
+        return pending
     with clock.on("device"):  # the first call compiles
-        return replace(started, results=engine.program.run(engine.params, arrays))
+        return replace(pending, results=engine.program.run(engine.params, arrays))
 
 
-def _make(engine: Engine, n: int, frames: int, clips: list[PreparedClip]):
-    """Return the batch without results, and its arrays, put; None where no clip is good."""
-    started = _open_batch(engine, n, frames, clips)
-    job, rows = engine.job, started.rows
-    if "ok" not in started.base["status"].to_pylist():
-        return started, None
-    firsts = [started.places.index(place) for place in range(len(clips))]
-    heads = [rows[i] for i in firsts]
+def _put_batch(engine: Engine, pending: PendingBatch, clips: list[PreparedClip]):
+    """Return a batch's arrays on the device; None where no clip is good."""
+    job, rows, frames = engine.job, pending.rows, pending.frames
+    if "ok" not in pending.base["status"].to_pylist():
+        return None
+    # The first row of each group stands for all of its rows.
+    firsts = [pending.places.index(place) for place in range(len(clips))]
+    numbers = [rows[i] for i in firsts]
     video, perturbation = job.port.video(frames), job.settings.perturbation
-    shown = [frame_order(perturbation, video, job.rows[i].id) for i in heads]
+    perturbed = [frame_order(perturbation, video, job.rows[n].id) for n in numbers]
     pixels = np.stack([clip.sample(frames) for clip in clips])
-    longest = [job.prompts.longest[frames][i] for i in heads]
-    prompts = [started.prompts[i] for i in firsts]
+    longest = [job.prompts.longest[frames][n] for n in numbers]
+    prompts = [pending.prompts[i] for i in firsts]
     layout = smallest_layout(engine.layouts[frames], longest)
-    batch = make_batch(prompts, pixels, layout, shown)
-    arrays = (batch, _orders(engine, started.base.take(firsts), frames))
+    batch = make_batch(prompts, pixels, layout, perturbed)
+    arrays = (batch, _orders(engine, pending.base.take(firsts), frames))
     arrays = pad_clips(arrays, job.settings.batch * job.placement.replicas)
-    return started, engine.program.put_batch(arrays)
+    return engine.program.put_batch(arrays)
 
 
-def _open_batch(engine: Engine, n: int, frames: int, clips: list[PreparedClip]) -> Started:
-    """Return all that is known of a batch before the device has it."""
+def _make_pending(
+    engine: Engine, n: int, frames: int, clips: list[PreparedClip]
+) -> PendingBatch:
+    """Return batch n without results: all that is known before the device has it."""
     job, groups = engine.job, engine.job.batches[n]
     rows = [row for group in groups for row in group]
     places = [place for place, group in enumerate(groups) for _ in group]
     clip_of = dict(zip(rows, (clips[place] for place in places), strict=True))
     facts = {row: job.facts(row, clip.facts) for row, clip in clip_of.items()}
     calibration = engine.calibrations.get(frames)
-    return Started(
+    return PendingBatch(
         n,
         frames,
         rows,
@@ -172,26 +186,27 @@ def _open_batch(engine: Engine, n: int, frames: int, clips: list[PreparedClip]) 
     )
 
 
-def wait(engine: Engine, started: Started, clock: Clock) -> None:
-    """Let the device finish a batch whose results another process keeps."""
+def wait(engine: Engine, pending: PendingBatch, clock: Clock) -> None:
+    """Let the device finish a batch whose results another process writes."""
     with clock.on("device"):
-        jax.block_until_ready(started.results)
+        jax.block_until_ready(pending.results)
 
 
-def write(engine: Engine, started: Started, clock: Clock) -> None:
-    """Bring a batch's results home and write its part."""
+def write(engine: Engine, pending: PendingBatch, clock: Clock) -> None:
+    """Fetch a batch's results from the device and write its part of the run."""
     results = None
-    if started.results is not None:
+    if pending.results is not None:
         with clock.on("device"):
-            results = engine.program.fetch(started.results)
-            results = jax.tree.map(lambda x: x[started.places], results)
+            results = engine.program.fetch(pending.results)
+            results = jax.tree.map(lambda x: x[pending.places], results)
     with clock.on("writing"):
-        _write(engine, started, results)
+        _write_part(engine, pending, results)
 
 
-def _write(engine: Engine, started: Started, results: BatchScores | None) -> None:
-    job, rows = engine.job, started.rows
-    slices, base = job.settings.slices, started.base
+def _write_part(engine: Engine, pending: PendingBatch, results: BatchScores | None) -> None:
+    """Write the tables, curves and thumbnails of a batch."""
+    job, rows = engine.job, pending.rows
+    slices, base = job.settings.slices, pending.base
     if results is None:
         results = _no_results(engine, len(rows))
     else:
@@ -199,15 +214,15 @@ def _write(engine: Engine, started: Started, results: BatchScores | None) -> Non
         base = mark_not_finite(base, broken)
     names = catalogue.columns(slices)
     part = part_table(base, engine.other, rows, names, results.tables[EXACT.name])
-    layout = engine.layouts[started.frames]
-    shown = _named_curves(results.curves, layout, base, started.prompts)
-    others = _other_tables(engine, started, base, results)
-    path = job.part_path(started.frames, started.batch)
-    runs.write_part(path, part, shown, started.thumbnails, others)
+    layout = engine.layouts[pending.frames]
+    curves = _named_curves(results.curves, layout, base, pending.prompts)
+    others = _other_tables(engine, pending, base, results)
+    path = job.part_path(pending.frames, pending.batch)
+    runs.write_part(path, part, curves, pending.thumbnails, others)
 
 
 def _no_results(engine: Engine, clips: int) -> BatchScores:
-    """Return results of the right shapes for a batch without one good clip."""
+    """Return NaN results of the right shapes, for a batch without a good clip."""
     request = engine.request
     names = {d.name: len(d.columns(request.slices)) for d in request.definitions}
     swept = {d.name: len(d.swept(request.slices)) for d in request.definitions}
@@ -224,24 +239,26 @@ def _no_results(engine: Engine, clips: int) -> BatchScores:
     )
 
 
-def _other_tables(engine: Engine, started: Started, base: pa.Table, results: BatchScores):
+def _other_tables(
+    engine: Engine, pending: PendingBatch, base: pa.Table, results: BatchScores
+):
     """Return the batch's rows of the tables beside scores.parquet, by name."""
-    request, calibration = engine.request, engine.calibrations.get(started.frames)
-    rows = [engine.job.rows[n] for n in started.rows]
-    out = {"features": features_table(base, rows, started.facts, results.embedding)}
+    request, calibration = engine.request, engine.calibrations.get(pending.frames)
+    rows = [engine.job.rows[n] for n in pending.rows]
+    out = {"features": features_table(base, rows, pending.facts, results.embedding)}
     for d in request.definitions[1:]:
         values = np.asarray(results.tables[d.name])
         out[d.name] = definition_table(base, d.columns(request.slices), values)
-    if len(engine.rules) > 1:
+    if len(engine.variants) > 1:
         for d in request.definitions:
             columns, values = d.swept(request.slices), results.swept[d.name]
-            table = swept_table(base, engine.rules, calibration, columns, values)
+            table = swept_table(base, engine.variants, calibration, columns, values)
             out[f"{d.name}-orders"] = table
     return out
 
 
 def _named_curves(curves, layout: Layout, base: pa.Table, prompts: list[Prompt]):
-    """Cut the kept curves to each clip's own rows; none for a bad clip."""
+    """Return the kept curves of each clip without padding rows; None for a bad clip."""
     ok = [status == "ok" for status in base["status"].to_pylist()]
     video = layout.video_rows
     out = {}
@@ -261,6 +278,7 @@ def _named_curves(curves, layout: Layout, base: pa.Table, prompts: list[Prompt])
 
 
 def _span(prompt: Prompt, slice_name: str, video: int) -> tuple[int, int]:
+    """Return first row and end of a text slice among the scored rows of a clip."""
     middle = video + len(prompt.after)
     if slice_name == "instruction":
         return video, middle

@@ -1,13 +1,15 @@
-"""What decides the numbers of a run, and what is noted beside them."""
+"""Describe a run: all that decides its numbers, and notes that do not."""
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.opencv import cv2
 from vidsme_jax.models.prompts.template import Slot
 from vidsme_jax.records import files
-from vidsme_jax.runs.batching import RULE
+from vidsme_jax.runs.batching import BATCHING
 from vidsme_jax.runs.job import Job
 from vidsme_jax.runs.prompts import Prompts
 from vidsme_jax.scores.orders import Calibration
@@ -15,9 +17,9 @@ from vidsme_jax.scores.orders import Calibration
 _VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy")
 _DECODERS = ("decord", "av", "pillow")
 
-# Fields of the settings that are no part of the identity under their names: where results
-# go and how many processes decode decide no number; the others stand there as what is made
-# of them, which are the rows of the manifests, the prompt, and the curves that are kept.
+# Fields of the settings that are no part of the identity under their names. Where results
+# go and how many processes decode decides no number. For the others stands what is made
+# from them: the rows of the manifests, the prompt, and the curves that are kept.
 _NOT_BY_NAME = {
     *("out", "decoding"),
     *("data", "root", "labels"),
@@ -27,13 +29,13 @@ _NOT_BY_NAME = {
 
 
 def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str, Any]:
-    """Return everything that decides the numbers; a run goes on only under the same.
+    """Return everything that decides the numbers; a run continues only where it is equal.
 
-    That is every field of the settings but a few, some by what was made of them.
+    It holds every field of the settings but a few, some by what was made from them.
 
     Args:
         job: the request.
-        calibrations: of each frame count; None where the run makes its own.
+        calibrations: by frame count; None where the run makes its own.
     """
     s = job.settings
     fields = {
@@ -43,20 +45,18 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
     }
     devices = job.placement.devices
     decoders = job.store.info["settings"]["versions"] if job.store else decoder_versions()
-    # Where the clips lie may change between two tries, what they are called may not.
-    rows = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in job.rows]
     return fields | {
         "model": job.port.fingerprint(),
         "port": job.port.name,
-        "manifest": files.digest(rows),
+        "manifest": rows_digest(job.rows),
         "prompt": _spell(job.prompts),
         "template": files.digest([str(job.prompts.template)]),
-        "variants": [vars(rule) for rule in s.variants],
+        "variants": [vars(variant) for variant in s.variants],
         "vocab_keep": job.port.vocab_keep,
         "dtype": job.placement.dtype,
         "parallel": job.placement.parallel,
         "devices": f"{len(devices)} {devices[0].device_kind}",
-        "batches": RULE,
+        "batches": BATCHING,
         "calibration": "run" if calibrations is None else _digest(calibrations),
         "keep": "tokens" if s.keep_tokens else "sme",
         "shard": str(s.shard) if s.shard else None,
@@ -64,19 +64,30 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
     }
 
 
+def rows_digest(rows: Sequence[Row]) -> str:
+    """Return a digest of the rows of manifests, the paths of their clips left out.
+
+    Where the clips lie may change between two tries, what they are called may not.
+    """
+    return files.digest(
+        [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
+    )
+
+
 def _digest(calibrations: dict[int, Calibration]) -> str:
+    """Return a digest of the calibrations of all frame counts."""
     return files.digest({str(frames): vars(c) for frames, c in calibrations.items()})
 
 
 def _spell(prompts: Prompts) -> str:
-    """Return the prompt with its slots named, the system message filled in."""
+    """Return the prompt's text with the names of its slots and the system message."""
     template = prompts.template.with_system(prompts.system)
     slots = {slot: f"{{{slot.value}}}" for slot in Slot} | {Slot.SYSTEM: template.system}
     return "".join(slots[p] if isinstance(p, Slot) else p for p in template.pieces)
 
 
 def about(job: Job) -> dict[str, Any]:
-    """Return what helps a reader of the run but does not decide its numbers."""
+    """Return notes for a reader of run.json, which decide no number."""
     s = job.settings
     return {
         "asked": {"model": str(s.model), "data": [str(p) for p in s.data]},
@@ -88,13 +99,13 @@ def about(job: Job) -> dict[str, Any]:
 
 
 def decoder_versions() -> dict[str, str]:
-    """Return the versions of what turns files into pixels."""
+    """Return the versions of the libraries that turn files into pixels."""
     # OpenCV goes by the names of several packages.
     return {"opencv": cv2.__version__} | versions(_DECODERS)
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of some packages."""
+    """Return the installed version of each package; `absent` where there is none."""
     out = {}
     for name in packages:
         try:

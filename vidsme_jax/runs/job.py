@@ -1,4 +1,4 @@
-"""A request to score, checked: settings, rows, prompts, batches, and what identifies it."""
+"""Check a request to score, and make its rows, prompts, batches and placement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,17 +29,18 @@ from vidsme_jax.scores.program import EXACT, NAMED
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that the steps of a run share.
+    """A checked request to score: what the steps of a run share.
 
     Attributes:
-        settings: as asked.
+        settings: the request, with the reader that the store was prepared with.
         port: the checkpoint.
-        rows: of all manifests, in order.
-        prompts: of each row.
-        batches: of all rows, or of those of the shard; rows of a group score alike.
+        rows: rows of all manifests, in order.
+        prompts: the prompt of each row.
+        batches: groups of each batch, over all rows or those of the shard; the rows of a
+            group score alike.
         placement: devices, dtype and kind of parallelism.
-        store: where the clips are ready; None where they must be decoded.
-        team: the processes that score as one; mostly this one alone.
+        store: the store with the prepared clips; None where they must be decoded.
+        team: the processes that score together; mostly this process alone.
     """
 
     settings: ScoreSettings
@@ -53,33 +54,33 @@ class Job:
 
     @property
     def out(self) -> Path:
-        """Where this run's files go."""
+        """Return the directory of this run's files."""
         shard, out = self.settings.shard, self.settings.out
         return shard.directory(out) if shard else out
 
     @property
     def definitions(self) -> tuple[Definition, ...]:
-        """The definitions that are scored, exact first."""
+        """Return the definitions that are scored, exact first."""
         names = {EXACT.name, *self.settings.definitions}
         return tuple(NAMED[name] for name in catalogue.DEFINITIONS if name in names)
 
     @property
     def text_after(self) -> int:
-        """Text tokens after the video that are scored whatever the slices."""
+        """Return how many text tokens after the video are scored whatever the slices."""
         return max(definition.text_after for definition in self.definitions)
 
     @property
     def clip_spec(self) -> ClipSpec:
-        """What to make of every clip."""
+        """Return what to make of every clip: frame counts, pixels and reader."""
         geometry = geometry_of(self.port.processor)
         return ClipSpec(self.settings.frames, geometry, self.settings.reader)
 
     def facts(self, row: int, clip: ClipFacts) -> ClipFacts:
-        """Return the facts of a row's clip, or the reason why the row has no prompt."""
+        """Return the facts of a row: its clip's, or the reason why it has no prompt."""
         return self.prompts.fault(row, clip) or clip
 
     def part_path(self, frames: int, batch: int) -> Path:
-        """Return where a finished batch lies."""
+        """Return the path of a finished batch's table."""
         return runs.part_path(self.out, frames, batch)
 
 
@@ -87,7 +88,7 @@ def make_job(settings: ScoreSettings) -> Job:
     """Read manifests and checkpoint, choose devices and form the batches.
 
     Raises:
-        InputError: anything wrong with them, found before anything is decoded.
+        InputError: anything wrong with them; no clip is decoded before.
     """
     _check_definitions(settings)
     team = join() if settings.parallel == "global" else ALONE
@@ -121,20 +122,21 @@ def make_job(settings: ScoreSettings) -> Job:
 
 
 def _batches(job: Job) -> list[list[Group]]:
+    """Return the batches of all rows, or of those of the shard."""
     s, size = job.settings, job.settings.batch * job.placement.replicas
-    mine = [n for n, row in enumerate(job.rows) if not s.shard or s.shard.has(row.id)]
+    numbers = [n for n, row in enumerate(job.rows) if not s.shard or s.shard.has(row.id)]
     clips: list[Any] = (
         job.store.clip_numbers if job.store else [row.path for row in job.rows]
     )
-    if s.perturbation == "shuffle":  # it hangs on the id
+    if s.perturbation == "shuffle":  # its random order depends on the row's id
         clips = [*range(len(job.rows))]
-    return make_batches(mine, clips, job.prompts, s.slices, job.text_after, size)
+    return make_batches(numbers, clips, job.prompts, s.slices, job.text_after, size)
 
 
 def read_data(
     data: Sequence[Path], root: Path | None, labels: Sequence[int] | None
 ) -> tuple[list[Row], Store | None]:
-    """Return the rows to score, and the store where that is what was given.
+    """Return the rows to score, and the store if they come from one.
 
     Args:
         data: manifests, taken as one set, or one store.
@@ -163,7 +165,7 @@ def read_data(
 
 
 def _with_reader(settings: ScoreSettings, store: Store | None) -> ScoreSettings:
-    """Take over the reader that a store was prepared with; refuse another."""
+    """Return the settings with the reader that the store was prepared with."""
     if store is None:
         check_policy(settings.reader)
         return settings
@@ -176,7 +178,7 @@ def _with_reader(settings: ScoreSettings, store: Store | None) -> ScoreSettings:
 
 
 def _check_fits(job: Job, store: Store) -> None:
-    """Refuse a store made for other pixels, or without the frames asked for."""
+    """Refuse a store made for other pixels, or without a frame count of the request."""
     stored, needed = store.spec.geometry, job.clip_spec.geometry
     if stored != needed:
         raise InputError(
@@ -193,10 +195,11 @@ def _check_fits(job: Job, store: Store) -> None:
 
 
 def _check_definitions(settings: ScoreSettings) -> None:
+    """Refuse a definition that does not exist, or whose slice is not scored."""
     unknown = [d for d in settings.definitions if d not in catalogue.DEFINITIONS]
     if unknown:
-        known = ", ".join(catalogue.DEFINITIONS)
-        raise InputError(f"definition={unknown[0]}, there are {known}")
+        names = ", ".join(catalogue.DEFINITIONS)
+        raise InputError(f"definition={unknown[0]}, there are {names}")
     for name in settings.definitions:
         for needed in set(NAMED[name].needs) - set(settings.slices):
             raise InputError(

@@ -28,63 +28,67 @@ from vidsme_jax.records.shards import Shard, shard_directories
 from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
 
 
-def merge(parts: Sequence[Path], out: Path) -> str:
+def merge(directories: Sequence[Path], out: Path) -> str:
     """Join all shards of some directories into a directory; return a line that says so.
 
     Raises:
         InputError: no shards; a shard that is missing or not finished; shards of several
             settings.
     """
-    shards = _collect(parts)
-    kind = stores.INFO if stores.is_store(shards[0]) else "run.json"
-    infos = [record_files.read_info(path / kind) for path in shards]
+    shards = _collect(directories)
+    info_name = stores.INFO if stores.is_store(shards[0]) else "run.json"
+    infos = [record_files.read_info(path / info_name) for path in shards]
     settings = _common_settings(shards, infos)
     about = {k: v for k, v in infos[0].items() if k not in ("settings", "settings_hash")}
     about["own_rows"] = about.get("rows")
     join: Callable[[Path, list[Path]], None] = _join_runs
-    if kind == stores.INFO:
+    if info_name == stores.INFO:
         join = _join_stores
-    with record_files.locked(out, kind):
-        record_files.claim(out, settings, about, kind)
+    with record_files.locked(out, info_name):
+        record_files.claim(out, settings, about, info_name)
         join(out, shards)
-    what = "the store" if kind == stores.INFO else "the run"
-    return f"{out}: {what} of {about['rows']} rows, from {len(shards)} shards"
+    kind = "store" if info_name == stores.INFO else "run"
+    return f"{out}: the {kind} of {about['rows']} rows, from {len(shards)} shards"
 
 
-def _collect(parts: Sequence[Path]) -> list[Path]:
-    """Return the directories of all shards, in order, each finished."""
+def _collect(directories: Sequence[Path]) -> list[Path]:
+    """Return the directories of all shards in order; refuse those that are unfinished."""
     paths: dict[Shard, Path] = {}
-    for part in parts:
-        directories = shard_directories(part)
-        if not directories:
-            what = "has no shards/" if part.is_dir() else "does not exist"
+    for directory in directories:
+        shard_paths = shard_directories(directory)
+        if not shard_paths:
+            fault = "has no shards/" if directory.is_dir() else "does not exist"
             raise InputError(
-                f"run={part} {what}, expected what --out was of vidsme score or prepare"
-                " with --shards"
+                f"run={directory} {fault}, expected what --out was of vidsme score or"
+                " prepare with --shards"
             )
-        for shard, path in directories.items():
+        for shard, path in shard_paths.items():
             if shard not in paths or not _is_finished(paths[shard]):
                 paths[shard] = path
     counts = {shard.count for shard in paths}
     if len(counts) > 1:
-        raise InputError(f"run={parts[0]} has shards of {sorted(counts)}, expected one")
+        raise InputError(
+            f"run={directories[0]} has shards of {sorted(counts)}, expected one"
+        )
     (count,) = counts
     shards = [Shard(n, count) for n in range(count)]
     absent = [str(s) for s in shards if s not in paths or not _is_finished(paths[s])]
     if absent:
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         raise InputError(
-            f"run={parts[0]}: shards {', '.join(absent[:5])}{more} are missing or not"
+            f"run={directories[0]}: shards {', '.join(absent[:5])}{more} are missing or not"
             " finished; vidsme status says how far each is"
         )
     return [paths[s] for s in shards]
 
 
 def _is_finished(path: Path) -> bool:
+    """Return whether the run or the store in a directory is finished."""
     return runs.is_finished(path) or (path / stores.CLIPS).exists()
 
 
 def _common_settings(shards: list[Path], infos: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the settings that all shards share; refuse a shard that has others."""
     common = [info["settings"] | {"shard": None} for info in infos]
     for path, settings in zip(shards, common, strict=True):
         if settings != common[0]:
@@ -96,6 +100,7 @@ def _common_settings(shards: list[Path], infos: list[dict[str, Any]]) -> dict[st
 
 
 def _join_runs(out: Path, shards: list[Path]) -> None:
+    """Write the joined tables of the shards of a run."""
     names = {path.stem for path in shards[0].glob("*.parquet")}
     scores = pa.concat_tables(
         [record_files.read_table(path / "scores.parquet") for path in shards],
@@ -110,7 +115,7 @@ def _join_runs(out: Path, shards: list[Path]) -> None:
     for name in sorted(names - {"scores"}):
         tables = [record_files.read_table(path / f"{name}.parquet") for path in shards]
         record_files.write_table(out / f"{name}.parquet", _in_order(tables, rank))
-    for path in shards:  # one without a clip has none
+    for path in shards:  # a shard without a good clip has no calibration
         if (path / "calibration.json").exists():
             ranges = record_files.read_json(path / "calibration.json")
             record_files.write_json(out / "calibration.json", ranges)
@@ -119,10 +124,10 @@ def _join_runs(out: Path, shards: list[Path]) -> None:
 
 
 def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Table:
-    """Join tables that have a row, or several, per id and frame count.
+    """Join tables that have one or more rows per id and frame count.
 
     Args:
-        tables: of the shards.
+        tables: a table of each shard.
         rank: the place of each id and frame count in the joined table.
     """
     table = pa.concat_tables(tables, promote_options="permissive")
@@ -138,8 +143,9 @@ def _in_order(tables: list[pa.Table], rank: dict[tuple[str, int], int]) -> pa.Ta
 
 
 def _join_stores(out: Path, shards: list[Path]) -> None:
-    parts = [stores.open_store(path) for path in shards]
-    spec = parts[0].spec
+    """Write the joined store of the shards of a store."""
+    shard_stores = [stores.open_store(path) for path in shards]
+    spec = shard_stores[0].spec
     files = [file for path in shards for file in array_record_files(path)]
     folder = out / NAME / VERSION
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,25 +154,26 @@ def _join_stores(out: Path, shards: list[Path]) -> None:
     write_metadata(folder, [length for _, length in files], spec)
     rows = sorted(
         (number, row, clip + start)
-        for store, start in zip(parts, _starts(parts), strict=True)
+        for store, start in zip(shard_stores, _starts(shard_stores), strict=True)
         for number, row, clip in zip(
             store.row_numbers, store.rows, store.clip_numbers, strict=True
         )
     )
     stores.write_rows(out, *zip(*rows, strict=True))
-    table = pa.concat_tables([store.table for store in parts])
-    facts = [facts for store in parts for facts in store.facts]
+    table = pa.concat_tables([store.table for store in shard_stores])
+    facts = [facts for store in shard_stores for facts in store.facts]
     write_calibrations(out, calibrate_counts(facts, spec.counts))
     record_files.write_table(out / stores.CLIPS, table)
 
 
-def _starts(parts: list[stores.Store]) -> list[int]:
-    """Return the number of the first clip of each store among the clips of all."""
-    lengths = [len(store.table) for store in parts]
+def _starts(shard_stores: list[stores.Store]) -> list[int]:
+    """Return the number of each store's first clip among the clips of all stores."""
+    lengths = [len(store.table) for store in shard_stores]
     return [sum(lengths[:n]) for n in range(len(lengths))]
 
 
 def _link(file: Path, target: Path) -> None:
+    """Link a file to a second path, or copy it where that is impossible."""
     if target.exists():
         return
     with record_files.replacing(target) as temporary:

@@ -33,7 +33,7 @@ from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records.shards import Shard
 from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
-from vidsme_jax.runs.identity import decoder_versions
+from vidsme_jax.runs.identity import decoder_versions, rows_digest
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class PrepareSettings:
         model: checkpoint directory or hub id; its processor decides the pixels, its
             weights are not read.
         data: manifests, prepared as one set.
-        out: the store.
-        frames: frame counts that it can be scored with.
+        out: directory of the store.
+        frames: frame counts that its clips can be scored with.
         root: folder that video paths start from.
         labels: one label a manifest, for lists without labels.
         reader: of `policy.POLICIES`.
         decoding: with how many processes, and how long a clip may take.
-        shard: prepare its rows only; None prepares all.
+        shard: the shard whose rows are prepared; None prepares all.
     """
 
     model: str | Path
@@ -79,20 +79,20 @@ def prepare(settings: PrepareSettings) -> Store:
     out = shard.directory(settings.out) if shard else settings.out
     request = {"model": str(settings.model), "data": [str(p) for p in settings.data]}
     with record_files.locked(out, INFO):
-        _forget_a_store_of_nothing(out)
+        _remove_store_without_clips(out)
         is_complete = (out / CLIPS).exists()
         fill_store(out, rows, spec, settings.decoding, shard, {"asked": request})
         if is_complete:
             say(f"{out} is complete: what could not be read is not tried again")
         store = open_store(out)
         write_calibrations(out, calibrate_counts(store.facts, spec.counts))
-        if not shard:  # of which a part may hold bad clips only
-            _refuse_if_nothing_was_read(store)
+        if not shard:  # a shard may hold bad clips only
+            _refuse_without_clips(store)
     return store
 
 
-def _forget_a_store_of_nothing(out: Path) -> None:
-    """Remove a store of an earlier try that could read no clip, and so decided nothing."""
+def _remove_store_without_clips(out: Path) -> None:
+    """Remove the store of an earlier try that could read no clip, so that all are tried."""
     if not (out / CLIPS).exists():
         return
     if not any(facts.is_ok for facts in open_store(out).facts):
@@ -101,7 +101,8 @@ def _forget_a_store_of_nothing(out: Path) -> None:
         shutil.rmtree(out / NAME, ignore_errors=True)
 
 
-def _refuse_if_nothing_was_read(store: Store) -> None:
+def _refuse_without_clips(store: Store) -> None:
+    """Refuse a store of which no clip could be read."""
     if not any(facts.is_ok for facts in store.facts):
         raise InputError(
             f"none of {len(store.facts)} clips could be read, the first:"
@@ -117,32 +118,31 @@ def fill_store(
     shard: Shard | None = None,
     about: dict[str, Any] | None = None,
 ) -> None:
-    """Write into a directory all that its store lacks.
+    """Write into a directory all clips that its store lacks.
 
     Args:
-        path: the directory, of this process alone.
-        rows: of the whole manifest.
+        path: the directory, used by this process alone.
+        rows: all rows of the manifests.
         spec: what to make of each clip.
-        decoding: with how many processes, and how long each clip may take.
-        shard: keep its rows only.
-        about: what else store.json tells.
+        decoding: with how many processes, and how long a clip may take.
+        shard: the shard whose rows are kept; None keeps all.
+        about: further notes for store.json.
     """
     path.mkdir(exist_ok=True)
     numbers = [n for n, row in enumerate(rows) if not shard or shard.has(row.id)]
     made = {"made_by": __version__}
     info = {"rows": len(rows), "own_rows": len(numbers), **made, **(about or {})}
     record_files.claim(path, _identity(rows, spec, shard), info, INFO)
-    kept = [rows[n] for n in numbers]
-    files, clips = number_clips(kept)
-    write_rows(path, numbers, kept, clips)
+    shard_rows = [rows[n] for n in numbers]
+    files, clips = number_clips(shard_rows)
+    write_rows(path, numbers, shard_rows, clips)
     write_missing_clips(StoreDraft(path, tuple(files), spec), decoding)
 
 
 def _identity(rows: list[Row], spec: ClipSpec, shard: Shard | None) -> dict[str, Any]:
-    # Where the clips lie may change between two tries, what they are called may not.
-    named = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
+    """Return everything that decides what is in the store."""
     return spec_to_settings(spec) | {
-        "manifest": record_files.digest(named),
+        "manifest": rows_digest(rows),
         "shard": str(shard) if shard else None,
         "versions": decoder_versions(),
     }

@@ -1,7 +1,7 @@
-"""Several processes as one, for a model that is larger than a host.
+"""Let several processes score together, for a model that is larger than a host.
 
 All of them read the same input and take every step at the same time, since each holds a
-part of the model. The first leads: it alone looks after the run's directory.
+share of the model. The first leads: it alone writes into the run's directory.
 """
 
 import os
@@ -18,39 +18,39 @@ from vidsme_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that score as one.
+    """The processes that score together.
 
     Attributes:
-        count: how many.
-        own: number of this one.
+        count: number of processes.
+        index: number of this process, from 0 on.
     """
 
     count: int = 1
-    own: int = 0
+    index: int = 0
 
     @property
     def leads(self) -> bool:
-        """Whether this process looks after the run's directory."""
-        return self.own == 0
+        """Return whether this process writes into the run's directory."""
+        return self.index == 0
 
-    def agreed(self, value: np.ndarray) -> np.ndarray:
-        """Return the first process's array; the others give one of the same shape."""
+    def broadcast(self, value: np.ndarray) -> np.ndarray:
+        """Return the first process's array; the others pass one of the same shape."""
         if self.count == 1:
             return value
         sent = multihost_utils.broadcast_one_to_all(value.astype(np.int32))
         return np.asarray(sent).astype(value.dtype)
 
-    def told(self, go: bool) -> bool:
-        """Return what the first process says: whether there is anything to do."""
-        return bool(self.agreed(np.array(go)))
+    def broadcast_go(self, go: bool) -> bool:
+        """Return whether the first process says that there is anything to do."""
+        return bool(self.broadcast(np.array(go)))
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Let the others know if the first process fails before it told them to go."""
+    def release_on_failure(self) -> Iterator[None]:
+        """Tell the waiting processes to stop if the first one fails in the block."""
         try:
             yield
         except BaseException:
-            self.told(False)
+            self.broadcast_go(False)
             raise
 
 
@@ -58,20 +58,20 @@ ALONE = Team()
 
 
 def join() -> Team:
-    """Meet the other processes; to be called before anything else asks for a device.
+    """Connect to the other processes; call it before anything else asks for a device.
 
     JAX finds them by itself on TPU pods and under SLURM, Open MPI and Kubernetes jobs.
-    Elsewhere three variables say it: JAX_COORDINATOR_ADDRESS (host:port of the first
+    Elsewhere three variables name them: JAX_COORDINATOR_ADDRESS (host:port of the first
     process), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 
     Raises:
-        InputError: nothing says who they are, or JAX has found its devices already.
+        InputError: nothing says who they are, or JAX has opened its devices already.
     """
     if not jax.distributed.is_initialized():
-        count, own = (_number(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
+        count, index = (_number(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
         try:
-            jax.distributed.initialize(num_processes=count, process_id=own)
-        except (ValueError, RuntimeError) as error:  # of what is missing, or came too late
+            jax.distributed.initialize(num_processes=count, process_id=index)
+        except (ValueError, RuntimeError) as error:  # a variable is missing, or too late
             reason = " ".join(str(error).split()).rstrip(".")
             raise InputError(
                 "parallel=global needs to know its processes, expected a cluster that JAX"
@@ -82,6 +82,7 @@ def join() -> Team:
 
 
 def _number(name: str) -> int | None:
+    """Return the whole number that a variable of the environment holds, if it is set."""
     text = os.environ.get(name)
     if text is not None and not text.isdecimal():
         raise InputError(f"{name}={text}, expected a number")

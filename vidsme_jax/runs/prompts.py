@@ -1,4 +1,4 @@
-"""Make the prompt of every row, and again for its clip where it tells the frames' times.
+"""Make the prompt of every row; one that tells the frames' times waits for its clip.
 
 Shapes are fixed before the first clip is opened. A prompt that tells times is then taken at
 its longest, and made again when the times of its clip are known.
@@ -23,14 +23,14 @@ class Prompts:
     """The prompts of a run.
 
     Attributes:
-        port: whose tokens they are.
-        rows: of the manifests.
+        port: the checkpoint, whose tokenizer makes the tokens.
+        rows: rows of the manifests.
         template: the port's, or a published one.
         published: name of the published prompt; None for the port's.
-        system: message instead of the template's; None keeps that.
-        longest: per frame count, the prompts of all rows, at their longest where they
+        system: system message; None takes the template's.
+        longest: by frame count, the prompts of all rows, at their longest where they
             tell times.
-        refused: rows that are not scored, with the reason.
+        refused: by number of a row that is not scored, the reason.
     """
 
     port: Port
@@ -43,11 +43,17 @@ class Prompts:
 
     @property
     def timed(self) -> bool:
-        """Whether the prompt says when the frames were taken."""
+        """Return whether the prompts say when the frames were taken."""
         return self.template.says_times
 
     def of_clip(self, n: int, frames: int, facts: ClipFacts) -> Prompt:
-        """Return the prompt of row n; `facts` of its clip tell the frames' times."""
+        """Return the prompt of row n, with the times of its clip's frames if it tells them.
+
+        Args:
+            n: number of the row.
+            frames: the frame count.
+            facts: facts of its clip.
+        """
         if not self.timed or n in self.refused or not facts.is_ok:
             return self.longest[frames][n]
         duration, fps = facts.file.duration, facts.file.fps
@@ -55,11 +61,11 @@ class Prompts:
         return self._make(n, frame_times(duration, fps, facts.at[frames].frame_indices))
 
     def fault(self, n: int, facts: ClipFacts) -> ClipFacts | None:
-        """Return the status and error of a row that has no prompt; None where it has one.
+        """Return why a row has no prompt, as status and error; None where it has one.
 
         Args:
             n: number of the row.
-            facts: of its clip.
+            facts: facts of its clip.
         """
         if n in self.refused:
             return ClipFacts("too_long", self.refused[n])
@@ -75,11 +81,12 @@ class Prompts:
         return None
 
     def _make(self, n: int, times: Times) -> Prompt:
+        """Return the prompt of row n, with some times of the frames."""
         row = self.rows[n]
-        words = row.question
+        question = row.question
         if self.published:
-            words = published_question(self.published, row.asked, row.options)
-        return self.port.prompt(words, row.answer, self.system, times, self.template)
+            question = published_question(self.published, row.asked, row.options)
+        return self.port.prompt(question, row.answer, self.system, times, self.template)
 
 
 def make_prompts(
@@ -93,10 +100,10 @@ def make_prompts(
     """Make the prompts of all rows.
 
     Args:
-        port: whose tokens they are.
-        rows: of the manifests.
+        port: the checkpoint, whose tokenizer makes the tokens.
+        rows: rows of the manifests.
         counts: the frame counts.
-        system: message instead of the template's; None keeps that.
+        system: system message; None takes the template's.
         published: a name of `PUBLISHED`; None for the port's prompt.
         max_text: tokens of question and answer beyond which a row is refused.
 
@@ -126,6 +133,7 @@ def make_prompts(
 
 
 def _refuse_long(prompts: Prompts, frames: int, max_text: int) -> None:
+    """Refuse the rows with too much text; their prompts lose the text after the video."""
     for n, prompt in enumerate(prompts.longest[frames]):
         if reason := excess(prompt, max_text):
             prompts.refused.setdefault(n, reason)

@@ -1,9 +1,9 @@
-"""`vidsme score`: manifest and checkpoint in, score table out, resumable at any moment.
+"""`vidsme score`: make the score table of a checkpoint, resumable at any moment.
 
-From a store of `vidsme prepare` the clips are read as they are. Straight from the files,
-with calibration over the run itself, they are first prepared in RUN/prepared, a store like
-any other, since q and r of every clip depend on the motion of all. Then the model runs.
-With a calibration file, decoding runs ahead of the model and no frame is written.
+From a store of `vidsme prepare` the clips are read as they are. A run on files that
+calibrates itself prepares them first in RUN/prepared, a store like any other: q and r of
+every clip depend on the motion of all clips. Then the model runs. With a calibration file,
+decoding runs ahead of the model and no frame is written.
 """
 
 import shutil
@@ -52,7 +52,7 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
         InputError: wrong input, or no clip that could be read (the table is written).
     """
     clock = Clock()
-    fixed = None  # by a file, before a clip is read
+    fixed = None  # the calibrations, where a file fixes them before a clip is read
     if settings.calibration:
         fixed = read_calibrations(settings.calibration, settings.frames)
     if profile is not None:
@@ -62,10 +62,10 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
         _follow(job, fixed, clock, profile)
         return None
     with ExitStack() as stack:
-        with job.team.telling():
+        with job.team.release_on_failure():
             stack.enter_context(files.locked(job.out))
             _claim(job, fixed)
-        if not job.team.told(not runs.is_finished(job.out)):
+        if not job.team.broadcast_go(not runs.is_finished(job.out)):
             untraced = "" if profile is None else ", and no trace to write"
             say(f"{job.out} is complete: nothing left to do{untraced}")
             runs.clean(job.out)
@@ -80,14 +80,15 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
                     raise
             say(clock.line())
         table = runs.read_run(job.out).table
-    if not settings.shard:  # of which a part may hold bad clips only
-        _refuse_if_nothing_was_read(table, job.out)
+    if not settings.shard:  # a shard may hold bad clips only
+        _refuse_without_scores(table, job.out)
     return table
 
 
 def _claim(job: Job, fixed: dict[int, Calibration] | None) -> None:
+    """Take the run's directory, or refuse one that holds another run."""
     if not job.settings.shard:
-        _forget_a_run_of_nothing(job.out)
+        _remove_run_without_scores(job.out)
     files.claim(job.out, identity(job, fixed), about(job))
 
 
@@ -98,24 +99,25 @@ def _follow(
     profile: Path | None,
 ) -> None:
     """Score beside the process that leads, and write nothing."""
-    if job.team.told(False):
+    if job.team.broadcast_go(False):
         assert job.store is not None
         with traced(profile):
             calibrations = _calibrate_all(job, job.store) if fixed is None else fixed
             _score_all(job, calibrations, job.store, clock)
 
 
-def _forget_a_run_of_nothing(out: Path) -> None:
-    """Remove a run of an earlier try that could score no row, and so decided nothing."""
+def _remove_run_without_scores(out: Path) -> None:
+    """Remove the run of an earlier try that could score no row, so that all are tried."""
     if runs.is_finished(out):
-        status = runs.read_run(out).table["status"].to_pylist()
-        if "ok" not in status:
+        statuses = runs.read_run(out).table["status"].to_pylist()
+        if "ok" not in statuses:
             runs.forget(out)
 
 
 def _run_within_memory(
     job: Job, fixed: dict[int, Calibration] | None, clock: Clock
 ) -> None:
+    """Run; where the device is out of memory, say which settings take less."""
     try:
         _run(job, fixed, clock)
     except jax.errors.JaxRuntimeError as error:
@@ -131,6 +133,7 @@ def _run_within_memory(
 
 
 def _run(job: Job, fixed: dict[int, Calibration] | None, clock: Clock) -> None:
+    """Prepare, calibrate, score, and join the batches into the run's tables."""
     (job.out / "parts").mkdir(exist_ok=True)
     store = job.store
     if store is None and fixed is None:
@@ -153,7 +156,7 @@ def _run(job: Job, fixed: dict[int, Calibration] | None, clock: Clock) -> None:
 
 
 def _other_names(job: Job) -> tuple[str, ...]:
-    """Return the names of the tables that `_other_tables` gives."""
+    """Return the names of the tables beside scores.parquet."""
     names = [definition.name for definition in job.definitions]
     swept = names if job.settings.variants else []
     return ("features", *names[1:], *(f"{name}-orders" for name in swept))
@@ -169,6 +172,7 @@ def _prepare(job: Job) -> Store:
 
 
 def _check_disk(job: Job) -> None:
+    """Refuse a disk without room for the decoded frames of all clips."""
     clips = len({row.path for row in job.rows})
     need = clips * sum(job.settings.frames) * 3 * job.clip_spec.geometry.crop**2
     free = shutil.disk_usage(job.out).free
@@ -182,7 +186,7 @@ def _check_disk(job: Job) -> None:
 def _calibrate_all(job: Job, store: Store) -> dict[int, Calibration]:
     """Return a calibration per frame count over all rows that can be scored.
 
-    Rows of the whole manifest count, also where this run scores a part of them.
+    Rows of the whole manifest count, also where this run scores one shard.
     """
     facts = [job.facts(n, store.facts[clip]) for n, clip in enumerate(store.clip_numbers)]
     s = job.settings
@@ -194,18 +198,17 @@ def _score_all(
 ) -> None:
     """Score the batches that are not on disk, the device a batch ahead of writing."""
     missing = _missing(job)
-    todo = [*missing]
-    if not todo:
+    if not missing:
         return
     engine = make_engine(job, calibrations)
     count = len(job.batches)
     with (
-        closing(_read_ahead(job, todo, store)) as clips,
+        closing(_read_ahead(job, [*missing], store)) as clips,
         jax.transfer_guard("disallow"),
         job.placement.precision(),
     ):
-        waited = clock.each(clips, "clips")
-        steps = progress(waited, count, "score, batches", count - len(todo))
+        clips_in_time = clock.waiting_for(clips, "clips")
+        steps = progress(clips_in_time, count, "score, batches", count - len(missing))
         _score_batches(engine, zip(missing.items(), steps, strict=True), clock)
 
 
@@ -214,65 +217,67 @@ def _score_batches(
     steps: Iterator[tuple[tuple[int, list[int]], list[PreparedClip]]],
     clock: Clock,
 ) -> None:
-    waiting = None
-    keep = write if engine.job.team.leads else wait
+    """Start each batch on the device, and then finish the batch before it."""
+    pending = None
+    finish = write if engine.job.team.leads else wait
     try:
         for (n, counts), clips in steps:
             for frames in counts:
                 started = start(engine, n, frames, clips, clock)
-                if waiting:
-                    keep(engine, waiting, clock)
-                waiting = started
+                if pending:
+                    finish(engine, pending, clock)
+                pending = started
     except Stopped:
-        if waiting:
-            keep(engine, waiting, clock)
+        if pending:
+            finish(engine, pending, clock)
         raise
-    if waiting:
-        keep(engine, waiting, clock)
+    if pending:
+        finish(engine, pending, clock)
 
 
 def _read_ahead(
-    job: Job, todo: list[int], store: Store | None
+    job: Job, batches: list[int], store: Store | None
 ) -> Generator[list[PreparedClip], None, None]:
     """Yield the clips of each batch, read or decoded while the device works."""
     if store is None:
-        paths = ([job.rows[i].path for i in _firsts(job, n)] for n in todo)
+        paths = ([job.rows[i].path for i in _first_rows(job, n)] for n in batches)
         yield from prepare_clips(paths, job.clip_spec, job.settings.decoding)
         return
     with ThreadPoolExecutor(1) as reader:  # one batch ahead of the one in use
-        pending = None
-        for n in todo:
-            coming = reader.submit(store.clips, _firsts(job, n))
-            if pending:
-                yield pending.result()
-            pending = coming
-        if pending:
-            yield pending.result()
+        current = None
+        for n in batches:
+            following = reader.submit(store.clips, _first_rows(job, n))
+            if current:
+                yield current.result()
+            current = following
+        if current:
+            yield current.result()
 
 
-def _firsts(job: Job, batch: int) -> list[int]:
+def _first_rows(job: Job, batch: int) -> list[int]:
     """Return the first row of each group of a batch."""
     return [group[0] for group in job.batches[batch]]
 
 
 def _missing(job: Job) -> dict[int, list[int]]:
-    """Return the frame counts that are not on disk, of each batch that lacks some.
+    """Return, by number of an unfinished batch, the frame counts that are not on disk.
 
-    Of several processes, the disk of the first counts.
+    Of several processes, the first one's disk counts.
     """
     counts, numbers = job.settings.frames, range(len(job.batches))
     absent = [[not job.part_path(c, n).exists() for c in counts] for n in numbers]
     missing = {
         n: [c for c, is_absent in zip(counts, row, strict=True) if is_absent]
-        for n, row in enumerate(job.team.agreed(np.array(absent)))
+        for n, row in enumerate(job.team.broadcast(np.array(absent)))
     }
-    return {n: some for n, some in missing.items() if some}
+    return {n: counts for n, counts in missing.items() if counts}
 
 
-def _refuse_if_nothing_was_read(table: pa.Table, out: Path) -> None:
-    status = table["status"].to_pylist()
-    if "ok" not in status:
+def _refuse_without_scores(table: pa.Table, out: Path) -> None:
+    """Refuse a run of which no row could be scored."""
+    statuses = table["status"].to_pylist()
+    if "ok" not in statuses:
         raise InputError(
-            f"none of {len(status)} rows could be scored, the first: "
+            f"none of {len(statuses)} rows could be scored, the first: "
             f"{table['error'][0].as_py()} ({out}/scores.parquet has every reason)"
         )

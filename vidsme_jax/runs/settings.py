@@ -6,7 +6,7 @@ from pathlib import Path
 from vidsme_jax.data.clips import Decoding
 from vidsme_jax.records.shards import Shard
 from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 
 
 @dataclass(frozen=True)
@@ -16,27 +16,28 @@ class ScoreSettings:
     Attributes:
         model: checkpoint directory or hub id.
         data: manifests, scored as one set, or one store of `vidsme prepare`.
-        out: the run's directory.
-        frames: frame counts, each a row of the table per manifest row.
-        slices: of `catalogue.SLICES`.
+        out: directory of the run.
+        frames: frame counts; the table has a row per manifest row and frame count.
+        slices: positions that are scored, of `catalogue.SLICES`.
         root: folder that video paths start from.
         labels: one label a manifest, for lists without labels.
-        system: system message instead of the template's own.
+        system: system message; None takes the template's.
         published_prompt: cinepile, nextqa or caption, instead of the port's template.
         definitions: of `catalogue.DEFINITIONS`; exact is always among them.
         variants: further ways to choose q and r, scored in the same pass.
-        perturbation: what way 1 shows, of `batches.PERTURBATIONS`.
+        perturbation: frame order that the natural order is compared with, of
+            `batches.PERTURBATIONS`.
         dtype: float32, bfloat16, or auto: float32 on CPU, else bfloat16.
         parallel: auto, replicas, partitioned, or global: over all processes' devices.
-        batch: clips per replica of the model and step.
-        calibration: a calibration.json; None calibrates over this run.
+        batch: clips of a step, on each replica of the model.
+        calibration: path of a calibration.json; None calibrates over this run.
         beta1: width of the range of q.
         beta2: width of the range of r.
         max_text: tokens of question and answer beyond which a row is too long.
-        keep_tokens: keep every per-token curve, not only that of `sme`.
-        reader: of `policy.POLICIES`.
+        keep_tokens: whether every per-token curve is kept, not that of `sme` alone.
+        reader: how files are decoded, of `policy.POLICIES`.
         decoding: with how many processes, and how long a clip may take.
-        shard: score its rows only; None scores all.
+        shard: the shard whose rows are scored; None scores all.
     """
 
     model: str | Path
@@ -49,7 +50,7 @@ class ScoreSettings:
     system: str | None = None
     published_prompt: str | None = None
     definitions: tuple[str, ...] = ("exact",)
-    variants: tuple[OrderRule, ...] = ()
+    variants: tuple[EntropyOrders, ...] = ()
     perturbation: str = "reverse"
     dtype: str = "auto"
     parallel: str = "auto"

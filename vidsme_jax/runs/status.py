@@ -1,4 +1,4 @@
-"""`vidsme status`: how far a run or a store is, shard by shard."""
+"""`vidsme status`: say how far a run or a store is, shard by shard."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +11,10 @@ from vidsme_jax.records import files, runs
 from vidsme_jax.records.shards import Shard, shard_directories
 
 
-def count_text(status: Iterable[str]) -> str:
-    """Say how often each status stands among some rows."""
-    known = list(status)
-    return ", ".join(f"{known.count(s)} {s}" for s in sorted(set(known)))
+def count_text(statuses: Iterable[str]) -> str:
+    """Say how many rows have each status."""
+    listed = list(statuses)
+    return ", ".join(f"{listed.count(s)} {s}" for s in sorted(set(listed)))
 
 
 def status(run: Path) -> str:
@@ -26,8 +26,8 @@ def status(run: Path) -> str:
     shards = shard_directories(run)
     info = _info_path(run)
     if not shards and info is None:
-        what = "is neither a run nor a store" if run.is_dir() else "does not exist"
-        raise InputError(f"run={run} {what}, expected what --out was of score or prepare")
+        fault = "is neither a run nor a store" if run.is_dir() else "does not exist"
+        raise InputError(f"run={run} {fault}, expected what --out was of score or prepare")
     lines = []
     for count in sorted({shard.count for shard in shards}):
         for shard in (Shard(n, count) for n in range(count)):
@@ -41,39 +41,42 @@ def status(run: Path) -> str:
 
 
 def _info_path(run: Path) -> Path | None:
-    """Return the file of a run or a store that says what it is."""
+    """Return the path of run.json or store.json; None where there is neither."""
     return next((p for name in ("run.json", INFO) if (p := run / name).exists()), None)
 
 
 def _progress(path: Path) -> str:
-    info = _info_path(path)
-    if info is None:
+    """Say how far a run, a store or a shard is."""
+    info_path = _info_path(path)
+    if info_path is None:
         return "nothing decided yet"
-    held = files.read_info(info)
-    if info.name == INFO:
+    info = files.read_info(info_path)
+    if info_path.name == INFO:
         return _store_progress(path)
-    frames = len(held["settings"]["frames"])
-    total = held.get("own_rows", 0) * frames
+    frames = len(info["settings"]["frames"])
+    total = info.get("own_rows", 0) * frames
     if runs.is_finished(path):
-        held = files.read_table(path / "scores.parquet", ["status"])
-        status = held["status"].to_pylist()
-        return f"finished, {len(status)} rows ({count_text(status)})"
+        table = files.read_table(path / "scores.parquet", ["status"])
+        statuses = table["status"].to_pylist()
+        return f"finished, {len(statuses)} rows ({count_text(statuses)})"
     parts = sorted((path / "parts").glob("frames-*-batch-??????.arrow"))
-    status = [s for p in parts for s in runs.read_part(p)["status"].to_pylist()]
-    text = f" ({count_text(status)})" if status else ""
+    statuses = [s for p in parts for s in runs.read_part(p)["status"].to_pylist()]
+    counts = f" ({count_text(statuses)})" if statuses else ""
     decoded = path / "prepared"
     clips = f"; decoding: {_store_progress(decoded)}" if decoded.exists() else ""
-    return f"{_state(path)}, {len(status)} of {total} rows{text}{clips}"
+    return f"{_state(path)}, {len(statuses)} of {total} rows{counts}{clips}"
 
 
 def _store_progress(path: Path) -> str:
+    """Say how many clips of a store are ready."""
     if (path / CLIPS).exists():
         return f"finished, {len(files.read_table(path / CLIPS, ['video']))} clips"
-    parts = (path / "parts").glob("piece-*.parquet")
-    written = sum(pq.read_metadata(part).num_rows for part in parts)
-    kept = len(list((path / "journal").glob("clip-*.npz")))
-    return f"{_state(path)}, {written + kept} clips ready"
+    pieces = (path / "parts").glob("piece-*.parquet")
+    written = sum(pq.read_metadata(piece).num_rows for piece in pieces)
+    in_journal = len(list((path / "journal").glob("clip-*.npz")))
+    return f"{_state(path)}, {written + in_journal} clips ready"
 
 
 def _state(path: Path) -> str:
+    """Say whether a process is at work in a directory."""
     return "running" if files.is_locked(path) else "stopped"

@@ -1,4 +1,4 @@
-"""Make the rows of the score table, batch by batch, always with the same column types."""
+"""Make the rows of a run's tables, batch by batch, always with the same column types."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.prepared import ClipFacts
-from vidsme_jax.scores.orders import Calibration, OrderRule, orders
+from vidsme_jax.scores.orders import Calibration, EntropyOrders, orders
 
 BASE = pa.schema(
     [
@@ -63,11 +63,11 @@ def base_table(
     """Return the columns before the scores: row, clip, status, and the orders q and r.
 
     Args:
-        rows: of the manifests.
-        numbers: of the table's rows among them.
-        clips: facts of each of the table's rows.
+        rows: rows of the manifests.
+        numbers: numbers of the manifest rows that the table holds.
+        clips: facts of the clip of each row of the table.
         frames: the frame count.
-        calibration: of the frame count; None where no clip could be read.
+        calibration: of this frame count; None where no clip could be read.
     """
     records = []
     for number, facts in zip(numbers, clips, strict=True):
@@ -87,7 +87,7 @@ def base_table(
 def _fact_columns(
     facts: ClipFacts, frames: int, calibration: Calibration | None
 ) -> dict[str, Any]:
-    """Return a row's columns that depend on its clip; what is unknown is left out."""
+    """Return the columns of a row that depend on its clip, without the unknown ones."""
     record = {
         "status": facts.status,
         "error": facts.error,
@@ -115,22 +115,22 @@ def features_table(
     """Return texts, file size, look and embedding of the rows, for the blind baselines.
 
     Args:
-        base: of the batch.
-        rows: of the batch.
-        clips: facts of each row.
-        embedding: [row width], mean over the frames of what the vision tower makes.
+        base: columns before the scores, of the batch's rows.
+        rows: manifest rows of the batch.
+        clips: facts of the clip of each row.
+        embedding: mean of the vision tower's output over the frames [row width].
     """
-    most = np.finfo(np.float16).max
-    halves = np.clip(embedding, -most, most).astype(np.float16)
+    largest = np.finfo(np.float16).max
+    halves = np.clip(embedding, -largest, largest).astype(np.float16)
     records = []
-    for key, row, facts, values in zip(
+    for record, row, facts, values in zip(
         base.select(["id", "frames", "status"]).to_pylist(),
         rows,
         clips,
         halves,
         strict=True,
     ):
-        is_good = key.pop("status") == "ok"
+        is_good = record.pop("status") == "ok"
         features = {
             "question": row.asked,
             "candidates": list(row.candidates),
@@ -139,12 +139,15 @@ def features_table(
             "appearance": facts.appearance,
             "embedding": values if is_good else None,
         }
-        records.append(key | features)
+        records.append(record | features)
     return pa.Table.from_pylist(records, FEATURES)
 
 
 def other_names(names: Iterable[str]) -> list[str]:
-    """Name the manifest's further columns; a name of ours becomes `manifest.NAME`."""
+    """Return names for the manifest's further columns: NAME, or `manifest.NAME`.
+
+    The second is for names that the table uses itself.
+    """
     return [
         f"manifest.{name}" if name in BASE.names or name.count(".") == 2 else name
         for name in names
@@ -152,7 +155,12 @@ def other_names(names: Iterable[str]) -> list[str]:
 
 
 def mark_not_finite(base: pa.Table, broken: np.ndarray) -> pa.Table:
-    """Give the rows for which the model computed NaN the status not_finite."""
+    """Return the table with status not_finite where the model computed NaN.
+
+    Args:
+        base: columns before the scores.
+        broken: whether the model computed NaN [row].
+    """
     status = np.array(base["status"].to_pylist(), object)
     error = np.array(base["error"].to_pylist(), object)
     bad = broken & (status == "ok")
@@ -173,46 +181,46 @@ def definition_table(
 
 def swept_table(
     base: pa.Table,
-    rules: list[OrderRule],
+    variants: list[EntropyOrders],
     calibration: Calibration | None,
     names: tuple[str, ...],
     values: np.ndarray,
 ) -> pa.Table:
-    """Return a row per clip and rule: the rule's name, its q and r, and the scores.
+    """Return a row per clip and variant of the orders: its names, q and r, and the scores.
 
     Args:
-        base: of the batch.
-        rules: the run's first.
+        base: columns before the scores, of the batch's rows.
+        variants: ways to choose q and r, the run's first.
         calibration: of the frame count; None where no clip could be read.
-        names: of the scores.
-        values: [clip rule score].
+        names: names of the score columns.
+        values: the scores [clip variant score].
     """
     # Clip by clip, so that the order of rows does not depend on the batches.
-    clips, many = len(base), len(rules)
-    spread = base.take(np.repeat(np.arange(clips), many))
+    clips, count = len(base), len(variants)
+    spread = base.take(np.repeat(np.arange(clips), count))
     table = spread.select(["id", "frames"])
     for name, texts in (
-        ("q_rule", [rule.q_key for rule in rules]),
-        ("r_rule", [rule.r_key for rule in rules]),
+        ("q_rule", [variant.q_key for variant in variants]),
+        ("r_rule", [variant.r_key for variant in variants]),
     ):
         table = table.append_column(name, pa.array(texts * clips, pa.string()))
-    pairs = [rule_orders(base, rule, calibration) for rule in rules]
+    pairs = [row_orders(base, variant, calibration) for variant in variants]
     for n, name in enumerate(("q", "r")):
         column = np.stack([pair[n] for pair in pairs], axis=1).ravel()
         table = table.append_column(name, pa.array(column, pa.float64()))
-    return _with_scores(table, spread, names, values[:clips].reshape(clips * many, -1))
+    return _with_scores(table, spread, names, values[:clips].reshape(clips * count, -1))
 
 
-def rule_orders(
-    base: pa.Table, rule: OrderRule, calibration: Calibration | None
+def row_orders(
+    base: pa.Table, variant: EntropyOrders, calibration: Calibration | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return q and r of every row under a rule; NaN for a row that is not ok."""
+    """Return q and r of every row, chosen one way; NaN for a row that is not ok."""
     motion, light = (
         base[name].to_numpy().astype(float) for name in ("motion", "illumination")
     )
     if calibration is None:
         return motion * np.nan, light * np.nan
-    q, r = rule.orders(calibration, motion, light)
+    q, r = variant.of_clips(calibration, motion, light)
     good = np.array([status == "ok" for status in base["status"].to_pylist()], bool)
     return np.where(good, q, np.nan), np.where(good, r, np.nan)
 
@@ -233,7 +241,7 @@ def part_table(
 def _with_scores(
     table: pa.Table, base: pa.Table, names: tuple[str, ...], values: np.ndarray
 ) -> pa.Table:
-    """Append score columns; a row whose clip is bad has none, padding is cut."""
+    """Return a table with score columns; empty where `base` is not ok, padding cut off."""
     bad = np.array([status != "ok" for status in base["status"].to_pylist()], bool)
     columns = [pa.array(column, pa.float32(), mask=bad) for column in values[: len(base)].T]
     arrays = [*table.columns, *columns]

@@ -1,4 +1,4 @@
-"""Where the time of a run went: on the host, or waiting for the device."""
+"""Measure where the time of a run goes: on the host, or waiting for the device."""
 
 import time
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ HOST = ("clips", "batches", "writing")
 
 @contextmanager
 def traced(directory: Path | None) -> Iterator[None]:
-    """Write what host and device did, for TensorBoard, XProf or Perfetto; None: nothing.
+    """Write a trace of host and device for TensorBoard, XProf or Perfetto.
 
-    The parts of the program are named `vision`, `decoder`, `head` and `statistics`.
+    In it the program's stages are named `vision`, `decoder`, `head` and `statistics`.
+    Without a directory nothing is written.
     """
     if directory is None:
         yield
@@ -28,25 +29,26 @@ def traced(directory: Path | None) -> Iterator[None]:
 
 
 class Clock:
-    """Seconds by what they were spent on, of one thread."""
+    """Seconds that one thread spends, by activity."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._spent: dict[str, float] = {}
 
     @contextmanager
-    def on(self, what: str) -> Iterator[None]:
-        """Count the seconds of the block."""
+    def on(self, activity: str) -> Iterator[None]:
+        """Count the seconds of the block under an activity."""
         start = time.monotonic()
         try:
             yield
         finally:
-            self._spent[what] = self._spent.get(what, 0.0) + time.monotonic() - start
+            seconds = time.monotonic() - start
+            self._spent[activity] = self._spent.get(activity, 0.0) + seconds
 
-    def each(self, items: Iterator, what: str) -> Iterator:
-        """Count the seconds that the items are waited for."""
+    def waiting_for(self, items: Iterator, activity: str) -> Iterator:
+        """Yield the items; count the seconds of waiting for them under an activity."""
         while True:
-            with self.on(what):
+            with self.on(activity):
                 try:
                     item = next(items)
                 except StopIteration:
@@ -54,12 +56,12 @@ class Clock:
             yield item
 
     def line(self) -> str:
-        """Say the total, and how it divides."""
+        """Return a line with the total of seconds, and how it divides."""
         total = time.monotonic() - self._start
         host = sum(self._spent.get(name, 0.0) for name in HOST)
-        parts = ", ".join(f"{name} {self._spent.get(name, 0.0):.1f} s" for name in HOST)
+        shares = ", ".join(f"{name} {self._spent.get(name, 0.0):.1f} s" for name in HOST)
         device = self._spent.get("device", 0.0)
         return (
-            f"time: {total:.1f} s; host {host:.1f} s, {host / total:.1%} ({parts});"
+            f"time: {total:.1f} s; host {host:.1f} s, {host / total:.1%} ({shares});"
             f" device {device:.1f} s; start {total - host - device:.1f} s"
         )

@@ -1,4 +1,4 @@
-"""`vidsme verify`: is a run, or a store, whole? Its faults, or a line that it has none."""
+"""`vidsme verify`: check that a run or a store is whole, and name its faults."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from vidsme_jax.scores import catalogue
 
 
 def verify(path: Path) -> str:
-    """Check all that can be checked without the model and the clips.
+    """Check a run or a store without model and clips; return a line that it is whole.
 
     Raises:
-        InputError: what is wrong, or that the directory is neither a run nor a store.
+        InputError: the faults, or that the directory is neither a run nor a store.
     """
     shards = list(shard_directories(path).values())
     whole = stores.is_store(path) or (path / "run.json").exists()
@@ -37,27 +37,29 @@ def verify(path: Path) -> str:
 
 
 def _check_run(path: Path) -> tuple[list[str], str]:
+    """Return the faults of a run, and the line for a run without any."""
     run = runs.read_run(path)
     settings, table = run.info["settings"], run.table
     faults = _check_hash(run.info)
     expected = run.info.get("own_rows", table.num_rows)
     for frames in settings["frames"]:
-        part = table.filter(pa.compute.equal(table["frames"], frames))
-        faults += _check_rows(part, frames, expected, settings["shard"] is None)
+        rows = table.filter(pa.compute.equal(table["frames"], frames))
+        faults += _check_rows(rows, frames, expected, settings["shard"] is None)
     faults += _check_scores(table, settings["slices"])
     keys = set(runs.row_keys(table))
     for other in sorted(path.glob("*.parquet")):
         if set(runs.row_keys(files.read_table(other, ["id", "frames"]))) != keys:
             faults.append(f"{other.name} has other rows than scores.parquet")
-    status = table["status"].to_pylist()
-    if "ok" in status:  # else there was nothing to calibrate
+    statuses = table["status"].to_pylist()
+    if "ok" in statuses:  # else there was nothing to calibrate
         faults += _check_calibration(path, settings["frames"])
-    counts = count_text(status)
-    scored = "no score missing" if "ok" in status else "none was scored"
+    counts = count_text(statuses)
+    scored = "no score missing" if "ok" in statuses else "none was scored"
     return faults, f"{table.num_rows} rows ({counts}), each once, {scored}"
 
 
 def _check_calibration(path: Path, counts: Sequence[int]) -> list[str]:
+    """Check that calibration.json has every frame count."""
     try:
         read_calibrations(path / "calibration.json", counts)
     except InputError as error:
@@ -66,22 +68,23 @@ def _check_calibration(path: Path, counts: Sequence[int]) -> list[str]:
 
 
 def _check_hash(info: dict[str, Any]) -> list[str]:
+    """Check that the settings are those that their hash was made from."""
     if info.get("settings_hash") == files.digest(info["settings"]):
         return []
     return ["settings_hash is not that of the settings: they were changed by hand"]
 
 
-def _check_rows(part: pa.Table, frames: int, expected: int, whole: bool) -> list[str]:
-    """Check that each row of the manifest is there once."""
+def _check_rows(rows: pa.Table, frames: int, expected: int, whole: bool) -> list[str]:
+    """Check that every row of the manifest is there once."""
     faults = []
     for name in ("id", "row"):
-        twice = [v for v, n in Counter(part[name].to_pylist()).items() if n > 1]
+        twice = [v for v, n in Counter(rows[name].to_pylist()).items() if n > 1]
         if twice:
             faults.append(f"{frames} frames: {name} {twice[0]} stands more than once")
-    if len(part) != expected:
-        faults.append(f"{frames} frames: {len(part)} rows, expected {expected}")
+    if len(rows) != expected:
+        faults.append(f"{frames} frames: {len(rows)} rows, expected {expected}")
     if whole:
-        absent = sorted(set(range(expected)) - set(part["row"].to_pylist()))
+        absent = sorted(set(range(expected)) - set(rows["row"].to_pylist()))
         if absent:
             faults.append(f"{frames} frames: row {absent[0]} of the manifest is missing")
     return faults
@@ -90,11 +93,11 @@ def _check_rows(part: pa.Table, frames: int, expected: int, whole: bool) -> list
 def _check_scores(table: pa.Table, slices: list[str]) -> list[str]:
     """Check that a good row has every score of a slice, or none where it is empty."""
     good = table.filter(pa.compute.equal(table["status"], "ok"))
-    known = set(table.column_names)
+    names = set(table.column_names)
     faults: list[str] = []
     for name in slices:
         columns = catalogue.columns((name,))
-        absent = [c for c in columns if c not in known]
+        absent = [c for c in columns if c not in names]
         if absent:
             faults.append(f"{len(absent)} columns are missing, the first: {absent[0]}")
             continue
@@ -111,6 +114,7 @@ def _check_scores(table: pa.Table, slices: list[str]) -> list[str]:
 
 
 def _check_store(path: Path) -> tuple[list[str], str]:
+    """Return the faults of a store, and the line for a store without any."""
     store, faults = stores.open_store(path), list[str]()
     if len(store.rows) != store.info.get("own_rows"):
         faults.append(f"{len(store.rows)} rows, expected {store.info.get('own_rows')}")
@@ -125,10 +129,10 @@ def _check_store(path: Path) -> tuple[list[str], str]:
             for n, facts in enumerate(store.facts)
             if (fault := _check_clip(source, n, facts.status))
         ]
-    status = [facts.status for facts in store.facts]
-    if "ok" in status:
+    statuses = [facts.status for facts in store.facts]
+    if "ok" in statuses:
         faults += _check_calibration(path, store.spec.counts)
-    counts = count_text(status)
+    counts = count_text(statuses)
     return (
         faults,
         f"{len(store.table)} clips ({counts}) of {len(store.rows)} rows, each readable",
@@ -136,6 +140,7 @@ def _check_store(path: Path) -> tuple[list[str], str]:
 
 
 def _check_clip(source: Any, number: int, status: str) -> str:
+    """Return the fault of a clip in the frames' file; empty where it has none."""
     try:
         clip = source[number]
     except (OSError, ValueError, IndexError, RuntimeError) as error:

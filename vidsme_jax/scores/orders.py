@@ -1,4 +1,4 @@
-"""Set the entropy orders q and r of a clip by its motion and illumination.
+"""The entropy orders q and r of a clip, from its motion and its illumination change.
 
     q = 1 + beta1 (max v - v) / (max v - min v)        v: motion, fast clips get low q
     r = 1 + beta2 (b - min b) / (max b - min b)        b: illumination change
@@ -84,15 +84,15 @@ def calibrate(
 
 
 @dataclass(frozen=True)
-class OrderRule:
-    """How q and r of a clip are chosen; adaptive, as published, unless fixed.
+class EntropyOrders:
+    """A way to choose q and r of a clip: adaptive, as published, unless they are fixed.
 
     Attributes:
         beta1: width of the range of an adaptive q.
         beta2: width of the range of an adaptive r.
-        q: a fixed order instead.
-        r: a fixed degree instead.
-        tied: r is q, whatever that is: Tsallis entropy.
+        q: fixed order for all clips; None makes q adaptive.
+        r: fixed degree for all clips; None makes r adaptive.
+        tied: whether r equals q, adaptive or fixed, as in the Tsallis entropy.
     """
 
     beta1: float = 1.0
@@ -113,29 +113,29 @@ class OrderRule:
             return f"q, {self.q_key}"
         return f"adaptive {self.beta2:g}" if self.r is None else f"fixed {self.r:g}"
 
-    def orders(
+    def of_clips(
         self,
         calibration: Calibration,
         motions: Float[np.ndarray, "clip"],
         illuminations: Float[np.ndarray, "clip"],
     ) -> tuple[Float[np.ndarray, "clip"], Float[np.ndarray, "clip"]]:
         """Return q and r of each clip under a calibration's ranges, not its betas."""
-        own = replace(calibration, beta1=self.beta1, beta2=self.beta2)
-        q, r = orders(own, motions, illuminations)
+        ranges = replace(calibration, beta1=self.beta1, beta2=self.beta2)
+        q, r = orders(ranges, motions, illuminations)
         q = q if self.q is None else np.full_like(q, self.q)
         return q, q if self.tied else r if self.r is None else np.full_like(r, self.r)
 
 
 def distinct_orders(
-    rules: Sequence[OrderRule],
+    variants: Sequence[EntropyOrders],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """Return which rules give the distinct q, which the distinct r, and the pairs.
+    """Return which variants give the distinct q, which the distinct r, and the pairs.
 
     Returns:
-        Numbers of rules for q, numbers of rules for r, and for every rule the places of
-        its q and its r among them.
+        Numbers of the variants with a new q; numbers of those with a new r; for every
+        variant, the places of its q and its r among them.
     """
-    q_keys, r_keys = [r.q_key for r in rules], [r.r_key for r in rules]
+    q_keys, r_keys = [v.q_key for v in variants], [v.r_key for v in variants]
     first_q, first_r = dict.fromkeys(q_keys), dict.fromkeys(r_keys)
     place_q, place_r = list(first_q), list(first_r)
     pairs = [

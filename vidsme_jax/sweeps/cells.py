@@ -1,13 +1,12 @@
-"""The cells of a sweep: what each one is, where its score stands, how well it separates.
+"""Make the cells of a sweep, and evaluate how well the score of each separates.
 
-A cell is one score of one pass over the clips: the axes of the pass (model, dtype,
-perturbation, frames) and those that are computed after the model has run (slice,
-definition, orders q and r, family, aggregate, which clips are evaluated).
+A cell is one score of one pass over the clips. Model, dtype, perturbation and frames are
+axes of the pass. The other axes are computed after the model has run: slice, definition,
+orders q and r, family, aggregate, and the clips that are evaluated.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,10 @@ from vidsme_jax.evaluation.samples import Sample
 from vidsme_jax.evaluation.score_metrics import evaluate_columns
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import study_table
-from vidsme_jax.scores import catalogue
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.scores.program import NAMED
 
-CLIPS = ("all", "slow", "fast")  # fast: motion above the median of those evaluated
+CLIPS = ("all", "slow", "fast")  # fast: motion above the median of the evaluated clips
 AXES = (
     "model",
     "dtype",
@@ -47,9 +45,9 @@ class Pass:
     """One way to run a model over the clips.
 
     Attributes:
-        model: its name in the sweep.
-        dtype: of weights and activations.
-        perturbation: what natural order is compared with.
+        model: name of the model in the sweep.
+        dtype: type of weights and activations.
+        perturbation: frame order that the natural order is compared with.
     """
 
     model: str
@@ -59,16 +57,16 @@ class Pass:
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a sweep.
+    """One score of a sweep, and the clips that it is evaluated on.
 
     Attributes:
-        run: the pass it comes from.
-        frames: of a clip.
-        clips: of `CLIPS`.
-        slice: of `scores.SLICES`.
-        definition: of `scores.DEFINITIONS`.
-        rule: how q and r are chosen; None for families that do not depend on them.
-        family: of the catalogue.
+        run: the pass that computes it.
+        frames: the frame count.
+        clips: evaluated clips, of `CLIPS`.
+        slice: of `catalogue.SLICES`.
+        definition: of `catalogue.DEFINITIONS`.
+        orders: how q and r are chosen; None for families that do not depend on them.
+        family: of `catalogue.FAMILY_INFO`.
         aggregate: of `catalogue.AGGREGATES`.
     """
 
@@ -77,16 +75,17 @@ class Cell:
     clips: str
     slice: str
     definition: str
-    rule: OrderRule | None
+    orders: EntropyOrders | None
     family: str
     aggregate: str
 
     @property
     def axes(self) -> dict[str, Any]:
-        """Return what tells this cell from all others, by the names of `AXES`."""
-        own = vars(self.run) | {k: v for k, v in vars(self).items() if k in AXES}
-        q, r = (self.rule.q_key, self.rule.r_key) if self.rule else (None, None)
-        return {name: (own | {"q_rule": q, "r_rule": r})[name] for name in AXES}
+        """Return the cell's value on each of `AXES`; no two cells have all in common."""
+        values = vars(self.run) | vars(self)
+        q, r = (self.orders.q_key, self.orders.r_key) if self.orders else (None, None)
+        values |= {"q_rule": q, "r_rule": r}
+        return {name: values[name] for name in AXES}
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -100,34 +99,8 @@ class Cell:
 
     @property
     def sign(self) -> int:
-        """Return what turns the score so that higher means member."""
+        """Return the sign by which the score is multiplied, so that higher means member."""
         return 1 if NAMED[self.definition].higher_is_member(self.family) else -1
-
-
-def _swept(family: str) -> bool:
-    return family in catalogue.SWEPT_FAMILIES
-
-
-def make_cells(
-    runs: Iterable[Pass],
-    frames: Iterable[int],
-    clips: Iterable[str],
-    slices: Iterable[str],
-    definitions: Iterable[str],
-    rules: Iterable[OrderRule],
-    families: Iterable[str],
-    aggregates: Iterable[str],
-) -> list[Cell]:
-    """Return the cells of a grid that exist, each once; see `Cell` for the axes."""
-    out: dict[Cell, None] = {}
-    grid = product(runs, frames, clips, slices, definitions, families, aggregates)
-    rules = tuple(rules)
-    for run, count, part, place, definition, family, aggregate in grid:
-        for rule in rules if _swept(family) else (None,):
-            cell = Cell(run, count, part, place, definition, rule, family, aggregate)
-            if cell.column is not None:
-                out[cell] = None
-    return list(out)
 
 
 def evaluate_cells(
@@ -149,60 +122,62 @@ def evaluate_cells(
     labelled = {study.frames: study.labelled for study in study_table(base)}
     rows: dict[Cell, dict[str, Any]] = {}
     tables = _Tables(read)
-    groups = dict.fromkeys((cell.frames, cell.clips) for cell in cells)
-    for frames, clips in groups:
-        part = [c for c in cells if (c.frames, c.clips) == (frames, clips)]
+    for frames, clips in dict.fromkeys((cell.frames, cell.clips) for cell in cells):
+        group = [c for c in cells if (c.frames, c.clips) == (frames, clips)]
         whole = labelled[frames]
-        sample = whole.take(_chosen(whole, clips))
-        values = {c: c.sign * tables.column(c, sample.ids) for c in part}
+        sample = whole.take(_select_rows(whole, clips))
+        values = {c: c.sign * tables.column(c, sample.ids) for c in group}
         metrics = evaluate_columns(sample, values, settings)
-        rows |= {cell: _row(cell, metrics[cell]) for cell in part}
+        rows |= {cell: _row(cell, metrics[cell]) for cell in group}
     return [rows[cell] for cell in cells]
 
 
 class _Tables:
-    """The tables of a run, each read once and cut once to a frame count and rule."""
+    """The tables of a run, each read once and filtered once by frame count and orders."""
 
     def __init__(self, read: Callable[[str], pa.Table | None]):
+        """Take the function that reads a table by its name."""
         self._read = read
-        self._held: dict[str, pa.Table | None] = {}
-        self._parts: dict[Any, tuple[pa.Table, dict[str, int]]] = {}
+        self._tables: dict[str, pa.Table | None] = {}
+        self._filtered: dict[Any, tuple[pa.Table, dict[str, int]]] = {}
 
     def column(self, cell: Cell, ids: list[str]) -> Float[np.ndarray, "row"]:
-        """Return the cell's score of the given clips."""
-        part, place = self._part(cell)
-        values = part[cell.column].cast(pa.float64()).to_numpy()
+        """Return the cell's score of each clip, by the clips' ids."""
+        table, place = self._cell_table(cell)
+        values = table[cell.column].cast(pa.float64()).to_numpy()
         return values[[place[name] for name in ids]]
 
-    def _part(self, cell: Cell):
+    def _cell_table(self, cell: Cell):
+        """Return the rows of a cell's frame count and orders, and the place of each id."""
         name = "scores" if cell.definition == "exact" else cell.definition
-        rule = None
-        if cell.rule and self._table(f"{cell.definition}-orders") is not None:
-            name, rule = f"{cell.definition}-orders", cell.rule
-        key = name, cell.frames, rule
-        if key not in self._parts:
-            part = self._table(name)
-            assert part is not None, name  # the pass was asked for it
-            part = part.filter(pc.equal(part["frames"], cell.frames))
-            if rule:
-                part = part.filter(
+        orders = None
+        if cell.orders and self._table(f"{cell.definition}-orders") is not None:
+            name, orders = f"{cell.definition}-orders", cell.orders
+        key = name, cell.frames, orders
+        if key not in self._filtered:
+            table = self._table(name)
+            assert table is not None, name  # the pass was run with its definition
+            table = table.filter(pc.equal(table["frames"], cell.frames))
+            if orders:
+                table = table.filter(
                     pc.and_(
-                        pc.equal(part["q_rule"], rule.q_key),
-                        pc.equal(part["r_rule"], rule.r_key),
+                        pc.equal(table["q_rule"], orders.q_key),
+                        pc.equal(table["r_rule"], orders.r_key),
                     )
                 )
-            place = {name: n for n, name in enumerate(part["id"].to_pylist())}
-            self._parts[key] = part, place
-        return self._parts[key]
+            place = {name: n for n, name in enumerate(table["id"].to_pylist())}
+            self._filtered[key] = table, place
+        return self._filtered[key]
 
     def _table(self, name: str) -> pa.Table | None:
-        if name not in self._held:
-            self._held[name] = self._read(name)
-        return self._held[name]
+        """Return a table of the run; None where it has none of this name."""
+        if name not in self._tables:
+            self._tables[name] = self._read(name)
+        return self._tables[name]
 
 
-def _chosen(sample: Sample, clips: str) -> list[int]:
-    """Return the rows of a sample that are evaluated."""
+def _select_rows(sample: Sample, clips: str) -> list[int]:
+    """Return the numbers of the rows of a sample that are evaluated."""
     if clips == "all":
         return list(range(len(sample.ids)))
     motion = sample.numbers["motion"]
@@ -211,11 +186,11 @@ def _chosen(sample: Sample, clips: str) -> list[int]:
 
 
 def _row(cell: Cell, metrics: ScoreMetrics) -> dict[str, Any]:
-    """Return the tidy row; of an adaptive rule also its betas as numbers."""
-    rule = cell.rule
+    """Return the cell's row of the sweep's table; adaptive orders have betas as numbers."""
+    orders = cell.orders
     row = cell.axes | {
-        "beta1": rule.beta1 if rule and rule.q is None else None,
-        "beta2": rule.beta2 if rule and rule.r is None and not rule.tied else None,
+        "beta1": orders.beta1 if orders and orders.q is None else None,
+        "beta2": orders.beta2 if orders and orders.r is None and not orders.tied else None,
         "score": cell.column,
     }
     row |= estimate_columns("auc", metrics.auc) | rate_columns(metrics)

@@ -1,8 +1,8 @@
-"""A figure per pair of swept axes: lines over frame counts, else a heat-map of AUCs.
+"""Draw a figure per pair of swept axes: lines over frame counts, else a heat-map of AUCs.
 
-What the two axes of a figure do not fix is held at its first value in the table (q and r
-at the published rules, if they are there), and the note says so. A place of the figure that
-has no such cell shows the first one that it has: a fixed q may come with a fixed r alone.
+The other axes are fixed at their first values in the table, q and r at the adaptive ones
+where those are swept. The note says so. A place of the figure that has no such cell shows
+the first cell that it has: a fixed q may come with a fixed r alone.
 """
 
 from itertools import combinations
@@ -14,17 +14,17 @@ import pyarrow as pa
 from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records.files import replacing
 from vidsme_jax.report.figures import heat_figure, series_figure
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.sweeps.cells import AXES
 
 _LINES = 5  # more are no longer told apart
-_USUAL = {"q_rule": OrderRule().q_key, "r_rule": OrderRule().r_key}
+_USUAL = {"q_rule": EntropyOrders().q_key, "r_rule": EntropyOrders().r_key}
 
 
 def write_figures(folder: Path, table: pa.Table) -> list[Path]:
     """Write one SVG per pair of axes that have several values; return their paths.
 
-    The folder is theirs alone: those of an earlier, larger grid go.
+    The folder holds nothing else: figures of an earlier, larger grid are removed.
     """
     rows = table.to_pylist()
     swept = [axis for axis in AXES if len(_values(rows, axis)) > 1]
@@ -47,21 +47,21 @@ def write_figures(folder: Path, table: pa.Table) -> list[Path]:
 
 
 def _values(rows: list[dict[str, Any]], axis: str) -> list[Any]:
-    """Return the values of an axis in the table's order; numbers upwards."""
+    """Return the values of an axis but None: names in the table's order, numbers sorted."""
     values = list(dict.fromkeys(row[axis] for row in rows if row[axis] is not None))
     return sorted(values) if all(isinstance(v, int) for v in values) else values
 
 
 def _figure(rows: list[dict[str, Any]], first: str, second: str | None) -> str | None:
-    """Return a figure; None where the two axes vary with each other alone.
+    """Return the figure of two axes; None where one of them has a single value left.
 
-    Families that do not depend on q and r have none, for one.
+    So it is with q and families that do not depend on it.
     """
-    shown, held = _slice(rows, (first, second))
+    shown, fixed = _select(rows, (first, second))
     if any(len(_values(shown, axis)) < 2 for axis in (first, second) if axis):
         return None
     title = f"AUC by {first}" + (f" and {second}" if second else "")
-    note = ", ".join(f"{axis} {value}" for axis, value in held.items())
+    note = ", ".join(f"{axis} {value}" for axis, value in fixed.items())
     x, y = (second, first) if second == "frames" else (first, second)
     lines = y is None or (x == "frames" and len(_values(shown, y)) <= _LINES)
     if y and not lines and len(_values(shown, x)) > len(_values(shown, y)):
@@ -76,7 +76,7 @@ def _figure(rows: list[dict[str, Any]], first: str, second: str | None) -> str |
 
 
 def _labels(axis: str, values: list[Any]) -> tuple[str, list[str]]:
-    """Return the axis's name and its values as text; a word they share goes to the name."""
+    """Return an axis's name and its values as text; a shared first word joins the name."""
     names = ["" if value is None else str(value) for value in values]
     words = {name.split(" ")[0] for name in names if " " in name}
     if len(words) == 1 and all(" " in name for name in names):
@@ -85,39 +85,39 @@ def _labels(axis: str, values: list[Any]) -> tuple[str, list[str]]:
     return axis, names
 
 
-def _slice(rows: list[dict[str, Any]], free: tuple[str | None, ...]):
-    """Return the rows of a figure, and what the other axes are held at.
+def _select(rows: list[dict[str, Any]], free: tuple[str | None, ...]):
+    """Return the rows of a figure, and the values that its other axes are fixed at.
 
     A family that does not depend on q and r has no value there, and stays.
     """
-    wanted = [row for row in rows if all(row[axis] is not None for axis in free if axis)]
-    held: dict[str, Any] = {}
+    shown = [row for row in rows if all(row[axis] is not None for axis in free if axis)]
+    fixed: dict[str, Any] = {}
     for axis in AXES:
-        values = _values(wanted, axis)
+        values = _values(shown, axis)
         if axis in free or not values:
             continue
         first = _USUAL[axis] if _USUAL.get(axis) in values else values[0]
-        shown = _held_at(wanted, axis, first, free)
+        shown = _fix_axis(shown, axis, first, free)
         if len(_values(rows, axis)) > 1:
             odd = any(row[axis] not in (first, None) for row in shown)
-            held[axis] = f"{first}, or the only one" if odd else first
-        wanted = shown
-    return wanted, held
+            fixed[axis] = f"{first}, or the only one" if odd else first
+    return shown, fixed
 
 
-def _held_at(rows: list[dict[str, Any]], axis: str, first: Any, free):
-    """Keep, in each place of the figure, the rows at `first`, or at its first value."""
-    there: dict[Any, Any] = {}
+def _fix_axis(rows: list[dict[str, Any]], axis: str, first: Any, free):
+    """Return, for each place of the figure, its rows at `first`, or at its first value."""
+    value_at: dict[Any, Any] = {}
     for row in rows:
         place = tuple(row[name] for name in free if name)
-        if row[axis] == first or place not in there:
-            there[place] = row[axis]
+        if row[axis] == first or place not in value_at:
+            value_at[place] = row[axis]
     return [
         row
         for row in rows
-        if row[axis] in (there[tuple(row[name] for name in free if name)], None)
+        if row[axis] in (value_at[tuple(row[name] for name in free if name)], None)
     ]
 
 
 def _estimate(row: dict[str, Any]) -> Estimate:
+    """Return the AUC of a row with its interval."""
     return Estimate(row["auc"], row["auc_low"], row["auc_high"])

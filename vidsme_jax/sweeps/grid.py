@@ -1,7 +1,7 @@
-"""The grid of a sweep: its axes, from Python or from a YAML file."""
+"""Read the grid of a sweep from a YAML file, or make it in Python."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -18,8 +18,8 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.runs.settings import ScoreSettings
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.catalogue import AGGREGATES
-from vidsme_jax.scores.orders import OrderRule
-from vidsme_jax.sweeps.cells import CLIPS, Cell, Pass, make_cells
+from vidsme_jax.scores.orders import EntropyOrders
+from vidsme_jax.sweeps.cells import CLIPS, Cell, Pass
 
 _MOST = 100_000  # cells of a grid
 
@@ -29,7 +29,7 @@ class Grid:
     """The axes of a sweep, and what all its cells share.
 
     Attributes:
-        models: checkpoint directory or hub id by the name it has in the table.
+        models: checkpoint directory or hub id, by its name in the table.
         data: manifests, scored as one set, or one store.
         out: directory of the sweep.
         frames: frame counts.
@@ -37,7 +37,7 @@ class Grid:
         definitions: of `catalogue.DEFINITIONS`.
         beta1: widths of the range of an adaptive q.
         beta2: widths of the range of an adaptive r, each with each beta1.
-        orders: further ways to choose q and r, as fields of `OrderRule`.
+        orders: further ways to choose q and r.
         families: of the catalogue.
         aggregates: of `catalogue.AGGREGATES`.
         perturbations: of `batches.PERTURBATIONS`.
@@ -55,7 +55,7 @@ class Grid:
     definitions: tuple[str, ...] = ("exact",)
     beta1: tuple[float, ...] = (1.0,)
     beta2: tuple[float, ...] = (0.1,)
-    orders: tuple[OrderRule, ...] = ()
+    orders: tuple[EntropyOrders, ...] = ()
     families: tuple[str, ...] = ("sme",)
     aggregates: tuple[str, ...] = ("mean",)
     perturbations: tuple[str, ...] = ("reverse",)
@@ -65,40 +65,38 @@ class Grid:
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @property
-    def rules(self) -> tuple[OrderRule, ...]:
-        """All ways to choose q and r, the adaptive ones first."""
+    def variants(self) -> tuple[EntropyOrders, ...]:
+        """Return all ways to choose q and r, the adaptive ones first."""
         return (
-            *(OrderRule(a, b) for a, b in product(self.beta1, self.beta2)),
+            *(EntropyOrders(a, b) for a, b in product(self.beta1, self.beta2)),
             *self.orders,
         )
 
     def cells(self) -> list[Cell]:
-        """Return the cells, in the order of the table.
+        """Return the cells whose scores exist, each once, in the order of the table.
 
         Raises:
-            InputError: more than anybody wants.
+            InputError: the grid has more cells than `_MOST`.
         """
-        axes = (
-            *(self.models, self.dtypes, self.perturbations, self.frames, self.clips),
-            *(self.slices, self.definitions, self.rules, self.families, self.aggregates),
+        runs = [Pass(*p) for p in product(self.models, self.dtypes, self.perturbations)]
+        axes: tuple[Sequence[Any], ...] = (
+            *(runs, self.frames, self.clips, self.slices, self.definitions),
+            *(self.families, self.aggregates),
         )
-        count = math.prod(map(len, axes))
+        count = math.prod(map(len, (*axes, self.variants)))
         if count > _MOST:
             raise InputError(f"the grid has {count:,} cells, expected up to {_MOST:,}")
-        runs = [Pass(*p) for p in product(self.models, self.dtypes, self.perturbations)]
-        return make_cells(
-            runs,
-            self.frames,
-            self.clips,
-            self.slices,
-            self.definitions,
-            self.rules,
-            self.families,
-            self.aggregates,
-        )
+        cells: dict[Cell, None] = {}
+        for run, frames, clips, name, definition, family, aggregate in product(*axes):
+            is_swept = family in catalogue.SWEPT_FAMILIES
+            for orders in self.variants if is_swept else (None,):
+                cell = Cell(run, frames, clips, name, definition, orders, family, aggregate)
+                if cell.column is not None:
+                    cells[cell] = None
+        return list(cells)
 
 
-# The axes whose values are names, and the names there are; `all` stands for every one.
+# The axes whose values are names, with all names of each; `all` stands for all of them.
 _NAMED = {
     "slices": catalogue.SLICES,
     "definitions": catalogue.DEFINITIONS,
@@ -124,10 +122,11 @@ def grid_from(content: Mapping[Any, Any], path: Path, out: Path | None = None) -
 
     Args:
         content: its keys are the fields of `Grid` but `shared` and `evaluation`, and those
-            of `SHARED`. One value may stand for a list of one, `all` for every name of an
-            axis (but `clips`, where it is a name).
-        path: of the file that it comes from.
-        out: instead of the content's `out`; without either, `path` less its ending.
+            of `SHARED`. A single value stands for a list with it, `all` for every name of
+            an axis (but `clips`, where it is a name).
+        path: path of the file that the mapping comes from.
+        out: directory instead of the content's `out`; without either, `path` without its
+            ending.
 
     Raises:
         InputError: an unknown key, a value that no cell can have.
@@ -155,17 +154,19 @@ def grid_from(content: Mapping[Any, Any], path: Path, out: Path | None = None) -
             values[name] = _numbers(path, name, content[name])
     if "frames" in content:
         counts = [_count(path, "frames", n) for n in _listed(content["frames"])]
-        values["frames"] = _once(path, "frames", counts)
+        values["frames"] = _distinct(path, "frames", counts)
     if "orders" in content:
-        values["orders"] = tuple(_rule(path, rule) for rule in _listed(content["orders"]))
+        values["orders"] = tuple(_orders(path, v) for v in _listed(content["orders"]))
     return Grid(**values)
 
 
 def _data(base: Path, text: str) -> Path:
+    """Return the path of a manifest, from the grid's folder on; a dataset's name stays."""
     return Path(text) if text.startswith(PREFIX) else base / text
 
 
 def _read_yaml(path: Path) -> dict[Any, Any]:
+    """Read a YAML file of keys and values."""
     try:
         content = yaml.load(path.read_text(), _Loader)
     except FileNotFoundError:
@@ -179,9 +180,10 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would take the last."""
+    """A YAML reader that refuses a key that stands twice; YAML itself takes the last."""
 
     def construct_mapping(self, node, deep=False):
+        """Return the keys and values of a node, or refuse a repeated key."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for n, key in enumerate(keys) if key in keys[:n]]
         if twice:
@@ -190,6 +192,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _listed(value: Any) -> list[Any]:
+    """Return a list, with a single value in a list of its own."""
     return value if isinstance(value, list) else [value]
 
 
@@ -205,28 +208,31 @@ def _models(path: Path, value: Any) -> dict[str, str | Path]:
     strange = [name for name in named if "/" in name or name.startswith(".") or not name]
     if strange:
         raise InputError(f"{path}: models has the name {strange[0]!r}, expected a word")
-    here = {name: path.parent / model for name, model in named.items()}
-    return {n: here[n] if here[n].exists() else model for n, model in named.items()}
+    paths = {name: path.parent / model for name, model in named.items()}
+    return {n: paths[n] if paths[n].exists() else model for n, model in named.items()}
 
 
-def _names(path: Path, key: str, value: Any, there: tuple[str, ...]) -> tuple[str, ...]:
-    if value == "all" and value not in there:  # of `clips` it is a value
-        return there
+def _names(path: Path, key: str, value: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Read names of an axis; `all` stands for every name."""
+    if value == "all" and value not in choices:  # of `clips` it is a value
+        return choices
     names = [str(name) for name in _listed(value)]
     for name in names:
-        if name not in there:
+        if name not in choices:
             raise InputError(
-                f"{path}: {key} has {name!r}, there are {', '.join(there)};"
+                f"{path}: {key} has {name!r}, there are {', '.join(choices)};"
                 " or all, without a list"
             )
-    return _once(path, key, names)
+    return _distinct(path, key, names)
 
 
 def _numbers(path: Path, key: str, value: Any) -> tuple[float, ...]:
-    return _once(path, key, [_number(path, key, n) for n in _listed(value)])
+    """Read finite numbers from 0 on."""
+    return _distinct(path, key, [_number(path, key, n) for n in _listed(value)])
 
 
 def _number(path: Path, key: str, value: Any) -> float:
+    """Read a finite number from 0 on."""
     try:
         if isinstance(value, bool):
             raise ValueError
@@ -240,12 +246,14 @@ def _number(path: Path, key: str, value: Any) -> float:
 
 
 def _count(path: Path, key: str, value: Any) -> int:
+    """Read a whole number above 0."""
     if type(value) is not int or value < 1:
         raise InputError(f"{path}: {key} has {value!r}, expected whole numbers above 0")
     return value
 
 
-def _once(path: Path, key: str, values: list[Any]) -> tuple[Any, ...]:
+def _distinct(path: Path, key: str, values: list[Any]) -> tuple[Any, ...]:
+    """Return the values of an axis; refuse none, and a value that stands twice."""
     if not values:
         raise InputError(f"{path}: {key} is empty, expected at least one value")
     twice = [value for n, value in enumerate(values) if value in values[:n]]
@@ -254,9 +262,9 @@ def _once(path: Path, key: str, values: list[Any]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _rule(path: Path, value: Any) -> OrderRule:
+def _orders(path: Path, value: Any) -> EntropyOrders:
     """Read one way to choose q and r, such as {q: 2, r: 1} or {q: 2, tied: true}."""
-    keys = {f.name for f in fields(OrderRule)}
+    keys = {f.name for f in fields(EntropyOrders)}
     if not isinstance(value, dict) or not value or set(value) - keys:
         raise InputError(
             f"{path}: orders has {value!r}, expected some of {', '.join(sorted(keys))}"
@@ -269,33 +277,37 @@ def _rule(path: Path, value: Any) -> OrderRule:
             f"{path}: orders has {value!r}, expected tied: true or r, not both"
         )
     numbers = {k: _number(path, f"orders.{k}", v) for k, v in value.items() if k != "tied"}
-    return OrderRule(**numbers, tied=tied)
+    return EntropyOrders(**numbers, tied=tied)
 
 
 def _text(path: Path, key: str, value: Any) -> str:
+    """Read a text that is not empty."""
     if not isinstance(value, str) or not value:
         raise InputError(f"{path}: {key}={value!r}, expected text")
     return value
 
 
 def _flag(path: Path, key: str, value: Any) -> bool:
+    """Read true or false."""
     if not isinstance(value, bool):
         raise InputError(f"{path}: {key}={value!r}, expected true or false")
     return value
 
 
 def _path(path: Path, key: str, value: Any) -> Path:
+    """Read a path, from the grid's folder on."""
     return path.parent / _text(path, key, value)
 
 
 def _labels(path: Path, key: str, value: Any) -> tuple[int, ...]:
+    """Read the labels of the manifests, 0 or 1."""
     labels = tuple(_listed(value))
     if any(type(label) is not int or label not in (0, 1) for label in labels):
         raise InputError(f"{path}: {key}={list(labels)}, expected 0 and 1, one a manifest")
     return labels
 
 
-# How a value of the file is read for a field of the settings, by the field's type.
+# The reader of a field of the settings, by the field's type.
 _READERS: dict[Any, Callable[[Path, str, Any], Any]] = {
     bool: _flag,
     float: _number,
@@ -304,7 +316,7 @@ _READERS: dict[Any, Callable[[Path, str, Any], Any]] = {
     Path: _path,
     tuple[int, ...]: _labels,
 }
-# Fields of the settings that are no key: a sweep sets them, or runs in one process alone.
+# Fields of the settings that are no key: a sweep sets them itself or never uses them.
 _SET_BY_SWEEP = {
     *("model", "data", "out", "frames", "slices", "definitions", "variants"),
     *("perturbation", "dtype", "beta1", "beta2"),
@@ -313,7 +325,7 @@ _SET_BY_SWEEP = {
 
 
 def _reader(kind: Any) -> Callable[[Path, str, Any], Any]:
-    """Return the reader of a field's type; None, where it may stand, is left out."""
+    """Return the reader of a field's type, in which None may stand beside another type."""
     kinds = [k for k in get_args(kind) if k is not NoneType]
     return _READERS[kinds[0] if isinstance(kind, UnionType) else kind]
 
@@ -327,7 +339,7 @@ SHARED = {
 
 
 def _shared(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the fields of `ScoreSettings` that the file gives for all passes."""
+    """Return the fields of `ScoreSettings` that the file sets for all passes."""
     if content.get("parallel") == "global":
         raise InputError(f"{path}: parallel=global, but a sweep runs in one process")
     values = {k: read(path, k, content[k]) for k, read in SHARED.items() if k in content}

@@ -1,15 +1,16 @@
-"""`vidsme sweep`: a grid of scores, with no more passes over the clips than it needs.
+"""`vidsme sweep`: evaluate a grid of scores with as few passes over the clips as it needs.
 
-    OUT/sweep.json       the clips and models that the cells belong to
-    OUT/runs/…           one run of `vidsme score` per pass, resumable
+    OUT/sweep.json       the clips and models that the cells were made from
+    OUT/runs/…           a run of `vidsme score` per pass, resumable
     OUT/sweep.parquet    the tidy table, a row per cell; OUT/sweep.csv the same
-    OUT/figures/*.svg    one per pair of swept axes
+    OUT/figures/*.svg    a figure per pair of swept axes
 
 Cells that differ only in what is computed after the model has run share a pass. A cell in
 the table is finished: the same command skips it, and a grown grid computes what is new.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from vidsme_jax.models.checkpoints.loading import weight_files
 from vidsme_jax.models.placement import resolve_dtype
 from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
+from vidsme_jax.runs.identity import rows_digest
 from vidsme_jax.runs.job import read_data
 from vidsme_jax.runs.score import ScoreSettings, score
-from vidsme_jax.scores.orders import OrderRule
+from vidsme_jax.scores.orders import EntropyOrders
 from vidsme_jax.sweeps.cells import AXES, Cell, Pass, evaluate_cells
 from vidsme_jax.sweeps.figures import write_figures
 from vidsme_jax.sweeps.grid import Grid
@@ -36,11 +38,11 @@ from vidsme_jax.sweeps.grid import Grid
 def sweep(grid: Grid) -> pa.Table:
     """Compute the cells that are not finished; return the table of the grid's cells.
 
-    Clips are known by what the manifests say of them, as in `vidsme score`: a file that
-    changed under its name is not noticed.
+    Clips are identified by the manifests, as in `vidsme score`: a file that changed under
+    its name is not noticed.
 
     Raises:
-        InputError: wrong input; a manifest or a model that changed since the first cells.
+        InputError: wrong input; a manifest or a model changed since the first cells.
     """
     # `auto` would be another type on another machine, under the same name in the table.
     dtypes = tuple(dict.fromkeys(resolve_dtype(dtype) for dtype in grid.dtypes))
@@ -53,48 +55,48 @@ def sweep(grid: Grid) -> pa.Table:
             f" under definitions={list(grid.definitions)}"
         )
     with record_files.locked(grid.out, "sweep.json"):
-        held = _read_table(grid.out)
-        _claim(grid, bool(held))
-        missing = [cell for cell in cells if cell.key not in held]
+        finished = _read_table(grid.out)
+        _claim(grid, bool(finished))
+        missing = [cell for cell in cells if cell.key not in finished]
         say(f"{len(cells)} cells, {len(cells) - len(missing)} finished")
         passes = dict.fromkeys(cell.run for cell in missing)
-        for n, one in enumerate(passes, 1):
-            part = [cell for cell in missing if cell.run == one]
-            say(f"pass {n} of {len(passes)}: {one.model}, {one.dtype}, {one.perturbation}")
-            rows = evaluate_cells(part, _run(grid, one, part), grid.evaluation)
-            held |= {cell.key: row for cell, row in zip(part, rows, strict=True)}
-            _write_table(grid.out, list(held.values()))
-        table = pa.Table.from_pylist([held[cell.key] for cell in cells])
+        for n, run in enumerate(passes, 1):
+            of_run = [cell for cell in missing if cell.run == run]
+            say(f"pass {n} of {len(passes)}: {run.model}, {run.dtype}, {run.perturbation}")
+            rows = evaluate_cells(of_run, _score(grid, run, of_run), grid.evaluation)
+            finished |= {cell.key: row for cell, row in zip(of_run, rows, strict=True)}
+            _write_table(grid.out, list(finished.values()))
+        table = pa.Table.from_pylist([finished[cell.key] for cell in cells])
         write_figures(grid.out / "figures", table)
     return table
 
 
-def _run(grid: Grid, one: Pass, cells: list[Cell]):
-    """Score what some cells of one pass need; return what reads the run's tables."""
-    rules = list(dict.fromkeys(c.rule for c in cells if c.rule)) or [OrderRule()]
-    adaptive = [r for r in rules if r == OrderRule(r.beta1, r.beta2)]
-    own = adaptive[0] if adaptive else OrderRule()
-    # A calibration file brings its own betas for the run's own orders.
-    held = None if "calibration" in grid.shared else own
+def _score(grid: Grid, run: Pass, cells: list[Cell]) -> Callable[[str], pa.Table | None]:
+    """Score the clips as the cells of a pass need; return a reader of the run's tables."""
+    variants = list(dict.fromkeys(c.orders for c in cells if c.orders))
+    adaptive = [v for v in variants if v == EntropyOrders(v.beta1, v.beta2)]
+    first = adaptive[0] if adaptive else EntropyOrders()
+    # A calibration file brings its own betas, so that the run's first orders are others.
+    scored = None if "calibration" in grid.shared else first
     settings = ScoreSettings(
-        model=grid.models[one.model],
+        model=grid.models[run.model],
         data=grid.data,
         out=Path(),
         frames=tuple(dict.fromkeys(c.frames for c in cells)),
         slices=_in_order(grid.slices, {c.slice for c in cells}),
         definitions=_in_order(grid.definitions, {c.definition for c in cells}),
-        variants=tuple(r for r in rules if r != held),
-        perturbation=one.perturbation,
-        dtype=one.dtype,
-        beta1=own.beta1,
-        beta2=own.beta2,
+        variants=tuple(v for v in variants or [first] if v != scored),
+        perturbation=run.perturbation,
+        dtype=run.dtype,
+        beta1=first.beta1,
+        beta2=first.beta2,
         **grid.shared,
     )
-    # How many processes decode is the machine's business.
+    # How many processes decode changes no number.
     deciding = {k: v for k, v in vars(settings).items() if k != "decoding"}
-    asked = record_files.digest(json.loads(json.dumps(deciding, default=repr)))
-    out = grid.out / "runs" / f"{one.model}-{one.dtype}-{one.perturbation}-{asked[:8]}"
-    score(ScoreSettings(**(vars(settings) | {"out": out})))
+    digest = record_files.digest(json.loads(json.dumps(deciding, default=repr)))
+    out = grid.out / "runs" / f"{run.model}-{run.dtype}-{run.perturbation}-{digest[:8]}"
+    score(replace(settings, out=out))
 
     def read(name: str) -> pa.Table | None:
         path = out / f"{name}.parquet"
@@ -103,79 +105,85 @@ def _run(grid: Grid, one: Pass, cells: list[Cell]):
     return read
 
 
-def _in_order(names: tuple[str, ...], wanted: set[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if name in wanted)
+def _in_order(names: tuple[str, ...], chosen: set[str]) -> tuple[str, ...]:
+    """Return the chosen names in the order of all names."""
+    return tuple(name for name in names if name in chosen)
 
 
 def _claim(grid: Grid, finished: bool) -> None:
-    """Hold the sweep's directory for these clips and models.
+    """Note clips and models in sweep.json; refuse others where a cell is finished.
 
-    Where a cell is finished, others are refused.
+    Raises:
+        InputError: cells of other clips or models; a data set without both labels.
     """
     shared = grid.shared
     rows, _ = read_data(grid.data, shared.get("root"), shared.get("labels"))
-    known = {row.label for row in rows}
-    if not known >= {0, 1}:
+    labels = {row.label for row in rows}
+    if not labels >= {0, 1}:
         raise InputError(
             f"data={', '.join(map(str, grid.data))} has rows with labels"
-            f" {sorted(map(str, known))}, expected members (1) and non-members (0)"
+            f" {sorted(map(str, labels))}, expected members (1) and non-members (0)"
         )
-    facts = [{k: str(v) for k, v in vars(r).items() if k != "path"} for r in rows]
-    mine: dict[str, Any] = {"data": record_files.digest(facts), "shared": _shared(grid)}
-    mine["evaluation"] = repr(grid.evaluation)
+    current: dict[str, Any] = {"data": rows_digest(rows), "shared": _shared(grid)}
+    current["evaluation"] = repr(grid.evaluation)
     path = grid.out / "sweep.json"
-    held = record_files.read_json(path) if finished else mine | {"models": {}}
-    if not isinstance(held, dict) or not isinstance(held.get("models"), dict):
+    noted = record_files.read_json(path) if finished else current | {"models": {}}
+    if not isinstance(noted, dict) or not isinstance(noted.get("models"), dict):
         raise InputError(f"{path} is none of ours; give another out, or remove it")
-    for name, value in mine.items():
-        if held.get(name) != value:
+    for name, value in current.items():
+        if noted.get(name) != value:
             raise InputError(
-                f"out={grid.out} holds cells of other {name}: {held.get(name)} there,"
+                f"out={grid.out} holds cells of other {name}: {noted.get(name)} there,"
                 f" {value} here; give another out, or remove it"
             )
-    models: dict[str, Any] = dict(held["models"])
+    models: dict[str, Any] = dict(noted["models"])
     for name, model in grid.models.items():
-        models[name] = _known_model(grid.out, name, model, models.get(name))
-    record_files.write_json(path, mine | {"models": models})
+        models[name] = _identify_model(grid.out, name, model, models.get(name))
+    record_files.write_json(path, current | {"models": models})
 
 
 def _shared(grid: Grid) -> dict[str, Any]:
-    """Return what all passes share and decides numbers; a calibration by its content."""
+    """Return the shared settings that decide numbers, a calibration by its content."""
     out = {k: v for k, v in grid.shared.items() if k not in ("root", "decoding")}
     if "calibration" in out:
         out["calibration"] = record_files.digest(record_files.read_json(out["calibration"]))
     return json.loads(json.dumps(out))
 
 
-def _known_model(out: Path, name: str, model: str | Path, held: Any) -> dict[str, Any]:
-    """Return what a checkpoint is known by; its bytes are read only if its files moved."""
+def _identify_model(out: Path, name: str, model: str | Path, noted: Any) -> dict[str, Any]:
+    """Return file facts and fingerprint of a checkpoint; refuse another than noted.
+
+    Its bytes are read only where name, size or time of a file changed.
+    """
     directory = find_checkpoint(str(model))
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in _files(directory)]
     files = record_files.digest([*map(list, sorted(stats)), str(directory.resolve())])
-    if held and held["files"] == files:
-        return held
+    if noted and noted["files"] == files:
+        return noted
     fingerprint = open_port(directory).fingerprint()
-    if held and held["fingerprint"] != fingerprint:
+    if noted and noted["fingerprint"] != fingerprint:
         raise InputError(
             f"out={out} holds cells of another checkpoint as {name}: fingerprint"
-            f" {held['fingerprint']} there, {fingerprint} here; give another name or out"
+            f" {noted['fingerprint']} there, {fingerprint} here; give another name or out"
         )
     return {"files": files, "fingerprint": fingerprint}
 
 
 def _files(directory: Path) -> list[Path]:
+    """Return the files of a checkpoint that decide its numbers."""
     small = [p for p in directory.iterdir() if p.suffix in (".json", ".jinja", ".txt")]
     return [*small, *weight_files(directory)]
 
 
 def _read_table(out: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return the finished cells' rows by their key."""
+    """Return the rows of the finished cells by the cells' keys."""
     path = out / "sweep.parquet"
     rows = pq.read_table(path).to_pylist() if path.exists() else []
     return {tuple(row[name] for name in AXES): row for row in rows}
 
 
 def _write_table(out: Path, rows: list[dict[str, Any]]) -> None:
+    """Write sweep.csv and sweep.parquet."""
     table = pa.Table.from_pylist(rows)
     with record_files.replacing(out / "sweep.csv") as path:
         pc.write_csv(table, path)

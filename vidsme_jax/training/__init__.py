@@ -1,1 +1,1 @@
-"""Change weights on known members."""
+"""Change a model's weights by training on known members."""

@@ -1,9 +1,9 @@
-"""Fine-tune a model on known members, so that there is something known to detect.
+"""Fine-tune a model on known members, so that there are memories to detect.
 
-Full fine-tuning with AdamW under a warm-up and cosine schedule, on the next token of the
-answer and, if asked, on the visual code of the next video position: the mean colour of
-its pixels in four levels a channel, 64 codes in all. Steps run inside one `lax.scan`, and
-the host gathers the samples of the next few while the device works.
+All weights learn by AdamW under a warm-up and cosine schedule. The target is the next token
+of the answer and, where codes are requested, the visual code of the next video position.
+That code is the mean colour of its pixels in four levels a channel, 64 codes in all. A few
+steps run inside one `lax.scan`, and the host gathers the clips of the next few meanwhile.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,10 +18,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from vidsme_jax.batch import Batch, Forward
+from vidsme_jax.batch import NATURAL, Batch, Forward
 
 LEVELS = 4  # of each colour channel in a visual code
-_SCANNED = 10  # steps per call of the device
+_STEPS_A_CALL = 10  # of the device
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Recipe:
     """How a model is optimised.
 
     Attributes:
-        steps: optimiser steps.
-        batch: clips a step.
-        learning_rate: its peak.
-        warmup: share of the steps that the learning rate rises.
+        steps: number of optimiser steps.
+        batch: clips of a step.
+        learning_rate: peak of the learning rate.
+        warmup: share of the steps over which the learning rate rises.
         clip_norm: global norm that gradients are clipped to.
-        seed: of the order of the samples.
+        seed: seed of the order of the clips.
     """
 
     steps: int = 240
@@ -45,12 +45,12 @@ class Recipe:
     seed: int = 0
 
 
-class Sample(NamedTuple):
-    """What a step learns from.
+class TrainBatch(NamedTuple):
+    """The clips that a step learns from.
 
     Attributes:
-        batch: as for scoring, with a true target wherever a weight is not zero.
-        weights: of each row's loss; they sum to one for each objective of a clip.
+        batch: the batch as for scoring, with a true target wherever a weight is not zero.
+        weights: weight of each row's loss; they sum to 1 over an objective of a clip.
     """
 
     batch: Batch
@@ -64,24 +64,24 @@ def visual_codes(
 
     Args:
         pixels: frames as the vision tower gets them.
-        grid: positions along a side.
-        area: side of the square of pixels behind a position.
+        grid: pooled positions along a side of a frame.
+        area: side of the square of pixels that a position stands for.
     """
-    kept = pixels[..., : grid * area, : grid * area, :].astype(np.float32)
-    mean = einops.reduce(kept, "... (y h) (x w) c -> ... (y x) c", "mean", h=area, w=area)
+    square = pixels[..., : grid * area, : grid * area, :].astype(np.float32)
+    mean = einops.reduce(square, "... (y h) (x w) c -> ... (y x) c", "mean", h=area, w=area)
     level = (mean * LEVELS / 256).astype(np.int32)
     return level @ np.array([LEVELS**2, LEVELS, 1], np.int32)
 
 
-def token_loss(params: Any, forward: Forward, sample: Sample) -> Float[Array, ""]:
-    """Return the weighted next-token cross-entropy over the rows, nats, mean over clips.
+def token_loss(params: Any, forward: Forward, batch: TrainBatch) -> Float[Array, ""]:
+    """Return the weighted next-token cross-entropy of the rows, in nats, mean over clips.
 
     Only the natural direction is trained on: way 0 of what `forward` returns.
     """
-    batch, weights = sample
-    hidden, head, *_ = forward(params, batch)
-    rows = jnp.take_along_axis(hidden[:, 0], batch.rows[:, :, None], axis=1)
-    targets = jnp.maximum(batch.targets, 0)
+    scored, weights = batch
+    hidden, head, *_ = forward(params, scored)
+    rows = jnp.take_along_axis(hidden[:, NATURAL], scored.rows[:, :, None], axis=1)
+    targets = jnp.maximum(scored.targets, 0)
     losses = optax.losses.softmax_cross_entropy_with_integer_labels(head(rows), targets)
     return jnp.mean(jnp.sum(jnp.where(weights > 0, weights * losses, 0), axis=1))
 
@@ -89,30 +89,30 @@ def token_loss(params: Any, forward: Forward, sample: Sample) -> Float[Array, ""
 def fit(
     params: Any,
     forward: Forward,
-    gather: Callable[[Int[np.ndarray, "clip"]], Sample],
+    gather: Callable[[Int[np.ndarray, "clip"]], TrainBatch],
     count: int,
     recipe: Recipe,
     watch: Callable[[range], Iterable[int]] = iter,
 ) -> tuple[Any, Float[np.ndarray, "step"]]:
-    """Train; return the parameters and the loss of every step.
+    """Train a model; return its parameters and the loss of every step.
 
     Args:
         params: start values, on one device.
-        forward: pure; only way 0 is used.
-        gather: from sample numbers to their arrays, on the host.
-        count: number of samples; each epoch takes all in a new random order.
+        forward: pure function of parameters and batch; only its natural way is used.
+        gather: makes the host arrays of a step from the numbers of its clips.
+        count: number of clips; each epoch takes all in a new random order.
         recipe: how to train.
-        watch: passes the first step of each call of the device on, to show progress.
+        watch: wraps the first step of each call of the device, to show progress.
     """
     optimizer = make_optimizer(recipe)
     # Where the first step will leave it, or the second would be compiled anew.
     here = jax.tree.leaves(params)[0].sharding
     state, losses = jax.jit(optimizer.init, out_shardings=here)(params), []
     order = _order(count, recipe)
-    for first in watch(range(0, recipe.steps, _SCANNED)):
-        chosen = order[first : first + _SCANNED]
-        samples = [gather(numbers) for numbers in chosen]
-        stacked = jax.tree.map(lambda *x: np.stack(x), *samples)
+    for first in watch(range(0, recipe.steps, _STEPS_A_CALL)):
+        chosen = order[first : first + _STEPS_A_CALL]
+        batches = [gather(numbers) for numbers in chosen]
+        stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
         params, state, loss = _run_steps(
             params, state, stacked, forward=forward, recipe=recipe
         )
@@ -122,7 +122,7 @@ def fit(
 
 @lru_cache
 def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """Return AdamW without weight decay behind clipping, warm-up and cosine."""
+    """Return AdamW without weight decay, with clipped gradients, warm-up and cosine."""
     warmup = max(1, round(recipe.warmup * recipe.steps))
     rate = optax.warmup_cosine_decay_schedule(
         0.0, recipe.learning_rate, warmup, max(recipe.steps, warmup + 1)
@@ -132,23 +132,24 @@ def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
 
 
 @partial(jax.jit, static_argnames=("forward", "recipe"), donate_argnums=(0, 1))
-def _run_steps(params, state, samples, forward, recipe):
+def _run_steps(params, state, batches, forward, recipe):
+    """Take a step for each of the stacked batches; return parameters, state and losses."""
     optimizer = make_optimizer(recipe)
 
-    def step(carry, sample):
+    def step(carry, batch):
         params, state = carry
-        loss, gradient = jax.value_and_grad(token_loss)(params, forward, sample)
+        loss, gradient = jax.value_and_grad(token_loss)(params, forward, batch)
         # optax mixes its int32 step count with floats, which strict promotion refuses.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), loss
 
-    (params, state), losses = jax.lax.scan(step, (params, state), samples)
+    (params, state), losses = jax.lax.scan(step, (params, state), batches)
     return params, state, losses
 
 
 def _order(count: int, recipe: Recipe) -> Int[np.ndarray, "step clip"]:
-    """Return the samples of each step: epochs in random order, one after the other."""
+    """Return the numbers of each step's clips: epochs in random order, in turn."""
     rng = np.random.default_rng(recipe.seed)
     needed = recipe.steps * recipe.batch
     epochs = [rng.permutation(count) for _ in range(-(-needed // count))]

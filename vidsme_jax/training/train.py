@@ -26,7 +26,7 @@ from vidsme_jax.models.prompts.times import excess, frame_times
 from vidsme_jax.progress import progress, say
 from vidsme_jax.records.files import write_json
 from vidsme_jax.scores.catalogue import SLICES
-from vidsme_jax.training.fit import Recipe, Sample, fit, visual_codes
+from vidsme_jax.training.fit import Recipe, TrainBatch, fit, visual_codes
 
 FRAME_ORDERS = ("natural", "shuffled")
 _INDEX = ".safetensors.index.json"
@@ -39,14 +39,14 @@ class TrainSettings:
     Attributes:
         model: checkpoint to start from, directory or hub id.
         data: manifests; rows with label 1 are trained on.
-        out: the new checkpoint.
+        out: directory of the new checkpoint.
         recipe: how it is optimised.
-        frames: of each clip.
-        objective: text or text+video.
+        frames: frames sampled from each clip.
+        objective: what is learned, text or text+video.
         root: folder that video paths start from.
         labels: one label a manifest.
-        frame_order: of `FRAME_ORDERS`; shuffled: each time that a clip is drawn, its
-            sampled frames come in a new random order, decided by the recipe's seed.
+        frame_order: of `FRAME_ORDERS`. With shuffled, the sampled frames come in a new
+            random order each time that a clip is drawn; the recipe's seed decides it.
         max_text: tokens of question and answer that a row may have.
     """
 
@@ -75,21 +75,23 @@ def train(settings: TrainSettings) -> list[float]:
     members = [row for row in rows if row.label == 1]
     if not members:
         raise InputError(f"no row of {len(rows)} has label 1, expected members to train on")
-    mute = [row.video for row in members if not row.answer]
-    if mute:
-        raise InputError(f"video={mute[0]} has no answer, expected one for every member")
+    unanswered = [row.video for row in members if not row.answer]
+    if unanswered:
+        raise InputError(
+            f"video={unanswered[0]} has no answer, expected one for every member"
+        )
     port = open_port(find_checkpoint(str(settings.model)))
     if settings.out.resolve().is_relative_to(port.directory.resolve()):
         raise InputError(f"out={settings.out} lies in model={port.directory}")
     settings.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     port.check_weights()
-    _check_order(settings.frame_order, port)
+    _check_frame_order(settings.frame_order, port)
     codes = port.visual_codes() if settings.objective == "text+video" else None
     pixels, prompts = _read_clips(port, members, settings.frames, settings.max_text)
     shuffle = None
-    if settings.frame_order == "shuffled":  # the seed alone deals the order of the clips
+    if settings.frame_order == "shuffled":  # the bare seed draws the order of the clips
         shuffle = np.random.default_rng([settings.recipe.seed, 2])
-    gather = _samples(port, prompts, pixels, codes, shuffle)
+    gather = _make_gather(port, prompts, pixels, codes, shuffle)
     device = jax.local_devices()[0]
     here = jax.sharding.SingleDeviceSharding(device)
     params = port.load(np.float32, lambda spec, shape: here)
@@ -108,11 +110,12 @@ def train(settings: TrainSettings) -> list[float]:
 
 
 def _watch(calls: range) -> Iterable[int]:
+    """Show the progress of training."""
     return progress(calls, len(calls), "train, calls of a few steps")
 
 
-def _check_order(order: str, port: Port) -> None:
-    """Refuse an order of the frames that does not exist, or that the prompt belies."""
+def _check_frame_order(order: str, port: Port) -> None:
+    """Refuse a frame order that does not exist, or that contradicts the prompt's times."""
     if order not in FRAME_ORDERS:
         raise InputError(f"frame_order={order}, expected one of {', '.join(FRAME_ORDERS)}")
     if order == "shuffled" and port.template.says_times:
@@ -125,10 +128,10 @@ def _check_order(order: str, port: Port) -> None:
 def _read_clips(
     port: Port, rows: list[Row], frames: int, max_text: int
 ) -> tuple[np.ndarray, list[Prompt]]:
-    """Decode all clips into memory, since training needs every clip.
+    """Decode all clips into memory; return their pixels and prompts.
 
     Returns:
-        Pixels, [clip frame crop crop 3], and the prompts of the rows.
+        Pixels, uint8 [clip frame crop crop 3], and the prompts of the rows.
 
     Raises:
         InputError: a clip that cannot be read, a text that is too long.
@@ -153,38 +156,38 @@ def _read_clips(
     return np.stack(pixels), prompts
 
 
-def _samples(
+def _make_gather(
     port: Port,
     prompts: list[Prompt],
     pixels: np.ndarray,
     codes: tuple[np.ndarray, CodeGrid] | None,
     shuffle: np.random.Generator | None,
-) -> Callable[[np.ndarray], Sample]:
-    """Return the function that gathers the arrays of some rows.
+) -> Callable[[np.ndarray], TrainBatch]:
+    """Return the function that makes the arrays of a step from the numbers of its rows.
 
-    With `shuffle`, what it returns depends on the calls before: `fit` makes them in the
-    order of the steps.
+    With `shuffle`, each call draws new orders of the frames, so that the order of calls
+    matters: `fit` calls in the order of the steps.
     """
     # A model learns to end its turn too; scoring leaves that token out.
     prompts = [p._replace(answer=(*p.answer, port.end_of_turn)) for p in prompts]
     layout = make_layout(prompts, port.video(pixels.shape[1]), SLICES)
 
-    def gather(numbers: np.ndarray) -> Sample:
-        shown = pixels[numbers]
+    def gather(numbers: np.ndarray) -> TrainBatch:
+        frames = pixels[numbers]
         if shuffle is not None:
-            shown = _shuffle_frames(shown, shuffle)
-        batch = make_batch([prompts[n] for n in numbers], shown, layout)
+            frames = _shuffle_frames(frames, shuffle)
+        batch = make_batch([prompts[n] for n in numbers], frames, layout)
         answer = batch.masks[:, SLICES.index("response")].astype(np.float32)
         weights = answer / answer.sum(axis=1, keepdims=True)
         if codes is None:
-            return Sample(batch, weights)
+            return TrainBatch(batch, weights)
         # The row at one video position learns the code of the next.
         ids, grid = codes
-        seen = visual_codes(shown, grid.side, grid.area)
-        follow = ids[seen].reshape(len(numbers), -1)[:, 1:]
-        batch.targets[:, : follow.shape[1]] = follow
-        weights[:, : follow.shape[1]] = 1 / follow.shape[1]
-        return Sample(batch, weights)
+        visual = visual_codes(frames, grid.side, grid.area)
+        next_codes = ids[visual].reshape(len(numbers), -1)[:, 1:]
+        batch.targets[:, : next_codes.shape[1]] = next_codes
+        weights[:, : next_codes.shape[1]] = 1 / next_codes.shape[1]
+        return TrainBatch(batch, weights)
 
     return gather
 
@@ -192,17 +195,17 @@ def _samples(
 def _shuffle_frames(
     pixels: UInt8[np.ndarray, "clip frame height width 3"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "clip frame height width 3"]:
-    """Return the clips with the frames of each in a random order of its own."""
+    """Return the clips with their frames in random orders, drawn clip by clip."""
     clips, frames = pixels.shape[:2]
     order = rng.permuted(np.tile(np.arange(frames), (clips, 1)), axis=1)
     return pixels[np.arange(clips)[:, None], order]
 
 
 def _copy_small_files(old: Path, new: Path) -> None:
-    """Copy all but the weights; content only, since the old ones may be read-only."""
+    """Copy all files but the weights; without permissions, which may be read-only."""
     for path in old.rglob("*"):
-        weights = path.suffix in (".safetensors", ".bin") or path.name.endswith(_INDEX)
-        if path.is_file() and not weights:
+        is_weights = path.suffix in (".safetensors", ".bin") or path.name.endswith(_INDEX)
+        if path.is_file() and not is_weights:
             copy = new / path.relative_to(old)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
