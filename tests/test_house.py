@@ -171,13 +171,14 @@ VAGUE = {"one", "found", "held", "given", "each", "known", "own", "asked", "thin
 
 
 def test_names_say_what_a_value_is():
+    """But for the field of a row that names a column of stores, and enters their hashes."""
     wrong = []
     for path in [*SOURCES, *(ROOT / "experiments").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             name = getattr(node, "arg", None)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 name = node.id
-            if name in VAGUE:
+            if name in VAGUE and (path.name, name) != ("manifest.py", "asked"):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {name}")
     assert not wrong
 
@@ -194,15 +195,11 @@ def test_results_and_reports_are_typed():
                 assert not (has_dict and public and not is_json), (path, node.name)
 
 
-def test_the_published_definition_is_compared_in_its_own_file_only():
-    """`bench` times a contestant of that name, and the report has a part of that name."""
+def test_no_definition_is_told_by_comparing_its_name():
+    """What differs between definitions stands in their values."""
     pattern = re.compile(r"""[=!]=\s*["']published["']|int\(name\[4:\]\)""")
-    users = {
-        str(p.relative_to(ROOT))
-        for p in [*SOURCES, *(ROOT / "experiments").rglob("*.py")]
-        if pattern.search(p.read_text())
-    }
-    assert users <= {"vidsme_jax/bench/bench.py", "vidsme_jax/report/charts.py"}
+    sources = [*SOURCES, *(ROOT / "experiments").rglob("*.py")]
+    assert not [path for path in sources if pattern.search(path.read_text())]
 
 
 @pytest.mark.parametrize(

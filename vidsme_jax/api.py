@@ -33,6 +33,7 @@ from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.port import Port
 from vidsme_jax.records.runs import Run, read_run
+from vidsme_jax.report.metrics_json import metrics_json
 from vidsme_jax.report.page import Figure
 from vidsme_jax.report.sections import build
 from vidsme_jax.report.terminal import terminal_table
@@ -99,6 +100,10 @@ class Audit(Result):
         """
         write_report(self, Path(out))
         return Path(out) / "report.html"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of metrics.json."""
+        return metrics_json(self)
 
     def __str__(self) -> str:
         return terminal_table(self)

@@ -149,11 +149,8 @@ def test_partitioned_programs_name_their_collectives(wide):
     settings = PlanSettings(str(wide), frames=(2,), batch=1, parallel="partitioned")
     graph = read_graph(wide / "config.json")
     placed, memory = make_placement(settings, graph)
-    assert (placed.parallel, placed.devices_per_model, placed.replicas) == (
-        "partitioned",
-        4,
-        2,
-    )
+    assert placed.parallel == "partitioned"
+    assert (placed.devices_per_model, placed.replicas) == (4, 2)
     plan = make_plan(settings, make_task(settings, graph, placed, 2), memory)
     assert plan.compiled.collectives["all-reduce"] >= 2
     whole = 4 * sum(leaf.size for leaf in jax.tree.leaves(graph.abstract))

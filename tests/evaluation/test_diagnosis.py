@@ -9,10 +9,10 @@ import pytest
 from studies import frame_studies, measured
 
 from vidsme_jax.evaluation.diagnosis import diagnose
-from vidsme_jax.evaluation.result_json import signature_json
 from vidsme_jax.evaluation.score_metrics import evaluate_scores
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.signatures import FlatDifference, NoSignature, OneFrame
+from vidsme_jax.report.metrics_json import signature_json
 from vidsme_jax.report.words.signatures import signature_texts, summary
 
 SMALL = EvaluationSettings(bootstrap=200, permutations=99)

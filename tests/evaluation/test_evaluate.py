@@ -14,9 +14,10 @@ from vidsme_jax.evaluation.result import BlindMetrics, BlindResult, SetSize, Set
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.signatures import NoSignature
 from vidsme_jax.evaluation.values import Estimate, Significance
+from vidsme_jax.report.metrics_json import metrics_json
 from vidsme_jax.report.terminal import terminal_table
 from vidsme_jax.report.words.blind import blind_texts
-from vidsme_jax.report.write import metrics_json, write_report
+from vidsme_jax.report.write import write_report
 
 pytestmark = pytest.mark.slow(20)
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -153,7 +153,9 @@ def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[st
     """Run everything and return all measurements, ready for JSON."""
     setup = _set_up(settings, peer, folder)
     best = _choose_best(setup)
-    results, seconds = _run_rounds(_contestants(setup, best), settings)
+    results, seconds = _run_rounds(
+        _contestants(setup, best, settings.clips), settings.rounds
+    )
     masks: list[Any] = [batch.masks for batch, _ in setup.inputs.batches]
     scored = {
         "at_best": best,
@@ -203,7 +205,14 @@ def _choose_best(setup: _Setup) -> dict[str, int]:
     return {"chunk": chunk, "clips": min(taken, key=taken.__getitem__)}
 
 
-def _contestants(setup: _Setup, best: dict[str, int]) -> dict[str, Callable[[], Any]]:
+class _Contestant(NamedTuple):
+    """A call to time, and how many clips it scores."""
+
+    call: Callable[[], Any]
+    clips: int
+
+
+def _contestants(setup: _Setup, best: dict[str, int], clips: int) -> dict[str, _Contestant]:
     """Return the calls to time, over all clips; the published one over the first alone."""
     peer, model, inputs = setup.peer, setup.torch_model, setup.inputs
     first = jax.tree.map(lambda x: x[:1], inputs.batches[0])
@@ -212,30 +221,32 @@ def _contestants(setup: _Setup, best: dict[str, int]) -> dict[str, Callable[[], 
         sizes = (best["clips"], best["chunk"], ways)
         return [peer.at_best(model, *arrays, *sizes) for arrays in inputs.batches]
 
+    def as_called() -> list[Any]:
+        return [peer.as_called(model, *arrays) for arrays in inputs.batches]
+
     return {
-        "ours": lambda: setup.scorers["ours"](inputs),
-        "as_called": lambda: [peer.as_called(model, *arrays) for arrays in inputs.batches],
-        "at_best": lambda: at_best(2),
-        "published": lambda: [peer.published(model, *first)],
-        "ours_one": lambda: setup.scorers["ours_one"](inputs),
-        "at_best_one": lambda: at_best(1),
+        "ours": _Contestant(lambda: setup.scorers["ours"](inputs), clips),
+        "as_called": _Contestant(as_called, clips),
+        "at_best": _Contestant(lambda: at_best(2), clips),
+        "published": _Contestant(lambda: [peer.published(model, *first)], 1),
+        "ours_one": _Contestant(lambda: setup.scorers["ours_one"](inputs), clips),
+        "at_best_one": _Contestant(lambda: at_best(1), clips),
     }
 
 
-def _run_rounds(calls: dict[str, Callable[[], Any]], settings: BenchSettings):
+def _run_rounds(contestants: dict[str, _Contestant], rounds: int):
     """Return each contestant's results, and its seconds a clip in every round."""
     results = {}
-    for name, call in calls.items():
+    for name, contestant in contestants.items():
         say(f"warm up: {name}")
-        results[name] = call()
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for n in range(settings.rounds):
-        say(f"round {n + 1} of {settings.rounds}")
-        for name, call in calls.items():
-            clips = 1 if name == "published" else settings.clips
+        results[name] = contestant.call()
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for n in range(rounds):
+        say(f"round {n + 1} of {rounds}")
+        for name, contestant in contestants.items():
             start = time.perf_counter()
-            call()
-            seconds[name].append((time.perf_counter() - start) / clips)
+            contestant.call()
+            seconds[name].append((time.perf_counter() - start) / contestant.clips)
     return results, seconds
 
 

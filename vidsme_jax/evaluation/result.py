@@ -392,9 +392,3 @@ class Result:
     reference: str | None
     runs: tuple[RunResult, ...]
     study: Study = field(repr=False, compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return metrics.json without its sentences, see `result_json`."""
-        from vidsme_jax.evaluation.result_json import result_json  # imports this module
-
-        return result_json(self)

@@ -17,6 +17,12 @@ class Estimate:
     low: float | None
     high: float | None
 
+    def __str__(self) -> str:
+        """Return `value (low to high)` with two digits; a dash for what does not exist."""
+        numbers = (self.value, self.low, self.high)
+        texts = ["–" if number is None else f"{number:.2f}" for number in numbers]
+        return f"{texts[0]} ({texts[1]} to {texts[2]})"
+
 
 @dataclass(frozen=True)
 class Significance:

@@ -27,6 +27,9 @@ from vidsme_jax.report.words.formatting import percent
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.metrics import roc
 
+# Groups of scores that are no slices, as titles call them.
+_GROUPS = {"published": "published definitions"}
+
 
 @dataclass(frozen=True)
 class ChartContext:
@@ -130,9 +133,7 @@ def _dots(
     scores = context.report.frame.scores
     rows = [(name, _aucs(scores[name])) for name in names]
     series = ("target", "control")[: 2 if control else 1]
-    group = "published definitions"
-    if slice_name != "published":
-        group = f"slice {slice_name}"
+    group = _GROUPS.get(slice_name, f"slice {slice_name}")
     title = titled(f"AUC of the representative scores, {group}", context.report)
     svg = figures.dot_figure(title, rows, series)
     return Figure(f"{context.slug}-auc-{slice_name}", title, svg)

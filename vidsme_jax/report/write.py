@@ -8,16 +8,15 @@ import csv
 import re
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from vidsme_jax.evaluation.result import Result
 from vidsme_jax.records import files
 from vidsme_jax.report.csv_rows import Row, clip_rows, metric_rows
+from vidsme_jax.report.metrics_json import metrics_json
 from vidsme_jax.report.page import Figure, Page, Table
 from vidsme_jax.report.sections import build
-from vidsme_jax.report.words.signatures import signature_texts
 
 
 def write_report(result: Result, out: Path) -> None:
@@ -44,18 +43,6 @@ def write_report(result: Result, out: Path) -> None:
     _write_csv(out / "clips.csv", clip_rows(result))
     _write(out / "report.md", render_markdown(page))
     _write(out / "report.html", render_html(page))
-
-
-def metrics_json(result: Result) -> dict[str, Any]:
-    """Return the content of metrics.json: the result, with a text for each signature."""
-    content = result.to_json()
-    for run, run_content in zip(result.runs, content["runs"], strict=True):
-        for frame, data in zip(run.frames, run_content["frames"], strict=True):
-            signatures, entries = frame.signatures, data["diagnosis"]
-            texts = signature_texts(signatures, run.perturbation, result.settings)
-            for entry, text in zip(entries, texts, strict=True):
-                entry["text"] = text
-    return content
 
 
 def render_html(page: Page) -> str:

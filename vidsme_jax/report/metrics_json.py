@@ -1,4 +1,4 @@
-"""Turn a result into the JSON of metrics.json, without the sentences of signatures."""
+"""Turn a result into the JSON of metrics.json."""
 
 import math
 from dataclasses import asdict
@@ -18,6 +18,7 @@ from vidsme_jax.evaluation.result import (
     SearchResult,
     Verdict,
 )
+from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.signatures import (
     FlatDifference,
     InvertedAuc,
@@ -30,12 +31,13 @@ from vidsme_jax.evaluation.signatures import (
     UncheckedSign,
 )
 from vidsme_jax.evaluation.values import ClassCounts, Estimate, LabelCounts, RowCounts
+from vidsme_jax.report.words.signatures import signature_texts
 
 Json = dict[str, Any]
 
 
-def result_json(result: Result) -> Json:
-    """Return a result as JSON, without the clips, which are in clips.csv."""
+def metrics_json(result: Result) -> Json:
+    """Return the content of metrics.json: a result without its clips, see clips.csv."""
     settings = asdict(result.settings)
     settings |= {name: list(settings[name]) for name in ("fprs", "by")}
     return _finite(
@@ -44,17 +46,17 @@ def result_json(result: Result) -> Json:
             "control": result.control,
             "control_differs": result.control_differs,
             "reference": result.reference,
-            "runs": [_run(run) for run in result.runs],
+            "runs": [_run(run, result.settings) for run in result.runs],
         }
     )
 
 
-def _run(run: RunResult) -> Json:
+def _run(run: RunResult, settings: EvaluationSettings) -> Json:
     return {
         "name": run.name,
         "path": run.path,
         "info": run.info,
-        "frames": [_frame(frame) for frame in run.frames],
+        "frames": [_frame(frame, run.perturbation, settings) for frame in run.frames],
     }
 
 
@@ -69,7 +71,8 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _frame(frame: FrameResult) -> Json:
+def _frame(frame: FrameResult, perturbation: str, settings: EvaluationSettings) -> Json:
+    texts = signature_texts(frame.signatures, perturbation, settings)
     return {
         "frames": frame.frames,
         "counts": _row_counts(frame.counts),
@@ -80,7 +83,10 @@ def _frame(frame: FrameResult) -> Json:
         "baselines": _blind(frame.baselines),
         "subsets": {name: _all_metrics(metrics) for name, metrics in frame.subsets.items()},
         "verdict": None if frame.verdict is None else _verdict(frame.verdict),
-        "diagnosis": [signature_json(signature) for signature in frame.signatures],
+        "diagnosis": [
+            signature_json(signature) | {"text": text}
+            for signature, text in zip(frame.signatures, texts, strict=True)
+        ],
         "versus_first": None
         if frame.versus_first is None
         else _comparison(frame.versus_first),
