@@ -370,8 +370,8 @@ def test_a_reference_scored_otherwise_is_refused(write_run, tmp_path, dtype):
     (outside / "run.json").write_text(json.dumps(info))
     if dtype is None:
         (outside / "calibration.json").write_text("{}")
-    what = "dtype 'bfloat16' there, None here" if dtype else "calibration {} there"
-    with pytest.raises(InputError, match=f"was scored otherwise than run=.*{what}"):
+    difference = "dtype 'bfloat16' there, None here" if dtype else "calibration {} there"
+    with pytest.raises(InputError, match=f"was scored otherwise than run=.*{difference}"):
         report([run], tmp_path / "out", None, SMALL, outside)
 
 

@@ -58,9 +58,9 @@ def estimate_metrics(rows: LabelledScores, settings: EvaluationSettings) -> Metr
     """Return the metrics of each score and their intervals.
 
     The interval of the AUC is BCa; above 0.98 and below 0.02 it is
-    `intervals.rank_interval`. That of a true positive rate is Clopper and Pearson's where
-    it rests on fewer than 10 clusters of a kind; it takes the threshold of these
-    non-members as fixed. All others are percentiles.
+    `intervals.rank_interval`. A true positive rate that rests on fewer than 10 clusters of
+    a kind has Clopper and Pearson's, with the threshold of these non-members as fixed. All
+    others are percentiles.
     """
     scores, member, cluster = rows
     metrics = measure(scores, member, settings.fprs, settings.rule)

@@ -41,13 +41,13 @@ def evaluate(
         runs: directories that `vidsme score` wrote, or tables of scores, see `external`.
         control: run of the same clips under a model that saw none of them.
         settings: settings of the evaluation; defaults where None.
-        reference: run of other clips, known to be outside, against which the runs' clips
-            are judged; for None the rows with label 0 are the reference.
+        reference: run of other clips, known to be outside, against which clips are judged;
+            for None the rows with label 0 are the reference.
 
     Raises:
-        InputError: no runs; a run that is not finished, or has neither two labels nor
-            clips to judge; a control without common clips; a reference that was scored
-            otherwise.
+        InputError: no runs, or a run that is not finished. A run with neither two labels
+            nor clips to judge. A control without common clips, or a reference that was
+            scored otherwise.
     """
     settings = settings or EvaluationSettings()
     if not runs:

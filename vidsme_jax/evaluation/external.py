@@ -29,7 +29,7 @@ def read_scores(path: Path) -> runs.Run:
     """Read a table of scores as a run.
 
     Raises:
-        InputError: the file is damaged or of an unknown kind, has no rows or the same id
+        InputError: the file is damaged, of an unknown kind, or has no rows. An id occurs
             twice, or a column is missing or holds other values.
     """
     if path.suffix not in _READERS:

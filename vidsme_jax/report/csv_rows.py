@@ -20,8 +20,9 @@ Row = dict[str, Cell]
 def metric_rows(result: Result) -> list[Row]:
     """Return a flat row for each score, number, baseline and subset of a result.
 
-    Its `kind` is score, number (of the clips, without a model), baseline (a classifier
-    without the model) or subset (the primary score in a subset of the clips).
+    Its `kind` is score, number (of the clips, without a model), baseline or subset. A
+    baseline is a classifier without the model. A subset is one of the clips, with the
+    metrics of the primary score.
     """
     fpr_rule = result.settings.rule
     return [

@@ -228,8 +228,8 @@ def published_metrics(
 
     `auc` is never flipped. `accuracy` is the largest 1 - (FPR + 1 - TPR) / 2.
     `tpr_below_5` is the TPR at the last vertex of the ROC with FPR strictly below 0.05,
-    not interpolated. scikit-learn has dropped the vertices between equal steps from that
-    ROC, so that the vertex may be far left of 0.05. Infinite scores first become the
+    not interpolated. scikit-learn drops the vertices between equal steps from that ROC, so
+    that the vertex may be far left of 0.05. Infinite scores first become the
     largest or smallest finite one.
 
     Args:
