@@ -41,6 +41,7 @@ from vidsme_jax.report.write import write_report
 from vidsme_jax.runs import prepare as preparing
 from vidsme_jax.runs import score as scoring
 from vidsme_jax.runs.settings import ScoreSettings
+from vidsme_jax.scores import catalogue
 from vidsme_jax.sweeps import sweep as sweeping
 from vidsme_jax.sweeps.grid import grid_from, read_grid
 from vidsme_jax.training import train as training
@@ -67,14 +68,16 @@ class Audit(Result):
     def primary(self) -> ScoreMetrics:
         """The metrics of the score that was chosen before looking.
 
+        Where labels are missing they are None, and `reason` says why.
+
         Raises:
-            InputError: a run without labels, or without that score.
+            InputError: a run without that score.
         """
         name = self.first.primary
-        if name is None or name not in self.first.scores:
+        if name is None:
             raise InputError(
-                f"run={self.runs[0].name} has no metrics of {name or 'a primary score'};"
-                " expected clips with label 1 and with label 0"
+                f"score={self.settings.score or catalogue.PRIMARY} is not in"
+                f" run={self.runs[0].name}, there are {', '.join(self.first.scores)}"
             )
         return self.first.scores[name]
 

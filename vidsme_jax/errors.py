@@ -1,6 +1,8 @@
 """The errors that the command line turns into a single line and an exit code."""
 
+import math
 import unicodedata
+from collections.abc import Collection
 from typing import Any
 
 
@@ -10,6 +12,45 @@ class InputError(ValueError):
 
 class Interrupted(Exception):
     """Work stopped half-way; the same command continues. Exit code 75."""
+
+
+def check_counts(settings: Any, *names: str) -> None:
+    """Refuse settings that are no whole numbers above 0, alone or in a tuple.
+
+    Raises:
+        InputError: with the setting's name and value.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not numbers or any(type(n) is not int or n < 1 for n in numbers):
+            raise InputError(f"{name}={value!r}, expected whole numbers from 1 on")
+
+
+def check_rates(settings: Any, *names: str) -> None:
+    """Refuse settings that are no finite numbers from 0 on.
+
+    Raises:
+        InputError: with the setting's name and value.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number and math.isfinite(value) and value >= 0):
+            raise InputError(f"{name}={value!r}, expected a finite number from 0 on")
+
+
+def check_names(settings: Any, **allowed: Collection[str]) -> None:
+    """Refuse settings that are not among the names there are, alone or in a tuple.
+
+    Raises:
+        InputError: with the setting's name, its value and the names there are.
+    """
+    for name, there in allowed.items():
+        value = getattr(settings, name)
+        chosen = value if isinstance(value, tuple) else (value,)
+        if not chosen or not all(choice in there for choice in chosen):
+            raise InputError(f"{name}={value!r}, there are {', '.join(there)}")
 
 
 def shorten(text: Any, length: int) -> str:

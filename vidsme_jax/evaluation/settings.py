@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, check_rates
 from vidsme_jax.stats.metrics import FPR_RULES
 
 
@@ -40,8 +40,10 @@ class EvaluationSettings:
 
     def __post_init__(self):
         for name in ("bootstrap", "permutations", "splits"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}, expected at least 1")
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise InputError(f"{name}={value!r}, expected at least 1")
+        check_rates(self, "confidence", "seed")
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence={self.confidence}, expected between 0 and 1")
         if not all(0 <= fpr <= 1 for fpr in self.fprs):

@@ -26,7 +26,7 @@ from vidsme_jax.data.store.store import (
     write_rows,
 )
 from vidsme_jax.data.store.writer import StoreDraft, write_missing_clips
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, check_counts
 from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.progress import say
@@ -62,6 +62,10 @@ class PrepareSettings:
     reader: str = "auto"
     decoding: Decoding = Decoding()
     shard: Shard | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no store can have."""
+        check_counts(self, "frames")
 
 
 def prepare(settings: PrepareSettings) -> Store:

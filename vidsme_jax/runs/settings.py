@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidsme_jax.data.batches import PERTURBATIONS
 from vidsme_jax.data.clips import Decoding
+from vidsme_jax.errors import check_counts, check_names, check_rates
 from vidsme_jax.records.shards import Shard
 from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.orders import EntropyOrders
@@ -63,3 +65,9 @@ class ScoreSettings:
     reader: str = "auto"
     decoding: Decoding = Decoding()
     shard: Shard | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        check_counts(self, "frames", "batch", "max_text")
+        check_rates(self, "beta1", "beta2")
+        check_names(self, slices=catalogue.SLICES, perturbation=PERTURBATIONS)

@@ -19,6 +19,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from vidsme_jax.batch import NATURAL, Batch, Forward
+from vidsme_jax.errors import check_counts, check_rates
 
 LEVELS = 4  # of each colour channel in a visual code
 _STEPS_A_CALL = 10  # of the device
@@ -43,6 +44,11 @@ class Recipe:
     warmup: float = 0.03
     clip_norm: float = 1.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that no optimiser can have."""
+        check_counts(self, "steps", "batch")
+        check_rates(self, "learning_rate", "warmup", "clip_norm", "seed")
 
 
 class TrainBatch(NamedTuple):

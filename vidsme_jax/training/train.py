@@ -17,7 +17,7 @@ from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.manifest import Row, read_manifests
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, check_counts, check_names
 from vidsme_jax.models import open_port
 from vidsme_jax.models.architecture import CodeGrid
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
@@ -29,6 +29,7 @@ from vidsme_jax.scores.catalogue import SLICES
 from vidsme_jax.training.fit import Recipe, TrainBatch, fit, visual_codes
 
 FRAME_ORDERS = ("natural", "shuffled")
+OBJECTIVES = ("text", "text+video")
 _INDEX = ".safetensors.index.json"
 
 
@@ -60,6 +61,11 @@ class TrainSettings:
     labels: tuple[int, ...] | None = None
     frame_order: str = "natural"
     max_text: int = 2048
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training can have."""
+        check_counts(self, "frames", "max_text")
+        check_names(self, objective=OBJECTIVES)
 
 
 def train(settings: TrainSettings) -> list[float]:

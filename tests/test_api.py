@@ -1,0 +1,200 @@
+"""The functions that people call from Python: what they return, and what they refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tools import make_project, python
+
+import vidsme_jax as vj
+from vidsme_jax.errors import InputError
+from vidsme_jax.evaluation.values import Estimate
+from vidsme_jax.models.toy import write_toy
+from vidsme_jax.report.page import Figure
+
+pytestmark = [pytest.mark.slow(70), pytest.mark.least_compiled]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Six clips with alternating labels, and two checkpoints."""
+    folder = tmp_path_factory.mktemp("api")
+    _, manifest, model = make_project(folder, count=6)
+    other = write_toy(folder / "other", ["What moves in this video?"], seed=1)
+    return folder, manifest, model, other
+
+
+@pytest.fixture(scope="module")
+def runs(project):
+    """The target's run and the control's, asked for with strings and single numbers."""
+    folder, manifest, model, other = map(str, project)
+    return [
+        vj.score(name, manifest, out=f"{folder}/runs/{n}", frames=2, batch=4)
+        for n, name in enumerate((model, other))
+    ]
+
+
+@pytest.fixture(scope="module")
+def audit(runs):
+    return vj.evaluate(runs[0], control=runs[1], bootstrap=100)
+
+
+def test_a_run_is_its_table_and_what_decided_it(project, runs):
+    run = runs[0]
+    assert isinstance(run, vj.Run) and run.path == Path(project[0]) / "runs" / "0"
+    assert run.table.num_rows == 6 and run.info["settings"]["frames"] == [2]
+
+
+def test_a_finished_run_is_read_and_another_refused(project, runs, capsys):
+    folder, manifest, model, _ = project
+    again = vj.score(model, [manifest], out=folder / "runs" / "0", frames=(2,), batch=4)
+    assert again.table.equals(runs[0].table)
+    assert "complete: nothing left to do" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"frames \[2\] there, \[4\] here"):
+        vj.score(model, manifest, out=folder / "runs" / "0", frames=4, batch=4)
+
+
+def test_the_command_goes_on_with_what_a_function_wrote(project, tmp_path):
+    folder, manifest, model, _ = project
+    words = ["score", "--model", model, "--data", manifest, "--frames", "2", "--batch", "4"]
+    done = python(tmp_path, "-m", "vidsme_jax", *words, "--out", folder / "runs" / "0")
+    assert done.returncode == 0 and "6 rows" in done.stdout, done.stderr
+
+
+def test_an_audit_says_its_numbers(audit):
+    assert isinstance(audit, vj.Audit) and isinstance(audit, vj.Result)
+    assert audit.primary is audit.runs[0].frames[0].scores["video.sme.mean"]
+    assert isinstance(audit.primary.auc, Estimate) and audit.primary.control is not None
+    assert str(Estimate(0.912, 0.8, None)) == "0.91 (0.80 to –)"
+    assert audit.verdict is None  # every clip has a label
+    assert "video.sme.mean" in str(audit)
+
+
+def test_an_audit_is_written_and_shown(audit, tmp_path):
+    page = audit.write(tmp_path / "report")
+    assert page.name == "report.html" and page.is_file()
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == audit.to_json()
+    assert audit.figures and all(isinstance(figure, Figure) for figure in audit.figures)
+    assert audit.figures[0]._repr_svg_().startswith("<svg")
+
+
+def test_runs_and_tables_are_evaluated_by_path_too(runs, tmp_path):
+    by_path = vj.evaluate(str(runs[0].path), control=runs[1].path, bootstrap=100)
+    both = vj.evaluate([runs[0], runs[1].path], bootstrap=100, by="question")
+    assert len(by_path.runs) == 1 and len(both.runs) == 2
+    lines = ["id,label,score", *(f"{n},{n % 2},{n}" for n in range(20))]
+    (tmp_path / "scores.csv").write_text("\n".join(lines))
+    assert vj.evaluate(tmp_path / "scores.csv", bootstrap=100).primary.auc.value == 0.55
+
+
+def test_clips_without_labels_have_a_verdict_and_no_metrics(project, tmp_path):
+    folder, manifest, model, _ = project
+    rows = json.loads(manifest.read_text())
+    for row in rows[:2]:
+        del row["label"]
+    for row in rows[2:]:
+        row["label"] = 0
+    (folder / "unknown.json").write_text(json.dumps(rows))
+    run = vj.score(model, folder / "unknown.json", out=tmp_path / "run", frames=2)
+    audit = vj.evaluate(run, bootstrap=100)
+    assert audit.verdict.judged.rows == 2 and audit.verdict.reference.rows == 4
+    assert audit.primary.auc.value is None and "label" in audit.primary.reason
+
+
+def test_a_store_is_prepared_once_and_scored(project, runs, tmp_path):
+    folder, manifest, model, _ = project
+    store = vj.prepare(model, manifest, tmp_path / "store", frames=2)
+    assert len(store.facts) == 6
+    run = vj.score(model, store.path, out=tmp_path / "run", frames=2, batch=4)
+    column = "video.sme.mean"
+    assert run.table[column].to_pylist() == runs[0].table[column].to_pylist()
+
+
+def test_a_model_is_trained_opened_and_asked(project, tmp_path):
+    _, manifest, model, _ = project
+    new = vj.train(model, manifest, tmp_path / "new", frames=2, steps=2, batch=2)
+    port = vj.open_model(new)
+    assert port.name == "longva" and len(port.prompt("What?", "a cat").answer) > 0
+    assert json.loads((new / "training.json").read_text())["steps"] == 2
+
+
+def test_a_grid_is_a_mapping_or_a_file(project, tmp_path):
+    _, manifest, model, _ = project
+    grid = {"models": {"toy": str(model)}, "data": str(manifest), "frames": 2}
+    grid |= {"families": "sme", "aggregates": ["mean", "max_0"], "slices": "video"}
+    table = vj.sweep(grid, out=tmp_path / "grid")
+    assert table.num_rows == 2
+    (tmp_path / "grid.yaml").write_text(json.dumps(grid))
+    assert vj.sweep(tmp_path / "grid.yaml", out=tmp_path / "grid").equals(table)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"frame": 2}, TypeError, "no setting frame; there are frames, slices"),
+        ({"frames": 0}, InputError, r"frames=\(0,\), expected whole numbers from 1 on"),
+        ({"frames": ()}, InputError, r"frames=\(\), expected whole numbers"),
+        ({"batch": True}, InputError, "batch=True, expected whole numbers"),
+        ({"slices": "sound"}, InputError, r"slices=\('sound',\), there are video, inst"),
+        ({"perturbation": "rotate"}, InputError, "perturbation='rotate', there are reve"),
+        ({"beta1": float("nan")}, InputError, "beta1=nan, expected a finite number"),
+        ({"dtype": "int8"}, InputError, "dtype=int8, there are auto"),
+        ({"calibration": "none.json"}, InputError, "none.json"),
+    ],
+)
+def test_wrong_settings_are_one_line_and_write_nothing(
+    project, tmp_path, settings, error, message
+):
+    _, manifest, model, _ = project
+    with pytest.raises(error, match=message) as caught:
+        vj.score(model, manifest, out=tmp_path / "run", **settings)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: vj.open_model("nowhere"), "model=nowhere does not exist"),
+        (lambda: vj.score("nowhere", "no.json", out="x"), "no.json"),
+        (lambda: vj.evaluate("nowhere"), "run=nowhere does not exist"),
+        (lambda: vj.evaluate([]), "no run given"),
+        (lambda: vj.train("m", "d.json", "o", objective="sound"), "objective='sound'"),
+        (lambda: vj.train("m", "d.json", "o", steps=0), "steps=0, expected whole numbers"),
+        (lambda: vj.prepare("m", "d.json", "o", frames=-1), r"frames=\(-1,\), expected"),
+        (lambda: vj.sweep({"model": "m"}), "grid: no such key: model; there are"),
+        (lambda: vj.sweep("no.yaml"), "no.yaml does not exist"),
+    ],
+)
+def test_wrong_input_is_one_line(call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_values_of_a_wrong_type_are_one_line(tmp_path):
+    """Without the types that these tests check, as users run it."""
+    code = """
+import vidsme_jax as vj
+from vidsme_jax.errors import InputError
+
+for call in (
+    lambda: vj.score("m", "d.json", out="o", frames="four"),
+    lambda: vj.score("m", "d.json", out="o", beta2="wide"),
+    lambda: vj.evaluate("x", bootstrap="many"),
+    lambda: vj.train("m", "d.json", "o", steps=1.5),
+):
+    try:
+        call()
+    except InputError as error:
+        print(error)
+"""
+    done = python(tmp_path, "-c", code)
+    assert done.stdout.splitlines() == [
+        "frames=('four',), expected whole numbers from 1 on",
+        "beta2='wide', expected a finite number from 0 on",
+        "bootstrap='many', expected at least 1",
+        "steps=1.5, expected whole numbers from 1 on",
+    ], done.stderr
