@@ -10,6 +10,7 @@ from vidsme_jax.data.prepare_clip import prepare_clip
 from vidsme_jax.data.prepared import ClipSpec, PreparedClip, bad_clip
 from vidsme_jax.data.readers.tfds import Source
 from vidsme_jax.data.workers import WorkerDied, Workers, WorkerTimeout
+from vidsme_jax.errors import check_counts, check_rates
 
 _AHEAD = 2  # clips per worker decoded ahead of the batch in use
 
@@ -25,6 +26,11 @@ class Decoding:
 
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     clip_timeout: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Refuse values with which nothing is decoded."""
+        check_counts(self, "workers")
+        check_rates(self, "clip_timeout")
 
 
 def prepare_clips(

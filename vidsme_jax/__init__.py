@@ -22,13 +22,13 @@ if not (_HERE / "models").exists():
     __path__.append(str(_HERE.parent))
 
 _HOME = {
-    "score": "api",
-    "evaluate": "api",
-    "train": "api",
-    "prepare": "api",
-    "sweep": "api",
-    "open_model": "api",
-    "Audit": "api",
+    "score": "api.commands",
+    "evaluate": "api.commands",
+    "train": "api.commands",
+    "prepare": "api.commands",
+    "sweep": "api.commands",
+    "open_model": "api.commands",
+    "Audit": "api.commands",
     "Run": "records.runs",
     "Result": "evaluation.result",
     "renyi": "scores.entropy",

@@ -25,6 +25,7 @@ def check_counts(settings: Any, *names: str) -> None:
         numbers = value if isinstance(value, tuple) else (value,)
         if not numbers or any(type(n) is not int or n < 1 for n in numbers):
             raise InputError(f"{name}={value!r}, expected whole numbers from 1 on")
+        _check_once(name, numbers)
 
 
 def check_rates(settings: Any, *names: str) -> None:
@@ -51,6 +52,12 @@ def check_names(settings: Any, **allowed: Collection[str]) -> None:
         chosen = value if isinstance(value, tuple) else (value,)
         if not chosen or not all(choice in there for choice in chosen):
             raise InputError(f"{name}={value!r}, there are {', '.join(there)}")
+        _check_once(name, chosen)
+
+
+def _check_once(name: str, values: tuple[Any, ...]) -> None:
+    if len(set(values)) < len(values):
+        raise InputError(f"{name}={values!r} names a value twice, expected each once")
 
 
 def shorten(text: Any, length: int) -> str:

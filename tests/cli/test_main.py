@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import threading
 
@@ -291,3 +292,23 @@ def test_numbers_beyond_any_memory_are_refused(capsys, words, message):
         main(words.split())
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_old_and_shortened_options_are_not_guessed(capsys):
+    assert run("score", "--keep", "tokens") == 2
+    assert "'--keep tokens' is now '--keep-tokens'" in one_line(capsys)
+    with pytest.raises(SystemExit) as ended:
+        run("status", "--vers", "x")
+    assert ended.value.code == 2
+
+
+def test_a_report_is_not_written_into_a_run(finished, tmp_path, capsys):
+    assert run("evaluate", finished, "--bootstrap", 100, "--out", finished) == 2
+    assert "holds run.json, expected a folder for the report" in one_line(capsys)
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "merge"])
+def test_a_file_is_no_run(tmp_path, capsys, command):
+    (tmp_path / "file.txt").write_text("mine")
+    assert run(command, tmp_path / "file.txt") == 2
+    assert re.search("file.txt is a file[,;] expected", one_line(capsys))

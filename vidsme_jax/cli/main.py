@@ -58,6 +58,7 @@ COMMANDS = (
     ("list", "List the scores, or the models that there are ports for.", "listing"),
 )
 _RENAMED = {"scores": "list scores", "models": "list models"}
+_OLD_KEEP = ["--keep", "tokens"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,6 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words and words[0] in _RENAMED:
         print(f"vidsme: {words[0]!r} is now 'vidsme {_RENAMED[words[0]]}'", file=sys.stderr)
+        return 2
+    if any(words[n : n + 2] == _OLD_KEEP for n in range(len(words))):
+        print(f"vidsme {words[0]}: '--keep tokens' is now '--keep-tokens'", file=sys.stderr)
         return 2
     options = read_options(words)
     from vidsme_jax.errors import InputError, Interrupted
@@ -139,7 +143,11 @@ def read_options(words: list[str]) -> argparse.Namespace:
     for name, line, _ in COMMANDS:
         as_written = argparse.RawDescriptionHelpFormatter
         command = commands.add_parser(
-            name, help=line, description=line, formatter_class=as_written
+            name,
+            help=line,
+            description=line,
+            formatter_class=as_written,
+            allow_abbrev=False,
         )
         if name == chosen:
             command_file(name).add_arguments(command)

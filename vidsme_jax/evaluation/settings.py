@@ -8,7 +8,7 @@ from vidsme_jax.stats.metrics import FPR_RULES
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Settings of an evaluation; they have the names of the command's options.
+    """Settings of an evaluation.
 
     Attributes:
         fprs: false positive rates at which the true positive rate is read.

@@ -19,6 +19,11 @@ from vidsme_jax import __version__
 from vidsme_jax.errors import InputError, Interrupted
 
 
+def absence(path: Path) -> str:
+    """Say why a path is no directory."""
+    return "is a file" if path.exists() else "does not exist"
+
+
 def check_folder(name: str, path: Path) -> None:
     """Refuse a folder that cannot be made, since it or a folder above it is a file.
 

@@ -23,14 +23,14 @@ import numpy as np
 import pyarrow as pa
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.records.files import read_info, read_table, replacing, write_table
+from vidsme_jax.records.files import absence, read_info, read_table, replacing, write_table
 
 _EXTRA = ("published", "features")  # tables that are read where they exist
 STRIP_FRAMES = 6  # frames side by side in a thumbnail
 _CURVE, _THUMBNAIL = "curve:", "thumbnail"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run, as `evaluate` reads it.
 
@@ -49,6 +49,9 @@ class Run:
     curves: pa.Table
     thumbnails: pa.Table
     extra_tables: dict[str, pa.Table] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.table.num_rows} rows)"
 
 
 def row_keys(table: pa.Table) -> list[tuple[str, int]]:
@@ -183,7 +186,7 @@ def read_run(run: Path) -> Run:
         InputError: the directory is missing, holds no run, or a run that has not ended.
     """
     if not (run / "run.json").exists():
-        fault = "has no run.json" if run.is_dir() else "does not exist"
+        fault = "has no run.json" if run.is_dir() else absence(run)
         raise InputError(f"run={run} {fault}; expected a directory that vidsme score wrote")
     if not is_finished(run):
         raise InputError(

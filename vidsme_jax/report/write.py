@@ -11,12 +11,25 @@ from pathlib import Path
 
 import jinja2
 
+from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.result import Result
 from vidsme_jax.records import files
 from vidsme_jax.report.csv_rows import Row, clip_rows, metric_rows
 from vidsme_jax.report.metrics_json import metrics_json
 from vidsme_jax.report.page import Figure, Page, Table
 from vidsme_jax.report.sections import build
+
+
+def check_report_folder(out: Path) -> None:
+    """Refuse a folder that a report cannot be written into.
+
+    Raises:
+        InputError: it, or a folder above it, is a file; it holds a run or a store.
+    """
+    files.check_folder("out", out)
+    for name in ("run.json", "store.json"):
+        if (out / name).exists():
+            raise InputError(f"out={out} holds {name}, expected a folder for the report")
 
 
 def write_report(result: Result, out: Path) -> None:
@@ -29,9 +42,9 @@ def write_report(result: Result, out: Path) -> None:
         out: directory; made where missing.
 
     Raises:
-        InputError: `out`, or what it lies in, is a file.
+        InputError: see `check_report_folder`.
     """
-    files.check_folder("out", out)
+    check_report_folder(out)
     page = build(result)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for section in page.sections:

@@ -121,7 +121,7 @@ def _request(job: Job, variants: list[EntropyOrders]) -> tuple[Forward, ScoreReq
 
 
 def _orders(engine: Engine, base: pa.Table, frames: int) -> Orders:
-    """Return the distinct orders q and r of each clip; 1 for a bad clip."""
+    """Return q - 1 and r - 1 of each clip, distinct ones; 0 for a bad clip."""
     calibration = engine.calibrations.get(frames)
     pairs = [row_orders(base, variant, calibration) for variant in engine.variants]
     first_q, first_r, _ = distinct_orders(engine.variants)

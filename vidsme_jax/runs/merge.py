@@ -57,7 +57,9 @@ def _collect(directories: Sequence[Path]) -> list[Path]:
     for directory in directories:
         shard_paths = shard_directories(directory)
         if not shard_paths:
-            fault = "has no shards/" if directory.is_dir() else "does not exist"
+            fault = (
+                "has no shards/" if directory.is_dir() else record_files.absence(directory)
+            )
             raise InputError(
                 f"run={directory} {fault}, expected what --out was of vidsme score or"
                 " prepare with --shards"

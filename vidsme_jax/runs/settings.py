@@ -13,7 +13,7 @@ from vidsme_jax.scores.orders import EntropyOrders
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What `vidsme score` does; see its --help. A field with an option has its name.
+    """What `vidsme score` does; see its --help.
 
     Attributes:
         model: checkpoint directory or hub id.

@@ -26,7 +26,7 @@ def status(run: Path) -> str:
     shards = shard_directories(run)
     info = _info_path(run)
     if not shards and info is None:
-        fault = "is neither a run nor a store" if run.is_dir() else "does not exist"
+        fault = "is neither a run nor a store" if run.is_dir() else files.absence(run)
         raise InputError(f"run={run} {fault}, expected what --out was of score or prepare")
     lines = []
     for count in sorted({shard.count for shard in shards}):

@@ -6,18 +6,19 @@
     result.primary.auc, result.verdict
     result.write("report")
 
-Settings that are not named here are those of the command, under the names of its options'
-fields. Everything on disk is as the command would leave it, so that both go on with each
-other's work.
+Further settings are those of the command, under the names of the fields of its settings.
+Everything on disk is as the command would leave it, so that both go on with each other's
+work.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
+from vidsme_jax.api.settings import make_settings
 from vidsme_jax.data.store.store import Store
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation import evaluate as evaluation
@@ -45,13 +46,11 @@ from vidsme_jax.scores import catalogue
 from vidsme_jax.sweeps import sweep as sweeping
 from vidsme_jax.sweeps.grid import grid_from, read_grid
 from vidsme_jax.training import train as training
-from vidsme_jax.training.fit import Recipe
 
-Settings = TypeVar("Settings")
 Location = str | Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit(Result):
     """The result of `evaluate`, which can be shown and written.
 
@@ -111,9 +110,14 @@ class Audit(Result):
     def __str__(self) -> str:
         return terminal_table(self)
 
+    __repr__ = __str__
+
 
 def score(
-    model: Location, data: Location | Sequence[Location], out: Location, **settings: Any
+    model: Location,
+    data: Store | Location | Sequence[Location],
+    out: Location,
+    **settings: Any,
 ) -> Run:
     """Score every clip of a manifest under a model; resumable.
 
@@ -121,8 +125,8 @@ def score(
         model: checkpoint directory or hub id.
         data: one or several manifests, or one store of `prepare`.
         out: directory of the run; a finished one is read, an unfinished one goes on.
-        settings: further fields of `ScoreSettings`, such as `frames` or `definitions`; a
-            single value may stand for a tuple of one.
+        settings: further fields of `ScoreSettings` and of its `Decoding`, such as `frames`,
+            `definitions` or `workers`; a single value may stand for a tuple of one.
 
     Returns:
         The finished run: its table, run.json, curves and thumbnails.
@@ -131,10 +135,11 @@ def score(
         InputError: wrong input, or not one clip that could be read.
         TypeError: a setting that does not exist.
     """
-    request = _settings(ScoreSettings, settings, model=model, data=data, out=out)
+    source = data.path if isinstance(data, Store) else data
+    request = make_settings(ScoreSettings, settings, model=model, data=source, out=out)
     scoring.score(request)
-    shard = request.shard
-    return read_run(shard.directory(request.out) if shard else request.out)
+    shard, out = request.shard, request.out.resolve()
+    return read_run(shard.directory(out) if shard else out)
 
 
 def evaluate(
@@ -159,7 +164,7 @@ def evaluate(
     paths = [_path(run) for run in several]
     beside = None if control is None else _path(control)
     outside = None if reference is None else _path(reference)
-    request = _settings(EvaluationSettings, settings)
+    request = make_settings(EvaluationSettings, settings)
     result = evaluation.evaluate(paths, beside, request, outside)
     return Audit(**vars(result))
 
@@ -180,11 +185,8 @@ def train(
         InputError: wrong input, a clip that cannot be read, a loss that diverges.
         TypeError: a setting that does not exist.
     """
-    names = {field.name for field in fields(Recipe)}
-    recipe = Recipe(**{name: settings.pop(name) for name in names & set(settings)})
-    request = _settings(
-        training.TrainSettings, settings, model=model, data=data, out=out, recipe=recipe
-    )
+    needed = {"model": model, "data": data, "out": out}
+    request = make_settings(training.TrainSettings, settings, **needed)
     training.train(request)
     return request.out
 
@@ -204,7 +206,7 @@ def prepare(
         InputError: wrong input, or not one clip that could be read.
         TypeError: a setting that does not exist.
     """
-    request = _settings(
+    request = make_settings(
         preparing.PrepareSettings, settings, model=model, data=data, out=out
     )
     return preparing.prepare(request)
@@ -215,7 +217,8 @@ def sweep(grid: Location | Mapping[str, Any], out: Location | None = None) -> pa
 
     Args:
         grid: a YAML file, or its content as a mapping, whose paths start from here.
-        out: where results go; instead of the grid's own `out`.
+        out: where results go; instead of the grid's own `out`. Without either, the file's
+            name less its ending, and the folder `grid` for a mapping.
 
     Returns:
         A row per cell: its axes, AUC, TPRs and their intervals.
@@ -223,10 +226,10 @@ def sweep(grid: Location | Mapping[str, Any], out: Location | None = None) -> pa
     Raises:
         InputError: an unknown key, a value that no cell can have, wrong input.
     """
-    place = None if out is None else Path(out)
+    folder = None if out is None else Path(out)
     if isinstance(grid, Mapping):
-        return sweeping.sweep(grid_from(grid, Path("grid"), place))
-    return sweeping.sweep(read_grid(Path(grid), place))
+        return sweeping.sweep(grid_from(_plain(grid), Path("grid"), folder))
+    return sweeping.sweep(read_grid(Path(grid), folder))
 
 
 def open_model(model: Location) -> Port:
@@ -245,22 +248,10 @@ def _path(run: Run | Location) -> Path:
     return run.path if isinstance(run, Run) else Path(run)
 
 
-def _settings(kind: type[Settings], values: dict[str, Any], **further: Any) -> Settings:
-    """Return settings of a kind; names are checked, single values may stand for tuples."""
-    kinds = {field.name: str(field.type) for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(kinds))
-    if unknown:
-        expected = ", ".join(name for name in kinds if name not in further)
-        raise TypeError(f"no setting {', '.join(unknown)}; there are {expected}")
-    return kind(**{k: _value(kinds[k], v) for k, v in (values | further).items()})
-
-
-def _value(kind: str, value: Any) -> Any:
-    """Return a setting in the type of its field: paths of strings, tuples of the rest."""
-    if "tuple" in kind and value is not None:
-        single = isinstance(value, str | Path | int | float)
-        value = (value,) if single else tuple(value)
-        return tuple(map(Path, value)) if "Path" in kind else value
-    if "Path" in kind and "str" not in kind and isinstance(value, str):
-        return Path(value)
-    return value
+def _plain(value: Any) -> Any:
+    """Return a mapping as a YAML file would hold it: paths as texts, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
