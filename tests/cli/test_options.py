@@ -182,7 +182,10 @@ def test_words_become_settings():
         ("score --bogus", "vidsme score: the following arguments are required"),
         (f"score {DATA} --bogus 1", "vidsme score: unrecognized arguments: --bogus 1"),
         ("--bogus status r", "vidsme status: unrecognized arguments: --bogus"),
-        (f"score {DATA} --keep tokens", "vidsme score: unrecognized arguments: tokens"),
+        (
+            f"score {DATA} --kee tokens",
+            "vidsme score: unrecognized arguments: --kee tokens",
+        ),
         (f"score {DATA} --shards 4/4", "shards=4/4, expected K/N with K from 0 to N-1"),
         ("list", "vidsme list: the following arguments are required: what"),
         ("list slices", "vidsme list: argument what: invalid choice: 'slices'"),
