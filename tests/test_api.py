@@ -87,6 +87,13 @@ def test_runs_and_tables_are_evaluated_by_path_too(runs, tmp_path):
     assert vj.evaluate(tmp_path / "scores.csv", bootstrap=100).primary.auc.value == 0.55
 
 
+def test_what_is_wrong_with_a_control_is_said_of_the_control(runs):
+    with pytest.raises(InputError, match="^control=nowhere does not exist"):
+        vj.evaluate(runs[0], control="nowhere")
+    with pytest.raises(InputError, match="^reference=.*model has no run.json"):
+        vj.evaluate(runs[0], reference=runs[0].path.parents[1] / "model")
+
+
 def test_clips_without_labels_have_a_verdict_and_no_metrics(project, tmp_path):
     folder, manifest, model, _ = project
     rows = json.loads(manifest.read_text())
@@ -165,6 +172,7 @@ def test_wrong_settings_are_one_line_and_write_nothing(
         (lambda: vj.score("nowhere", "no.json", out="x"), "no.json"),
         (lambda: vj.evaluate("nowhere"), "run=nowhere does not exist"),
         (lambda: vj.evaluate([]), "no run given"),
+        (lambda: vj.evaluate("nowhere", bootstrap=0), "bootstrap=0, expected at least 1"),
         (lambda: vj.train("m", "d.json", "o", objective="sound"), "objective='sound'"),
         (lambda: vj.train("m", "d.json", "o", steps=0), "steps=0, expected whole numbers"),
         (lambda: vj.prepare("m", "d.json", "o", frames=-1), r"frames=\(-1,\), expected"),

@@ -56,9 +56,8 @@ def evaluate(
     if repeated:
         raise InputError(f"run={repeated[0]} was given twice, expected each once")
     target_runs = [read(path) for path in runs]
-    control_run, reference_run = (
-        None if path is None else read(path) for path in (control, reference)
-    )
+    control_run = None if control is None else read(control, "control")
+    reference_run = None if reference is None else read(reference, "reference")
     for run in target_runs:
         check_labels(run, reference_run)
     study = make_study(target_runs, control_run, reference_run)
@@ -67,8 +66,12 @@ def evaluate(
     return evaluate_study(study, settings)
 
 
-def read(path: Path) -> run_files.Run:
+def read(path: Path, option: str = "run") -> run_files.Run:
     """Read a run's directory, or a table of scores from elsewhere.
+
+    Args:
+        path: of the directory or table.
+        option: what named it, for errors.
 
     Raises:
         InputError: the path does not exist, or holds no finished run and no such table.
@@ -77,10 +80,10 @@ def read(path: Path) -> run_files.Run:
         return read_scores(path)
     if not path.exists():
         raise InputError(
-            f"run={path} does not exist; expected a directory that vidsme score wrote, or a"
-            " table of scores (.csv, .parquet, .json, .jsonl)"
+            f"{option}={path} does not exist; expected a directory that vidsme score wrote,"
+            " or a table of scores (.csv, .parquet, .json, .jsonl)"
         )
-    run = run_files.read_run(path)
+    run = run_files.read_run(path, option)
     if note := version_note(path, run.info):
         say(note)
     return with_published(run)

@@ -179,18 +179,24 @@ def is_finished(run: Path) -> bool:
     return (run / "scores.parquet").exists()
 
 
-def read_run(run: Path) -> Run:
+def read_run(run: Path, option: str = "run") -> Run:
     """Read a finished run.
+
+    Args:
+        run: its directory.
+        option: what named it, for errors.
 
     Raises:
         InputError: the directory is missing, holds no run, or a run that has not ended.
     """
     if not (run / "run.json").exists():
         fault = "has no run.json" if run.is_dir() else absence(run)
-        raise InputError(f"run={run} {fault}; expected a directory that vidsme score wrote")
+        raise InputError(
+            f"{option}={run} {fault}; expected a directory that vidsme score wrote"
+        )
     if not is_finished(run):
         raise InputError(
-            f"run={run} has no scores.parquet: its vidsme score has not ended;"
+            f"{option}={run} has no scores.parquet: its vidsme score has not ended;"
             " run that command again"
         )
     table, curves, thumbnails = (
