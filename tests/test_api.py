@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tools import make_project, python
 
@@ -47,7 +48,8 @@ def test_a_run_is_its_table_and_what_decided_it(project, runs):
 
 def test_a_finished_run_is_read_and_another_refused(project, runs, capsys):
     folder, manifest, model, _ = project
-    again = vj.score(model, [manifest], out=folder / "runs" / "0", frames=(2,), batch=4)
+    sizes = {"frames": (np.int64(2),), "batch": np.int64(4)}
+    again = vj.score(model, [manifest], out=folder / "runs" / "0", **sizes)
     assert again.table.equals(runs[0].table)
     assert "complete: nothing left to do" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"frames \[2\] there, \[4\] here"):

@@ -63,22 +63,22 @@ def _value(name: str, hint: Any, value: Any) -> Any:
     Raises:
         InputError: there is none that it could stand for.
     """
-    value = value.item() if isinstance(value, np.generic) else value
     choices = get_args(hint) if _is_union(hint) else (hint,)
     items = [get_args(choice)[0] for choice in choices if get_origin(choice) is tuple]
     if items and value is not None:
         several = value if isinstance(value, list | tuple) else (value,)
         value = tuple(_as_item(items[0], item) for item in several)
-    elif Path in choices and str not in choices:
-        value = _as_item(Path, value)
     elif Shard in choices and isinstance(value, str):
         value = read_shard(value)
+    else:
+        value = _as_item(Path if Path in choices and str not in choices else hint, value)
     if not any(_fits(value, choice) for choice in choices):
         raise InputError(f"{name}={value!r:.60}, expected {_expected(choices)}")
     return value
 
 
 def _as_item(hint: Any, item: Any) -> Any:
+    """Return a number of NumPy as one of Python, and text for a path as a path."""
     item = item.item() if isinstance(item, np.generic) else item
     return Path(item) if hint is Path and isinstance(item, str) else item
 
