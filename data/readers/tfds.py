@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vidsme_jax.data.readers.decoded import DecodedClip, DecodeError, union_indices
+from vidsme_jax.data.readers.source import VideoFile
 from vidsme_jax.errors import InputError
 
 PREFIX = "tfds:"
@@ -41,7 +42,7 @@ class Example:
         return f"{PREFIX}{self.name}/{self.split}#{self.index}"
 
 
-Source = Path | Example  # of a clip
+Source = Path | VideoFile | Example  # of a clip
 
 
 def read_examples(
