@@ -24,7 +24,7 @@ class VideoFile:
 
     def __str__(self) -> str:
         """Return the path, and segment and rate in the form of a media fragment."""
-        times = ["" if t is None else f"{t:g}" for t in (self.start, self.end)]
+        times = ["" if t is None else f"{t:.12g}" for t in (self.start, self.end)]
         parts = [f"t={','.join(times).rstrip(',')}"] if any(times) else []
-        parts += [] if self.fps is None else [f"fps={self.fps:g}"]
+        parts += [] if self.fps is None else [f"fps={self.fps:.12g}"]
         return f"{self.path}#{'&'.join(parts)}" if parts else str(self.path)
