@@ -1,117 +1,113 @@
 """Read manifests: the clips to ask about, the words to ask with, and the labels.
 
-A manifest is JSON (a list), JSON Lines, CSV or Parquet. The column `video` is needed; `id`,
-`label`, `question`, `answer`, `candidates` and `group` are optional; other columns are
-kept. The lists of the published Vid-SME code are read as they are.
+A manifest is JSON (a list), JSON Lines, CSV, TSV or Parquet. The column `video` is needed;
+`id`, `label`, `question`, `answer`, `candidates`, `group`, `start`, `end`, `fps`, `system`
+and `history` are optional; other columns are kept. Training lists are read as they are,
+with `conversations` or `messages`, and so are the lists of the published Vid-SME code.
 """
 
 import csv
-import hashlib
 import json
-import math
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from vidsme_jax.data.readers.tfds import PREFIX, Source, read_examples
-from vidsme_jax.errors import InputError
+from vidsme_jax.data.cells import is_missing
+from vidsme_jax.data.columns import ColumnNames, match_columns
+from vidsme_jax.data.readers.tfds import PREFIX, read_examples
+from vidsme_jax.data.rows import Place, RecordRows, Row, read_record
+from vidsme_jax.errors import InputError, check_names, check_rates
+from vidsme_jax.progress import say
 from vidsme_jax.records.tabular import (
     read_csv_texts,
     read_json_lines,
     read_json_rows,
     read_parquet_rows,
+    read_tsv_texts,
 )
 
-DEFAULT_QUESTION = "Describe the video."
-_COLUMNS = ("id", "video", "label", "question", "answer", "candidates", "group")
+TURNS = ("each", "first", "last")
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".json": read_json_rows,
     ".jsonl": read_json_lines,
     ".csv": read_csv_texts,
+    ".tsv": read_tsv_texts,
     ".parquet": read_parquet_rows,
 }
 _READS = ", ".join(_READERS)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A question about a clip.
-
-    Runs and stores are identified by hashes of rows, so the fields keep their names.
+class ManifestSettings:
+    """How manifests are read.
 
     Attributes:
-        id: id of the row, unique within the manifest.
-        video: path as the manifest writes it, relative to the root.
-        path: path at which the file is expected; or the example of a data set.
-        label: 1 for a member, 0 for a non-member, None for unknown.
-        asked: the question without its options; `DEFAULT_QUESTION` where the manifest has
-            none.
-        candidates: options of the question.
-        answer: the response; "" where the manifest has none.
-        group: name of the group whose rows are not independent; by default the video.
-        other: values of the manifest's further columns, by name.
+        root: folder that video paths start from; None for that of the manifest, or of
+            the data set.
+        labels: one label a manifest, for lists without labels.
+        turns: which turns of a dialogue are rows, of `TURNS`.
+        fps: frames per second of folders of images that have no column fps.
     """
 
-    id: str
-    video: str
-    path: Source
-    label: int | None
-    asked: str
-    candidates: tuple[str, ...]
-    answer: str
-    group: str
-    other: dict[str, Any]
+    root: Path | None = None
+    labels: tuple[int, ...] | None = None
+    turns: str = "each"
+    fps: float | None = None
 
-    @property
-    def question(self) -> str:
-        """The question, followed by its options."""
-        return "\n".join([self.asked, *self.options])
-
-    @property
-    def options(self) -> list[str]:
-        """The candidates with their letters."""
-        return [f"({_letter(n)}) {text}" for n, text in enumerate(self.candidates)]
+    def __post_init__(self) -> None:
+        """Refuse values with which no manifest is read."""
+        check_names(self, turns=TURNS)
+        if self.fps is not None:
+            check_rates(self, "fps")
 
 
 def read_manifests(
-    paths: list[Path], root: Path | None = None, labels: list[int] | None = None
+    paths: Sequence[Path], settings: ManifestSettings | None = None
 ) -> list[Row]:
     """Read several manifests as a single list of rows.
 
+    A line for each manifest says what of it is read under another name or skipped.
+
     Args:
         paths: manifests, in order; or tfds:NAME/SPLIT, see `readers.tfds`.
-        root: folder that video paths start from; by default the folder of the manifest.
-            For tfds:NAME/SPLIT the folder of the data set.
-        labels: label of each file, for files that have no label column.
+        settings: how they are read.
 
     Raises:
         InputError: the faults of the first file that has any, in a single line.
     """
+    settings = settings or ManifestSettings()
+    labels = settings.labels
     if labels is not None and len(labels) != len(paths):
         raise InputError(
-            f"label={labels} has {len(labels)} values for {len(paths)} manifests,"
+            f"label={list(labels)} has {len(labels)} values for {len(paths)} manifests,"
             " expected one each"
         )
-    rows: list[Row] = []
-    explicit: list[bool] = []
-    for n, path in enumerate(paths):
-        label = None if labels is None else labels[n]
-        if str(path).startswith(PREFIX):
-            records, examples = read_examples(str(path), root)
-            of_file = _rows(str(path), records, Path("/"), label)
-            rows += [replace(r, path=e) for r, e in zip(of_file, examples, strict=True)]
-        else:
-            if root is not None and not root.is_dir():
-                raise InputError(f"root={root} is no folder, expected that of the videos")
-            records = _read_records(Path(path))
-            rows += _rows(str(path), records, root or Path(path).parent, label)
-        explicit += [bool(_text(record, "id")) for record in records]
-    return _with_unique_ids(rows, explicit)
+    content: list[RecordRows] = []
+    for path, label in zip(paths, labels or [None] * len(paths), strict=True):
+        content += _read_manifest(Path(path), label, settings)
+    return _select_turns(_with_unique_ids(content), settings.turns)
+
+
+def _read_manifest(
+    path: Path, label: int | None, settings: ManifestSettings
+) -> list[RecordRows]:
+    """Return the rows of a manifest, record by record, and say what is not as written."""
+    root = settings.root
+    if str(path).startswith(PREFIX):
+        records, examples = read_examples(str(path), root)
+        content = _rows(path, records, Place(Path("/"), label))
+        return [
+            replace(of_record, rows=tuple(replace(r, path=e) for r in of_record.rows))
+            for of_record, e in zip(content, examples, strict=True)
+        ]
+    if root is not None and not root.is_dir():
+        raise InputError(f"root={root} is no folder, expected that of the videos")
+    records = _read_records(path)
+    return _rows(path, records, Place(root or path.parent, label, settings.fps))
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
@@ -134,134 +130,109 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _rows(
-    path: str, records: list[dict[str, Any]], root: Path, label: int | None
-) -> list[Row]:
-    rows, faults = [], []
+def _rows(path: Path, records: list[dict[str, Any]], place: Place) -> list[RecordRows]:
+    columns = dict.fromkeys(name for record in records for name in record)
+    try:
+        names = match_columns(columns)
+    except ValueError as error:
+        raise InputError(f"data={path}: {error}") from error
+    content, faults, renamed = [], [], []
     for number, record in enumerate(records, 1):
         try:
-            rows.append(_row(record, root, label))
+            renamed.append(names.read(record))
+            content.append(read_record(renamed[-1], place))
         except ValueError as error:
-            faults.append(f"row {number}: {error}")
+            faults.append(f"row {number}: {error}{_read_as(names, str(error))}")
     if faults:
         more = f" (and {len(faults) - 3} more faults)" if len(faults) > 3 else ""
         raise InputError(f"data={path}: {'; '.join(faults[:3])}{more}")
-    return rows
-
-
-def _row(record: dict[str, Any], root: Path, file_label: int | None) -> Row:
-    video = _text(record, "video")
-    if "video" not in record:
-        raise ValueError(f"no column video, expected a path; there are {sorted(record)}")
-    if not video:
-        raise ValueError("video is empty, expected a path")
-    candidates = _candidates(record.get("candidates"))
-    label = _label(record.get("label"))
-    if None not in (label, file_label) and label != file_label:
-        raise ValueError(f"label={label}, but --label {file_label} was given for the file")
-    return Row(
-        id=_text(record, "id") or _default_id(record),
-        video=video,
-        path=_inside(root, video),
-        label=file_label if label is None else label,
-        asked=_text(record, "question") or DEFAULT_QUESTION,
-        candidates=tuple(candidates),
-        answer=_answer(_text(record, "answer"), candidates),
-        group=_text(record, "group") or video,
-        other={k: v for k, v in record.items() if k not in _COLUMNS},
-    )
-
-
-def _text(record: dict[str, Any], column: str) -> str:
-    value = record.get(column)
-    if isinstance(value, dict | list):
-        raise ValueError(f"{column}={str(value)[:60]!r}, expected text")
-    text = "" if _missing(value) else str(value)
-    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        raise ValueError(f"{column}={text[:60]!r} is not valid Unicode")
-    return text
-
-
-def _missing(value: Any) -> bool:
-    """Return whether a cell is empty; JSON, CSV and Parquet write that differently."""
-    return value in (None, "") or (isinstance(value, float) and math.isnan(value))
-
-
-def _label(value: Any) -> int | None:
-    """Read a label, 1 or 0; CSV has it as text, Parquet perhaps as a float."""
-    if _missing(value):
-        return None
-    number = {"1": 1, "0": 0, "1.0": 1, "0.0": 0}.get(str(value))
-    if number is None:
-        raise ValueError(f"label={value!r}, expected 1 (member) or 0 (non-member)")
-    return number
-
-
-def _candidates(value: Any) -> list[str]:
-    if _missing(value):
-        return []
-    if isinstance(value, str):  # CSV has no lists: JSON in the cell
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    if not isinstance(value, list):
-        raise ValueError("candidates is not a list, expected one option an entry")
-    return [str(option) for option in value]
-
-
-def _answer(answer: str, candidates: list[str]) -> str:
-    if answer in candidates:
-        return f"({_letter(candidates.index(answer))}) {answer}"
-    return answer
-
-
-def _letter(n: int) -> str:
-    return chr(ord("A") + n) if n < 26 else str(n + 1)
-
-
-def _inside(root: Path, video: str) -> Path:
-    """Return the path of a video, refusing one that leaves the root.
-
-    A manifest may come from anyone.
-    """
-    base = os.path.abspath(root)
-    joined = os.path.normpath(os.path.join(base, video))
-    if os.path.commonpath([base, joined]) != base or "\0" in video:
-        raise ValueError(
-            f"video={video!r} lies outside root={base}, the folder that paths"
-            " start from; --root names another"
+    if not any(of_record.rows for of_record in content):
+        reasons = ", ".join(sorted({of_record.skipped for of_record in content}))
+        raise InputError(
+            f"data={path}: none of {len(records)} rows has one video ({reasons}), expected"
+            f" a path in column video; there are {', '.join(sorted(columns))}"
         )
-    return Path(joined)
+    notes = [*_column_notes(names, records, renamed), *_record_notes(content)]
+    if notes:
+        say(f"data={path}: {'; '.join(notes)}")
+    return content
 
 
-def _default_id(record: dict[str, Any]) -> str:
-    fields = [record.get(k) for k in ("video", "question", "candidates", "answer")]
-    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
+def _read_as(names: ColumnNames, fault: str) -> str:
+    """Return which column of the file a fault is about, where its name is another."""
+    read = [f"{k} is read as {v}" for k, v in names.renamed.items() if v in fault]
+    return f" ({', '.join(read)})" if read else ""
 
 
-def _with_unique_ids(rows: list[Row], explicit: list[bool]) -> list[Row]:
-    """Return the rows with unique ids: equal default ids get numbers.
+def _column_notes(
+    names: ColumnNames, records: list[dict[str, Any]], renamed: list[dict[str, Any]]
+) -> list[str]:
+    """Return which columns are read under another name, and which such ones are not."""
+    read: dict[str, None] = {}
+    kept: dict[str, None] = {}
+    for before, after in zip(records, renamed, strict=True):
+        for name, canonical in names.renamed.items():
+            if not is_missing(before.get(name)):
+                note = f"{name} as {canonical}"
+                (kept if name in after else read)[note] = None
+        if not is_missing(after.get("answer_key")) and is_missing(after.get("answer")):
+            read["answer_key as answer"] = None
+    notes = [f"column {', '.join(read)}"] if read else []
+    return notes + [f"column {', '.join(kept)} not read, but kept"] * bool(kept)
 
-    Args:
-        rows: rows of all manifests.
-        explicit: for each row, whether its id is explicit.
+
+def _record_notes(content: Sequence[RecordRows]) -> list[str]:
+    """Return what a person should know of records that are not read as they stand."""
+    skipped = Counter(of_record.skipped for of_record in content if of_record.skipped)
+    notes = [f"{count} rows with {reason} skipped" for reason, count in skipped.items()]
+    taken_off = sum(of_record.placeholders for of_record in content)
+    if taken_off:
+        notes.append(f"a leading placeholder taken off {taken_off} questions")
+    left = sum(of_record.left for of_record in content)
+    if left:
+        notes.append(f"{left} further placeholders stay in questions as text")
+    return notes
+
+
+def _with_unique_ids(content: Sequence[RecordRows]) -> list[RecordRows]:
+    """Return the rows with unique ids: rows of one id get numbers, if of one video.
 
     Raises:
-        InputError: an explicit id stands twice.
+        InputError: an explicit id stands for several videos.
     """
-    counts = Counter(row.id for row, has_id in zip(rows, explicit, strict=True) if has_id)
-    repeated = [name for name, count in counts.items() if count > 1]
-    if repeated:
+    videos: dict[str, dict[Any, None]] = {}
+    for of_record in content:
+        for row in of_record.rows if of_record.has_id else ():
+            videos.setdefault(row.id, {})[row.file] = None
+    wrong = [name for name, files in videos.items() if len(files) > 1]
+    if wrong:
         raise InputError(
-            f"id={repeated[0]!r} stands {counts[repeated[0]]} times, expected once"
+            f"id={wrong[0]!r} stands for {len(videos[wrong[0]])} videos, expected one;"
+            " several questions about a video may share an id"
         )
-    seen, out = Counter(counts), []
-    for row, has_id in zip(rows, explicit, strict=True):
-        seen[row.id] += not has_id
-        number = "" if has_id or seen[row.id] == 1 else f"-{seen[row.id]}"
-        out.append(replace(row, id=row.id + number))
+    seen: Counter[str] = Counter()
+    out = []
+    for of_record in content:
+        rows = []
+        for row in of_record.rows:
+            seen[row.id] += 1
+            number = "" if seen[row.id] == 1 else f"-{seen[row.id]}"
+            rows.append(replace(row, id=row.id + number))
+        out.append(replace(of_record, rows=tuple(rows)))
+    _refuse_repeated(row.id for of_record in out for row in of_record.rows)
     return out
+
+
+def _refuse_repeated(ids: Iterable[str]) -> None:
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:  # a written id is also that of another id's second row
+        raise InputError(f"id={repeated[0]!r} stands twice, expected once")
+
+
+def _select_turns(content: Sequence[RecordRows], turns: str) -> list[Row]:
+    """Return the rows of the turns that are asked for."""
+    chosen = {"each": slice(None), "first": slice(1), "last": slice(-1, None)}[turns]
+    return [row for of_record in content for row in of_record.rows[chosen]]
 
 
 def other_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:

@@ -26,6 +26,7 @@ from scipy.stats import norm, rankdata, spearmanr
 
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
+from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.data.synthetic.shapes import write_mp4
 from vidsme_jax.runs.job import make_job
@@ -167,7 +168,16 @@ def on_rows(settings: Settings) -> list[str]:
 def run_scores(settings: Settings, model: Path, data, out: Path) -> RunScores:
     """Score manifests by both definitions, under every variant of q and r."""
     options = {"definitions": ("published",), "variants": settings.variants}
-    score(ScoreSettings(model, data, out, (FRAMES,), root=settings.demo, **options))
+    score(
+        ScoreSettings(
+            model,
+            data,
+            out,
+            (FRAMES,),
+            manifests=ManifestSettings(settings.demo),
+            **options,
+        )
+    )
     tables = [pq.read_table(out / f"{n}.parquet") for n in ("scores", "published")]
     label = np.array(tables[0]["label"].to_pylist())
     names = ("q", "r", "motion", *catalogue.columns())

@@ -1,7 +1,7 @@
 """The interface of a checkpoint directory: all that other rooms may ask about a model."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -158,6 +158,7 @@ class Port(Graph):
         system: str | None = None,
         times: Times | None = None,
         template: Template | None = None,
+        history: Sequence[tuple[str, str]] = (),
     ) -> Prompt:
         """Return the token ids of a manifest row's prompt.
 
@@ -167,6 +168,7 @@ class Port(Graph):
             system: system message instead of the template's default.
             times: times of the frames; needed by a template that says them.
             template: template instead of the port's own.
+            history: earlier turns, for a template that shows them.
 
         Raises:
             InputError: a system message for a template that has no place for it, or a
@@ -182,7 +184,7 @@ class Port(Graph):
             Slot.QUESTION: question,
             Slot.TIMES: say_times(times),
         }
-        prompt = self.tokenizer.prompt(template, words, answer, self.video_token)
+        prompt = self.tokenizer.prompt(template, words, answer, self.video_token, history)
         ids = (*prompt.before, *prompt.after, *prompt.answer, *sum(prompt.gaps, ()))
         largest, rows = max(ids, default=0), self.sizes.vocab
         if largest >= rows:

@@ -22,9 +22,13 @@ class VideoFile:
     end: float | None = None
     fps: float | None = None
 
-    def __str__(self) -> str:
-        """Return the path, and segment and rate in the form of a media fragment."""
+    @property
+    def fragment(self) -> str:
+        """Segment and rate in the form of a media fragment; "" for neither."""
         times = ["" if t is None else f"{t:.12g}" for t in (self.start, self.end)]
         parts = [f"t={','.join(times).rstrip(',')}"] if any(times) else []
         parts += [] if self.fps is None else [f"fps={self.fps:.12g}"]
-        return f"{self.path}#{'&'.join(parts)}" if parts else str(self.path)
+        return f"#{'&'.join(parts)}" if parts else ""
+
+    def __str__(self) -> str:
+        return f"{self.path}{self.fragment}"

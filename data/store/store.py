@@ -20,9 +20,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidsme_jax.data.manifest import Row, other_columns
+from vidsme_jax.data.manifest import other_columns
 from vidsme_jax.data.prepared import ClipFacts, ClipSpec, PreparedClip
 from vidsme_jax.data.readers.tfds import Source
+from vidsme_jax.data.rows import Row
 from vidsme_jax.data.store.facts import facts_from_json, spec_from_settings
 from vidsme_jax.data.store.format import open_source
 from vidsme_jax.errors import InputError
@@ -31,10 +32,12 @@ from vidsme_jax.records import files as record_files
 INFO, CLIPS, ROWS = "store.json", "clips.parquet", "rows.parquet"
 _OTHER = "other."  # before the names of the manifest's further columns
 _ROW = {
-    **dict.fromkeys(("id", "video", "asked", "answer", "group"), pa.string()),
+    **dict.fromkeys(("id", "video", "asked", "answer", "group", "system"), pa.string()),
     "label": pa.int8(),
     "candidates": pa.list_(pa.string()),
+    "history": pa.list_(pa.list_(pa.string())),
 }
+_TUPLES = ("candidates", "history")
 
 
 @dataclass(frozen=True)
@@ -168,9 +171,10 @@ def _read_rows(store: Path) -> tuple[list[Row], list[int], list[int]]:
     others = [name for name in table.column_names if name.startswith(_OTHER)]
     rows = [
         Row(
-            **{name: record[name] for name in _ROW if name != "candidates"},
+            **{name: record[name] for name in _ROW if name not in _TUPLES},
             path=Path(record["path"]),
             candidates=tuple(record["candidates"]),
+            history=tuple((question, answer) for question, answer in record["history"]),
             other={name.removeprefix(_OTHER): record[name] for name in others},
         )
         for record in table.to_pylist()

@@ -51,10 +51,16 @@ _IGNORED_VISION = frozenset("vocab_size".split())
 
 # The prompts of the families, for checkpoints whose chat template shows no video.
 VICUNA = Template(
-    ("USER: ", Slot.VIDEO, "\n", Slot.QUESTION, " ASSISTANT:"), lead=" ", end="</s>"
+    ("USER: ", Slot.VIDEO, "\n", Slot.QUESTION, " ASSISTANT:"),
+    lead=" ",
+    end="</s>",
+    turn=(" ", Slot.ANSWER, "</s>USER: ", Slot.QUESTION, " ASSISTANT:"),
 )
 INSTRUCT = Template(
-    ("[INST] ", Slot.VIDEO, "\n", Slot.QUESTION, " [/INST]"), lead=" ", end="</s>"
+    ("[INST] ", Slot.VIDEO, "\n", Slot.QUESTION, " [/INST]"),
+    lead=" ",
+    end="</s>",
+    turn=(" ", Slot.ANSWER, "</s>[INST] ", Slot.QUESTION, " [/INST]"),
 )
 CHATML_DIRECT = Template(
     (
@@ -62,6 +68,10 @@ CHATML_DIRECT = Template(
         *(Slot.VIDEO, "\n", Slot.QUESTION, "<|im_end|><|im_start|>assistant\n"),
     ),
     system="Answer the questions.",
+    turn=(
+        *(Slot.ANSWER, "<|im_end|><|im_start|>user\n", Slot.QUESTION),
+        "<|im_end|><|im_start|>assistant\n",
+    ),
 )
 
 

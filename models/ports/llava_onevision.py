@@ -19,7 +19,12 @@ _TEMPLATE = Template(
     (
         *("<|im_start|>user ", Slot.VIDEO, "\n", Slot.QUESTION),
         "<|im_end|><|im_start|>assistant\n",
-    )
+    ),
+    turn=(
+        *("<|im_start|>assistant \n", Slot.ANSWER, "<|im_end|><|im_start|>user \n"),
+        *(Slot.QUESTION, "<|im_end|>"),
+    ),
+    invitation="<|im_start|>assistant\n",
 )
 
 

@@ -27,6 +27,7 @@ _TIMED = Template(
         *(Slot.QUESTION, "<|im_end|>\n<|im_start|>assistant\n"),
     ),
     system=CHATML.system,
+    turn=CHATML.turn,
 )
 
 

@@ -82,7 +82,7 @@ def _parse(render: Render, video: str) -> Template | None:
     if question_sides is None or system_sides is None:
         return None
     needs_both = takes_system and default is None
-    return Template(
+    template = Template(
         _split_at_slots(plain if default is None else both, slots),
         system=default or "",
         told=_split_at_slots(both, slots) if needs_both else None,
@@ -92,12 +92,58 @@ def _parse(render: Render, video: str) -> Template | None:
         ),
         lead=_lead(render, question, plain),
     )
+    return _with_turns(template, render, question, plain, question_sides)
+
+
+def _with_turns(
+    template: Template,
+    render: Render,
+    question: str,
+    plain: str,
+    question_sides: tuple[str, ...],
+) -> Template:
+    """Return a template with what it adds for an earlier turn, where that can be told.
+
+    Args:
+        template: the template of a single question.
+        render: the renderer of the chat template.
+        question: the text that stands for the first question.
+        plain: text of the prompt with that question.
+        question_sides: sides on which questions are stripped.
+    """
+    answer, next_question = _marker("Answer"), _marker("Next question")
+
+    def dialogue(first_answer: str, second_question: str) -> str:
+        reply = {"role": "assistant", "content": [_text_part(first_answer)]}
+        further = {"role": "user", "content": [_text_part(second_question)]}
+        return render([_user_message(question), reply, further]) or ""
+
+    opening = render([_user_message(question)], prompt=False) or ""
+    invitation, whole = plain[len(opening) :], dialogue(answer, next_question)
+    added = whole[len(opening) : len(whole) - len(invitation)]
+    ends = [pieces[-1] for pieces in (template.pieces, template.told or template.pieces)]
+    sides = _stripped_sides(lambda text: dialogue(answer, text), next_question)
+    answer_sides = _stripped_sides(lambda text: dialogue(text, next_question), answer)
+    fits = (
+        opening + invitation == plain
+        and whole == opening + added + invitation
+        and [added.count(word) for word in (answer, next_question)] == [1, 1]
+        and added.index(answer) < added.index(next_question)
+        and all(isinstance(end, str) and end.endswith(invitation) for end in ends)
+        and sides == question_sides
+    )
+    if not fits or answer_sides is None:
+        return template
+    slots = {answer: Slot.ANSWER, next_question: Slot.QUESTION}
+    cuts = (*template.cuts, *((Slot.ANSWER, side) for side in answer_sides))
+    turn = _split_at_slots(added, slots)
+    return replace(template, cuts=cuts, turn=turn, invitation=invitation)
 
 
 def _lead(render: Render, question: str, plain: str) -> str:
     """Return the text that the template puts between its prompt and an answer."""
     answer = _marker("Answer")
-    reply = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
+    reply = {"role": "assistant", "content": [_text_part(answer)]}
     whole = render([_user_message(question), reply], prompt=False) or ""
     if not whole.startswith(plain) or answer not in whole:
         return ""
@@ -105,12 +151,16 @@ def _lead(render: Render, question: str, plain: str) -> str:
 
 
 def _system_message(system: str) -> dict:
-    return {"role": "system", "content": [{"type": "text", "text": system}]}
+    return {"role": "system", "content": [_text_part(system)]}
+
+
+def _text_part(text: str) -> dict:
+    return {"type": "text", "text": text}
 
 
 def _user_message(question: str) -> dict:
     """Return the message of a user who shows a video and asks a question."""
-    content = [{"type": "video"}, {"type": "text", "text": question}]
+    content = [{"type": "video"}, _text_part(question)]
     return {"role": "user", "content": content}
 
 

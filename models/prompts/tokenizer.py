@@ -8,24 +8,16 @@ the user's turn. Without such texts the ids are those of the whole prompt encode
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from vidsme_jax.batch import Prompt
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.prompts.chat_template import find_chat_template
-from vidsme_jax.models.prompts.template import Slot, Template
+from vidsme_jax.models.prompts.template import Slot, Template, Text
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns where torch is absent
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A text of a prompt; special tokens are recognised in it only if it is trusted."""
-
-    text: str
-    trusted: bool
 
 
 class Tokenizer:
@@ -93,7 +85,12 @@ class Tokenizer:
         return self._fast.encode(text, add_special_tokens=False).ids
 
     def prompt(
-        self, template: Template, words: dict[Slot, str], answer: str, video: str | None
+        self,
+        template: Template,
+        words: Mapping[Slot, str],
+        answer: str,
+        video: str | None,
+        history: Sequence[tuple[str, str]] = (),
     ) -> Prompt:
         """Return the token ids of a template with its slots filled.
 
@@ -103,20 +100,14 @@ class Tokenizer:
             answer: text that follows the prompt; "" for none.
             video: text of the video's placeholder token. None encodes the texts before
                 and after the video separately.
+            history: earlier turns, each a question and its answer.
         """
-        _refuse_invalid_unicode([*words.values(), answer])
-        texts: list[_Text | None] = []
-        for piece in template.pieces:
-            if piece is Slot.VIDEO:
-                texts.append(None)
-            elif isinstance(piece, Slot):
-                texts.append(_Text(_strip(template, piece, words[piece]), False))
-            else:
-                texts.append(_Text(piece, True))
+        _refuse_invalid_unicode([*words.values(), answer, *sum(history, ())])
+        texts = template.fill(words, history)
         before, after = self._sides(texts, video)
         if not answer:
             return Prompt(tuple(before), tuple(after), ())
-        answered = [*texts, _Text(template.lead, True), _Text(answer, False)]
+        answered = [*texts, Text(template.lead, True), Text(answer, False)]
         _, after_and_answer = self._sides(answered, video)
         if after_and_answer[: len(after)] == after:
             answer_ids = after_and_answer[len(after) :]
@@ -124,7 +115,7 @@ class Tokenizer:
             answer_ids = self.encode(answer)
         return Prompt(tuple(before), tuple(after), tuple(answer_ids))
 
-    def _sides(self, texts: list["_Text | None"], video: str | None) -> list[list[int]]:
+    def _sides(self, texts: list[Text | None], video: str | None) -> list[list[int]]:
         """Return the ids before and after the video; None in `texts` marks the video."""
         at = texts.index(None)
         sides = [[t for t in side if t] for side in (texts[:at], texts[at + 1 :])]
@@ -158,7 +149,7 @@ class Tokenizer:
         at = next(n for n in range(len(whole)) if whole[n : n + len(bare)] == bare)
         return whole[:at]
 
-    def _encode_apart(self, texts: list[_Text], special: re.Pattern[str]) -> list[int]:
+    def _encode_apart(self, texts: list[Text], special: re.Pattern[str]) -> list[int]:
         """Encode the stretches between the special tokens of trusted texts one by one."""
         ids, pending = [], ""
         for piece in texts:
@@ -194,13 +185,6 @@ def _finder(words: tuple[str, ...]) -> re.Pattern[str]:
     """Return a pattern that matches any of the words, longer words first."""
     longest_first = sorted(words, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-
-
-def _strip(template: Template, slot: Slot, text: str) -> str:
-    """Strip a slot's text on the sides on which the template strips it."""
-    if (slot, "left") in template.cuts:
-        text = text.lstrip()
-    return text.rstrip() if (slot, "right") in template.cuts else text
 
 
 def _refuse_invalid_unicode(texts: list[str]) -> None:

@@ -19,6 +19,7 @@ from vidsme_jax.cli.main import COMMANDS, command_file, main, read_options
 from vidsme_jax.cli.options import OBJECTIVES, settings_from
 from vidsme_jax.data.batches import PERTURBATIONS
 from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.manifest import TURNS, ManifestSettings
 from vidsme_jax.data.readers.policy import POLICIES
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.models.prompts.published import PUBLISHED
@@ -50,11 +51,24 @@ class Case:
 DATA = "--model m --data d.json --out o"
 CASES = {
     "demo": Case((DemoSettings,), set(), {"clips", "steps"}, ""),
-    "train": Case((TrainSettings, Recipe), set(), {"recipe", "warmup", "clip_norm"}, DATA),
-    "prepare": Case(
-        (PrepareSettings, Decoding), set(), {"decoding"}, "d.json --model m --out o"
+    "train": Case(
+        (TrainSettings, Recipe, ManifestSettings),
+        set(),
+        {"recipe", "manifests", "warmup", "clip_norm"},
+        DATA,
     ),
-    "score": Case((ScoreSettings, Decoding), {"profile"}, {"decoding", "variants"}, DATA),
+    "prepare": Case(
+        (PrepareSettings, Decoding, ManifestSettings),
+        set(),
+        {"decoding", "manifests"},
+        "d.json --model m --out o",
+    ),
+    "score": Case(
+        (ScoreSettings, Decoding, ManifestSettings),
+        {"profile"},
+        {"decoding", "manifests", "variants"},
+        DATA,
+    ),
     "merge": Case((), {"runs", "out"}, set(), "r"),
     "status": Case((), {"run"}, set(), "r"),
     "verify": Case((), {"run"}, set(), "r"),
@@ -118,6 +132,7 @@ def test_choices_are_those_there_are():
     assert choices["score", "published_prompt"] == tuple(PUBLISHED)
     assert set(choices["score", "reader"]) == set(POLICIES)
     assert choices["prepare", "reader"] == choices["score", "reader"]
+    assert choices["score", "turns"] == choices["train", "turns"] == TURNS
     assert choices["train", "frame_order"] == FRAME_ORDERS
     assert choices["train", "objective"] == choices["demo", "objective"] == OBJECTIVES
     assert choices["bench", "size"] == tuple(SIZES)
@@ -168,8 +183,10 @@ def test_words_become_settings():
     options = read_options([*words.split(), "--keep-tokens", "--calibration", "c.json"])
     decoding = settings_from(options, Decoding)
     assert decoding == Decoding(clip_timeout=20.0)
+    manifests = settings_from(options, ManifestSettings)
+    assert manifests == ManifestSettings(labels=(1,))
     settings = settings_from(options, ScoreSettings, decoding=decoding)
-    assert settings.data == (settings.data[0],) and settings.labels == (1,)
+    assert settings.data == (settings.data[0],)
     assert settings.definitions == ("exact", "top_5") and settings.keep_tokens
     assert str(settings.shard) == "1/4" and str(settings.calibration) == "c.json"
     options = read_options([*f"score {DATA} --workers 3".split()])

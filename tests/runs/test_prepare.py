@@ -19,6 +19,7 @@ from tools import make_project
 from vidsme_jax import cli
 from vidsme_jax.data import clips as clips_module
 from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.data.motion import flow_variance
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import FrameGeometry, geometry_of, preprocess
@@ -380,10 +381,15 @@ def test_a_store_of_nothing_does_not_hold_its_directory(project, tmp_path):
     """A wrong --root is corrected by the next try, and one that is no folder refused."""
     manifest = tmp_path / "m.json"
     manifest.write_text(json.dumps([{"video": "clips/clip-000.mp4"}]))
-    wrong = replace(project, data=(manifest,), root=tmp_path, out=tmp_path / "made")
+    wrong = replace(
+        project,
+        data=(manifest,),
+        manifests=ManifestSettings(tmp_path),
+        out=tmp_path / "made",
+    )
     with pytest.raises(InputError, match="none of 1 clips could be read"):
         prepare(wrong)
-    made = prepare(replace(wrong, root=Path(project.data[0]).parent))
+    made = prepare(replace(wrong, manifests=ManifestSettings(Path(project.data[0]).parent)))
     assert [facts.status for facts in made.facts] == ["ok"]
     with pytest.raises(InputError, match="root=.*nowhere is no folder"):
-        prepare(replace(wrong, root=tmp_path / "nowhere"))
+        prepare(replace(wrong, manifests=ManifestSettings(tmp_path / "nowhere")))

@@ -16,7 +16,7 @@ import pytest
 from tools import make_project, numbered
 
 from vidsme_jax.data.batches import make_layout, smallest_layout
-from vidsme_jax.data.manifest import read_manifests
+from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepare_clip import prepare_clip
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
@@ -144,7 +144,7 @@ def test_features_are_what_baselines_look_at(project, whole):
     """Texts and file as given, and the mean of what the tower makes of the frames."""
     table = pq.read_table(project.out / "features.parquet")
     assert table["id"].to_pylist() == whole["id"].to_pylist()
-    features, rows = table.to_pylist(), read_manifests(list(project.data), None, None)
+    features, rows = table.to_pylist(), read_manifests(project.data)
     for feature, row in zip(features, rows, strict=True):
         assert (feature["question"], feature["answer"]) == (row.asked, row.answer)
         assert feature["candidates"] == list(row.candidates)
@@ -383,7 +383,12 @@ def test_published_lists_get_their_label_from_the_command_line(project, tmp_path
     entry = {"question": "Which?", "candidates": ["a", "b"], "answer": "b"}
     for path, clip in ((train, "clip-000"), (test, "clip-001")):
         path.write_text(json.dumps([entry | {"video": f"clips/{clip}.mp4"}]))
-    settings = replace(project, data=(train, test), labels=(1, 0), out=tmp_path / "run")
+    settings = replace(
+        project,
+        data=(train, test),
+        manifests=ManifestSettings(labels=(1, 0)),
+        out=tmp_path / "run",
+    )
     assert score(replace(settings, slices=("video",)))["label"].to_pylist() == [1, 0]
 
 

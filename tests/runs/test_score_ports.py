@@ -11,6 +11,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from twins import TWINS, WITH_TORCH, oracle, write
 
+from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
@@ -153,7 +154,11 @@ def test_a_port_of_transformers_layout_can_be_trained(clips, tmp_path):
     members.write_text(json.dumps([row | {"label": 1} for row in rows]))
     recipe = Recipe(steps=2, batch=2, learning_rate=1e-2)
     out = tmp_path / "trained"
-    train(TrainSettings(model, (members,), out, recipe, frames=2, root=root))
+    train(
+        TrainSettings(
+            model, (members,), out, recipe, frames=2, manifests=ManifestSettings(root)
+        )
+    )
     old, new = (load_file(d / "model.safetensors") for d in (model, out))
     assert set(old) == set(new)
     key = "language_model.model.layers.0.mlp.up_proj.weight"
@@ -173,9 +178,15 @@ def test_training_from_a_shared_read_only_checkpoint(clips, tmp_path, monkeypatc
     members = tmp_path / "members.json"
     members.write_text(json.dumps([row | {"label": 1} for row in rows]))
     recipe, out = Recipe(steps=1, batch=1), tmp_path / "new"
-    train(TrainSettings(model, (members,), out, recipe, frames=2, root=folder))
+    train(
+        TrainSettings(
+            model, (members,), out, recipe, frames=2, manifests=ManifestSettings(folder)
+        )
+    )
     assert (out / "tower").stat().st_mode & 0o200 and open_port(out).name == "longva"
-    inside = TrainSettings(out, (members,), out / "again", recipe, frames=2, root=folder)
+    inside = TrainSettings(
+        out, (members,), out / "again", recipe, frames=2, manifests=ManifestSettings(folder)
+    )
     with pytest.raises(InputError, match="lies in model="):
         train(inside)
     assert not (out / "again").exists()

@@ -9,13 +9,18 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.errors import InputError
 from vidsme_jax.records.shards import Shard, read_shard
 from vidsme_jax.training.fit import Recipe
 
 Settings = TypeVar("Settings")
 # Settings that hold settings: the fields of these are given like all others.
-_GROUPS: dict[str, Any] = {"decoding": Decoding, "recipe": Recipe}
+_GROUPS: dict[str, Any] = {
+    "decoding": Decoding,
+    "manifests": ManifestSettings,
+    "recipe": Recipe,
+}
 _WORDS = {int: "whole number", float: "number", str: "text", Path: "path"}
 
 

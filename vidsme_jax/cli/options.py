@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vidsme_jax.cli.values import clip_seconds, positive, shard
+from vidsme_jax.cli.values import clip_seconds, positive, rate, shard
 
 OBJECTIVES = ("text", "text+video")
 Settings = TypeVar("Settings")
@@ -54,13 +54,13 @@ def add_data(parser: argparse.ArgumentParser, also: str = "") -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help=f"manifests (.json, .jsonl, .csv, .parquet), taken as one set{also}",
+        help=f"manifests (.json, .jsonl, .csv, .tsv, .parquet), taken as one set{also}",
     )
     add_folders(parser)
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the folder of clips, the labels, and the output folder."""
+    """Add the options for how manifests are read, and for the output folder."""
     add = parser.add_argument
     add(
         "--root",
@@ -76,6 +76,20 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
         choices=(0, 1),
         help="one label for each manifest, for lists that have none: 1 members, 0"
         " non-members (default: the labels in the manifests)",
+    )
+    add(
+        "--turns",
+        choices=("each", "first", "last"),
+        default="each",
+        help="turns of a dialogue that are rows; the turns before are shown to the model"
+        " with their answers (default: %(default)s)",
+    )
+    add(
+        "--fps",
+        type=rate,
+        metavar="RATE",
+        help="frames per second of clips that are folders of images, where the manifest has"
+        " no column fps (default: unknown)",
     )
     add("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="MANIFEST",
-        help=".json, .jsonl, .csv or .parquet; several are taken as one set",
+        help=".json, .jsonl, .csv, .tsv or .parquet; several are taken as one set",
     )
     add_model(parser)
     add_folders(parser)
@@ -38,10 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Fill the store, and print how many clips could be read."""
     from vidsme_jax.data.clips import Decoding
+    from vidsme_jax.data.manifest import ManifestSettings
     from vidsme_jax.runs.prepare import PrepareSettings, prepare
     from vidsme_jax.runs.status import count_text
 
-    decoding = settings_from(options, Decoding)
-    store = prepare(settings_from(options, PrepareSettings, decoding=decoding))
+    settings = settings_from(
+        options,
+        PrepareSettings,
+        decoding=settings_from(options, Decoding),
+        manifests=settings_from(options, ManifestSettings),
+    )
+    store = prepare(settings)
     counts = count_text([facts.status for facts in store.facts])
     print(f"{options.out}: {len(store.facts)} clips ({counts})")

@@ -140,11 +140,16 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Score, and print the number of rows; of several processes the first prints it."""
     from vidsme_jax.data.clips import Decoding
+    from vidsme_jax.data.manifest import ManifestSettings
     from vidsme_jax.runs.score import ScoreSettings, score
     from vidsme_jax.runs.status import count_text
 
-    decoding = settings_from(options, Decoding)
-    settings = settings_from(options, ScoreSettings, decoding=decoding)
+    settings = settings_from(
+        options,
+        ScoreSettings,
+        decoding=settings_from(options, Decoding),
+        manifests=settings_from(options, ManifestSettings),
+    )
     table = score(settings, options.profile)
     if table is not None:
         counts = count_text(table["status"].to_pylist())

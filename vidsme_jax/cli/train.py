@@ -86,9 +86,15 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, and print the checkpoint's path."""
+    from vidsme_jax.data.manifest import ManifestSettings
     from vidsme_jax.training.fit import Recipe
     from vidsme_jax.training.train import TrainSettings, train
 
-    recipe = settings_from(options, Recipe)
-    train(settings_from(options, TrainSettings, recipe=recipe))
+    settings = settings_from(
+        options,
+        TrainSettings,
+        recipe=settings_from(options, Recipe),
+        manifests=settings_from(options, ManifestSettings),
+    )
+    train(settings)
     print(f"checkpoint: {options.out}")

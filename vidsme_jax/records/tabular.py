@@ -1,4 +1,4 @@
-"""Read tables that users bring: JSON, JSON Lines, CSV and Parquet.
+"""Read tables that users bring: JSON, JSON Lines, CSV, TSV and Parquet.
 
 Readers raise the errors of their libraries (ValueError, OSError, csv.Error, pyarrow's);
 callers add the option that named the file.
@@ -27,31 +27,49 @@ def read_json_lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in lines if line.strip()]
 
 
-def read_csv_texts(path: Path) -> list[dict[str, str]]:
+def read_csv_texts(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
     """Read CSV as texts: a dict per row, without empty cells.
 
+    Args:
+        path: the file.
+        delimiter: character between two cells.
+
     Raises:
-        ValueError: a row with another number of cells than the header.
+        ValueError: a row with another number of cells than the header, or a column twice.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file, strict=True))
+        reader = csv.DictReader(file, strict=True, delimiter=delimiter)
+        names = list(reader.fieldnames or [])
+        rows = list(reader)
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"column {repeated} stands twice")
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise ValueError(f"line {number} has another number of cells than the header")
     return [{k: v for k, v in row.items() if v != ""} for row in rows]
 
 
-def read_csv_typed(path: Path, texts: tuple[str, ...]) -> pa.Table:
+def read_tsv_texts(path: Path) -> list[dict[str, str]]:
+    """Read tab-separated values as texts; see `read_csv_texts`."""
+    return read_csv_texts(path, "\t")
+
+
+def read_csv_typed(path: Path, texts: tuple[str, ...], delimiter: str = ",") -> pa.Table:
     """Read CSV as a table; columns that hold only numbers become numbers.
 
     Args:
         path: the file.
         texts: names of columns that stay texts, so that 007 is not 7.
+        delimiter: character between two cells.
     """
     as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
     # A row must fit a block.
     blocks = pyarrow.csv.ReadOptions(block_size=_LONGEST_ROW)
-    return pyarrow.csv.read_csv(path, read_options=blocks, convert_options=as_text)
+    cells = pyarrow.csv.ParseOptions(delimiter=delimiter)
+    return pyarrow.csv.read_csv(
+        path, read_options=blocks, convert_options=as_text, parse_options=cells
+    )
 
 
 def read_parquet_rows(path: Path) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.opencv import cv2
+from vidsme_jax.data.rows import Row
 from vidsme_jax.models.prompts.template import Slot
 from vidsme_jax.records import files
 from vidsme_jax.runs.batching import BATCHING
@@ -22,7 +22,7 @@ _DECODERS = ("decord", "av", "pillow")
 # from them: the rows of the manifests, the prompt, and the curves that are kept.
 _NOT_BY_NAME = {
     *("out", "decoding"),
-    *("data", "root", "labels"),
+    *("data", "manifests"),
     *("system", "published_prompt"),
     "keep_tokens",
 }

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidsme_jax.data.manifest import Row, read_manifests
+from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepared import ClipFacts, ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.readers.policy import check_policy
+from vidsme_jax.data.rows import Row
 from vidsme_jax.data.store.store import Store, is_store, open_store
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
@@ -92,7 +93,7 @@ def make_job(settings: ScoreSettings) -> Job:
     """
     _check_definitions(settings)
     team = join() if settings.parallel == "global" else ALONE
-    rows, store = read_data(settings.data, settings.root, settings.labels)
+    rows, store = read_data(settings.data, settings.manifests)
     settings = _with_reader(settings, store)
     if settings.shard and not (settings.calibration or store):
         raise InputError(
@@ -134,29 +135,26 @@ def _batches(job: Job) -> list[list[Group]]:
 
 
 def read_data(
-    data: Sequence[Path], root: Path | None, labels: Sequence[int] | None
+    data: Sequence[Path], manifests: ManifestSettings
 ) -> tuple[list[Row], Store | None]:
     """Return the rows to score, and the store if they come from one.
 
     Args:
         data: manifests, taken as one set, or one store.
-        root: folder that video paths start from.
-        labels: one label a manifest, for lists without labels.
+        manifests: how manifests are read.
 
     Raises:
         InputError: a fault of a manifest; something beside a store.
     """
     stores = [path for path in data if is_store(path)]
     if not stores:
-        return read_manifests(
-            list(data), root, None if labels is None else list(labels)
-        ), None
+        return read_manifests(data, manifests), None
     if len(data) > 1:
         raise InputError(f"data={stores[0]} is a store, expected no other data beside it")
-    if labels is not None or root is not None:
+    if manifests != ManifestSettings():
         raise InputError(
-            f"data={stores[0]} is a store, which holds the labels and clips that vidsme"
-            " prepare was given; expected neither label nor root"
+            f"data={stores[0]} is a store, which holds the rows and clips that vidsme"
+            " prepare was given; expected no label, root, turns or fps"
         )
     store = open_store(stores[0])
     if note := version_note(store.path, store.info):

@@ -10,10 +10,11 @@ from typing import Any
 
 from vidsme_jax import __version__
 from vidsme_jax.data.clips import Decoding
-from vidsme_jax.data.manifest import Row, read_manifests
+from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.readers.policy import check_policy
+from vidsme_jax.data.rows import Row
 from vidsme_jax.data.store.facts import spec_to_settings
 from vidsme_jax.data.store.format import NAME
 from vidsme_jax.data.store.store import (
@@ -46,8 +47,7 @@ class PrepareSettings:
         data: manifests, prepared as one set.
         out: directory of the store.
         frames: frame counts that its clips can be scored with.
-        root: folder that video paths start from.
-        labels: one label a manifest, for lists without labels.
+        manifests: how the manifests are read.
         reader: of `policy.POLICIES`.
         decoding: with how many processes, and how long a clip may take.
         shard: the shard whose rows are prepared; None prepares all.
@@ -57,8 +57,7 @@ class PrepareSettings:
     data: tuple[Path, ...]
     out: Path
     frames: tuple[int, ...] = (2, 4, 8, 16, 32)
-    root: Path | None = None
-    labels: tuple[int, ...] | None = None
+    manifests: ManifestSettings = ManifestSettings()
     reader: str = "auto"
     decoding: Decoding = Decoding()
     shard: Shard | None = None
@@ -75,8 +74,7 @@ def prepare(settings: PrepareSettings) -> Store:
         InputError: wrong input, or no clip that could be read (the store is written).
     """
     check_policy(settings.reader)
-    labels = None if settings.labels is None else list(settings.labels)
-    rows = read_manifests(list(settings.data), settings.root, labels)
+    rows = read_manifests(settings.data, settings.manifests)
     processor = open_port(find_checkpoint(str(settings.model), weights=False)).processor
     spec = ClipSpec(settings.frames, geometry_of(processor), settings.reader)
     shard = settings.shard

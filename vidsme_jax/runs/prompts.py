@@ -7,13 +7,14 @@ its longest, and made again when the times of its clip are known.
 from dataclasses import dataclass
 
 from vidsme_jax.batch import Prompt
-from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.prepared import ClipFacts
+from vidsme_jax.data.rows import Row
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.prompts.published import PUBLISHED, published_question
 from vidsme_jax.models.prompts.template import Template
 from vidsme_jax.models.prompts.times import Times, excess, frame_times
+from vidsme_jax.progress import say
 
 _LONGEST = 99999.99  # seconds of a clip, about a day
 
@@ -27,7 +28,7 @@ class Prompts:
         rows: rows of the manifests.
         template: the port's, or a published one.
         published: name of the published prompt; None for the port's.
-        system: system message; None takes the template's.
+        system: system message of all rows; None takes the row's, or else the template's.
         longest: by frame count, the prompts of all rows, at their longest where they
             tell times.
         refused: by number of a row that is not scored, the reason.
@@ -83,10 +84,12 @@ class Prompts:
     def _make(self, n: int, times: Times) -> Prompt:
         """Return the prompt of row n, with some times of the frames."""
         row = self.rows[n]
-        question = row.question
+        question, system = row.question, self.system
+        system = row.system if system is None else system
+        history = row.history if self.template.turn else ()
         if self.published:
             question = published_question(self.published, row.asked, row.options)
-        return self.port.prompt(question, row.answer, self.system, times, self.template)
+        return self.port.prompt(question, row.answer, system, times, self.template, history)
 
 
 def make_prompts(
@@ -103,7 +106,7 @@ def make_prompts(
         port: the checkpoint, whose tokenizer makes the tokens.
         rows: rows of the manifests.
         counts: the frame counts.
-        system: system message; None takes the template's.
+        system: system message of all rows; None takes the row's, or else the template's.
         published: a name of `PUBLISHED`; None for the port's prompt.
         max_text: tokens of question and answer beyond which a row is refused.
 
@@ -119,6 +122,8 @@ def make_prompts(
             f" which that of {port.directory} does not have"
         )
     template = PUBLISHED[published] if published else port.template
+    if line := template.lost_turns(sum(bool(row.history) for row in rows)):
+        say(line)
     out = Prompts(port, rows, template, published, system, {}, {})
     for frames in sorted(counts, reverse=True):
         if out.longest and not out.timed:

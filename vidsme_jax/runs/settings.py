@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vidsme_jax.data.batches import PERTURBATIONS
 from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.errors import check_counts, check_names, check_rates
 from vidsme_jax.records.shards import Shard
 from vidsme_jax.scores import catalogue
@@ -21,8 +22,7 @@ class ScoreSettings:
         out: directory of the run.
         frames: frame counts; the table has a row per manifest row and frame count.
         slices: positions that are scored, of `catalogue.SLICES`.
-        root: folder that video paths start from.
-        labels: one label a manifest, for lists without labels.
+        manifests: how the manifests are read.
         system: system message; None takes the template's.
         published_prompt: cinepile, nextqa or caption, instead of the port's template.
         definitions: of `catalogue.DEFINITIONS`; exact is always among them.
@@ -47,8 +47,7 @@ class ScoreSettings:
     out: Path
     frames: tuple[int, ...] = (16,)
     slices: tuple[str, ...] = catalogue.SLICES
-    root: Path | None = None
-    labels: tuple[int, ...] | None = None
+    manifests: ManifestSettings = ManifestSettings()
     system: str | None = None
     published_prompt: str | None = None
     definitions: tuple[str, ...] = ("exact",)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vidsme_jax.data.manifest import Row
 from vidsme_jax.data.prepared import ClipFacts
+from vidsme_jax.data.rows import Row
 from vidsme_jax.scores.orders import Calibration, EntropyOrders, orders
 
 BASE = pa.schema(

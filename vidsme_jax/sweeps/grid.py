@@ -12,6 +12,7 @@ import yaml
 
 from vidsme_jax.data.batches import PERTURBATIONS
 from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.data.readers.tfds import PREFIX
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.settings import EvaluationSettings
@@ -320,8 +321,10 @@ _READERS: dict[Any, Callable[[Path, str, Any], Any]] = {
 _SET_BY_SWEEP = {
     *("model", "data", "out", "frames", "slices", "definitions", "variants"),
     *("perturbation", "dtype", "beta1", "beta2"),
-    *("decoding", "shard"),
+    *("decoding", "manifests", "shard"),
 }
+# Fields of the settings that hold settings, whose fields are keys like all others.
+_GROUPS: dict[str, Any] = {"decoding": Decoding, "manifests": ManifestSettings}
 
 
 def _reader(kind: Any) -> Callable[[Path, str, Any], Any]:
@@ -333,7 +336,8 @@ def _reader(kind: Any) -> Callable[[Path, str, Any], Any]:
 # The keys that all passes share: every other field of the settings, with its reader.
 SHARED = {
     f.name: _reader(f.type)
-    for f in (*fields(ScoreSettings), *fields(Decoding))
+    for kind in (ScoreSettings, *_GROUPS.values())
+    for f in fields(kind)
     if f.name not in _SET_BY_SWEEP
 }
 
@@ -343,6 +347,9 @@ def _shared(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:
     if content.get("parallel") == "global":
         raise InputError(f"{path}: parallel=global, but a sweep runs in one process")
     values = {k: read(path, k, content[k]) for k, read in SHARED.items() if k in content}
-    names = {f.name for f in fields(Decoding)} & set(values)
-    decoding = {name: values.pop(name) for name in names}
-    return values | ({"decoding": Decoding(**decoding)} if decoding else {})
+    for name, group in _GROUPS.items():
+        chosen = {f.name for f in fields(group)} & set(values)
+        parts = {key: values.pop(key) for key in chosen}
+        if parts:
+            values[name] = group(**parts)
+    return values

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
@@ -117,7 +118,7 @@ def _claim(grid: Grid, finished: bool) -> None:
         InputError: cells of other clips or models; a data set without both labels.
     """
     shared = grid.shared
-    rows, _ = read_data(grid.data, shared.get("root"), shared.get("labels"))
+    rows, _ = read_data(grid.data, shared.get("manifests", ManifestSettings()))
     labels = {row.label for row in rows}
     if not labels >= {0, 1}:
         raise InputError(
@@ -144,7 +145,7 @@ def _claim(grid: Grid, finished: bool) -> None:
 
 def _shared(grid: Grid) -> dict[str, Any]:
     """Return the shared settings that decide numbers, a calibration by its content."""
-    out = {k: v for k, v in grid.shared.items() if k not in ("root", "decoding")}
+    out = {k: v for k, v in grid.shared.items() if k not in ("manifests", "decoding")}
     if "calibration" in out:
         out["calibration"] = record_files.digest(record_files.read_json(out["calibration"]))
     return json.loads(json.dumps(out))

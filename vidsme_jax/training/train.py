@@ -14,9 +14,10 @@ from jaxtyping import UInt8
 from vidsme_jax.batch import Prompt
 from vidsme_jax.data.batches import make_batch, make_layout
 from vidsme_jax.data.clips import prepare_clips
-from vidsme_jax.data.manifest import Row, read_manifests
+from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
+from vidsme_jax.data.rows import Row
 from vidsme_jax.errors import InputError, check_counts, check_names
 from vidsme_jax.models import open_port
 from vidsme_jax.models.architecture import CodeGrid
@@ -44,8 +45,7 @@ class TrainSettings:
         recipe: how it is optimised.
         frames: frames sampled from each clip.
         objective: what is learned, text or text+video.
-        root: folder that video paths start from.
-        labels: one label a manifest.
+        manifests: how the manifests are read.
         frame_order: of `FRAME_ORDERS`. With shuffled, the sampled frames come in a new
             random order each time that a clip is drawn; the recipe's seed decides it.
         max_text: tokens of question and answer that a row may have.
@@ -57,8 +57,7 @@ class TrainSettings:
     recipe: Recipe = Recipe()
     frames: int = 16
     objective: str = "text"
-    root: Path | None = None
-    labels: tuple[int, ...] | None = None
+    manifests: ManifestSettings = ManifestSettings()
     frame_order: str = "natural"
     max_text: int = 2048
 
@@ -76,8 +75,7 @@ def train(settings: TrainSettings) -> list[float]:
     """
     if settings.out.exists():
         raise InputError(f"out={settings.out} exists, expected a new directory")
-    labels = None if settings.labels is None else list(settings.labels)
-    rows = read_manifests(list(settings.data), settings.root, labels)
+    rows = read_manifests(settings.data, settings.manifests)
     members = [row for row in rows if row.label == 1]
     if not members:
         raise InputError(f"no row of {len(rows)} has label 1, expected members to train on")
@@ -142,6 +140,8 @@ def _read_clips(
     Raises:
         InputError: a clip that cannot be read, a text that is too long.
     """
+    if line := port.template.lost_turns(sum(bool(row.history) for row in rows)):
+        say(line)
     spec = ClipSpec((frames,), geometry_of(port.processor))
     steps = prepare_clips([[row.path] for row in rows], spec)
     pixels, prompts = [], []
@@ -154,7 +154,9 @@ def _read_clips(
             times = frame_times(duration, fps, facts.at[frames].frame_indices)
         elif port.template.says_times:
             raise InputError(f"video={row.video} has no frame rate for the prompt")
-        prompts.append(port.prompt(row.question, row.answer, times=times))
+        history = row.history if port.template.turn else ()
+        words = (row.question, row.answer, row.system, times)
+        prompts.append(port.prompt(*words, history=history))
         if reason := excess(prompts[-1], max_text):
             raise InputError(f"video={row.video}: {reason}")
         pixels.append(clip.sample(frames))

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from tools import make_project
 
 from vidsme_jax import cli
-from vidsme_jax.data.manifest import read_manifests
+from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepare_clip import prepare_clip
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import FrameGeometry, preprocess
@@ -74,7 +74,7 @@ def made(project):
 
 def test_rows_are_the_examples(project, made):
     folder, rows, _, clips = project
-    read = read_manifests([Path(made)], folder, [1])
+    read = read_manifests([Path(made)], ManifestSettings(folder, (1,)))
     assert len(read) == 6 and {row.label for row in read} == {1}
     pairs = {(row["question"], row["answer"]) for row in rows}
     assert {(row.asked, row.answer) for row in read} == pairs
@@ -103,7 +103,13 @@ def test_its_scores_are_those_of_the_same_frames_in_files(project, made, tmp_pat
     folder, rows, model, _ = project
     from_set = score(
         ScoreSettings(
-            model, (Path(made),), tmp_path / "a", (4,), ("video",), root=folder, batch=1
+            model,
+            (Path(made),),
+            tmp_path / "a",
+            (4,),
+            ("video",),
+            ManifestSettings(folder),
+            batch=1,
         )
     )
     manifest = folder / "manifest.json"
@@ -127,7 +133,7 @@ def test_its_scores_are_those_of_the_same_frames_in_files(project, made, tmp_pat
 )
 def test_what_is_no_data_set(project, made, data, message):
     with pytest.raises(InputError, match=message) as caught:
-        read_manifests([Path(data)], project[0])
+        read_manifests([Path(data)], ManifestSettings(project[0]))
     assert "\n" not in str(caught.value)
 
 
@@ -135,7 +141,7 @@ def test_features_without_frames(project):
     folder = project[0]
     build(folder, "no_frames", {"text": KINDS.Text()}, [{"text": "a"}])
     with pytest.raises(InputError, match="has features text Text; expected one Tensor"):
-        read_manifests([Path("tfds:no_frames/test")], folder)
+        read_manifests([Path("tfds:no_frames/test")], ManifestSettings(folder))
 
 
 def test_videos_of_tensorflow_datasets_need_tensorflow(project, made):
@@ -154,4 +160,4 @@ def test_videos_of_tensorflow_datasets_need_tensorflow(project, made):
     feature.pop("tensor")
     (copy / "features.json").write_text(json.dumps(features))
     with pytest.raises(InputError, match="cannot be read without TensorFlow"):
-        read_manifests([Path("tfds:with_video/test")], folder)
+        read_manifests([Path("tfds:with_video/test")], ManifestSettings(folder))

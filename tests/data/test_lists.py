@@ -1,0 +1,274 @@
+"""Lists as people have them: training lists, synonyms, segments, mixed and nearly right."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vidsme_jax.data.columns import KNOWN, SYNONYMS, match_columns
+from vidsme_jax.data.manifest import ManifestSettings, read_manifests
+from vidsme_jax.data.readers.source import VideoFile
+from vidsme_jax.errors import InputError
+
+ASK, SAY = "what happens in the video", "a b c"
+
+
+def write(folder, records, name="m.json"):
+    path = folder / name
+    path.write_text(json.dumps(records))
+    return path
+
+
+def read(folder, *records, **settings):
+    return read_manifests([write(folder, list(records))], ManifestSettings(**settings))
+
+
+def human(*texts):
+    roles = ("human", "gpt")
+    return [{"from": roles[n % 2], "value": text} for n, text in enumerate(texts)]
+
+
+def user(*contents):
+    roles = ("user", "assistant")
+    return [{"role": roles[n % 2], "content": c} for n, c in enumerate(contents)]
+
+
+PLAIN = {"video": "n.mp4", "question": ASK, "answer": SAY, "id": "r"}
+SHOWN = [{"type": "video", "video": "n.mp4"}, {"type": "text", "text": ASK}]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"video": "n.mp4", "conversations": human(f"<video>\n{ASK}", SAY)},
+        {"video": "n.mp4", "conversations": human(f"<image>\n{ASK}", SAY)},
+        {"video": "n.mp4", "conversations": json.dumps(human(ASK, SAY))},
+        {"videos": ["n.mp4"], "messages": user(f"<video>{ASK}", SAY)},
+        {"video": "n.mp4", "videos": ["n.mp4"], "messages": user(ASK, SAY)},
+        {"messages": user(SHOWN, [{"type": "text", "text": SAY}])},
+        {"messages": user([SHOWN[0] | {"video": "file://n.mp4"}, SHOWN[1]], SAY)},
+        {"video": "n.mp4", "question": f"<video>\n{ASK}", "answer": SAY},
+        {"video": "n.mp4", "prompt": ASK, "response": SAY},
+        {"Video": "n.mp4", "Question": ASK, " answer": SAY},
+        {"video_path": "n.mp4", "q": ASK, "caption": SAY},
+        {"video": "n.mp4", "answer": SAY, "conversations": None, "question": ASK},
+    ],
+)
+def test_one_row_however_it_is_written(tmp_path, record):
+    (row,) = read(tmp_path, {"id": "r"} | record)
+    (plain,) = read(tmp_path, PLAIN)
+    assert vars(row) == vars(plain)
+
+
+def test_turns_are_rows_with_the_turns_before(tmp_path, capsys):
+    dialogue = human("<video>\na", "b", "c", "d", "e")
+    record = {"id": "v", "video": "n.mp4", "conversations": dialogue, "label": 1}
+    first, second, third = read(tmp_path, record)
+    assert [(r.id, r.asked, r.answer) for r in (first, second, third)] == [
+        ("v", "a", "b"),
+        ("v-2", "c", "d"),
+        ("v-3", "e", ""),
+    ]
+    assert first.history == () and second.history == (("a", "b"),)
+    assert third.history == (("a", "b"), ("c", "d"))
+    assert {r.group for r in (first, second, third)} == {"n.mp4"} and third.label == 1
+    assert read(tmp_path, record, turns="first") == [first]
+    assert read(tmp_path, record, turns="last") == [third]
+    note = "m.json: a leading placeholder taken off 1 questions"
+    assert note in capsys.readouterr().err
+    own = {"id": "v-3", "video": "n.mp4", "question": "e", "history": third.history}
+    assert read(tmp_path, own | {"label": 1}) == [third]
+    with pytest.raises(InputError, match="turns='all', there are each, first, last"):
+        ManifestSettings(turns="all")
+
+
+def test_system_messages_are_the_rows(tmp_path):
+    told = [{"from": "system", "value": "Be brief."}, *human(ASK, SAY)]
+    (row,) = read(tmp_path, {"video": "n.mp4", "conversations": told, "id": "r"})
+    (column,) = read(tmp_path, PLAIN | {"system": "Be brief."})
+    assert row == column and row.system == "Be brief."
+
+
+def test_an_id_may_stand_for_several_questions_of_one_video(tmp_path):
+    records = [PLAIN, PLAIN | {"question": "who"}, PLAIN | {"start": 1}]
+    assert [r.id for r in read(tmp_path, *records)] == ["r", "r-2", "r-3"]
+    clash = PLAIN | {"id": "r-2", "question": "why"}
+    with pytest.raises(InputError, match="id='r-2' stands twice"):
+        read(tmp_path, *records, clash)
+
+
+def test_rows_without_a_video_are_skipped_and_counted(tmp_path, capsys):
+    rows = read(
+        tmp_path,
+        PLAIN,
+        {"id": "i", "image": "x.jpg", "conversations": human("<image>\na", "b")},
+        {"id": "t", "conversations": human("a", "b")},
+        {"id": "s", "videos": ["a", "b"], "conversations": human("a", "b")},
+    )
+    assert [r.id for r in rows] == ["r"]
+    line = "2 rows with no video skipped; 1 rows with several videos skipped"
+    assert line in capsys.readouterr().err
+
+
+def test_placeholders_elsewhere_stay_text_and_are_counted(tmp_path, capsys):
+    rows = read(
+        tmp_path,
+        PLAIN | {"question": "<video><video>\nwhat"},
+        PLAIN | {"question": "what\n<video>"},
+        PLAIN | {"question": "<video>"},
+    )
+    assert [r.asked for r in rows] == [
+        "<video>\nwhat",
+        "what\n<video>",
+        "Describe the video.",
+    ]
+    line = "taken off 2 questions; 2 further placeholders stay in questions as text"
+    assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"start": 1, "end": 3.5},
+        {"start": "1", "end": "3.5"},
+        {"video_start": 1, "video_end": 3.5},
+        {"start_time": 1, "end_time": 3.5},
+        {"clip": [1, 3.5]},
+        {"timestamps": "[1, 3.5]"},
+        {"timestamps": [1, 3.5], "start": 1, "end": 3.5},
+    ],
+)
+def test_segments(tmp_path, times):
+    (row,) = read(tmp_path, PLAIN | times)
+    assert row.path == VideoFile(tmp_path / "n.mp4", 1.0, 3.5)
+    assert row.video == "n.mp4#t=1,3.5" and row.group == "n.mp4" and row.other == {}
+    part = {"type": "video", "video": "n.mp4", "video_start": 1, "video_end": 3.5}
+    (shown,) = read(tmp_path, {"id": "r", "messages": user([part, SHOWN[1]], SAY)})
+    assert shown == row
+
+
+def test_open_segments_and_names_of_clips(tmp_path):
+    rows = read(
+        tmp_path, PLAIN | {"start": 2}, PLAIN | {"end": 2}, PLAIN | {"clip": "c-001"}
+    )
+    assert [r.video for r in rows] == ["n.mp4#t=2", "n.mp4#t=,2", "n.mp4"]
+    assert rows[2].other == {"clip": "c-001"}
+
+
+def test_rates_of_folders(tmp_path):
+    (tmp_path / "frames").mkdir()
+    folder = {"video": "frames", "id": "f"}
+    (row,) = read(tmp_path, folder | {"fps": "2"})
+    assert row.path == VideoFile(tmp_path / "frames", fps=2.0)
+    assert read(tmp_path, folder, fps=2.0) == [row] and row.video == "frames#fps=2"
+    (film,) = read(tmp_path, PLAIN | {"fps": 29.97}, fps=2.0)
+    assert film.path == tmp_path / "n.mp4" and film.other == {"fps": 29.97}
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [("b", "(B) b"), ("C", "(C) c"), ("(a)", "(A) a"), (2, "(C) c"), ("0", "(A) a")],
+)
+def test_answer_keys(tmp_path, key, answer):
+    record = {"video": "n.mp4", "question": ASK, "choices": ["a", "b", "c"]}
+    (row,) = read(tmp_path, record | {"answer_key": key})
+    assert row.candidates == ("a", "b", "c") and row.answer == answer
+    lettered = {"A": "a", "C": "c", "B": "b"}
+    (same,) = read(tmp_path, record | {"choices": lettered, "answer_key": key})
+    assert same.candidates == row.candidates and same.answer == answer
+
+
+def test_what_is_read_under_another_name_is_said(tmp_path, capsys):
+    record = {"video": "n.mp4", "prompt": ASK, "choices": ["a"], "answer_key": "a"}
+    read(tmp_path, record, {"video": "n.mp4", "question": ASK, "prompt": "other"})
+    line = "column prompt as question, choices as candidates, answer_key as answer"
+    kept = "column prompt as question not read, but kept"
+    error = capsys.readouterr().err
+    assert line in error and kept in error and error.count("\n") == 1
+    read(tmp_path, PLAIN)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"qestion": "a"}, "column qestion is not known, question may be meant"),
+        ({"lable": 1}, "column lable .*, label"),
+        ({"questions": ["a"]}, "column questions .*, question"),
+        ({"anwser": "a"}, "column anwser .*, answer"),
+        ({"captions": ["a"]}, "column captions .*, caption"),
+        ({"candidatse": ["a"]}, "column candidatse .*, candidates"),
+        ({"start_frame": 3}, "column start_frame: expected start and end, in seconds"),
+        ({"Answer": "a"}, "there are columns answer and Answer, expected only one"),
+        (
+            {"prompt": "a", "query": "b", "question": ""},
+            "prompt and query both are question",
+        ),
+        ({"start": "soon"}, "row 1: start='soon', expected a number of seconds"),
+        ({"start": True}, "start='True', expected a number of seconds"),
+        ({"clip": [1]}, r"segment=\[1\], .*\(clip is read as segment\)"),
+        ({"timestamps": [[1, 2]]}, "expected .start, end. in seconds"),
+        ({"timestamps": "1-2"}, "segment is not a list"),
+        ({"clip": [1, 2], "start": 0}, "segment=.1, 2., but start=0.0"),
+        ({"label": "yes"}, "label='yes', expected 1 or true"),
+        ({"conversations": human("a", "b")}, "has both conversations and question"),
+        ({"question": "", "answer": "", "messages": [{"role": "tool"}]}, "is from 'tool'"),
+        (
+            {"question": "", "answer": "", "messages": user("a", None)},
+            "message 2 .* no text",
+        ),
+        (
+            {"question": "", "answer": "", "conversations": human("a", "b")[1:]},
+            "has the roles answer, expected questions and answers in turn",
+        ),
+        (
+            {"question": "", "answer": "", "messages": user([{"type": "audio"}], "b")},
+            "has a part .*audio.*, expected text and video",
+        ),
+        ({"candidates": ["a"], "answer": "1"}, "answer='1' is no candidate"),
+        (
+            {"candidates": ["a"], "answer": "", "answer_key": "E"},
+            "answer_key='E', expected",
+        ),
+        ({"history": [["a"]]}, "history has .*, expected pairs"),
+    ],
+)
+def test_nearly_right_is_one_line(tmp_path, record, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read(tmp_path, PLAIN | record)
+    assert "\n" not in str(caught.value) and "m.json" in str(caught.value)
+
+
+def test_usual_further_columns_are_no_slips():
+    further = (
+        *("question_id", "question_type", "video_id", "video_size", "answer_type", "idx"),
+        *("source", "data_source", "position", "section", "duration", "width", "ends_at"),
+        *("task", "category", "group_id", "labels_source", "metadata", "split", "url"),
+    )
+    assert match_columns(further).renamed == {}
+    assert match_columns([*KNOWN, *further]).renamed == {}
+    for name, others in SYNONYMS.items():
+        assert match_columns(others).renamed == dict.fromkeys(others, name)
+
+
+def test_truth_and_tabs(tmp_path):
+    (tmp_path / "b.csv").write_text("video,label\nn.mp4,True\nm.mp4,False\n")
+    (tmp_path / "b.tsv").write_text("video\tlabel\nn.mp4\ttrue\nm.mp4\t0\n")
+    for name in ("b.csv", "b.tsv"):
+        rows = read_manifests([tmp_path / name])
+        assert [(r.video, r.label) for r in rows] == [("n.mp4", 1), ("m.mp4", 0)]
+    (tmp_path / "twice.csv").write_text("video,label,label\nn.mp4,1,0\n")
+    with pytest.raises(InputError, match="column label stands twice"):
+        read_manifests([tmp_path / "twice.csv"])
+
+
+def test_dialogues_in_parquet(tmp_path):
+    records = [
+        {"id": "a", "video": "n.mp4", "conversations": human(ASK, SAY), "start": None},
+        {"id": "b", "video": None, "conversations": human("x", "y"), "start": 1.0},
+    ]
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "m.parquet")
+    (row,) = read_manifests([tmp_path / "m.parquet"])
+    (plain,) = read(tmp_path, PLAIN | {"id": "a"})
+    assert row == plain
