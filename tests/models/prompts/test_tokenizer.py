@@ -17,6 +17,7 @@ from tokenizers import (
 from transformers import AutoTokenizer
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.models.ports import llava_onevision
 from vidsme_jax.models.ports.llava_hf import CHATML_DIRECT, INSTRUCT, VICUNA
 from vidsme_jax.models.ports.llava_video import _TIMED
 from vidsme_jax.models.prompts.published import PUBLISHED, published_question
@@ -420,3 +421,63 @@ def test_the_first_token_survives_a_system_message_that_looks_like_it(folders):
     got = ask(OurTokenizer(folders["llama"]), template, "Who?")
     assert got.before[0] == theirs.bos_token_id
     assert list(got.before).count(theirs.bos_token_id) == 1
+
+
+HISTORY = (("What?", "a cat"), (" Who \n", "nobody "))
+
+
+@pytest.mark.parametrize("trim", ["", "| trim"])
+@pytest.mark.parametrize(
+    ("kind", "template"),
+    [("chatml", ONEVISION), ("llama", VICUNA_CHAT), ("chatml", DEFAULT_SYSTEM)],
+)
+def test_earlier_turns_are_those_of_the_chat_template(
+    folders, tmp_path, kind, template, trim
+):
+    template = template.replace("part['text']", f"(part['text']{trim})")
+    ours = with_template(folders[kind], tmp_path / "t", template, "chat_template.jinja")
+    theirs = AutoTokenizer.from_pretrained(folders[kind])
+    messages = []
+    for n, text in enumerate([text for turn in HISTORY for text in turn] + ["And now?"]):
+        content = [{"type": "video"}] * (n == 0) + [{"type": "text", "text": text}]
+        messages.append({"role": ("user", "assistant")[n % 2], "content": content})
+    text = theirs.apply_chat_template(
+        messages, chat_template=template, add_generation_prompt=True, tokenize=False
+    )
+    ids, video = theirs(text).input_ids, theirs.convert_tokens_to_ids("<video>")
+    parsed = ours.chat_template("<video>")
+    words = {Slot.SYSTEM: parsed.system, Slot.QUESTION: "And now?"}
+    got = ours.prompt(parsed, words, "", "<video>", HISTORY)
+    assert [*got.before, video, *got.after] == ids
+
+
+def test_earlier_turns_of_a_family_are_those_of_its_chat_template(folders, tmp_path):
+    name = "chat_template.jinja"
+    ours = with_template(folders["chatml"], tmp_path / "t", ONEVISION, name)
+    parsed = ours.chat_template("<video>")
+    words = {Slot.SYSTEM: "", Slot.QUESTION: "And now?"}
+    family = ours.prompt(llava_onevision._TEMPLATE, words, "so", "<video>", HISTORY)
+    assert family == ours.prompt(parsed, words, "so", "<video>", HISTORY)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        (VICUNA, "USER: |\nWhat? ASSISTANT: a cat</s>USER: Now? ASSISTANT:"),
+        (INSTRUCT, "[INST] |\nWhat? [/INST] a cat</s>[INST] Now? [/INST]"),
+    ],
+)
+def test_earlier_turns_of_llama(folders, template, text):
+    theirs = AutoTokenizer.from_pretrained(folders["llama"])
+    ids = theirs(text.replace("|", "<video>")).input_ids
+    words = {Slot.SYSTEM: "", Slot.QUESTION: "Now?"}
+    got = OurTokenizer(folders["llama"]).prompt(template, words, "", "<video>", HISTORY[:1])
+    assert [*got.before, theirs.convert_tokens_to_ids("<video>"), *got.after] == ids
+
+
+def test_a_published_prompt_has_no_earlier_turns(folders):
+    (template, *_) = PUBLISHED.values()
+    with pytest.raises(ValueError, match="no earlier turns"):
+        template.fill({Slot.QUESTION: "a"}, HISTORY)
+    assert "3 rows lose their earlier turns" in template.lost_turns(3)
+    assert not CHATML.lost_turns(3) and not template.lost_turns(0)
