@@ -6,6 +6,7 @@ once, put each batch ahead of time, run, fetch. No other copies are made, so a r
 under `jax.transfer_guard("disallow")`.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,25 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from vidsme_jax.errors import InputError
+
+
+def local_devices() -> list[jax.Device]:
+    """Return the devices of this process, the first of them being JAX's default.
+
+    Raises:
+        InputError: JAX_PLATFORMS names a platform that is not here.
+    """
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # JAX raises either
+        reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
+        raise InputError(
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: there is no such device"
+            f" here, expected cpu, or none for what JAX finds"
+            f"{f' ({reason:.200})' if reason else ''}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -86,7 +106,7 @@ def partitioned(
     split = NamedSharding(mesh, P("data"))
     # With devices of other processes, each puts the clips of its devices, and gets all
     # results.
-    is_alone = jax.process_count() == 1 or set(devices) <= set(jax.local_devices())
+    is_alone = jax.process_count() == 1 or set(devices) <= set(local_devices())
     out = split if is_alone else NamedSharding(mesh, P())
 
     def put_batch(batch):

@@ -27,6 +27,7 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.models.placement import resolve_dtype
 from vidsme_jax.progress import say
 from vidsme_jax.records.files import check_folder
+from vidsme_jax.sharding import local_devices
 
 TOLERANCE = 1e-3  # by which any float32 value may differ from PyTorch's
 _GENERATED = 16  # tokens of the published algorithm's answer
@@ -94,7 +95,7 @@ def _import_torch() -> ModuleType:
         raise InputError(
             "bench compares with PyTorch, which is not installed: pip install '.[bench]'"
         ) from error
-    ours = jax.local_devices()[0].platform
+    ours = local_devices()[0].platform
     theirs = {"cuda": "gpu"}.get(torch_peer.device_name(), "cpu")
     if ours != theirs:
         raise InputError(

@@ -81,7 +81,7 @@ def load_ours(inputs: Inputs, dtype: str) -> Ours:
     # The whole head is scored, so that every framework has the same to do: the tokenizers
     # of these checkpoints are small.
     port = inputs.port.whole_head()
-    empty = Ours(port, None, jax.local_devices()[0], dtype)
+    empty = Ours(port, None, sharding.local_devices()[0], dtype)
     params = port.load(numpy_dtype(dtype), empty.place(_nothing).place)
     return replace(empty, params=params)
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-
 from vidsme_jax.bench import tpu
 from vidsme_jax.bench.compile_ahead import (
     Compiled,
@@ -20,6 +18,7 @@ from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.flops import ClipFlops
 from vidsme_jax.models.placement import Placement, place_model, resolve_dtype
 from vidsme_jax.models.port import Graph
+from vidsme_jax.sharding import local_devices
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def make_placement(settings: PlanSettings, graph: Graph) -> tuple[Placement, flo
         memory: float = tpu.chip_of(settings.topology).memory
         dtype = "bfloat16" if settings.dtype == "auto" else settings.dtype
     else:
-        devices = tuple(jax.local_devices())
+        devices = tuple(local_devices())
         memory = (devices[0].memory_stats() or {}).get("bytes_limit", float("inf"))
         dtype = resolve_dtype(settings.dtype)
     placement = place_model(graph, settings.parallel, dtype, devices, memory)

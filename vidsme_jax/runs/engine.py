@@ -27,6 +27,7 @@ from vidsme_jax.runs.tables import (
     other_names,
     part_table,
     row_orders,
+    single_frames,
     swept_table,
 )
 from vidsme_jax.runs.timing import Clock
@@ -259,20 +260,22 @@ def _other_tables(
 
 def _named_curves(curves, layout: Layout, base: pa.Table, prompts: list[Prompt]):
     """Return the kept curves of each clip without padding rows; None for a bad clip."""
-    ok = [status == "ok" for status in base["status"].to_pylist()]
+    good = np.array([status == "ok" for status in base["status"].to_pylist()], bool)
+    ordered = good & ~single_frames(base)
     video = layout.video_rows
     out = {}
     for name, values in curves.items():
+        ok = ordered if catalogue.compares_orders(name) else good
         if video:
             out[f"video.{name}"] = [
-                v[:video] if good else None for v, good in zip(values, ok, strict=True)
+                v[:video] if keep else None for v, keep in zip(values, ok, strict=True)
             ]
         for s in layout.slices:
             if s != "video" and len(curves) > 1 and name in catalogue.families(s):
                 spans = [_span(prompt, s, video) for prompt in prompts]
                 out[f"{s}.{name}"] = [
-                    v[slice(*span)] if good else None
-                    for v, good, span in zip(values, ok, spans, strict=True)
+                    v[slice(*span)] if keep else None
+                    for v, keep, span in zip(values, ok, spans, strict=True)
                 ]
     return out
 

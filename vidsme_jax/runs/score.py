@@ -33,6 +33,7 @@ from vidsme_jax.runs.identity import about, identity
 from vidsme_jax.runs.job import Job, make_job
 from vidsme_jax.runs.prepare import fill_store
 from vidsme_jax.runs.settings import ScoreSettings
+from vidsme_jax.runs.tables import single_frames
 from vidsme_jax.runs.timing import Clock, traced
 from vidsme_jax.scores.orders import Calibration
 
@@ -80,6 +81,12 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
                     raise
             say(clock.line())
         table = runs.read_run(job.out).table
+    single = int(np.sum(single_frames(table)))
+    if single:
+        say(
+            f"{single} rows show a single frame: scores that compare two orders of the"
+            " frames are NaN there"
+        )
     if not settings.shard:  # a shard may hold bad clips only
         _refuse_without_scores(table, job.out)
     return table

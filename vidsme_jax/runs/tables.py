@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Bool
 
 from vidsme_jax.data.prepared import ClipFacts
 from vidsme_jax.data.rows import Row
+from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.orders import Calibration, EntropyOrders, orders
 
 BASE = pa.schema(
@@ -225,6 +227,16 @@ def row_orders(
     return np.where(good, q, np.nan), np.where(good, r, np.nan)
 
 
+def single_frames(table: pa.Table) -> Bool[np.ndarray, "row"]:
+    """Return whether the clip of each row shows a single frame, so has no other order.
+
+    Args:
+        table: columns before the scores, or a whole score table.
+    """
+    frames = table["frame_indices"].to_pylist()
+    return np.array([indices is not None and len(set(indices)) == 1 for indices in frames])
+
+
 def part_table(
     base: pa.Table,
     other: dict[str, pa.Array],
@@ -241,8 +253,17 @@ def part_table(
 def _with_scores(
     table: pa.Table, base: pa.Table, names: tuple[str, ...], values: np.ndarray
 ) -> pa.Table:
-    """Return a table with score columns; empty where `base` is not ok, padding cut off."""
+    """Return a table with score columns; empty where `base` is not ok, padding cut off.
+
+    Scores that compare two orders of the frames are NaN for a clip of a single frame.
+    """
     bad = np.array([status != "ok" for status in base["status"].to_pylist()], bool)
+    compared = [
+        catalogue.is_score(name) and catalogue.compares_orders(name.split(".")[1])
+        for name in names
+    ]
+    blank = np.logical_and.outer(single_frames(base), compared)
+    values = np.where(blank, np.float32(np.nan), values[: len(base)])
     columns = [pa.array(column, pa.float32(), mask=bad) for column in values[: len(base)].T]
     arrays = [*table.columns, *columns]
     return pa.table(arrays, names=[*table.column_names, *names])

@@ -15,6 +15,7 @@ from vidsme_jax.records import files, runs
 from vidsme_jax.records.shards import shard_directories
 from vidsme_jax.runs.calibrations import read_calibrations
 from vidsme_jax.runs.status import count_text
+from vidsme_jax.runs.tables import single_frames
 from vidsme_jax.scores import catalogue
 
 
@@ -107,6 +108,8 @@ def _check_scores(table: pa.Table, slices: list[str]) -> list[str]:
             faults.append(f"{columns[int(np.argmax(infinite))]} holds an infinite value")
         missing = np.isnan(values)
         allowed = missing.all(axis=1) & (name != "video")
+        compared = [catalogue.compares_orders(c.split(".")[1]) for c in columns]
+        missing &= ~np.logical_and.outer(single_frames(good), compared)
         for n in np.flatnonzero(missing.any(axis=1) & ~allowed)[:3]:
             column = columns[int(np.argmax(missing[n]))]
             faults.append(f"id {good['id'][int(n)]} is ok, but has no {column}")

@@ -157,6 +157,11 @@ def column_of(slice_name: str, family: str, aggregate: str) -> str | None:
     return f"{slice_name}.{family}.{aggregate}"
 
 
+def compares_orders(family: str) -> bool:
+    """Tell whether a family compares two orders of the frames; one frame has one order."""
+    return family in ("sme", "sme_aligned", "sme_rev") or family.endswith("_diff")
+
+
 def is_score(column: str) -> bool:
     """Tell whether a column of a score table holds a score: exactly two dots."""
     return column.count(".") == 2 and not is_published(column)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt16
 
+from vidsme_jax.sharding import local_devices
 from vidsme_jax.stats.metrics import RECALL, Metrics, Steps, allowed_false, steps
 
 # Scores and resamples of a call, and multiples to which rows and rates are padded. So few
@@ -82,6 +83,7 @@ def resampled_metrics(
     """
     count = weights.shape[1]
     widths = ((0, _padding(len(weights), _ROWS)), (0, -count % _RESAMPLES))
+    on_cpu = local_devices()[0].platform == "cpu"
     padded = np.pad(weights, widths)
     starts = range(0, padded.shape[1], _RESAMPLES)
     blocks = [jnp.asarray(padded[:, n : n + _RESAMPLES]) for n in starts]
@@ -102,7 +104,6 @@ def resampled_metrics(
         number = len(ranked.order)
         return chosen, Metrics(*(value[:number, :count] for value in (*values, tpr)))
 
-    on_cpu = jax.default_backend() == "cpu"
     with ThreadPoolExecutor(_cores() if on_cpu else 1) as pool:
         yield from pool.map(run, slices)
 

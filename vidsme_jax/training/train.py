@@ -27,6 +27,7 @@ from vidsme_jax.models.prompts.times import excess, frame_times
 from vidsme_jax.progress import progress, say
 from vidsme_jax.records.files import write_json
 from vidsme_jax.scores.catalogue import SLICES
+from vidsme_jax.sharding import local_devices
 from vidsme_jax.training.fit import Recipe, TrainBatch, fit, visual_codes
 
 FRAME_ORDERS = ("natural", "shuffled")
@@ -84,6 +85,7 @@ def train(settings: TrainSettings) -> list[float]:
         raise InputError(
             f"video={unanswered[0]} has no answer, expected one for every member"
         )
+    device = local_devices()[0]  # now, not after decoding
     port = open_port(find_checkpoint(str(settings.model)))
     if settings.out.resolve().is_relative_to(port.directory.resolve()):
         raise InputError(f"out={settings.out} lies in model={port.directory}")
@@ -96,7 +98,6 @@ def train(settings: TrainSettings) -> list[float]:
     if settings.frame_order == "shuffled":  # the bare seed draws the order of the clips
         shuffle = np.random.default_rng([settings.recipe.seed, 2])
     gather = _make_gather(port, prompts, pixels, codes, shuffle)
-    device = jax.local_devices()[0]
     here = jax.sharding.SingleDeviceSharding(device)
     params = port.load(np.float32, lambda spec, shape: here)
     params, losses = fit(
