@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from vidsme_jax import sharding
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, local_devices
 from vidsme_jax.models.checkpoints.trees import numpy_dtype
 from vidsme_jax.models.port import Graph, Port
 
@@ -74,7 +74,7 @@ def resolve_dtype(dtype: str) -> str:
         raise InputError(f"dtype={dtype}, there are {', '.join(DTYPES)}")
     if dtype != "auto":
         return dtype
-    return "float32" if sharding.local_devices()[0].platform == "cpu" else "bfloat16"
+    return "float32" if local_devices()[0].platform == "cpu" else "bfloat16"
 
 
 def choose_placement(graph: Graph, parallel: str, dtype: str) -> Placement:
@@ -90,7 +90,7 @@ def choose_placement(graph: Graph, parallel: str, dtype: str) -> Placement:
     """
     if parallel not in _PARALLEL:
         raise InputError(f"parallel={parallel}, there are {', '.join(_PARALLEL)}")
-    dtype, local = resolve_dtype(dtype), sharding.local_devices()
+    dtype, local = resolve_dtype(dtype), local_devices()
     devices = tuple(jax.devices() if parallel == "global" else local)
     limit = (local[0].memory_stats() or {}).get("bytes_limit", math.inf)
     return place_model(graph, parallel, dtype, devices, limit)

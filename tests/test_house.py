@@ -170,6 +170,13 @@ def test_a_class_has_a_name_of_its_own():
 VAGUE = {"one", "found", "held", "given", "each", "known", "own", "asked", "thing", "stuff"}
 
 
+def test_devices_are_asked_for_in_one_place():
+    """Where a platform is missing, JAX raises what no one can read."""
+    asked_directly = re.compile(r"jax\.(local_devices|default_backend)\(")
+    wrong = [p.name for p in SOURCES if asked_directly.search(p.read_text())]
+    assert wrong == ["errors.py"]
+
+
 def test_names_say_what_a_value_is():
     """But for the field of a row that names a column of stores, and enters their hashes."""
     wrong = []

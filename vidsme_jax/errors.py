@@ -1,6 +1,7 @@
 """The errors that the command line turns into a single line and an exit code."""
 
 import math
+import os
 import unicodedata
 from collections.abc import Collection
 from typing import Any
@@ -58,6 +59,26 @@ def check_names(settings: Any, **allowed: Collection[str]) -> None:
 def _check_once(name: str, values: tuple[Any, ...]) -> None:
     if len(set(values)) < len(values):
         raise InputError(f"{name}={values!r} names a value twice, expected each once")
+
+
+def local_devices() -> list[Any]:
+    """Return JAX's devices of this process, its default device first.
+
+    Raises:
+        InputError: JAX_PLATFORMS names a platform that is not here.
+    """
+    import jax
+
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # JAX raises either
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
+        because = f" ({reason:.200})" if reason else ""
+        raise InputError(
+            f"JAX_PLATFORMS={platforms}: there is no such device here{because}; expected"
+            " cpu, or none for what JAX finds"
+        ) from error
 
 
 def shorten(text: Any, length: int) -> str:

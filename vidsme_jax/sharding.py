@@ -6,7 +6,6 @@ once, put each batch ahead of time, run, fetch. No other copies are made, so a r
 under `jax.transfer_guard("disallow")`.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,24 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vidsme_jax.errors import InputError
-
-
-def local_devices() -> list[jax.Device]:
-    """Return the devices of this process, the first of them being JAX's default.
-
-    Raises:
-        InputError: JAX_PLATFORMS names a platform that is not here.
-    """
-    try:
-        return jax.local_devices()
-    except (RuntimeError, AssertionError) as error:  # JAX raises either
-        reason = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
-        raise InputError(
-            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: there is no such device"
-            f" here, expected cpu, or none for what JAX finds"
-            f"{f' ({reason:.200})' if reason else ''}"
-        ) from error
+from vidsme_jax.errors import local_devices
 
 
 @dataclass(frozen=True)

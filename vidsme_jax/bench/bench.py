@@ -23,11 +23,10 @@ from vidsme_jax.bench.agreement import differences
 from vidsme_jax.bench.inputs import Inputs, make_inputs
 from vidsme_jax.bench.ours import Ours, Scorer
 from vidsme_jax.bench.table import describe
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, local_devices
 from vidsme_jax.models.placement import resolve_dtype
 from vidsme_jax.progress import say
 from vidsme_jax.records.files import check_folder
-from vidsme_jax.sharding import local_devices
 
 TOLERANCE = 1e-3  # by which any float32 value may differ from PyTorch's
 _GENERATED = 16  # tokens of the published algorithm's answer

@@ -15,6 +15,7 @@ import pyarrow as pa
 from vidsme_jax import sharding
 from vidsme_jax.batch import OWN_ARGMAX, Batch
 from vidsme_jax.bench.inputs import Inputs
+from vidsme_jax.errors import local_devices
 from vidsme_jax.models.checkpoints.trees import numpy_dtype
 from vidsme_jax.models.placement import precision
 from vidsme_jax.models.port import Graph
@@ -81,7 +82,7 @@ def load_ours(inputs: Inputs, dtype: str) -> Ours:
     # The whole head is scored, so that every framework has the same to do: the tokenizers
     # of these checkpoints are small.
     port = inputs.port.whole_head()
-    empty = Ours(port, None, sharding.local_devices()[0], dtype)
+    empty = Ours(port, None, local_devices()[0], dtype)
     params = port.load(numpy_dtype(dtype), empty.place(_nothing).place)
     return replace(empty, params=params)
 

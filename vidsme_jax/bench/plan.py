@@ -13,12 +13,12 @@ from vidsme_jax.bench.compile_ahead import (
     compiled_flops,
     plan_layout,
 )
+from vidsme_jax.errors import local_devices
 from vidsme_jax.models import read_graph
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.flops import ClipFlops
 from vidsme_jax.models.placement import Placement, place_model, resolve_dtype
 from vidsme_jax.models.port import Graph
-from vidsme_jax.sharding import local_devices
 
 
 @dataclass(frozen=True)

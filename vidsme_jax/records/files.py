@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,39 @@ def claim(
             f" {settings_differences(stored, settings)};"
             " give another --out, or remove it"
         )
+
+
+def note_machine(run: Path, machine: Mapping[str, Any]) -> str:
+    """Note in run.json that a run goes on on a machine, if it began on another.
+
+    Args:
+        run: the directory.
+        machine: facts about the machine that change no number beyond rounding.
+
+    Returns:
+        A sentence with what differs; "" for a machine that is noted already.
+    """
+    info = read_info(run / "run.json")
+    machines = info.get("machines", [])
+    current = json.loads(json.dumps(machine))
+    if current in machines:
+        return ""
+    write_json(run / "run.json", info | {"machines": [*machines, current]})
+    return machines_note(run, [*machines, current])
+
+
+def machines_note(run: Path, machines: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence where a run is from unlike machines; "" where it is from one kind.
+
+    Args:
+        run: the directory.
+        machines: facts about each machine.
+    """
+    others = [m for m in machines if m != machines[0]]
+    if not others:
+        return ""
+    differences = settings_differences(machines[0], others[-1])
+    return f"{run} is from unlike machines, so rounding may differ: {differences}"
 
 
 def settings_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -7,12 +7,15 @@ do not depend on the order of the manifest. `vidsme merge` joins the shards.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.records import files
 
 _EXPECTED = (
     "expected K/N with K from 0 to N-1, auto (both from the environment of SLURM, SkyPilot"
@@ -53,6 +56,37 @@ def shard_directories(whole: Path) -> dict[Shard, Path]:
         if index.isdecimal() and count.isdecimal():
             out[Shard(int(index), int(count))] = path
     return out
+
+
+def check_siblings(
+    whole: Path, shard: Shard, settings: Mapping[str, Any], name: str
+) -> None:
+    """Refuse a shard that could not be merged with those that have begun.
+
+    Args:
+        whole: directory of the whole run or store.
+        shard: the shard that is about to begin.
+        settings: everything that decides its numbers.
+        name: of the file that holds the settings of a shard.
+
+    Raises:
+        InputError: shards of another number, or with other settings.
+    """
+    for other, path in shard_directories(whole).items():
+        if not (path / name).exists() or other == shard:
+            continue
+        if other.count != shard.count:
+            raise InputError(
+                f"out={whole} has {path.name}, which is not merged with shard {shard};"
+                " give another --out, or remove it"
+            )
+        there = files.read_info(path / name)["settings"] | {"shard": None}
+        here = json.loads(json.dumps(settings)) | {"shard": None}
+        if there != here:
+            raise InputError(
+                f"out={whole} has shard {other}, which was made with other settings:"
+                f" {files.settings_differences(there, here)}; all shards need the same"
+            )
 
 
 def read_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:

@@ -76,7 +76,8 @@ class PendingBatch:
         facts: facts of the clip of each row.
         prompts: prompt of each row.
         thumbnails: JPEG strip of frames of each row.
-        results: arrays on the device; None where no clip of the batch is good.
+        results: arrays on the device, step by step; None where no clip of the batch is
+            good.
     """
 
     batch: int
@@ -137,18 +138,19 @@ def start(
     """Put a batch on the device and start scoring it; a bad clip has zeros there."""
     with clock.on("batches"):
         pending = _make_pending(engine, n, frames, clips)
-        arrays = _put_batch(engine, pending, clips)
-    if arrays is None:
-        return pending
+        steps = _put_batch(engine, pending, clips)
     with clock.on("device"):  # the first call compiles
-        return replace(pending, results=engine.program.run(engine.params, arrays))
+        results = [engine.program.run(engine.params, arrays) for arrays in steps]
+    return replace(pending, results=results or None)
 
 
-def _put_batch(engine: Engine, pending: PendingBatch, clips: list[PreparedClip]):
-    """Return a batch's arrays on the device; None where no clip is good."""
+def _put_batch(
+    engine: Engine, pending: PendingBatch, clips: list[PreparedClip]
+) -> list[Any]:
+    """Return a batch's arrays on the device, step by step; none where no clip is good."""
     job, rows, frames = engine.job, pending.rows, pending.frames
     if "ok" not in pending.base["status"].to_pylist():
-        return None
+        return []
     # The first row of each group stands for all of its rows.
     firsts = [pending.places.index(place) for place in range(len(clips))]
     numbers = [rows[i] for i in firsts]
@@ -160,8 +162,10 @@ def _put_batch(engine: Engine, pending: PendingBatch, clips: list[PreparedClip])
     layout = smallest_layout(engine.layouts[frames], longest)
     batch = make_batch(prompts, pixels, layout, perturbed)
     arrays = (batch, _orders(engine, pending.base.take(firsts), frames))
-    arrays = pad_clips(arrays, job.settings.batch * job.placement.replicas)
-    return engine.program.put_batch(arrays)
+    size = job.step_clips
+    starts = range(0, len(clips), size)
+    steps = [jax.tree.map(lambda x, n=n: x[n : n + size], arrays) for n in starts]
+    return [engine.program.put_batch(pad_clips(step, size)) for step in steps]
 
 
 def _make_pending(
@@ -198,8 +202,9 @@ def write(engine: Engine, pending: PendingBatch, clock: Clock) -> None:
     results = None
     if pending.results is not None:
         with clock.on("device"):
-            results = engine.program.fetch(pending.results)
-            results = jax.tree.map(lambda x: x[pending.places], results)
+            steps = [engine.program.fetch(results) for results in pending.results]
+            places = pending.places
+            results = jax.tree.map(lambda *x: np.concatenate(x)[places], *steps)
     with clock.on("writing"):
         _write_part(engine, pending, results)
 

@@ -14,14 +14,15 @@ from vidsme_jax.runs.job import Job
 from vidsme_jax.runs.prompts import Prompts
 from vidsme_jax.scores.orders import Calibration
 
-_VERSIONED = ("vidsme-jax", "jax", "jaxlib", "flax", "numpy")
+_ROUNDING = ("jax", "jaxlib", "flax", "numpy")  # their versions change no more
 _DECODERS = ("decord", "av", "pillow")
 
 # Fields of the settings that are no part of the identity under their names. Where results
-# go and how many processes decode decides no number. For the others stands what is made
-# from them: the rows of the manifests, the prompt, and the curves that are kept.
+# go, how many processes decode, and how the work lies on devices decides no number beyond
+# rounding. For the others stands what is made from them: the rows of the manifests, the
+# prompt, and the curves that are kept.
 _NOT_BY_NAME = {
-    *("out", "decoding"),
+    *("out", "decoding", "batch", "parallel"),
     *("data", "manifests"),
     *("system", "published_prompt"),
     "keep_tokens",
@@ -43,7 +44,6 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
         for name, value in vars(s).items()
         if name not in _NOT_BY_NAME
     }
-    devices = job.placement.devices
     decoders = job.store.info["settings"]["versions"] if job.store else decoder_versions()
     return fields | {
         "model": job.port.fingerprint(),
@@ -54,13 +54,11 @@ def identity(job: Job, calibrations: dict[int, Calibration] | None) -> dict[str,
         "variants": [vars(variant) for variant in s.variants],
         "vocab_keep": job.port.vocab_keep,
         "dtype": job.placement.dtype,
-        "parallel": job.placement.parallel,
-        "devices": f"{len(devices)} {devices[0].device_kind}",
         "batches": BATCHING,
         "calibration": "run" if calibrations is None else _digest(calibrations),
         "keep": "tokens" if s.keep_tokens else "sme",
         "shard": str(s.shard) if s.shard else None,
-        "versions": versions(_VERSIONED) | decoders,
+        "versions": versions((files.PACKAGE,)) | decoders,
     }
 
 
@@ -93,8 +91,22 @@ def about(job: Job) -> dict[str, Any]:
         "asked": {"model": str(s.model), "data": [str(p) for p in s.data]},
         "rows": len(job.rows),
         "own_rows": sum(len(group) for batch in job.batches for group in batch),
+        "part_clips": job.part_clips,
+        "machines": [machine(job)],
+    }
+
+
+def machine(job: Job) -> dict[str, Any]:
+    """Return what a run notes of the machine it is on, which decides only rounding."""
+    devices = job.placement.devices
+    return {
+        "devices": f"{len(devices)} {devices[0].device_kind}",
+        "parallel": job.placement.parallel,
+        "processes": job.team.count,
+        "batch": job.settings.batch,
         "platform": platform.platform(),
         "python": platform.python_version(),
+        "versions": versions(_ROUNDING),
     }
 
 

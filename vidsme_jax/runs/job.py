@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepared import ClipFacts, ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
@@ -18,7 +20,7 @@ from vidsme_jax.models.placement import Placement, choose_placement
 from vidsme_jax.models.port import Port
 from vidsme_jax.progress import say
 from vidsme_jax.records import runs
-from vidsme_jax.records.files import version_note
+from vidsme_jax.records.files import read_info, version_note
 from vidsme_jax.runs.batching import Group, make_batches
 from vidsme_jax.runs.processes import ALONE, Team, join
 from vidsme_jax.runs.prompts import Prompts, make_prompts
@@ -42,6 +44,8 @@ class Job:
         placement: devices, dtype and kind of parallelism.
         store: the store with the prepared clips; None where they must be decoded.
         team: the processes that score together; mostly this process alone.
+        part_clips: clips of a batch, which is a part of the run on disk. A run that goes
+            on elsewhere keeps the parts that it began with.
     """
 
     settings: ScoreSettings
@@ -52,6 +56,14 @@ class Job:
     placement: Placement
     store: Store | None
     team: Team
+    part_clips: int
+
+    @property
+    def step_clips(self) -> int:
+        """Return how many clips the devices take in a step."""
+        replicas = self.placement.replicas
+        spread = -(-self.part_clips // replicas) * replicas
+        return min(self.settings.batch * replicas, spread)
 
     @property
     def out(self) -> Path:
@@ -116,22 +128,36 @@ def make_job(settings: ScoreSettings) -> Job:
         settings.max_text,
     )
     placement = choose_placement(port, settings.parallel, settings.dtype)
-    job = Job(settings, port, rows, prompts, [], placement, store, team)
+    job = Job(settings, port, rows, prompts, [], placement, store, team, 0)
     if store:
         _check_fits(job, store)
+    job = replace(job, part_clips=_part_clips(job))
     return replace(job, batches=_batches(job))
+
+
+def _part_clips(job: Job) -> int:
+    """Return the clips of a part: as the run began, or as the devices take them now.
+
+    Of several processes, the first one's disk counts.
+    """
+    size, path = job.settings.batch * job.placement.replicas, job.out / "run.json"
+    if path.exists():
+        size = read_info(path).get("part_clips", size)
+    return int(job.team.broadcast(np.array(size)))
 
 
 def _batches(job: Job) -> list[list[Group]]:
     """Return the batches of all rows, or of those of the shard."""
-    s, size = job.settings, job.settings.batch * job.placement.replicas
+    s = job.settings
     numbers = [n for n, row in enumerate(job.rows) if not s.shard or s.shard.has(row.id)]
     clips: list[Any] = (
         job.store.clip_numbers if job.store else [row.path for row in job.rows]
     )
     if s.perturbation == "shuffle":  # its random order depends on the row's id
         clips = [*range(len(job.rows))]
-    return make_batches(numbers, clips, job.prompts, s.slices, job.text_after, size)
+    return make_batches(
+        numbers, clips, job.prompts, s.slices, job.text_after, job.part_clips
+    )
 
 
 def read_data(

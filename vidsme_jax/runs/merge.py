@@ -22,10 +22,13 @@ from vidsme_jax.data.store.format import (
     write_metadata,
 )
 from vidsme_jax.errors import InputError
+from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records import runs
 from vidsme_jax.records.shards import Shard, shard_directories
 from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
+
+_OF_A_SHARD = ("settings", "settings_hash", "part_clips", "machines")
 
 
 def merge(directories: Sequence[Path], out: Path) -> str:
@@ -39,8 +42,13 @@ def merge(directories: Sequence[Path], out: Path) -> str:
     info_name = stores.INFO if stores.is_store(shards[0]) else "run.json"
     infos = [record_files.read_info(path / info_name) for path in shards]
     settings = _common_settings(shards, infos)
-    about = {k: v for k, v in infos[0].items() if k not in ("settings", "settings_hash")}
+    about = {k: v for k, v in infos[0].items() if k not in _OF_A_SHARD}
     about["own_rows"] = about.get("rows")
+    machines = [machine for info in infos for machine in info.get("machines", [])]
+    if machines:
+        about["machines"] = [m for n, m in enumerate(machines) if m not in machines[:n]]
+        if line := record_files.machines_note(out, machines):
+            say(line)
     join: Callable[[Path, list[Path]], None] = _join_runs
     if info_name == stores.INFO:
         join = _join_stores

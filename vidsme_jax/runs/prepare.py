@@ -32,7 +32,7 @@ from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
-from vidsme_jax.records.shards import Shard
+from vidsme_jax.records.shards import Shard, check_siblings
 from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
 from vidsme_jax.runs.identity import decoder_versions, rows_digest
 
@@ -80,6 +80,9 @@ def prepare(settings: PrepareSettings) -> Store:
     shard = settings.shard
     out = shard.directory(settings.out) if shard else settings.out
     request = {"model": str(settings.model), "data": [str(p) for p in settings.data]}
+    if shard:
+        identity = store_identity(rows, spec, shard)
+        check_siblings(settings.out, shard, identity, INFO)
     with record_files.locked(out, INFO):
         _remove_store_without_clips(out)
         is_complete = (out / CLIPS).exists()
@@ -134,14 +137,14 @@ def fill_store(
     numbers = [n for n, row in enumerate(rows) if not shard or shard.has(row.id)]
     made = {"made_by": __version__}
     info = {"rows": len(rows), "own_rows": len(numbers), **made, **(about or {})}
-    record_files.claim(path, _identity(rows, spec, shard), info, INFO)
+    record_files.claim(path, store_identity(rows, spec, shard), info, INFO)
     shard_rows = [rows[n] for n in numbers]
     files, clips = number_clips(shard_rows)
     write_rows(path, numbers, shard_rows, clips)
     write_missing_clips(StoreDraft(path, tuple(files), spec), decoding)
 
 
-def _identity(rows: list[Row], spec: ClipSpec, shard: Shard | None) -> dict[str, Any]:
+def store_identity(rows: list[Row], spec: ClipSpec, shard: Shard | None) -> dict[str, Any]:
     """Return everything that decides what is in the store."""
     return spec_to_settings(spec) | {
         "manifest": rows_digest(rows),

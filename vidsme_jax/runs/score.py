@@ -22,14 +22,15 @@ from vidsme_jax.data.store.store import Store, is_store, open_store
 from vidsme_jax.errors import InputError
 from vidsme_jax.progress import Stopped, progress, say
 from vidsme_jax.records import files, runs
-from vidsme_jax.records.files import check_folder
+from vidsme_jax.records.files import check_folder, note_machine
+from vidsme_jax.records.shards import check_siblings
 from vidsme_jax.runs.calibrations import (
     calibrate_counts,
     read_calibrations,
     write_calibrations,
 )
 from vidsme_jax.runs.engine import Engine, make_engine, start, wait, write
-from vidsme_jax.runs.identity import about, identity
+from vidsme_jax.runs.identity import about, identity, machine
 from vidsme_jax.runs.job import Job, make_job
 from vidsme_jax.runs.prepare import fill_store
 from vidsme_jax.runs.settings import ScoreSettings
@@ -96,7 +97,12 @@ def _claim(job: Job, fixed: dict[int, Calibration] | None) -> None:
     """Take the run's directory, or refuse one that holds another run."""
     if not job.settings.shard:
         _remove_run_without_scores(job.out)
-    files.claim(job.out, identity(job, fixed), about(job))
+    settings = identity(job, fixed)
+    if job.settings.shard:
+        check_siblings(job.settings.out, job.settings.shard, settings, "run.json")
+    files.claim(job.out, settings, about(job))
+    if line := note_machine(job.out, machine(job)):
+        say(line)
 
 
 def _follow(

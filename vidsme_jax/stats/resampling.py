@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt16
 
-from vidsme_jax.sharding import local_devices
+from vidsme_jax.errors import local_devices
 from vidsme_jax.stats.metrics import RECALL, Metrics, Steps, allowed_false, steps
 
 # Scores and resamples of a call, and multiples to which rows and rates are padded. So few

@@ -18,7 +18,7 @@ from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.rows import Row
-from vidsme_jax.errors import InputError, check_counts, check_names
+from vidsme_jax.errors import InputError, check_counts, check_names, local_devices
 from vidsme_jax.models import open_port
 from vidsme_jax.models.architecture import CodeGrid
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
@@ -27,7 +27,6 @@ from vidsme_jax.models.prompts.times import excess, frame_times
 from vidsme_jax.progress import progress, say
 from vidsme_jax.records.files import write_json
 from vidsme_jax.scores.catalogue import SLICES
-from vidsme_jax.sharding import local_devices
 from vidsme_jax.training.fit import Recipe, TrainBatch, fit, visual_codes
 
 FRAME_ORDERS = ("natural", "shuffled")
