@@ -110,7 +110,9 @@ def test_bad_clips_are_rows_and_good_ones_are_whole(whole):
         assert np.all(np.isfinite(values[:17])) and np.all(np.isnan(values[17:19]))
     assert column(whole, "motion")[19] == 0 and whole["frames_total"][19].as_py() == 1
     assert whole["frame_indices"][19].as_py() == [0] * 4
-    assert abs(column(whole, "video.sme.mean")[19]) < 1e-6  # one frame: nothing to reverse
+    for name in ("sme", "sme_aligned", "sme_rev", "logp_diff"):  # nothing to reverse
+        assert np.isnan(column(whole, f"video.{name}.mean")[19]), name
+    assert np.isfinite(column(whole, "video.sme_nat.mean")[19])
     assert np.isnan(column(whole, "response.logp.mean")[19])  # no answer: an empty slice
 
 

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -65,8 +66,11 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
         return None
     with ExitStack() as stack:
         with job.team.release_on_failure():
+            decisive = identity(job, fixed)
+            if settings.shard:
+                check_siblings(settings.out, settings.shard, decisive, "run.json")
             stack.enter_context(files.locked(job.out))
-            _claim(job, fixed)
+            _claim(job, decisive)
         if not job.team.broadcast_go(not runs.is_finished(job.out)):
             untraced = "" if profile is None else ", and no trace to write"
             say(f"{job.out} is complete: nothing left to do{untraced}")
@@ -93,14 +97,16 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
     return table
 
 
-def _claim(job: Job, fixed: dict[int, Calibration] | None) -> None:
-    """Take the run's directory, or refuse one that holds another run."""
+def _claim(job: Job, decisive: dict[str, Any]) -> None:
+    """Take the run's directory, or refuse one that holds another run.
+
+    Args:
+        job: the request.
+        decisive: everything that decides its numbers.
+    """
     if not job.settings.shard:
         _remove_run_without_scores(job.out)
-    settings = identity(job, fixed)
-    if job.settings.shard:
-        check_siblings(job.settings.out, job.settings.shard, settings, "run.json")
-    files.claim(job.out, settings, about(job))
+    files.claim(job.out, decisive, about(job))
     if line := note_machine(job.out, machine(job)):
         say(line)
 

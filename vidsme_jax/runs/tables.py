@@ -234,7 +234,7 @@ def single_frames(table: pa.Table) -> Bool[np.ndarray, "row"]:
         table: columns before the scores, or a whole score table.
     """
     frames = table["frame_indices"].to_pylist()
-    return np.array([indices is not None and len(set(indices)) == 1 for indices in frames])
+    return np.array([len(set(indices or ())) == 1 for indices in frames], bool)
 
 
 def part_table(
