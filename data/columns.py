@@ -4,11 +4,12 @@ A column that nearly has a known name changes what a row means, so it is never p
 a canonical synonym is read, and a slip of the pen is refused.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vidsme_jax.data.cells import is_missing
+from vidsme_jax.records.columns import match_columns, plain_name
 
 KNOWN = (
     *("id", "video", "videos", "label", "question", "answer", "candidates", "group"),
@@ -30,8 +31,6 @@ _OTHER_UNITS = (
     *("start_frame", "end_frame", "frame_start", "frame_end"),
     *("start_ms", "end_ms", "frame_range"),
 )
-_SHORTEST = 5  # letters of a name that a slip of the pen is looked for in
-_LONG = 8  # letters from which two slips are taken for the same name
 
 
 @dataclass(frozen=True)
@@ -67,60 +66,14 @@ class ColumnNames:
         return out
 
 
-def match_columns(names: Iterable[str], expected: Sequence[str] = KNOWN) -> ColumnNames:
-    """Return how columns are read, from their names.
-
-    Args:
-        names: names of the file's columns.
-        expected: names that the reader of the file knows.
+def match_manifest(names: Iterable[str]) -> ColumnNames:
+    """Return how the columns of a manifest are read.
 
     Raises:
-        ValueError: a column that is nearly a known one, or two columns of the same name.
+        ValueError: a column that is nearly a known one, or cuts clips in other units.
     """
-    meant = {other: name for name in expected for other in SYNONYMS.get(name, ())}
-    renamed: dict[str, str] = {}
     names = list(names)
-    for name in names:
-        plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-        if name in expected:
-            continue
-        if plain in _OTHER_UNITS and "start" in expected:
-            raise ValueError(f"column {name}: expected start and end, in seconds")
-        target = plain if plain in expected else meant.get(plain)
-        if target is None:
-            _refuse_slip(name, plain, expected, meant)
-        elif plain in names and plain != name:
-            raise ValueError(f"there are columns {plain} and {name}, expected only one")
-        else:
-            renamed[name] = target
-    return ColumnNames(renamed)
-
-
-def _refuse_slip(
-    name: str, plain: str, expected: Sequence[str], synonyms: Iterable[str]
-) -> None:
-    for other in (*expected, *synonyms):
-        is_long = len(other) >= _LONG and other in expected and "_" not in other
-        slips = 2 if is_long else 1
-        if len(other) >= _SHORTEST and _distance(plain, other) <= slips:
-            raise ValueError(
-                f"column {name} is not known, {other} may be meant; rename it, to that or"
-                " to a name that is less alike"
-            )
-
-
-def _distance(a: str, b: str) -> int:
-    """Return how many letters must be added, dropped, changed or swapped with the next.
-
-    Each letter takes part in a single change (optimal string alignment).
-    """
-    rows = [list(range(len(b) + 1))]
-    for i, x in enumerate(a, 1):
-        row = [i]
-        for j, y in enumerate(b, 1):
-            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                best = min(best, rows[-2][j - 2] + 1)
-            row.append(best)
-        rows.append(row)
-    return rows[-1][-1]
+    other_units = [name for name in names if plain_name(name) in _OTHER_UNITS]
+    if other_units:
+        raise ValueError(f"column {other_units[0]}: expected start and end, in seconds")
+    return ColumnNames(match_columns(names, KNOWN, SYNONYMS))

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from vidsme_jax.data.cells import is_missing
-from vidsme_jax.data.columns import ColumnNames, match_columns
+from vidsme_jax.data.columns import ColumnNames, match_manifest
 from vidsme_jax.data.readers.tfds import PREFIX, read_examples
 from vidsme_jax.data.rows import Place, RecordRows, Row, read_record
 from vidsme_jax.errors import InputError, check_names, check_rates
@@ -133,7 +133,7 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
 def _rows(path: Path, records: list[dict[str, Any]], place: Place) -> list[RecordRows]:
     columns = dict.fromkeys(name for record in records for name in record)
     try:
-        names = match_columns(columns)
+        names = match_manifest(columns)
     except ValueError as error:
         raise InputError(f"data={path}: {error}") from error
     content, faults, renamed = [], [], []

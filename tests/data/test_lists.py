@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vidsme_jax.data.columns import KNOWN, SYNONYMS, match_columns
+from vidsme_jax.data.columns import KNOWN, SYNONYMS, match_manifest
 from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.readers.source import VideoFile
 from vidsme_jax.errors import InputError
@@ -191,14 +191,28 @@ def test_what_is_read_under_another_name_is_said(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("column", "likely"),
+    [
+        ("qestion", "question"),
+        ("lable", "label"),
+        ("questions", "question"),
+        ("anwser", "answer"),
+        ("captions", "caption"),
+        ("candidatse", "candidates"),
+        ("conversatons", "conversations"),
+        ("Grup", "group"),
+    ],
+)
+def test_slips_of_the_pen_are_refused_where_the_column_is_missing(tmp_path, column, likely):
+    with pytest.raises(InputError, match=f"column {column} is not known, {likely} may be"):
+        read(tmp_path, {"video": "n.mp4", column: "a"})
+    if likely != "caption":
+        read(tmp_path, {"video": "n.mp4", column: "a", likely: None})
+
+
+@pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"qestion": "a"}, "column qestion is not known, question may be meant"),
-        ({"lable": 1}, "column lable .*, label"),
-        ({"questions": ["a"]}, "column questions .*, question"),
-        ({"anwser": "a"}, "column anwser .*, answer"),
-        ({"captions": ["a"]}, "column captions .*, caption"),
-        ({"candidatse": ["a"]}, "column candidatse .*, candidates"),
         ({"start_frame": 3}, "column start_frame: expected start and end, in seconds"),
         ({"Answer": "a"}, "there are columns answer and Answer, expected only one"),
         (
@@ -246,10 +260,10 @@ def test_usual_further_columns_are_no_slips():
         *("source", "data_source", "position", "section", "duration", "width", "ends_at"),
         *("task", "category", "group_id", "labels_source", "metadata", "split", "url"),
     )
-    assert match_columns(further).renamed == {}
-    assert match_columns([*KNOWN, *further]).renamed == {}
+    assert match_manifest(further).renamed == {}
+    assert match_manifest([*KNOWN, *further]).renamed == {}
     for name, others in SYNONYMS.items():
-        assert match_columns(others).renamed == dict.fromkeys(others, name)
+        assert match_manifest(others).renamed == dict.fromkeys(others, name)
 
 
 def test_truth_and_tabs(tmp_path):

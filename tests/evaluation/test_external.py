@@ -26,9 +26,10 @@ ROWS = [
 
 
 def write(path, rows):
-    if path.suffix == ".csv":
+    if path.suffix in (".csv", ".tsv"):
         with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            delimiter = "\t" if path.suffix == ".tsv" else ","
+            writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
             writer.writeheader()
             writer.writerows(rows)
     elif path.suffix == ".parquet":
@@ -40,7 +41,7 @@ def write(path, rows):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".json", ".jsonl"])
 def test_every_kind_of_table_holds_the_same(tmp_path, suffix):
     path = write(tmp_path / f"mine{suffix}", ROWS)
     run = read_scores(path)
@@ -73,7 +74,7 @@ def test_the_command_gives_the_whole_report(tmp_path, capsys):
     ("name", "text", "message"),
     [
         ("a.txt", "id", "expected a run's directory, or a table of scores as .csv"),
-        ("a.csv", "id,label\n1,1\n", "no column score, expected id, label, score; there"),
+        ("a.csv", "id,label\n1,1\n", "no column score, expected label, score; there"),
         ("a.csv", "id,label,score\n", "has no rows"),
         ("a.csv", "id,label,score\n1,1,2\n1,0,3\n", "id='1' more than once"),
         ("a.csv", "id,label,score,score\n1,1,2,3\n", "the column score more than once"),
@@ -92,6 +93,9 @@ def test_the_command_gives_the_whole_report(tmp_path, capsys):
         ),
         ("a.csv", "id,label,score\n1,1,nan\n2,0,\n", "a.csv: no row has a score"),
         ("a.csv", "id,label,score\n1,1\n", "cannot be read as .csv"),
+        ("a.csv", "id,lable,score\n1,1,2\n", "column lable is not known, label may be"),
+        ("a.csv", "id,label,scores\n1,1,2\n", "column scores .*, score may be meant"),
+        ("a.csv", "id,label,Label,score\n1,1,0,2\n", "columns label and Label"),
         ("a.json", "[]", "a.json has no rows"),
         ("a.json", "{", "cannot be read as .json"),
         ("a.json", "{}", "expected a list of objects"),
@@ -128,3 +132,24 @@ def test_columns_named_as_our_scores_are_left_out(tmp_path):
     run = read_scores(write(tmp_path / "mine.csv", rows))
     assert "motion" in run.table.column_names
     assert list(labelled_rows(run.table).scores) == ["score"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_other_names_and_truths_are_read_and_said(tmp_path, capsys, suffix):
+    rows = [
+        {"ID": r["id"], "Member": bool(r["label"]), "Score": r["score"], "score2": 1}
+        for r in ROWS
+    ]
+    table = read_scores(write(tmp_path / f"mine{suffix}", rows)).table
+    for name in ("id", "label", "score"):
+        assert table[name].to_pylist() == pytest.approx([row[name] for row in ROWS])
+    assert "score2" in table.column_names
+    line = "ID is read as id; column Member is read as label; column Score is read as"
+    assert line in capsys.readouterr().err
+
+
+def test_rows_without_ids_are_numbered(tmp_path, capsys):
+    rows = [{"label": row["label"], "score": row["score"]} for row in ROWS]
+    run = read_scores(write(tmp_path / "mine.csv", rows))
+    assert run.table["id"].to_pylist() == [str(n + 1) for n in range(len(ROWS))]
+    assert "no column id, so rows are numbered from 1" in capsys.readouterr().err

@@ -1,9 +1,9 @@
 """Read a table of ids, labels and scores from elsewhere, as if it were a run.
 
-The file is CSV, Parquet, JSON Lines, or JSON (a list of objects). Needed columns are `id`,
-`label` (1 member, 0 non-member, empty unknown) and `score` (higher = member). `group` is
-optional. Other columns are kept, but not those that have the name of a score of ours. So
-users of other tools get every interval and test.
+The file is CSV, TSV, Parquet, JSON Lines, or JSON (a list of objects). Needed columns are
+`label` (1 member, 0 non-member, empty unknown) and `score` (higher = member). `id` and
+`group` are optional; rows without ids are numbered. Other columns are kept, but not those
+that have the name of a score of ours. So users of other tools get every interval and test.
 """
 
 import math
@@ -18,11 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.progress import say
 from vidsme_jax.records import runs
+from vidsme_jax.records.columns import match_columns
 from vidsme_jax.records.tabular import read_csv_typed, read_json_lines, read_json_rows
 from vidsme_jax.scores import catalogue
 
-_NEEDED = ("id", "label", catalogue.EXTERNAL)
+_NEEDED = ("label", catalogue.EXTERNAL)
+_EXPECTED = ("id", *_NEEDED, "group")
+_SYNONYMS = {"label": ("member", "is_member", "membership")}
 
 
 def read_scores(path: Path) -> runs.Run:
@@ -61,6 +65,7 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         raise InputError(f"{path} has the column {repeated} more than once, expected one")
     if not len(table):
         raise InputError(f"{path} has no rows")
+    table = _with_expected_names(path, table)
     lacking = [name for name in _NEEDED if name not in table.column_names]
     if lacking:
         exists = ", ".join(map(str, table.column_names))[:200]
@@ -136,8 +141,28 @@ def _of_objects(read: Callable[[Path], object], path: Path) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
+def _with_expected_names(path: Path, table: pa.Table) -> pa.Table:
+    """Return the table under the names that are expected, with ids; say what is not so."""
+    try:
+        renamed = match_columns(table.column_names, _EXPECTED, _SYNONYMS)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    notes = [f"column {name} is read as {other}" for name, other in renamed.items()]
+    table = table.rename_columns([renamed.get(name, name) for name in table.column_names])
+    if "id" not in table.column_names:
+        notes.append(
+            "no column id, so rows are numbered from 1; another table without ids"
+            " must have the same order"
+        )
+        table = table.append_column("id", pa.array([str(n + 1) for n in range(len(table))]))
+    if notes:
+        say(f"{path}: {'; '.join(notes)}")
+    return table
+
+
 _READERS: dict[str, Callable[[Path], pa.Table]] = {
     ".csv": partial(read_csv_typed, texts=("id", "group")),
+    ".tsv": partial(read_csv_typed, texts=("id", "group"), delimiter="\t"),
     ".parquet": pyarrow.parquet.read_table,
     ".json": partial(_of_objects, read_json_rows),
     ".jsonl": partial(_of_objects, read_json_lines),

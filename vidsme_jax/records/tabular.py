@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from vidsme_jax.records.columns import plain_name
+
 _LONGEST_ROW = 1 << 28  # bytes of CSV
 
 
@@ -60,10 +62,13 @@ def read_csv_typed(path: Path, texts: tuple[str, ...], delimiter: str = ",") -> 
 
     Args:
         path: the file.
-        texts: names of columns that stay texts, so that 007 is not 7.
+        texts: names of columns that stay texts, so that 007 is not 7; written in any case.
         delimiter: character between two cells.
     """
-    as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        names = next(csv.reader(file, delimiter=delimiter), [])
+    kept = [name for name in names if plain_name(name) in texts]
+    as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(kept, pa.string()))
     # A row must fit a block.
     blocks = pyarrow.csv.ReadOptions(block_size=_LONGEST_ROW)
     cells = pyarrow.csv.ParseOptions(delimiter=delimiter)
