@@ -180,7 +180,10 @@ def _shown(part: Mapping[str, Any]) -> Any:
 def _path(value: Any) -> str:
     if isinstance(value, Mapping | list):
         raise ValueError(f"video={str(value)[:60]!r}, expected text")
-    return checked_text(str(value), "video").removeprefix("file://")
+    path = checked_text(str(value), "video").removeprefix("file://")
+    if "://" in path:
+        raise ValueError(f"video={path[:60]!r} is an address, expected a path")
+    return path
 
 
 def _first_row(record: Mapping[str, Any], video: str, place: Place) -> Row:

@@ -13,7 +13,7 @@ neither jax nor a device.
 from importlib import import_module
 from pathlib import Path
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 # In a checkout, which Python finds before an installed package when it is started there,
 # models/ and data/ lie beside this folder.

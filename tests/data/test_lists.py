@@ -219,6 +219,7 @@ def test_slips_of_the_pen_are_refused_where_the_column_is_missing(tmp_path, colu
             {"prompt": "a", "query": "b", "question": ""},
             "prompt and query both are question",
         ),
+        ({"video": "https://a.b/n.mp4"}, "is an address, expected a path"),
         ({"start": "soon"}, "row 1: start='soon', expected a number of seconds"),
         ({"start": True}, "start='True', expected a number of seconds"),
         ({"clip": [1]}, r"segment=\[1\], .*\(clip is read as segment\)"),
