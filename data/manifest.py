@@ -216,8 +216,8 @@ def _with_unique_ids(content: Sequence[RecordRows]) -> list[RecordRows]:
         rows = []
         for row in of_record.rows:
             seen[row.id] += 1
-            number = "" if seen[row.id] == 1 else f"-{seen[row.id]}"
-            rows.append(replace(row, id=row.id + number))
+            number = seen[row.id]
+            rows.append(row if number == 1 else replace(row, id=f"{row.id}-{number}"))
         out.append(replace(of_record, rows=tuple(rows)))
     _refuse_repeated(row.id for of_record in out for row in of_record.rows)
     return out

@@ -137,17 +137,12 @@ def read_record(record: Mapping[str, Any], place: Place) -> RecordRows:
     questions[0] = (text, questions[0][1])
     left += sum(sum(without_placeholder(q)[1:]) for q, _ in questions[1:])
     rows = tuple(
-        replace(
-            first,
-            asked=question,
-            answer=answer,
-            history=(*first.history, *questions[:n]),
-        )
-        for n, (question, answer) in enumerate(questions)
+        replace(first, asked=asked, answer=answer, history=(*first.history, *questions[:n]))
+        for n, (asked, answer) in enumerate(questions)
     )
-    name = text_cell(record, "id")
-    rows = tuple(replace(row, id=name or _default_id(row, record)) for row in rows)
-    return RecordRows(rows, bool(name), "", placeholders, left)
+    if not first.id:
+        rows = tuple(replace(row, id=_default_id(row, record)) for row in rows)
+    return RecordRows(rows, bool(first.id), "", placeholders, left)
 
 
 def _with_videos(
@@ -199,7 +194,7 @@ def _first_row(record: Mapping[str, Any], video: str, place: Place) -> Row:
     candidates = _candidates(record.get("candidates"))
     used = {name for name in KNOWN if name != "fps"} | ({"fps"} if fps else set())
     return Row(
-        id="",
+        id=text_cell(record, "id"),
         video=video + fragment,
         path=path if is_whole else source,
         label=place.label if label is None else label,
