@@ -154,8 +154,9 @@ def test_a_second_frame_count_and_a_part_of_the_slices(project, store, tmp_path)
     ("change", "message"),
     [
         ({"frames": (2, 8)}, r"holds frame counts \[2, 4\], expected \[8\]"),
-        ({"root": Path(".")}, "is a store, which holds the labels and clips"),
-        ({"labels": (1,)}, "is a store, which holds the labels and clips"),
+        ({"manifests": ManifestSettings(Path("."))}, "which holds the rows and clips"),
+        ({"manifests": ManifestSettings(labels=(1,))}, "no label, root, turns or fps"),
+        ({"manifests": ManifestSettings(turns="last")}, "which holds the rows and clips"),
         ({"reader": "opencv"}, "reader=opencv, but .* was prepared with auto"),
     ],
 )

@@ -16,6 +16,7 @@ from tools import make_project
 
 from vidsme_jax import cli
 from vidsme_jax.data.clips import Decoding
+from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.runs.prepare import PrepareSettings, prepare
@@ -296,13 +297,15 @@ def test_a_grid_file(tmp_path):
     assert grid.data == (tmp_path / "clips.json",) and grid.out == tmp_path / "grid"
     assert grid.definitions == catalogue.DEFINITIONS and grid.frames == (2, 4)
     assert [r.r_key for r in grid.variants[2:]] == ["fixed 1", "q, fixed 1.5"]
-    assert grid.shared == {"root": tmp_path / "videos", "labels": (1,), "batch": 4}
+    manifests = ManifestSettings(tmp_path / "videos", (1,))
+    assert grid.shared == {"manifests": manifests, "batch": 4}
 
 
 def test_keys_of_all_passes_are_the_fields_of_a_score_that_no_axis_sets(tmp_path):
     """A new field of the settings is a key by itself, read by its type."""
     assert set(SHARED) == {
-        *("root", "labels", "system", "published_prompt", "parallel", "batch"),
+        *("root", "labels", "turns", "fps"),
+        *("system", "published_prompt", "parallel", "batch"),
         *("calibration", "max_text", "keep_tokens", "reader", "workers", "clip_timeout"),
     }
     content = {"models": "a", "data": "b.json", "calibration": "c.json", "reader": "pyav"}

@@ -40,8 +40,11 @@ def shown(project, tmp_path, monkeypatch):
         _, manifest, model = project
         recipe = Recipe(EPOCHS, CLIPS, seed=seed)
         out = tmp_path / f"new-{len(samples)}"
-        train(TrainSettings(model, (manifest,), out, recipe, FRAMES, objective, None, None,
-                           order))  # fmt: skip
+        train(
+            TrainSettings(
+                model, (manifest,), out, recipe, FRAMES, objective, frame_order=order
+            )
+        )
         assert json.loads((out / "training.json").read_text())["frame_order"] == order
         batches = [step.batch for step in samples[-1]]
         return tuple(np.stack([getattr(b, n) for b in batches]) for n in
