@@ -299,7 +299,7 @@ class PortSpec:
         checkpoints: names of released checkpoints, as a text for people.
         architecture: class name in `architectures` of config.json.
         matches: config -> whether the checkpoint is of this family.
-        read: path of a config.json -> graph.
+        read: path of a config.json, names of unknown fields to ignore -> graph.
         open: graph -> port, with the files beside the config.
     """
 
@@ -307,5 +307,5 @@ class PortSpec:
     checkpoints: str
     architecture: str
     matches: Callable[[dict[str, Any]], bool]
-    read: Callable[[Path], Graph]
+    read: Callable[[Path, tuple[str, ...]], Graph]
     open: Callable[[Graph], Port]

@@ -39,16 +39,21 @@ KNOWN_TOWERS = {
     "clip-vit-large-patch14-336": (_CLIP_L_336, Processor(336, 336)),
     "siglip-so400m-patch14-384": (_SO400M_384, Processor(None, 384, HALF, HALF)),
 }
+# What the trainers of LLaVA, LLaVA-NeXT, LongVA and Video-XL write besides. The first lines
+# are about what was trained, the next about pictures and the sampling of frames.
 _IGNORED = frozenset(
-    "add_time_instruction faster_token_stride force_sample freeze_mm_mlp_adapter"
-    " freeze_mm_vision_resampler image_aspect_ratio image_crop_resolution"
+    "delay_load enable_beacon freeze_backbone freeze_mm_mlp_adapter"
+    " freeze_mm_vision_resampler max_sequence_length mm_hidden_size mm_projector_lr"
+    " mm_tunable_parts mm_vision_tower_lr pos_skipping_range tokenizer_padding_side"
+    " tune_mm_mlp_adapter tune_mm_vision_resampler unfreeze_mm_vision_tower"
+    " use_mm_proj use_pos_skipping vision_tower_pretrained"
+    " faster_token_stride force_sample image_aspect_ratio image_crop_resolution"
     " image_grid_pinpoints image_split_resolution image_token_index"
-    " max_window_layers mm_hidden_size mm_projector_lr mm_resampler_type"
-    " mm_spatial_pool_out_channels mm_tunable_parts mm_use_im_patch_token"
-    " mm_use_im_start_end mm_vision_tower_lr pos_skipping_range"
-    " tokenizer_padding_side unfreeze_mm_vision_tower"
-    " use_mm_proj video_token_index vision_tower_pretrained".split()
+    " max_window_layers mm_spatial_pool_out_channels mm_use_im_patch_token s2_scales"
+    " video_token_index".split()
 )
+# No head of a tower is run, so that none can be tied.
+_IGNORED_TOWER = frozenset("tie_word_embeddings vocab_size".split())
 # Video-XL's configs and weights hold its compression, which these classes never run.
 _BEACONS = (r"model\.beacon_.*", r"model\.layers\.\d+\.self_attn\.beacon_.*")
 _UNUSED = (r"model\.vision_resampler\..*", r".*inv_freq", *_BEACONS)
@@ -64,17 +69,16 @@ def merges_spatially(config: dict[str, Any]) -> bool:
     return str(config.get("mm_patch_merge_type", "flat")).startswith("spatial")
 
 
-def read_fields(path: Path) -> Fields:
+def read_fields(path: Path, ignore_fields: tuple[str, ...]) -> Fields:
     """Read the fields of a config.json of this layout."""
     values = read_config(path)
     beacons = frozenset(name for name in values if name.startswith("beacon_"))
-    return Fields(values, str(path), _IGNORED | beacons)
+    return Fields(values, str(path), _IGNORED | beacons, ignore_fields=ignore_fields)
 
 
 def read_language_model(fields: Fields) -> DecoderConfig:
     """Read the sizes of the Qwen2 model; any scaling of positions is refused."""
     fields.expect("rope_scaling", (None,))
-    fields.expect("use_pos_skipping", (False, None))
     return read_decoder(fields, "qwen2")
 
 
@@ -87,11 +91,14 @@ def read_tower(directory: Path, fields: Fields) -> VisionConfig:
     """
     name = fields.get("mm_vision_tower", str)
     fields.expect("mm_projector_type", ("mlp2x_gelu",))
+    fields.expect("mm_resampler_type", (None, "spatial_pool"))  # it pools pictures only
+    fields.expect("mm_use_im_start_end", (False, None))
+    fields.expect("s2", (False, None))
     fields.expect("mm_vision_select_feature", ("patch",), "patch")
     layer = fields.get("mm_vision_select_layer", int, -2)
     folder, base_name = tower_folder(directory, name), Path(name).name
     if folder:
-        vision = _read_tower_config(folder / "config.json")
+        vision = _read_tower_config(folder / "config.json", fields)
     elif base_name in KNOWN_TOWERS:
         vision, _ = KNOWN_TOWERS[base_name]
     else:
@@ -117,13 +124,13 @@ def tower_folder(directory: Path, name: str) -> Path | None:
         return None
 
 
-def _read_tower_config(path: Path) -> VisionConfig:
+def _read_tower_config(path: Path, fields: Fields) -> VisionConfig:
     """Read the sizes of a tower from its own config.json."""
     values = read_config(path)
     kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in TOWERS:
         raise InputError(f"{path}: model_type={kind!r}, expected one of {list(TOWERS)}")
-    return read_vision(Fields(values, str(path), defaults=TOWERS[kind]), kind)
+    return read_vision(fields.part(values, str(path), _IGNORED_TOWER, TOWERS[kind]), kind)
 
 
 def make_graph(

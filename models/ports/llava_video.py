@@ -35,13 +35,13 @@ def _matches(config: dict[str, Any]) -> bool:
     return original.is_llava_qwen(config) and original.merges_spatially(config)
 
 
-def read_graph(path: Path) -> Graph:
-    """Read the graph of a config.json.
+def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
+    """Read the graph of a config.json; unknown fields are ignored where they are named.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
-    fields = original.read_fields(path)
+    fields = original.read_fields(path, ignore_fields)
     connector = _read_connector(fields)
     fields.expect("add_time_instruction", (True, False, None))
     return original.make_graph(path, NAME, fields, connector)

@@ -165,7 +165,6 @@ def read_vision(fields: Fields, kind: str) -> VisionConfig:
         activation=fields.expect("hidden_act", ACTIVATIONS),
         clip=kind == "clip_vision_model",
     )
-    fields.finish()
     if vision.width % vision.heads or vision.image < vision.patch:
         raise InputError(f"{fields.where}: {vision}, expected heads that divide the width")
     return vision
