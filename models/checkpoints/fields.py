@@ -135,10 +135,15 @@ class Fields:
             raise InputError(f"{self.where}: {name}={value}, expected a number above 0")
         return value
 
-    def optional_size(self, name: str) -> int | None:
+    def optional_size(self, name: str, most: int = 10**6) -> int | None:
         """Return a field that is a whole number from 1; None where it is absent or null."""
         absent = self.values.get(name) is None
-        return self.get(name, int | None) if absent else self.size(name)
+        return self.get(name, int | None) if absent else self.size(name, most=most)
+
+    def optional_positive(self, name: str) -> float | None:
+        """Return a field that is a number above 0; None where it is absent or null."""
+        absent = self.values.get(name) is None
+        return self.get(name, float | None) if absent else self.positive(name)
 
     def expect(self, name: str, allowed: tuple[Any, ...], default: Any = None) -> Any:
         """Return a field that must be one of the values that the port implements."""
@@ -178,9 +183,9 @@ class Fields:
             )
         tools = sorted({name for part in self.parts for name in part.names & TOOLS})
         if tools:
-            _say_once(f"{self.where}: fields of tools are not used: {', '.join(tools)}")
+            say_once(f"{self.where}: fields of tools are not used: {', '.join(tools)}")
         if ignored:
-            _say_once(f"{self.where}: ignored as asked: {', '.join(sorted(ignored))}")
+            say_once(f"{self.where}: ignored as asked: {', '.join(sorted(ignored))}")
 
     def _check_ignored(self) -> None:
         for name in self.ignore_fields:
@@ -202,5 +207,6 @@ class Fields:
 
 
 @lru_cache  # a command may open a model more than once
-def _say_once(line: str) -> None:
+def say_once(line: str) -> None:
+    """Print a line about a config to stderr, unless this process has said it before."""
     say(line)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.checkpoints.fields import Fields, read_config
+from vidsme_jax.models.checkpoints.fields import Fields, read_config, say_once
 from vidsme_jax.models.checkpoints.rules import Names, Rule
 from vidsme_jax.models.layers.connector import Connector, projector_rules
 from vidsme_jax.models.layers.decoder import DecoderConfig, decoder_copies, decoder_rules
+from vidsme_jax.models.layers.rope import RopeConfig
 from vidsme_jax.models.layers.vision_tower import (
     VisionConfig,
     unused_vision_keys,
@@ -76,10 +77,25 @@ def read_fields(path: Path, ignore_fields: tuple[str, ...]) -> Fields:
     return Fields(values, str(path), _IGNORED | beacons, ignore_fields=ignore_fields)
 
 
-def read_language_model(fields: Fields) -> DecoderConfig:
-    """Read the sizes of the Qwen2 model; any scaling of positions is refused."""
-    fields.expect("rope_scaling", (None,))
-    return read_decoder(fields, "qwen2")
+def read_language_model(fields: Fields, kind: str) -> DecoderConfig:
+    """Read the sizes of the language model.
+
+    The classes of Qwen2 and Mistral take away any scaling of positions, which trainers may
+    have written into the config.
+
+    Args:
+        fields: fields of the config.
+        kind: model_type of the language model: llama, mistral or qwen2.
+    """
+    decoder = read_decoder(fields, kind)
+    rope = decoder.rope
+    if kind == "llama" or rope.kind == "default":
+        return decoder
+    say_once(
+        f"{fields.where}: {rope.kind} scaling of positions is not used, since the code of"
+        f" this model's class takes it away"
+    )
+    return replace(decoder, rope=RopeConfig(rope.theta))
 
 
 def read_tower(directory: Path, fields: Fields) -> VisionConfig:
@@ -150,7 +166,7 @@ def make_graph(
         bidirectional: whether the positions of the video see each other.
     """
     vision = read_tower(path.parent, fields)
-    decoder = read_language_model(fields)
+    decoder = read_language_model(fields, "qwen2")
     fields.get("tokenizer_model_max_length", int | None)
     fields.finish()
     pixels = (CLIP_MEAN, CLIP_STD)
