@@ -258,7 +258,9 @@ class Port(Graph):
         ):
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(self.directory)} {content}\n".encode())
+            inside = path.is_relative_to(self.directory)
+            name = path.relative_to(self.directory) if inside else f"tower/{path.name}"
+            digest.update(f"{name} {content}\n".encode())
         return digest.hexdigest()[:16]
 
 

@@ -83,12 +83,12 @@ def frequencies(
     if config.kind == "dynamic":
         return 1.0 / _stretched_theta(config, head_dim, length) ** exponents
     plain = 1.0 / config.theta**exponents
-    if config.kind == "yarn":
-        kept = _kept_by_yarn(config, head_dim)[None]
-    elif config.kind == "llama3":
-        kept = _kept_by_llama3(config, plain)
-    else:
+    if config.kind not in ("yarn", "llama3"):
         return plain / config.factor
+    if config.kind == "yarn":
+        kept = jnp.asarray(_kept_by_yarn(config, head_dim))[None]
+    else:
+        kept = _kept_by_llama3(config, plain)
     return plain / config.factor * (1 - kept) + plain * kept
 
 

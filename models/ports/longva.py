@@ -38,7 +38,7 @@ def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
     pool = fields.expect("mm_spatial_pool_mode", ("average",), "average")
     connector = Connector(pool, fields.size("mm_spatial_pool_stride", 2))
     both_ways = fields.expect("video_attention", _ATTENTION, "causal") == "bidirectional"
-    return original.make_graph(path, NAME, fields, connector, both_ways)
+    return original.make_graph(path, NAME, fields, connector, bidirectional=both_ways)
 
 
 def _open_checkpoint(graph: Graph) -> Port:
