@@ -137,12 +137,11 @@ def _known_tower(directory: Path, name: str, where: str) -> VisionConfig:
         vision = next((v for v in candidates if v and _fits(v, shapes)), by_name)
     if vision:
         return vision
-    said = f" and weights of {shapes}" if shapes else ""
+    said = f" with weights of {shapes}" if shapes else ""
     raise InputError(
-        f"{where}{said}: expected a CLIP or SigLIP tower by its name on the hub, such as"
-        f" {', '.join(_UNIQUE)}; for another, put its config.json and"
-        " preprocessor_config.json into a folder of the checkpoint and write the folder's"
-        " name there"
+        f"{where}{said}, expected a CLIP or SigLIP tower by its name on the hub, such as"
+        f" {', '.join(_UNIQUE)}, or a folder inside the checkpoint with the tower's"
+        " config.json and preprocessor_config.json"
     )
 
 
