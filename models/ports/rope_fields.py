@@ -7,7 +7,7 @@ both inside. Older files say `type` for `rope_type`.
 import math
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.checkpoints.fields import Fields
+from vidsme_jax.models.checkpoints.fields import Fields, say_once
 from vidsme_jax.models.layers.rope import RopeConfig
 
 _POSITIONS = 10**9  # more is a mistake
@@ -44,6 +44,10 @@ def read_rope(fields: Fields, head_dim: int) -> RopeConfig:
         scaling.seen.add("original_max_position_embeddings")  # transformers ignores it
         if head_dim < 4:
             raise InputError(f"{scaling.where}: dynamic, expected heads of 4 features")
+        say_once(
+            f"{scaling.where}: beyond {trained} positions, scores depend on the length of"
+            " the whole sequence; compare only runs of the same slices"
+        )
         return RopeConfig(theta, kind, scaling.positive("factor"), trained)
     name = "original_max_position_embeddings"
     sizes = [part.optional_size(name, _POSITIONS) for part in (fields, scaling)]
