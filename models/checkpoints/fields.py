@@ -188,18 +188,18 @@ class Fields:
             say_once(f"{self.where}: ignored as asked: {', '.join(sorted(ignored))}")
 
     def _check_ignored(self) -> None:
+        """Refuse to ignore a field that is read wherever it stands, or that is nowhere."""
         for name in self.ignore_fields:
             parts = [part for part in self.parts if name in part.names]
-            reading = [part for part in parts if name in part.seen]
-            if reading:
-                value = reading[0].values[name]
-                raise InputError(
-                    f"ignore_fields={name}: {reading[0].where} has {name}={value!r}, which"
-                    " decides the model's numbers, expected a field that no port reads"
-                )
             if not parts:
                 raise InputError(
                     f"ignore_fields={name}: {self.where} has no field of this name"
+                )
+            if all(name in part.seen for part in parts):
+                raise InputError(
+                    f"ignore_fields={name}: {parts[0].where} has"
+                    f" {name}={parts[0].values[name]!r}, which decides the model's numbers,"
+                    " expected a field that no port reads"
                 )
 
     def _unknown(self) -> set[str]:

@@ -62,9 +62,10 @@ def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
 def _read_connector(fields: Fields) -> Connector:
     """Read which code shows videos to the model, and its pooling and newlines."""
     values = fields.values
+    fields.expect("add_faster_video", (False, None))
     pools_first = values.get("mm_resampler_type") == "spatial_pool"
     if pools_first and values.get("mm_newline_position") is None:
-        fields.seen |= {"mm_newline_position", "mm_patch_merge_type", "add_faster_video"}
+        fields.seen |= {"mm_newline_position", "mm_patch_merge_type"}
         mode = fields.expect("mm_spatial_pool_mode", ("average",))
         return Connector(mode, fields.size("mm_spatial_pool_stride"), pool_first=True)
     if values.get("mm_spatial_pool_mode") is not None:
@@ -79,7 +80,6 @@ def _read_connector(fields: Fields) -> Connector:
         )
     fields.seen |= {"mm_spatial_pool_mode", "mm_newline_position"}
     fields.expect("mm_spatial_pool_stride", (None,))
-    fields.expect("add_faster_video", (False, None))
     return Connector()
 
 

@@ -119,6 +119,16 @@ def test_unknown_fields_of_all_parts_are_named_with_the_way_out(tmp_path, capsys
     assert graph.config.decoder == plain.config.decoder
 
 
+def test_a_copy_of_a_field_that_is_read_in_another_part(tmp_path):
+    """Some trainers repeat the text's hidden_size outside; it is still read inside."""
+    name, change = "next-llama-gqa", {"hidden_size": 77}
+    folder = write(name, tmp_path, change)
+    with pytest.raises(InputError, match="know: hidden_size. If .*fields hidden_size$"):
+        open_port(folder)
+    port = open_port(folder, ignore_fields=("hidden_size",))
+    assert port.config == open_port(write(name, tmp_path / "plain")).config
+
+
 def test_unknown_fields_of_a_towers_folder(tmp_path):
     folder = write("longva", tmp_path)
     path = folder / "tower" / "config.json"

@@ -1,17 +1,31 @@
 """Original checkpoints of Llama and Mistral: which code showed them videos, and prompts."""
 
 import json
+import re
 
+import jax
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
+from tools import here
 from twins import NEXT_VIDEO, write, write_tokenizer
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
+from vidsme_jax.models.checkpoints.trees import flatten
 from vidsme_jax.models.layers.connector import Connector
 from vidsme_jax.models.prompts.template import Slot
 
 NAME = "llama-flat-dynamic"
 UNPAD = {"mm_patch_merge_type": "spatial_unpad"}
+LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
+RENAMES = (
+    (r"model\.vision_tower\.vision_tower\.", "vision_tower."),
+    (r"model\.mm_projector\.0", "multi_modal_projector.linear_1"),
+    (r"model\.mm_projector\.2", "multi_modal_projector.linear_2"),
+    (r"model\.image_newline", "image_newline"),
+    (r"(model|lm_head)\.", r"language_model.\1."),
+)
 POOLED = {"mm_spatial_pool_mode": "average", "mm_spatial_pool_stride": 2}
 
 
@@ -109,6 +123,20 @@ def test_classes_that_take_scaling_away_say_so(tmp_path, name, capsys):
 def test_scaling_of_the_llama_class_is_used(tmp_path):
     port = open_port(write("llama-pool-first", tmp_path))
     assert (port.config.decoder.rope.kind, port.config.decoder.rope.factor) == ("linear", 2)
+
+
+def test_the_files_of_transformers_give_the_same_numbers(tmp_path):
+    """The -hf files of LLaVA-NeXT-Video are its originals under other names."""
+    original = open_port(write("llama-pool-first", tmp_path))
+    hf = write("next-llama-mha-linear", tmp_path, text={"rope_parameters": LINEAR})
+    tensors = load_file(original.directory / "model.safetensors")
+    for old, new in RENAMES:
+        tensors = {re.sub(f"^{old}", new, key): value for key, value in tensors.items()}
+    save_file(tensors, hf / "model.safetensors")
+    same = open_port(hf)
+    assert same.name == "llava_next_video" and same.config == original.config
+    loaded = [flatten(port.load(np.float32, here)) for port in (same, original)]
+    jax.tree.map(np.testing.assert_array_equal, *loaded)
 
 
 def test_an_architecture_without_port_names_these(tmp_path):
