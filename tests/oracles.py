@@ -1,6 +1,7 @@
 """What PyTorch says of the twins: transformers' own classes, or its parts composed."""
 
 import math
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -32,7 +33,7 @@ TOWER = "model.vision_tower.vision_tower.vision_model."
 
 def make_model(twin: Twin):
     """Return the PyTorch class of a twin, with its weights, and its config as saved."""
-    config = config_of(twin)
+    config = deepcopy(config_of(twin))  # transformers writes into a config's dicts
     name = config["architectures"][0]
     cls = getattr(transformers, name)
     fields = {k: v for k, v in config.items() if k not in ("architectures", "model_type")}
@@ -95,7 +96,7 @@ def make_parts(twin: Twin):
         else (SiglipVisionModel, SiglipVisionConfig)
     )
     tower = cls(config(**fields, attn_implementation="eager")).eval()
-    text = TEXT | {k: v for k, v in twin.text.items() if k != "model_type"}
+    text = deepcopy(TEXT | {k: v for k, v in twin.text.items() if k != "model_type"})
     lm_class, lm_config = LANGUAGE_MODELS[twin.text["model_type"]]
     return tower, lm_class(lm_config(**text, attn_implementation="eager")).eval()
 
