@@ -167,6 +167,10 @@ def _clip_arrays(
     tokens, source = _sequence(prompt, layout)
     places = np.flatnonzero(source != TEXT)  # of the video's embeddings
     last = places[-1]
+    # Padding repeats the last position: some rotary scalings depend on the length.
+    length = len(prompt.before) + sum(map(len, prompt.gaps)) + layout.video.length
+    length += len(words)
+    positions = np.minimum(np.arange(layout.time, dtype=np.int32), length - 1)[None]
     predicting = np.minimum(last + np.arange(text), layout.time - 1)
     targets = np.full(with_video + text, OWN_ARGMAX, np.int32)
     targets[with_video:] = 0
@@ -175,7 +179,7 @@ def _clip_arrays(
     return (
         tokens,
         source,
-        np.arange(layout.time, dtype=np.int32)[None],
+        positions,
         rows,
         targets,
         _masks(prompt, layout),

@@ -18,18 +18,20 @@ class FrameGeometry:
     """The square of pixels that a frame becomes.
 
     Attributes:
-        resize: shortest edge after bicubic resizing, before the centre is cut out (CLIP),
-            pixels. None squeezes the whole frame into the square (SigLIP).
+        resize: shortest edge after resizing, before the centre is cut out (CLIP), pixels.
+            None squeezes the whole frame into the square (SigLIP).
         crop: side of the square, pixels.
+        resample: interpolation of resizing, "bicubic" or "bilinear".
     """
 
     resize: int | None
     crop: int
+    resample: str = "bicubic"
 
 
 @runtime_checkable
 class _HasGeometry(Protocol):
-    """An object with the two sizes of a geometry, such as a model's processor."""
+    """An object with the fields of a geometry, such as a model's processor."""
 
     @property
     def resize(self) -> int | None: ...
@@ -37,10 +39,13 @@ class _HasGeometry(Protocol):
     @property
     def crop(self) -> int: ...
 
+    @property
+    def resample(self) -> str: ...
+
 
 def geometry_of(processor: _HasGeometry) -> FrameGeometry:
-    """Return the sizes of a model's image processor, which the host needs."""
-    return FrameGeometry(processor.resize, processor.crop)
+    """Return the part of a model's image processor that the host needs."""
+    return FrameGeometry(processor.resize, processor.crop, processor.resample)
 
 
 def preprocess(
@@ -48,22 +53,26 @@ def preprocess(
 ) -> UInt8[np.ndarray, "frame crop crop 3"]:
     """Resize and cut RGB frames of native resolution to the square that a tower takes."""
     resize, crop = geometry.resize, geometry.crop
+    resample = Image.Resampling[geometry.resample.upper()]
     if resize is None:
-        return np.stack([_bicubic(frame, crop, crop) for frame in frames])
-    return np.stack([_centre(_shortest(frame, resize), crop) for frame in frames])
+        return np.stack([_resized(frame, crop, crop, resample) for frame in frames])
+    shortest = [_shortest(frame, resize, resample) for frame in frames]
+    return np.stack([_centre(frame, crop) for frame in shortest])
 
 
-def _shortest(frame: np.ndarray, size: int) -> np.ndarray:
+def _shortest(frame: np.ndarray, size: int, resample: Image.Resampling) -> np.ndarray:
     """Resize a frame so that its shortest edge has `size` pixels."""
     height, width = frame.shape[:2]
     short, long = min(height, width), max(height, width)
     other = int(size * long / short)  # truncated, as the processors do
-    return _bicubic(frame, *((size, other) if width <= height else (other, size)))
+    sides = (size, other) if width <= height else (other, size)
+    return _resized(frame, *sides, resample)
 
 
-def _bicubic(frame: np.ndarray, width: int, height: int) -> np.ndarray:
-    image = Image.fromarray(frame)
-    return np.asarray(image.resize((width, height), resample=Image.Resampling.BICUBIC))
+def _resized(
+    frame: np.ndarray, width: int, height: int, resample: Image.Resampling
+) -> np.ndarray:
+    return np.asarray(Image.fromarray(frame).resize((width, height), resample=resample))
 
 
 def _centre(frame: np.ndarray, crop: int) -> np.ndarray:

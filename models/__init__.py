@@ -8,8 +8,12 @@ from vidsme_jax.models.checkpoints.fields import read_config
 from vidsme_jax.models.port import Graph, Port, PortSpec
 
 
-def open_port(directory: Path) -> Port:
+def open_port(directory: Path, ignore_fields: tuple[str, ...] = ()) -> Port:
     """Read a checkpoint directory with the port of its architecture.
+
+    Args:
+        directory: the checkpoint.
+        ignore_fields: names of unknown fields of its configs to ignore.
 
     Raises:
         InputError: not a checkpoint, or an architecture without a port.
@@ -18,16 +22,20 @@ def open_port(directory: Path) -> Port:
         raise InputError(f"model={directory} is no directory, expected a checkpoint")
     path = directory / "config.json"
     spec = _spec_of(path)
-    return spec.open(spec.read(path))
+    return spec.open(spec.read(path, ignore_fields))
 
 
-def read_graph(path: Path) -> Graph:
+def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
     """Read a model's graph from a config.json alone, with the port of its architecture.
+
+    Args:
+        path: path of the config.json.
+        ignore_fields: names of unknown fields of the config to ignore.
 
     Raises:
         InputError: not a config, or an architecture without a port.
     """
-    return _spec_of(path).read(path)
+    return _spec_of(path).read(path, ignore_fields)
 
 
 def _spec_of(path: Path) -> PortSpec:

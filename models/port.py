@@ -260,7 +260,9 @@ class Port(Graph):
         ):
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(self.directory)} {content}\n".encode())
+            inside = path.is_relative_to(self.directory)
+            name = path.relative_to(self.directory) if inside else f"tower/{path.name}"
+            digest.update(f"{name} {content}\n".encode())
         return digest.hexdigest()[:16]
 
 
@@ -301,7 +303,7 @@ class PortSpec:
         checkpoints: names of released checkpoints, as a text for people.
         architecture: class name in `architectures` of config.json.
         matches: config -> whether the checkpoint is of this family.
-        read: path of a config.json -> graph.
+        read: path of a config.json, names of unknown fields to ignore -> graph.
         open: graph -> port, with the files beside the config.
     """
 
@@ -309,5 +311,5 @@ class PortSpec:
     checkpoints: str
     architecture: str
     matches: Callable[[dict[str, Any]], bool]
-    read: Callable[[Path], Graph]
+    read: Callable[[Path, tuple[str, ...]], Graph]
     open: Callable[[Graph], Port]

@@ -18,7 +18,7 @@ from vidsme_jax.models.checkpoints.fields import read_config
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5)
-_BICUBIC = 3  # Pillow's number
+_RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _MOST = 10000  # pixels along a side
 
 
@@ -27,17 +27,19 @@ class Processor:
     """The sizes and the normalisation by which a frame becomes the tower's input.
 
     Attributes:
-        resize: shortest edge after bicubic resizing, pixels. None squeezes the whole frame
+        resize: shortest edge after resizing, pixels. None squeezes the whole frame
             into the square, as SigLIP's processor does.
         crop: side of the square that the tower takes, cut from the centre, pixels.
         mean: mean of pixel values in 0 to 1, per channel.
         std: standard deviation of pixel values in 0 to 1, per channel.
+        resample: interpolation of resizing, "bicubic", or SigLIP 2's "bilinear".
     """
 
     resize: int | None
     crop: int
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
+    resample: str = "bicubic"
 
 
 def pixel_levels(
@@ -97,10 +99,12 @@ def parse_processor(config: dict[str, Any], where: str) -> Processor:
     """
     steps = ("do_resize", "do_rescale", "do_normalize")
     off = [step for step in steps if config.get(step) is not None and not config[step]]
-    if off or config.get("resample", _BICUBIC) != _BICUBIC:
+    if off:
+        raise InputError(f"{where} switches off {off}: neither CLIP's nor SigLIP's steps")
+    number = config.get("resample", 3)
+    if number not in list(_RESAMPLING):
         raise InputError(
-            f"{where} switches off {off or 'bicubic resampling'}: neither CLIP's nor"
-            " SigLIP's steps"
+            f"{where}: resample={number!r}, expected 2 (bilinear) or 3 (bicubic)"
         )
     try:
         if not abs(float(config.get("rescale_factor", 1 / 255)) * 255 - 1) < 1e-6:
@@ -120,7 +124,8 @@ def parse_processor(config: dict[str, Any], where: str) -> Processor:
         raise InputError(
             f"{where} is not the config of a CLIP or SigLIP processor: {error!r}"
         ) from error
-    return Processor(resize, crop, mean, std)  # type: ignore[arg-type]
+    resample = _RESAMPLING[int(number)]
+    return Processor(resize, crop, mean, std, resample)  # type: ignore[arg-type]
 
 
 def _sizes(config: dict[str, Any]) -> tuple[int | None, int]:

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from vidsme_jax.models.checkpoints.trees import flatten, numpy_dtype
-from vidsme_jax.models.ports import llava_original, longva
+from vidsme_jax.models.ports import llava_original, longva, towers
 from vidsme_jax.models.prompts.template import CHATML, Slot
 from vidsme_jax.models.prompts.visual_codes import CODES, code_token
 from vidsme_jax.models.video_llm import VideoLLMConfig, graph_of
@@ -192,7 +192,7 @@ def _tensors(
         for key in rule.keys(leaf.shape):
             drawn = rule.restore(_draw(generator, path, shape))
             yield key, np.ascontiguousarray(drawn, dtype)
-    final, width = llava_original.TOWER_PREFIX + "post_layernorm.", config.vision.width
+    final, width = towers.TOWER_PREFIX + "post_layernorm.", config.vision.width
     yield final + "weight", np.ones(width, dtype)
     yield final + "bias", np.zeros(width, dtype)
 

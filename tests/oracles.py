@@ -1,6 +1,8 @@
 """What PyTorch says of the twins: transformers' own classes, or its parts composed."""
 
 import math
+from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +12,10 @@ from torch.nn.functional import avg_pool2d, gelu, interpolate, linear
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     SiglipVisionConfig,
@@ -17,12 +23,17 @@ from transformers import (
 )
 from twins import TEXT, VIDEO_TOKEN, Twin, config_of, draw
 
+LANGUAGE_MODELS = {
+    "llama": (LlamaForCausalLM, LlamaConfig),
+    "mistral": (MistralForCausalLM, MistralConfig),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config),
+}
 TOWER = "model.vision_tower.vision_tower.vision_model."
 
 
 def make_model(twin: Twin):
     """Return the PyTorch class of a twin, with its weights, and its config as saved."""
-    config = config_of(twin)
+    config = deepcopy(config_of(twin))  # transformers writes into a config's dicts
     name = config["architectures"][0]
     cls = getattr(transformers, name)
     fields = {k: v for k, v in config.items() if k not in ("architectures", "model_type")}
@@ -54,11 +65,12 @@ def shapes_of(twin: Twin, model) -> dict[str, list[int]]:
         return {
             k: v for k, v in state.items() if not (tied and k.endswith("lm_head.weight"))
         }
-    return original_shapes(*model, newline=twin.port == "llava_video")
+    merge = twin.extra.get("mm_patch_merge_type", "flat")
+    return original_shapes(*model, newline="unpad" in merge)
 
 
 def original_shapes(tower, lm, newline: bool) -> dict[str, list[int]]:
-    """Return the shapes of an original checkpoint's tensors, given tower and Qwen2."""
+    """Return the shapes of an original checkpoint's tensors, given its two parts."""
     parts = {k.removeprefix("vision_model."): v for k, v in tower.state_dict().items()}
     shapes = {TOWER + k: list(v.shape) for k, v in parts.items() if "head." not in k}
     width, hidden = tower.config.hidden_size, lm.config.hidden_size
@@ -84,9 +96,9 @@ def make_parts(twin: Twin):
         else (SiglipVisionModel, SiglipVisionConfig)
     )
     tower = cls(config(**fields, attn_implementation="eager")).eval()
-    text = TEXT | {k: v for k, v in twin.text.items() if k != "model_type"}
-    lm = Qwen2ForCausalLM(Qwen2Config(**text, attn_implementation="eager")).eval()
-    return tower, lm
+    text = deepcopy(TEXT | {k: v for k, v in twin.text.items() if k != "model_type"})
+    lm_class, lm_config = LANGUAGE_MODELS[twin.text["model_type"]]
+    return tower, lm_class(lm_config(**text, attn_implementation="eager")).eval()
 
 
 def load_parts(twin: Twin, directory):
@@ -116,6 +128,29 @@ def class_logits(model, pixels, before, after, count) -> np.ndarray:
     return out.logits[0].numpy()
 
 
+def pools_first(twin: Twin) -> bool:
+    return twin.extra.get("mm_resampler_type") == "spatial_pool"
+
+
+def project(w, x):
+    name = "model.mm_projector."
+    x = gelu(linear(x, w[name + "0.weight"], w[name + "0.bias"]))
+    return linear(x, w[name + "2.weight"], w[name + "2.bias"])
+
+
+def pool(mode: str | None, x):
+    """Pool [frame patch width] by two."""
+    if mode is None:
+        return x
+    side = math.isqrt(x.shape[1])
+    x = x.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    if mode == "average":
+        x = avg_pool2d(x, 2)
+    else:
+        x = interpolate(x, size=[math.ceil(side / 2)] * 2, mode="bilinear")
+    return x.flatten(2).transpose(1, 2)
+
+
 @torch.no_grad()
 def composed_logits(twin: Twin, parts, pixels, before, after) -> np.ndarray:
     """Return the logits of one clip as the original repositories compute them."""
@@ -123,16 +158,13 @@ def composed_logits(twin: Twin, parts, pixels, before, after) -> np.ndarray:
     clip = twin.vision["model_type"] == "clip_vision_model"
     states = tower(torch.tensor(pixels), output_hidden_states=True).hidden_states
     x = states[-2][:, 1:] if clip else states[-1]
-    name = "model.mm_projector."
-    x = gelu(linear(x, w[name + "0.weight"], w[name + "0.bias"]))
-    x = linear(x, w[name + "2.weight"], w[name + "2.bias"])
+    mode = twin.extra.get("mm_spatial_pool_mode")
+    # LLaVA-NeXT-Video's first code pools in its resampler, before the projector.
+    steps = [partial(project, w), partial(pool, mode)]
+    for step in steps[::-1] if pools_first(twin) else steps:
+        x = step(x)
     side = math.isqrt(x.shape[1])
-    x = x.reshape(len(x), side, side, -1).permute(0, 3, 1, 2)
-    if twin.extra["mm_spatial_pool_mode"] == "average":
-        x = avg_pool2d(x, 2)
-    else:
-        x = interpolate(x, size=[math.ceil(side / 2)] * 2, mode="bilinear")
-    x = x.permute(0, 2, 3, 1)  # frame, row, column, width
+    x = x.unflatten(1, (side, side))  # frame, row, column, width
     newline = w.get("model.image_newline")
     place = twin.extra.get("mm_newline_position", "no_token")
     if place == "grid":
@@ -143,5 +175,7 @@ def composed_logits(twin: Twin, parts, pixels, before, after) -> np.ndarray:
     x = x.flatten(0, 1)
     if place == "one_token":
         x = torch.cat([x, newline[None]])
+    # It remembers the longest sequence, by which it scales shorter ones afterwards.
+    lm.model.rotary_emb = type(lm.model.rotary_emb)(lm.config)
     words = [lm.model.embed_tokens(torch.tensor(ids)) for ids in (before, after)]
     return lm(inputs_embeds=torch.cat([words[0], x, words[1]])[None]).logits[0].numpy()

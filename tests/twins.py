@@ -77,6 +77,21 @@ LLAMA = {"model_type": "llama", "num_key_value_heads": 4}
 MISTRAL = {"model_type": "mistral", "num_key_value_heads": 2, "sliding_window": None}
 QWEN2 = {"model_type": "qwen2", "num_key_value_heads": 2}
 LINEAR = {"rope_type": "linear", "factor": 2.5, "rope_theta": 10000.0}
+YARN = {"rope_type": "yarn", "factor": 3.0, "rope_theta": 10000.0, "beta_fast": 4.0}
+YARN |= {"original_max_position_embeddings": 32}
+LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0}
+LLAMA3 |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+# Two of the three clips are longer than that, from where on it scales.
+DYNAMIC = {
+    "max_position_embeddings": 58,
+    "rope_scaling": {"type": "dynamic", "factor": 2.0},
+}
+NEXT_VIDEO = {
+    "mm_patch_merge_type": "spatial_unpad",
+    "mm_resampler_type": "spatial_pool",
+    "mm_spatial_pool_mode": "average",
+    "mm_spatial_pool_stride": 2,
+}
 LONGVA = {"mm_patch_merge_type": "unires", "mm_spatial_pool_mode": "average"}
 
 
@@ -97,6 +112,8 @@ TWINS = (
     _next("mistral-head-dim", MISTRAL | {"head_dim": 12}, "4"),
     _next("qwen2-siglip", QWEN2, "4", vision=SIGLIP,
           extra={"vision_feature_select_strategy": "full", "vision_feature_layer": -1}),
+    _next("qwen2-yarn", QWEN2 | {"rope_parameters": YARN}, "5"),
+    _next("llama-llama3", LLAMA | {"rope_scaling": LLAMA3}, "4.52"),
     Twin("onevision-siglip", "llava_onevision", QWEN2, SIGLIP, frames=(1, 3, 32)),
     Twin("onevision-tied", "llava_onevision", QWEN2 | {"tie_word_embeddings": True}, SIGLIP,
          {"tie_word_embeddings": True}, "4"),
@@ -113,6 +130,13 @@ TWINS = (
     _video("bilinear", "frame"),
     _video("bilinear", "one_token"),
     _video("average", "no_token"),
+    Twin("llama-pool-first", "llava_llama",
+         LLAMA | {"rope_scaling": {"type": "linear", "factor": 2.0}}, CLIP, NEXT_VIDEO,
+         "original"),
+    Twin("llama-flat-dynamic", "llava_llama", LLAMA | DYNAMIC, CLIP, {}, "original"),
+    Twin("mistral-one-token", "llava_llama", MISTRAL, SIGLIP | {"vision_use_head": False},
+         {"mm_patch_merge_type": "spatial_unpad", "mm_spatial_pool_mode": "bilinear",
+          "mm_newline_position": "one_token"}, "original"),
 )  # fmt: skip
 
 
@@ -148,16 +172,17 @@ def config_of(twin: Twin) -> dict:
     """Return config.json, in the twin's layout."""
     text = TEXT | twin.text
     if twin.original:
-        text.pop("model_type")
+        kind = text.pop("model_type").removesuffix("2")
         fixed = {
-            "architectures": ["LlavaQwenForCausalLM"],
-            "model_type": "qwen2",
+            "architectures": [f"Llava{kind.capitalize()}ForCausalLM"],
+            "model_type": "qwen2" if kind == "qwen" else f"llava_{kind}",
             "mm_projector_type": "mlp2x_gelu",
-            "mm_spatial_pool_stride": 2,
             "mm_vision_select_layer": -2,
             "mm_vision_tower": "tower",
             "rms_norm_eps": 1e-6,
         }
+        if "mm_spatial_pool_mode" in twin.extra:
+            fixed["mm_spatial_pool_stride"] = 2
         return fixed | text | twin.extra
     classes = {
         "llava_next_video": "LlavaNextVideoForConditionalGeneration",

@@ -53,10 +53,16 @@ def _frame_facts(record: dict[str, Any]) -> FrameFacts:
 
 
 def spec_to_settings(spec: ClipSpec) -> dict[str, Any]:
-    """Return the request for a store's clips as settings of its store.json."""
+    """Return the request for a store's clips as settings of its store.json.
+
+    Bicubic resizing is not written, as in stores from before there was another.
+    """
+    preprocessing = asdict(spec.geometry)
+    if spec.geometry.resample == FrameGeometry.resample:
+        del preprocessing["resample"]
     return {
         "frames": list(spec.counts),
-        "preprocessing": asdict(spec.geometry),
+        "preprocessing": preprocessing,
         "reader": spec.reader,
     }
 
@@ -68,5 +74,6 @@ def spec_from_settings(settings: dict[str, Any]) -> ClipSpec:
         KeyError, TypeError: the settings lack a value of the request.
     """
     counts, sizes = tuple(settings["frames"]), settings["preprocessing"]
-    geometry = FrameGeometry(sizes["resize"], sizes["crop"])
+    resample = sizes.get("resample", FrameGeometry.resample)
+    geometry = FrameGeometry(sizes["resize"], sizes["crop"], resample)
     return ClipSpec(counts, geometry, settings["reader"])

@@ -6,7 +6,6 @@ compilation. There is no cache, since scoring reads every position at once.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import einops
 import jax
@@ -17,19 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from vidsme_jax.models.checkpoints.rules import Rule
 from vidsme_jax.models.layers.attention import AttentionMask, attend
-
-
-@dataclass(frozen=True)
-class RopeConfig:
-    """How rotary angles follow from positions.
-
-    Attributes:
-        theta: base of the angles' frequencies.
-        factor: divisor of the positions (linear scaling); 1 leaves them.
-    """
-
-    theta: float
-    factor: float = 1.0
+from vidsme_jax.models.layers.rope import RopeConfig, Rotation, rope, rotate
 
 
 @dataclass(frozen=True)
@@ -65,18 +52,6 @@ class DecoderConfig:
     window: int | None = None
 
 
-class Rotation(NamedTuple):
-    """The angles by which rotary embedding rotates a head at each position.
-
-    Attributes:
-        cos: cosine of each angle.
-        sin: sine of each angle.
-    """
-
-    cos: Float[Array, "batch time half"]
-    sin: Float[Array, "batch time half"]
-
-
 class Decoder(nnx.Module):
     """The language model: embedding, layers, final norm and head."""
 
@@ -104,7 +79,7 @@ class Decoder(nnx.Module):
             groups: group number of each position, 0 for none. Positions of the same group
                 see each other in both directions; all others see what is before them.
         """
-        rotation = rope(positions, self.config, x.dtype)
+        rotation = rope(positions, self.config.rope, self.config.head_dim, x.dtype)
         graph, weights = nnx.split(self.layers)
 
         @jax.checkpoint  # gradients keep one layer's activations, not all layers'
@@ -188,34 +163,6 @@ class GatedMLP(nnx.Module):
     ) -> Float[Array, "batch time width"]:
         """Return the update of each position by itself."""
         return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
-
-
-def rope(
-    positions: Int[Array, "batch axis time"], config: DecoderConfig, dtype: Any
-) -> Rotation:
-    """Return the rotary angles of each position as cosines and sines in `dtype`.
-
-    These decoders use one axis of positions, the first. Angles are computed in float32,
-    once for all layers.
-    """
-    exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
-    frequencies = 1.0 / config.rope.theta**exponents / config.rope.factor
-    angles = positions[:, 0, :, None].astype(jnp.float32) * frequencies[None, None, :]
-    return Rotation(jnp.cos(angles).astype(dtype), jnp.sin(angles).astype(dtype))
-
-
-def rotate(
-    x: Float[Array, "batch time heads head_dim"], rotation: Rotation
-) -> Float[Array, "batch time heads head_dim"]:
-    """Rotate the two halves of each head by the angles of its position.
-
-    Source: arXiv 2104.09864, in the half-split order of Hugging Face checkpoints.
-    """
-    cos, sin = (values[:, :, None, :] for values in rotation)
-    first, second = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate(
-        [first * cos - second * sin, second * cos + first * sin], axis=-1
-    )
 
 
 def _norm(config: DecoderConfig, rngs: nnx.Rngs) -> nnx.RMSNorm:

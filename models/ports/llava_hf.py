@@ -47,7 +47,8 @@ _IGNORED = frozenset(
 _IGNORED_TEXT = frozenset("max_window_layers type".split())  # a stray "type" is on the hub
 # Transformers 5 has either name; the second takes precedence.
 _VIDEO_TOKEN = ("video_token_id", "video_token_index")
-_IGNORED_VISION = frozenset("vocab_size".split())
+# No head of a tower is run, so that none can be tied.
+_IGNORED_VISION = frozenset("tie_word_embeddings vocab_size".split())
 
 # The prompts of the families, for checkpoints whose chat template shows no video.
 VICUNA = Template(
@@ -101,7 +102,11 @@ def has_architecture(config: dict[str, Any], architecture: str, model_type: str)
 
 
 def read_common_config(
-    path: Path, towers: tuple[str, ...], layer: int, select: str
+    path: Path,
+    towers: tuple[str, ...],
+    layer: int,
+    select: str,
+    ignore_fields: tuple[str, ...],
 ) -> CommonConfig:
     """Read the settings that the configs of all these classes have in common.
 
@@ -110,8 +115,10 @@ def read_common_config(
         towers: model_types of vision towers; the first is the class's default.
         layer: the class's default of vision_feature_layer.
         select: the class's default of vision_feature_select_strategy.
+        ignore_fields: names of unknown fields to ignore.
     """
-    fields = Fields(read_config(path), str(path), _IGNORED)
+    config = read_config(path)
+    fields = Fields(config, str(path), _IGNORED, ignore_fields=ignore_fields)
     fields.expect("projector_hidden_act", ("gelu",), "gelu")
     fields.expect("multimodal_projector_bias", (True,), True)
     layer = fields.get("vision_feature_layer", int, layer)
@@ -123,7 +130,6 @@ def read_common_config(
     )
     tied = fields.get("tie_word_embeddings", bool, False)
     decoder = read_decoder(decoder_fields, decoder_kind, tied)
-    decoder_fields.finish()
     tower_kind, tower_fields = _read_inner(
         fields, "vision_config", towers, TOWERS, _IGNORED_VISION
     )
@@ -148,7 +154,7 @@ def _read_inner(
             f" {', '.join(kinds)}"
         )
     where = f"{fields.where}: {name}"
-    return kind, Fields(values, where, ignored, defaults[kind])
+    return kind, fields.part(values, where, ignored, defaults[kind])
 
 
 def make_graph(common: CommonConfig, name: str, connector: Connector, tower: str) -> Graph:

@@ -22,14 +22,14 @@ def _matches(config: dict[str, Any]) -> bool:
     return hf.has_architecture(config, ARCHITECTURE, "llava_next_video")
 
 
-def read_graph(path: Path) -> Graph:
-    """Read the graph of a config.json.
+def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
+    """Read the graph of a config.json; unknown fields are ignored where they are named.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
     towers = ("clip_vision_model", "siglip_vision_model")
-    common = hf.read_common_config(path, towers, -2, "default")
+    common = hf.read_common_config(path, towers, -2, "default", ignore_fields)
     hf.check_selection(common)
     mode = common.fields.expect("spatial_pool_mode", ("average",), "average")
     stride = common.fields.size("spatial_pool_stride", 2)

@@ -33,14 +33,14 @@ def _matches(config: dict[str, Any]) -> bool:
     return hf.has_architecture(config, ARCHITECTURE, "llava_onevision")
 
 
-def read_graph(path: Path) -> Graph:
-    """Read the graph of a config.json.
+def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
+    """Read the graph of a config.json; unknown fields are ignored where they are named.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
     towers = ("siglip_vision_model", "clip_vision_model")
-    common = hf.read_common_config(path, towers, -1, "full")
+    common = hf.read_common_config(path, towers, -1, "full", ignore_fields)
     hf.check_selection(common)
     connector = Connector("bilinear", 2, newline="end")
     return hf.make_graph(common, NAME, connector, "vision_tower")

@@ -2,52 +2,47 @@
 
 Checkpoints of the class LlavaQwenForCausalLM come from LongVA, from LLaVA-NeXT
 (LLaVA-Video, the first LLaVA-OneVision) and from Video-XL, whose model_type may also say
-"qwen2". The config names a well-known vision tower, or a folder of the checkpoint.
+"qwen2". LlavaLlamaForCausalLM and LlavaMistralForCausalLM come from LLaVA and LLaVA-NeXT.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vidsme_jax.errors import InputError
-from vidsme_jax.models.checkpoints.fields import Fields, read_config
+from vidsme_jax.models.checkpoints.fields import Fields, read_config, say_once
 from vidsme_jax.models.checkpoints.rules import Names, Rule
 from vidsme_jax.models.layers.connector import Connector, projector_rules
 from vidsme_jax.models.layers.decoder import DecoderConfig, decoder_copies, decoder_rules
-from vidsme_jax.models.layers.vision_tower import (
-    VisionConfig,
-    unused_vision_keys,
-    vision_rules,
-)
+from vidsme_jax.models.layers.rope import RopeConfig
+from vidsme_jax.models.layers.vision_tower import unused_vision_keys, vision_rules
 from vidsme_jax.models.port import Graph, Port, complete_graph
-from vidsme_jax.models.ports.sizes import TOWERS, read_decoder, read_vision, stop_early
-from vidsme_jax.models.processor import CLIP_MEAN, CLIP_STD, HALF, Processor, read_processor
+from vidsme_jax.models.ports.sizes import read_decoder
+from vidsme_jax.models.ports.towers import (
+    TOWER_PREFIX,
+    read_tower,
+    read_tower_processor,
+    tower_folder,
+)
+from vidsme_jax.models.processor import CLIP_MEAN, CLIP_STD
 from vidsme_jax.models.prompts.template import Template
 from vidsme_jax.models.prompts.tokenizer import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
 
 ARCHITECTURE = "LlavaQwenForCausalLM"
-TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 
-# Sizes of the towers that configs name; some configs write the path of a local copy.
-_CLIP_L_336 = VisionConfig(336, 14, 1024, 24, 24, 16, 4096, 1e-5, "quick_gelu")
-_SO400M_384 = VisionConfig(
-    384, 14, 1152, 27, 27, 16, 4304, 1e-6, "gelu_pytorch_tanh", clip=False
-)
-KNOWN_TOWERS = {
-    "clip-vit-large-patch14-336": (_CLIP_L_336, Processor(336, 336)),
-    "siglip-so400m-patch14-384": (_SO400M_384, Processor(None, 384, HALF, HALF)),
-}
+_STRIDE = 2
+# What the trainers of LLaVA, LLaVA-NeXT, LongVA and Video-XL write besides. The first lines
+# are about what was trained, the next about pictures and the sampling of frames.
 _IGNORED = frozenset(
-    "add_time_instruction faster_token_stride force_sample freeze_mm_mlp_adapter"
-    " freeze_mm_vision_resampler image_aspect_ratio image_crop_resolution"
+    "delay_load enable_beacon freeze_backbone freeze_mm_mlp_adapter"
+    " freeze_mm_vision_resampler max_sequence_length mm_hidden_size mm_projector_lr"
+    " mm_tunable_parts mm_vision_tower_lr pos_skipping_range tokenizer_padding_side"
+    " tune_mm_mlp_adapter tune_mm_vision_resampler unfreeze_mm_vision_tower"
+    " use_mm_proj use_pos_skipping vision_tower_pretrained"
+    " faster_token_stride force_sample image_aspect_ratio image_crop_resolution"
     " image_grid_pinpoints image_split_resolution image_token_index"
-    " max_window_layers mm_hidden_size mm_projector_lr mm_resampler_type"
-    " mm_spatial_pool_out_channels mm_tunable_parts mm_use_im_patch_token"
-    " mm_use_im_start_end mm_vision_tower_lr pos_skipping_range"
-    " tokenizer_padding_side unfreeze_mm_vision_tower"
-    " use_mm_proj video_token_index vision_tower_pretrained".split()
+    " max_window_layers mm_spatial_pool_out_channels mm_use_im_patch_token s2_scales"
+    " video_token_index".split()
 )
 # Video-XL's configs and weights hold its compression, which these classes never run.
 _BEACONS = (r"model\.beacon_.*", r"model\.layers\.\d+\.self_attn\.beacon_.*")
@@ -64,66 +59,50 @@ def merges_spatially(config: dict[str, Any]) -> bool:
     return str(config.get("mm_patch_merge_type", "flat")).startswith("spatial")
 
 
-def read_fields(path: Path) -> Fields:
+def read_fields(path: Path, ignore_fields: tuple[str, ...]) -> Fields:
     """Read the fields of a config.json of this layout."""
     values = read_config(path)
     beacons = frozenset(name for name in values if name.startswith("beacon_"))
-    return Fields(values, str(path), _IGNORED | beacons)
+    return Fields(values, str(path), _IGNORED | beacons, ignore_fields=ignore_fields)
 
 
-def read_language_model(fields: Fields) -> DecoderConfig:
-    """Read the sizes of the Qwen2 model; any scaling of positions is refused."""
-    fields.expect("rope_scaling", (None,))
-    fields.expect("use_pos_skipping", (False, None))
-    return read_decoder(fields, "qwen2")
+def read_language_model(fields: Fields, kind: str) -> DecoderConfig:
+    """Read the sizes of the language model.
 
-
-def read_tower(directory: Path, fields: Fields) -> VisionConfig:
-    """Read the sizes of the tower by its well-known name or from the checkpoint's folder.
+    The classes of Qwen2 and Mistral take away any scaling of positions, which trainers may
+    have written into the config.
 
     Args:
-        directory: the checkpoint.
-        fields: fields of its config.
+        fields: fields of the config.
+        kind: model_type of the language model: llama, mistral or qwen2.
     """
-    name = fields.get("mm_vision_tower", str)
-    fields.expect("mm_projector_type", ("mlp2x_gelu",))
-    fields.expect("mm_vision_select_feature", ("patch",), "patch")
-    layer = fields.get("mm_vision_select_layer", int, -2)
-    folder, base_name = tower_folder(directory, name), Path(name).name
-    if folder:
-        vision = _read_tower_config(folder / "config.json")
-    elif base_name in KNOWN_TOWERS:
-        vision, _ = KNOWN_TOWERS[base_name]
-    else:
-        raise InputError(
-            f"{fields.where}: mm_vision_tower={name!r}, expected one of"
-            f" {list(KNOWN_TOWERS)} or a folder inside the checkpoint"
-        )
-    if not vision.clip:
-        # This class deletes SigLIP's last layer and takes the output of the layer before.
-        vision = replace(vision, layers_total=vision.layers_total - 1)
-        layer = -1
-    return stop_early(vision, layer, f"{fields.where}: mm_vision_select_layer")
+    decoder = read_decoder(fields, kind)
+    rope = decoder.rope
+    if kind == "llama" or rope.kind == "default":
+        return decoder
+    say_once(
+        f"{fields.where}: {rope.kind} scaling of positions is not used, since the code of"
+        f" this model's class takes it away"
+    )
+    return replace(decoder, rope=RopeConfig(rope.theta))
 
 
-def tower_folder(directory: Path, name: str) -> Path | None:
-    """Return the folder inside the checkpoint that a tower's name means; else None."""
-    relative = os.path.normpath(name)
-    if os.path.isabs(relative) or relative.split(os.sep)[0] in ("", ".", ".."):
-        return None
-    try:
-        return directory / relative if (directory / relative).is_dir() else None
-    except (OSError, ValueError):  # a name too long, or with a zero byte
-        return None
+def read_pooling(fields: Fields) -> Connector:
+    """Read the pooling and newlines of LLaVA-NeXT's code for videos.
 
-
-def _read_tower_config(path: Path) -> VisionConfig:
-    """Read the sizes of a tower from its own config.json."""
-    values = read_config(path)
-    kind = values.get("model_type")
-    if not isinstance(kind, str) or kind not in TOWERS:
-        raise InputError(f"{path}: model_type={kind!r}, expected one of {list(TOWERS)}")
-    return read_vision(Fields(values, str(path), defaults=TOWERS[kind]), kind)
+    It projects, pools by two whatever the config says, and puts newlines after every row
+    of the grid, every frame, or the whole clip.
+    """
+    merge = fields.expect("mm_patch_merge_type", ("flat", "spatial", "spatial_unpad"))
+    mode = fields.expect("mm_spatial_pool_mode", ("average", "bilinear"), "bilinear")
+    fields.expect("mm_spatial_pool_stride", (_STRIDE, None))
+    fields.expect("add_faster_video", (False, None))
+    places = {"grid": "grid", "frame": "frame", "no_token": "none", "one_token": "end"}
+    place = fields.expect("mm_newline_position", tuple(places), "one_token")
+    newline = places[place]
+    if merge == "flat" or (newline == "end" and merge == "spatial"):
+        newline = "none"
+    return Connector(mode, _STRIDE, newline=newline)
 
 
 def make_graph(
@@ -131,6 +110,7 @@ def make_graph(
     name: str,
     fields: Fields,
     connector: Connector,
+    kind: str = "qwen2",
     bidirectional: bool = False,
 ) -> Graph:
     """Build the graph of a config, and refuse the config's fields that were not read.
@@ -140,10 +120,14 @@ def make_graph(
         name: name of the port.
         fields: fields of the config; the port has read its own.
         connector: pooling and newlines between tower and decoder.
+        kind: model_type of the language model.
         bidirectional: whether the positions of the video see each other.
     """
+    fields.expect("mm_projector_type", ("mlp2x_gelu",))
+    fields.expect("mm_resampler_type", (None, "spatial_pool"))
+    fields.expect("mm_use_im_start_end", (False, None))
     vision = read_tower(path.parent, fields)
-    decoder = read_language_model(fields)
+    decoder = read_language_model(fields, kind)
     fields.get("tokenizer_model_max_length", int | None)
     fields.finish()
     pixels = (CLIP_MEAN, CLIP_STD)
@@ -153,15 +137,13 @@ def make_graph(
     return Graph(name, path, config, original_rules(config), original_names(config))
 
 
-def make_port(graph: Graph, template: Template) -> Port:
+def make_port(graph: Graph, template: Template, tokenizer: Tokenizer | None = None) -> Port:
     """Complete a graph with processor and tokenizer from the checkpoint's files."""
     directory, values = graph.path.parent, read_config(graph.path)
-    tower = tower_folder(directory, values["mm_vision_tower"])
-    if tower:
-        processor = read_processor(tower / "preprocessor_config.json")
-    else:
-        _, processor = KNOWN_TOWERS[Path(values["mm_vision_tower"]).name]
-    tokenizer = Tokenizer(directory)
+    name, tokenizer = values["mm_vision_tower"], tokenizer or Tokenizer(directory)
+    assert isinstance(graph.config, VideoLLMConfig)
+    processor = read_tower_processor(directory, name, graph.config.vision)
+    tower = tower_folder(directory, name)
     limit = values.get("tokenizer_model_max_length")
     return complete_graph(graph, processor, template, tokenizer, limit=limit, tower=tower)
 

@@ -8,15 +8,12 @@ LLaVA-Video's prompt says at which times its frames were taken.
 from pathlib import Path
 from typing import Any
 
-from vidsme_jax.models.checkpoints.fields import Fields, read_config
-from vidsme_jax.models.layers.connector import Connector
+from vidsme_jax.models.checkpoints.fields import read_config
 from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_original as original
 from vidsme_jax.models.prompts.template import CHATML, Slot, Template
 
 NAME = "llava_video"
-_MERGE = ("spatial", "spatial_unpad")
-_STRIDE = 2  # the original code pools videos by two, whatever the config says
 
 # LLaVA-Video's published example: no line break between the video and its times.
 _TIMED = Template(
@@ -36,14 +33,14 @@ def _matches(config: dict[str, Any]) -> bool:
     return original.is_llava_qwen(config) and original.merges_spatially(config)
 
 
-def read_graph(path: Path) -> Graph:
-    """Read the graph of a config.json.
+def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
+    """Read the graph of a config.json; unknown fields are ignored where they are named.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
-    fields = original.read_fields(path)
-    connector = _read_connector(fields)
+    fields = original.read_fields(path, ignore_fields)
+    connector = original.read_pooling(fields)
     fields.expect("add_time_instruction", (True, False, None))
     return original.make_graph(path, NAME, fields, connector)
 
@@ -52,20 +49,6 @@ def _open_checkpoint(graph: Graph) -> Port:
     """Complete a graph with processor, tokenizer and prompt; no weights are read."""
     says_times = read_config(graph.path).get("add_time_instruction")
     return original.make_port(graph, _TIMED if says_times else CHATML)
-
-
-def _read_connector(fields: Fields) -> Connector:
-    """Read the kind of pooling and the place of newline embeddings."""
-    merge = fields.expect("mm_patch_merge_type", _MERGE)
-    mode = fields.expect("mm_spatial_pool_mode", ("average", "bilinear"), "bilinear")
-    fields.expect("mm_spatial_pool_stride", (_STRIDE, None))
-    fields.expect("add_faster_video", (False, None))
-    places = {"grid": "grid", "frame": "frame", "no_token": "none", "one_token": "end"}
-    place = fields.expect("mm_newline_position", tuple(places), "one_token")
-    newline = places[place]
-    if newline == "end" and merge == "spatial":
-        newline = "none"
-    return Connector(mode, _STRIDE, newline=newline)
 
 
 SPEC = PortSpec(

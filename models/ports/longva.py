@@ -24,20 +24,21 @@ def _matches(config: dict[str, Any]) -> bool:
     return original.is_llava_qwen(config) and not original.merges_spatially(config)
 
 
-def read_graph(path: Path) -> Graph:
-    """Read the graph of a config.json.
+def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
+    """Read the graph of a config.json; unknown fields are ignored where they are named.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what LongVA does not do.
     """
-    fields = original.read_fields(path)
+    fields = original.read_fields(path, ignore_fields)
     fields.expect("mm_patch_merge_type", _MERGE, "flat")
     fields.expect("mm_newline_position", (None, "no_token", "one_token", "grid", "frame"))
     fields.expect("add_faster_video", (False, None))
+    fields.expect("add_time_instruction", (False, None))
     pool = fields.expect("mm_spatial_pool_mode", ("average",), "average")
     connector = Connector(pool, fields.size("mm_spatial_pool_stride", 2))
     both_ways = fields.expect("video_attention", _ATTENTION, "causal") == "bidirectional"
-    return original.make_graph(path, NAME, fields, connector, both_ways)
+    return original.make_graph(path, NAME, fields, connector, bidirectional=both_ways)
 
 
 def _open_checkpoint(graph: Graph) -> Port:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.checkpoints.fields import LARGEST, Fields
-from vidsme_jax.models.layers.decoder import DecoderConfig, RopeConfig
+from vidsme_jax.models.checkpoints.fields import Fields
+from vidsme_jax.models.layers.decoder import DecoderConfig
 from vidsme_jax.models.layers.vision_tower import ACTIVATIONS, VisionConfig
+from vidsme_jax.models.ports.rope_fields import read_rope
 
 _LAYERS, _PIXELS = 1000, 10000  # more is a mistake, and would take all memory
 DECODERS: dict[str, dict[str, Any]] = {
@@ -20,6 +21,7 @@ DECODERS: dict[str, dict[str, Any]] = {
         "intermediate_size": 11008,
         "num_hidden_layers": 32,
         "num_attention_heads": 32,
+        "max_position_embeddings": 2048,
     },
     "mistral": {
         "vocab_size": 32000,
@@ -29,6 +31,7 @@ DECODERS: dict[str, dict[str, Any]] = {
         "num_attention_heads": 32,
         "num_key_value_heads": 8,
         "sliding_window": 4096,
+        "max_position_embeddings": 131072,
     },
     "qwen2": {
         "vocab_size": 151936,
@@ -37,6 +40,7 @@ DECODERS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 32,
         "num_attention_heads": 32,
         "num_key_value_heads": 32,
+        "max_position_embeddings": 32768,
     },
 }
 TOWERS: dict[str, dict[str, Any]] = {
@@ -87,7 +91,7 @@ def read_decoder(fields: Fields, kind: str, tied: bool = False) -> DecoderConfig
     window = fields.optional_size("sliding_window") if kind == "mistral" else None
     fields.seen.add("sliding_window")  # others have the field, and do not use it
     _check_layer_types(fields, window)
-    rope = _read_rope(fields)
+    rope = read_rope(fields, head_dim)
     return DecoderConfig(
         width=width,
         layers=fields.size("num_hidden_layers", most=_LAYERS),
@@ -115,33 +119,6 @@ def _check_layer_types(fields: Fields, window: int | None) -> None:
         )
 
 
-def _read_rope(fields: Fields) -> RopeConfig:
-    """Read base and scaling of rotary positions from fields of transformers 4 or 5."""
-    theta = fields.get("rope_theta", float, 10000.0)
-    scaling = fields.get("rope_scaling", dict | None)
-    parameters = fields.get("rope_parameters", dict | None)
-    rope = parameters or scaling or {}
-    types = [rope[name] for name in ("rope_type", "type") if name in rope]
-    scalings = [kind for kind in types if kind != "default"]
-    names = {"rope_type", "type", "factor", "rope_theta"}
-    unsupported = [kind for kind in scalings if kind != "linear"]
-    if unsupported or set(rope) - names or (parameters and scaling):
-        raise InputError(
-            f"{fields.where}: rotary positions {rope}, this port has the default and"
-            " {'rope_type': 'linear', 'factor': number}"
-        )
-    try:
-        numbers = (rope.get("rope_theta", theta), rope["factor"] if scalings else 1.0)
-        if not all(type(number) in (int, float) for number in numbers):
-            raise TypeError(f"{numbers}, expected numbers")
-        theta, factor = (float(min(number, 10**300)) for number in numbers)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{fields.where}: rotary positions {rope}: {error!r}") from error
-    if not (0 < theta < LARGEST and 0 < factor < LARGEST):
-        raise InputError(f"{fields.where}: {theta=} {factor=}, expected numbers above 0")
-    return RopeConfig(theta, factor)
-
-
 def read_vision(fields: Fields, kind: str) -> VisionConfig:
     """Read the sizes of a vision tower that runs all layers of the checkpoint.
 
@@ -165,7 +142,6 @@ def read_vision(fields: Fields, kind: str) -> VisionConfig:
         activation=fields.expect("hidden_act", ACTIVATIONS),
         clip=kind == "clip_vision_model",
     )
-    fields.finish()
     if vision.width % vision.heads or vision.image < vision.patch:
         raise InputError(f"{fields.where}: {vision}, expected heads that divide the width")
     return vision

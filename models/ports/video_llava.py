@@ -21,13 +21,15 @@ def _matches(config: dict[str, Any]) -> bool:
     return hf.has_architecture(config, ARCHITECTURE, "video_llava")
 
 
-def read_graph(path: Path) -> Graph:
-    """Read the graph of a config.json.
+def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
+    """Read the graph of a config.json; unknown fields are ignored where they are named.
 
     Raises:
         InputError: fields that are missing, unknown, or ask for what this port lacks.
     """
-    common = hf.read_common_config(path, ("clip_vision_model",), -2, "default")
+    common = hf.read_common_config(
+        path, ("clip_vision_model",), -2, "default", ignore_fields
+    )
     connector = Connector(class_token=True)
     return hf.make_graph(common, NAME, connector, "video_tower")
 

@@ -18,13 +18,8 @@ from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.layers import decoder
 from vidsme_jax.models.layers.attention import AttentionMask
-from vidsme_jax.models.layers.decoder import (
-    Attention,
-    Decoder,
-    DecoderConfig,
-    RopeConfig,
-    rope,
-)
+from vidsme_jax.models.layers.decoder import Attention, Decoder, DecoderConfig
+from vidsme_jax.models.layers.rope import RopeConfig, rope
 from vidsme_jax.models.video_llm import make_forward
 from vidsme_jax.runs.score import ScoreSettings, score
 from vidsme_jax.scores import catalogue
@@ -132,7 +127,7 @@ def test_attention_is_that_of_a_plain_transcription(rng):
     together = np.zeros((2, 7), bool)
     together[0, 1:5], together[1, 3:7] = True, True
     places = jnp.tile(jnp.arange(7, dtype=jnp.int32), (2, 1, 1))
-    rotation = rope(places, TINY, jnp.float32)
+    rotation = rope(places, ROPE, TINY.head_dim, jnp.float32)
     groups = jnp.asarray(together, jnp.int32)
     got = jax.jit(attention)(jnp.asarray(x, jnp.float32), rotation, groups)
     cos, sin = (np.asarray(values, np.float64) for values in rotation)

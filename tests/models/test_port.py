@@ -127,8 +127,8 @@ def make_forward(config, natural_only):
     return forward
 
 
-def read_graph(path):
-    fields = Fields(read_config(path), str(path))
+def read_graph(path, ignore_fields=()):
+    fields = Fields(read_config(path), str(path), ignore_fields=ignore_fields)
     vocab = fields.size("vocab_size")
     config = PairsConfig(fields.size("hidden_size"), vocab, vocab)
     fields.finish()

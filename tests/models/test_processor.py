@@ -14,6 +14,7 @@ from vidsme_jax.models.processor import (
     HALF,
     Processor,
     find_processor,
+    parse_processor,
     pixel_levels,
 )
 
@@ -39,10 +40,23 @@ def test_pixels_are_bit_equal_to_clips_processor(rng, size, crop):
     assert_equal_to(theirs, Processor(size, crop), rng, SHAPES[:-1])
 
 
+@pytest.mark.parametrize("resample", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("side", [24, 37, 384])
-def test_pixels_are_bit_equal_to_siglips_processor(rng, side):
-    theirs = SiglipImageProcessorPil(size={"height": side, "width": side})
-    assert_equal_to(theirs, Processor(None, side, HALF, HALF), rng)
+def test_pixels_are_bit_equal_to_siglips_processor(rng, side, resample):
+    """The hub's files of SigLIP 2 ask for bilinear resizing."""
+    number = {"bicubic": 3, "bilinear": 2}[resample]
+    size = {"height": side, "width": side}
+    theirs = SiglipImageProcessorPil(size=size, resample=number)
+    ours = parse_processor(SIGLIP_FILE | {"size": size, "resample": number}, "SigLIP")
+    assert ours == Processor(None, side, HALF, HALF, resample)
+    assert_equal_to(theirs, ours, rng)
+
+
+def test_pixels_of_clip_resized_bilinearly(rng):
+    theirs = CLIPImageProcessorPil(
+        size={"shortest_edge": 30}, crop_size={"height": 24, "width": 24}, resample=2
+    )
+    assert_equal_to(theirs, Processor(30, 24, resample="bilinear"), rng, SHAPES[:-1])
 
 
 def test_squeezing_with_other_means(rng):
@@ -109,7 +123,7 @@ def test_processors_of_hub_files(tmp_path, files, want):
     ("change", "message"),
     [
         ({"do_resize": False}, "switches off"),
-        ({"resample": 2}, "switches off"),
+        ({"resample": 1}, r"resample=1, expected 2 \(bilinear\) or 3 \(bicubic\)"),
         ({"rescale_factor": 1.0}, "rescale_factor=1.0, expected 1/255"),
         ({"rescale_factor": None}, "not the config of a CLIP or SigLIP"),
         ({"do_normalize": 0}, "switches off"),

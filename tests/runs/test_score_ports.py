@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow(110), pytest.mark.least_compiled]
 
 FRAMES = 3
 NAMES = ("longva", "video-bilinear-grid", "next-mistral-window", "onevision-tied")
-NAMES += ("video-llava-4",)
+NAMES += ("video-llava-4", "llama-pool-first", "llama-flat-dynamic")
 CHANGES = {"video-bilinear-grid": {"add_time_instruction": True}}
 TWIN = {twin.name: twin for twin in TWINS}
 

@@ -206,9 +206,10 @@ def _check_fits(job: Job, store: Store) -> None:
     stored, needed = store.spec.geometry, job.clip_spec.geometry
     if stored != needed:
         raise InputError(
-            f"data={store.path} holds frames resized to {stored.resize} and cropped to"
-            f" {stored.crop}, model={job.settings.model} takes {needed.resize} and"
-            f" {needed.crop}; prepare the clips for this model into another store"
+            f"data={store.path} holds frames resized to {stored.resize} ({stored.resample})"
+            f" and cropped to {stored.crop}, model={job.settings.model} takes"
+            f" {needed.resize} ({needed.resample}) and {needed.crop};"
+            " prepare the clips for this model into another store"
         )
     counts = store.spec.counts
     absent = [n for n in job.settings.frames if n not in counts]

@@ -91,7 +91,8 @@ def batch_of(port, twin: Twin, frames: int) -> Batch:
         tokens[n, :start] = before
         source[n, start : start + count] = np.arange(count)
         tokens[n, ends[n] - len(after) : ends[n]] = after
-    positions = np.tile(np.arange(max(ends), dtype=np.int32), (3, 1, 1))
+    places = np.arange(max(ends), dtype=np.int32)[None, None]
+    positions = np.minimum(places, np.array(ends, np.int32)[:, None, None] - 1)
     order = np.tile(np.arange(frames, dtype=np.int32)[::-1], (3, 1))
     nothing = np.zeros((3, 1))
     return Batch(inputs.pixels, tokens, source, positions, *[nothing] * 3, order, nothing)

@@ -56,13 +56,11 @@ def meta_tensors(config):
 
 
 def original_tensors(config):
-    """The same for the original layout: its tower, projector and Qwen2."""
-    from oracles import original_shapes
+    """The same for the original layout: its tower, projector and language model."""
+    from oracles import LANGUAGE_MODELS, original_shapes
     from transformers import (
         CLIPVisionConfig,
         CLIPVisionModel,
-        Qwen2Config,
-        Qwen2ForCausalLM,
         SiglipVisionConfig,
         SiglipVisionModel,
     )
@@ -79,7 +77,9 @@ def original_tensors(config):
         "hidden_size intermediate_size num_hidden_layers num_attention_heads"
         " num_key_value_heads vocab_size tie_word_embeddings"
     )
-    lm = Qwen2ForCausalLM(Qwen2Config(**{name: config[name] for name in names.split()}))
+    kind = "llama" if "Llama" in config["architectures"][0] else "qwen2"
+    lm_class, lm_config = LANGUAGE_MODELS[kind]
+    lm = lm_class(lm_config(**{name: config[name] for name in names.split()}))
     newline = "spatial" in config["mm_patch_merge_type"]
     shapes = original_shapes(tower, lm, newline)
     assert shapes["model.mm_projector.0.weight"][1] == config["mm_hidden_size"]
@@ -127,6 +127,7 @@ def test_counts_are_those_of_the_record(path, tmp_path, monkeypatch, recorded):
     [
         ("LongVA-7B", 144, 16 * 144),
         ("LLaVA-NeXT-Video-7B", 144, 16 * 144),
+        ("LLaVA-NeXT-Video-7B-original", 144, 16 * 144),
         ("llava-onevision-qwen2-7b", 196, 16 * 196 + 1),
         ("LLaVA-Video-7B-Qwen2", 210, 16 * 210),
         ("Video-LLaVA-7B", 257, 16 * 257),
