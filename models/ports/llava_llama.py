@@ -19,7 +19,7 @@ from vidsme_jax.models.checkpoints.fields import Fields, read_config
 from vidsme_jax.models.layers.connector import Connector
 from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_original as original
-from vidsme_jax.models.ports.llava_hf import CHATML_DIRECT, INSTRUCT
+from vidsme_jax.models.ports.llava_hf import CHATML_DIRECT, INSTRUCT, VICUNA
 from vidsme_jax.models.prompts.template import Slot, Template
 from vidsme_jax.models.prompts.tokenizer import Tokenizer
 
@@ -33,6 +33,7 @@ _VICUNA = Template(
     ),
     lead=" ",
     end="</s>",
+    turn=VICUNA.turn,
 )
 
 

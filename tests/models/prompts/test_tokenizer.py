@@ -17,9 +17,10 @@ from tokenizers import (
 from transformers import AutoTokenizer
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.models.ports import llava_onevision
+from vidsme_jax.models.ports import llava_hf, llava_llama, llava_onevision, llava_video
 from vidsme_jax.models.ports.llava_hf import CHATML_DIRECT, INSTRUCT, VICUNA
 from vidsme_jax.models.ports.llava_video import _TIMED
+from vidsme_jax.models.prompts import template as template_module
 from vidsme_jax.models.prompts.published import PUBLISHED, published_question
 from vidsme_jax.models.prompts.template import CHATML, Slot, Template
 from vidsme_jax.models.prompts.times import Times, say_times
@@ -481,3 +482,13 @@ def test_a_published_prompt_has_no_earlier_turns(folders):
         template.fill({Slot.QUESTION: "a"}, HISTORY)
     assert "3 rows lose their earlier turns" in template.lost_turns(3)
     assert not CHATML.lost_turns(3) and not template.lost_turns(0)
+
+
+def test_every_family_shows_earlier_turns():
+    templates = [
+        getattr(module, name)
+        for module in (llava_hf, llava_llama, llava_onevision, llava_video, template_module)
+        for name in vars(module)
+        if isinstance(getattr(module, name), Template)
+    ]
+    assert len(templates) >= 7 and all(template.turn for template in templates)
