@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +11,13 @@ import numpy as np
 from vidsme_jax.batch import Forward, Prompt, VideoShape
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.architecture import Architecture, CodeGrid, Sizes, Stages
+from vidsme_jax.models.checkpoints.adapters import Adapter
+from vidsme_jax.models.checkpoints.files import weight_files
 from vidsme_jax.models.checkpoints.loading import (
     check_checkpoint,
     load_params,
     read_unused,
     save_params,
-    weight_files,
 )
 from vidsme_jax.models.checkpoints.rules import Names, Rule
 from vidsme_jax.models.flops import ClipFlops, Share
@@ -47,6 +48,7 @@ class Graph:
             it until a tokenizer and a processor say more. Only `models` looks into it.
         rules: rules that say which tensor of a checkpoint fills which parameter.
         names: names that the checkpoint's layout gives its tensors.
+        adapter: adapter that is merged into the weights; None for the weights as they are.
     """
 
     name: str
@@ -54,11 +56,23 @@ class Graph:
     config: Architecture
     rules: tuple[Rule, ...]
     names: Names
+    adapter: Adapter | None = field(default=None, kw_only=True)
 
     @property
     def directory(self) -> Path:
         """The directory of the checkpoint."""
         return self.path.parent
+
+    def read_tokenizer(self) -> Tokenizer:
+        """Read the adapter's tokenizer where it has one that fits, else the checkpoint's.
+
+        Raises:
+            InputError: none that can be loaded; an adapter with another vocabulary but
+                without a tokenizer that fits.
+        """
+        if self.adapter is None:
+            return Tokenizer(self.directory)
+        return self.adapter.read_tokenizer(self.directory)
 
     @property
     def abstract(self) -> dict[str, Any]:
@@ -231,12 +245,14 @@ class Port(Graph):
         Raises:
             InputError: every fault of the weights, in a single line.
         """
-        check_checkpoint(self.directory, self.rules, self.names, self.abstract)
+        rules, names, abstract = self.rules, self.names, self.abstract
+        check_checkpoint(self.directory, rules, names, abstract, self.adapter)
 
     def load(self, dtype: Any, place: Callable[..., Any]) -> dict[str, Any]:
         """Load the parameters onto their devices; see `loading.load_params`."""
+        rules, names, abstract = self.rules, self.names, self.abstract
         return load_params(
-            self.directory, self.rules, self.names, self.abstract, dtype, place
+            self.directory, rules, names, abstract, dtype, place, self.adapter
         )
 
     def save(self, path: Path, params: Any) -> None:
@@ -247,18 +263,27 @@ class Port(Graph):
     def fingerprint(self) -> str:
         """Return 16 hex digits that identify the bytes of configs, tokenizer and weights.
 
-        Other files of the directory do not change them.
+        Those of the adapter are among them. Other files of the directories do not change
+        them.
         """
         folders = [self.directory, *([self.tower] if self.tower else [])]
         files = {folder / name for folder in folders for name in _IDENTITY_FILES}
         files |= set(self.directory.glob("additional_chat_templates/*.jinja"))
-        digest = hashlib.sha256()
-        for path in sorted(
+        paths = sorted(
             {p for p in files if p.is_file()} | set(weight_files(self.directory))
-        ):
+        )
+        named = [(str(path.relative_to(self.directory)), path) for path in paths]
+        if self.adapter:
+            paths = [*self.adapter.files]
+            if self.tokenizer.directory == self.adapter.directory:
+                files = {self.adapter.directory / name for name in _IDENTITY_FILES}
+                paths += sorted({p for p in files if p.is_file()} - set(paths))
+            named += [(f"adapter: {path.name}", path) for path in paths]
+        digest = hashlib.sha256()
+        for name, path in named:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(self.directory)} {content}\n".encode())
+            digest.update(f"{name} {content}\n".encode())
         return digest.hexdigest()[:16]
 
 

@@ -24,7 +24,6 @@ from vidsme_jax.models.port import Graph, Port, complete_graph
 from vidsme_jax.models.ports.sizes import TOWERS, read_decoder, read_vision, stop_early
 from vidsme_jax.models.processor import CLIP_MEAN, CLIP_STD, HALF, Processor, read_processor
 from vidsme_jax.models.prompts.template import Template
-from vidsme_jax.models.prompts.tokenizer import Tokenizer
 from vidsme_jax.models.video_llm import VideoLLMConfig
 
 ARCHITECTURE = "LlavaQwenForCausalLM"
@@ -161,7 +160,7 @@ def make_port(graph: Graph, template: Template) -> Port:
         processor = read_processor(tower / "preprocessor_config.json")
     else:
         _, processor = KNOWN_TOWERS[Path(values["mm_vision_tower"]).name]
-    tokenizer = Tokenizer(directory)
+    tokenizer = graph.read_tokenizer()
     limit = values.get("tokenizer_model_max_length")
     return complete_graph(graph, processor, template, tokenizer, limit=limit, tower=tower)
 

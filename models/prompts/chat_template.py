@@ -20,7 +20,7 @@ Render = Callable[..., str | None]  # render(source, messages, prompt=True)
 
 
 def find_chat_template(
-    directory: Path, tokenizer_source: Any, render: Render, end: str, video: str
+    folders: list[Path], tokenizer_source: Any, render: Render, end: str, video: str
 ) -> Template | None:
     """Return the checkpoint's template; None where it has none or none that can be used.
 
@@ -28,24 +28,38 @@ def find_chat_template(
     place. This also happens to a language model's template, which cannot show a video.
 
     Args:
-        directory: the checkpoint.
+        folders: the checkpoint; or an adapter and its base, of which the first with a
+            template that can be used gives it.
         tokenizer_source: the chat template, or named templates, of the tokenizer.
         render: render(source, messages, prompt=True) -> text, None where it fails.
         end: text of the token that ends an answer.
         video: the text that templates write where a video stands.
     """
-    sources = _read_sources(directory, tokenizer_source)
-    if not sources:
-        return None
-    source = sources.get("default") if isinstance(sources, dict) else sources
-    template = _parse(partial(render, source), video) if isinstance(source, str) else None
-    if template is None:
+    has_any = False
+    for n, folder in enumerate(folders):
+        sources = _read_sources(folder, _own_source(folder) if n else tokenizer_source)
+        source = sources.get("default") if isinstance(sources, dict) else sources
+        has_any = has_any or bool(sources)
+        if not isinstance(source, str):
+            continue
+        template = _parse(partial(render, source), video)
+        if template is not None:
+            return replace(template, end=end)
+    if has_any:
         say(
-            f"model={directory}: its chat template does not show a video and a question"
+            f"model={folders[-1]}: its chat template does not show a video and a question"
             " once each, as they are; the prompt of its family is used"
         )
-        return None
-    return replace(template, end=end)
+    return None
+
+
+def _own_source(folder: Path) -> Any:
+    """Return the chat template of a tokenizer that is not loaded."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text()
+    config = folder / "tokenizer_config.json"
+    return read_config(config).get("chat_template") if config.is_file() else None
 
 
 def _read_sources(directory: Path, tokenizer_source: Any) -> Any:

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
+from vidsme_jax.models.checkpoints.files import weight_files
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
-from vidsme_jax.models.checkpoints.loading import weight_files
 from vidsme_jax.models.placement import resolve_dtype
 from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
