@@ -1,6 +1,8 @@
 """The interface of a checkpoint directory: all that other rooms may ask about a model."""
 
 import hashlib
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from vidsme_jax.batch import Forward, Prompt, VideoShape
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.architecture import Architecture, CodeGrid, Sizes, Stages
 from vidsme_jax.models.checkpoints.adapters import Adapter
+from vidsme_jax.models.checkpoints.fields import read_config
 from vidsme_jax.models.checkpoints.files import weight_files
 from vidsme_jax.models.checkpoints.loading import (
     check_checkpoint,
@@ -30,11 +33,16 @@ from vidsme_jax.models.prompts.visual_codes import CODES, code_token
 Model = TypeVar("Model", bound="Graph")
 
 # The files beside the weights that decide a model's numbers.
-_IDENTITY_FILES = (
-    "added_tokens.json chat_template.jinja chat_template.json config.json merges.txt"
-    " preprocessor_config.json processor_config.json special_tokens_map.json tokenizer.json"
-    " tokenizer.model tokenizer_config.json video_preprocessor_config.json vocab.json"
+_TOKENIZER_FILES = (
+    "added_tokens.json merges.txt special_tokens_map.json tokenizer.json tokenizer.model"
+    " tokenizer_config.json vocab.json"
 ).split()
+_IDENTITY_FILES = [
+    *_TOKENIZER_FILES,
+    *("chat_template.jinja", "chat_template.json", "config.json"),
+    *("preprocessor_config.json", "processor_config.json"),
+    "video_preprocessor_config.json",
+]
 
 
 @dataclass(frozen=True)
@@ -259,6 +267,26 @@ class Port(Graph):
         """Write parameters, and the tensors that no rule takes, as a safetensors file."""
         unused, keys = read_unused(self.directory, self.rules, self.names, self.abstract)
         save_params(path, params, self.rules, unused, keys)
+
+    def copy_vocabulary(self, directory: Path) -> None:
+        """Write an adapter's tokenizer and size of the vocabulary over those of the base.
+
+        Args:
+            directory: a new checkpoint, with copies of the base's small files.
+        """
+        if self.adapter is None:
+            return
+        if self.tokenizer.directory == self.adapter.directory:
+            for name in _TOKENIZER_FILES:
+                (directory / name).unlink(missing_ok=True)
+            for name in [*_TOKENIZER_FILES, "chat_template.jinja", "chat_template.json"]:
+                if (self.adapter.directory / name).is_file():
+                    shutil.copyfile(self.adapter.directory / name, directory / name)
+        if self.adapter.resized:
+            config = read_config(directory / "config.json")
+            text = config.get("text_config", config)
+            text["vocab_size"] = self.adapter.vocab
+            (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
     def fingerprint(self) -> str:
         """Return 16 hex digits that identify the bytes of configs, tokenizer and weights.

@@ -33,8 +33,7 @@ class Tokenizer:
 
     Args:
         directory: the checkpoint, or an adapter's folder.
-        base: of an adapter, the checkpoint whose chat template stands in where the folder
-            has none that can be used.
+        base: of an adapter, the checkpoint whose chat template stands in for none there.
     """
 
     def __init__(self, directory: Path, base: Path | None = None):

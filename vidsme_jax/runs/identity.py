@@ -19,8 +19,10 @@ _DECODERS = ("decord", "av", "pillow")
 
 # Fields of the settings that are no part of the identity under their names. Where results
 # go and how many processes decode decides no number. For the others stands what is made
-# from them: the rows of the manifests, the prompt, and the curves that are kept.
+# from them: the rows of the manifests, the prompt, the curves that are kept, and the
+# fingerprint of the model with its adapter.
 _NOT_BY_NAME = {
+    "adapter",
     *("out", "decoding"),
     *("data", "root", "labels"),
     *("system", "published_prompt"),
@@ -90,7 +92,8 @@ def about(job: Job) -> dict[str, Any]:
     """Return notes for a reader of run.json, which decide no number."""
     s = job.settings
     return {
-        "asked": {"model": str(s.model), "data": [str(p) for p in s.data]},
+        "asked": {"model": str(s.model), "data": [str(p) for p in s.data]}
+        | ({"adapter": str(s.adapter)} if s.adapter else {}),
         "rows": len(job.rows),
         "own_rows": sum(len(group) for batch in job.batches for group in batch),
         "platform": platform.platform(),
