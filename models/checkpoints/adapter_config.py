@@ -42,7 +42,6 @@ class AdapterConfig:
         alphas: alphas of some modules, by the end of their name.
         by_root: whether the scale is alpha / sqrt(rank), as rsLoRA has it.
         has_magnitudes: whether rows are scaled to learned norms, as DoRA has it.
-        ties_head: whether a tied head follows a replaced embedding.
     """
 
     base: str
@@ -52,7 +51,6 @@ class AdapterConfig:
     alphas: tuple[tuple[str, float], ...]
     by_root: bool
     has_magnitudes: bool
-    ties_head: bool
 
     def rank_of(self, module: str) -> float:
         """Return the rank of a module's update."""
@@ -104,7 +102,6 @@ def read_adapter_config(path: Path) -> AdapterConfig:
         patterns["alpha_pattern"],
         config.get("use_rslora") is True,
         config.get("use_dora") is True,
-        config.get("ensure_weight_tying") is True,
     )
 
 

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.checkpoints.adapter_config import AdapterConfig, read_adapter_config
+from vidsme_jax.models.checkpoints.fields import BOOKKEEPING, read_config
 from vidsme_jax.models.checkpoints.files import FileTensor, equal_values, read_headers
 from vidsme_jax.models.checkpoints.folders import (
     ADAPTER_CONFIG,
@@ -150,8 +151,18 @@ class Adapter:
             f" {model.parent}: {len(self.updates)} tensors updated,"
             f" {len(self.replacements)} replaced"
         )
-        if self.config.is_of_quantised_base:
+        path = self.directory / "config.json"  # beside LLaVA's adapters
+        beside = read_config(path) if path.is_file() else {}
+        if self.config.is_of_quantised_base or beside.get("quantization_config"):
             line += "; it was trained on quantised weights, and these are the whole ones"
+        base = read_config(model)
+        other = [
+            name
+            for name, value in beside.items()
+            if name in base.keys() - BOOKKEEPING and base[name] != value
+        ]
+        if other:
+            line += f"; its config.json has another {examples(other)}: the base's are used"
         return line
 
     def read_tokenizer(self, base: Path) -> Tokenizer:
@@ -376,7 +387,7 @@ class _Sorting:
         if original in self.updates:
             module = self.updates[original].module
             self.faults["updates of an embedding that the head is tied to"].append(module)
-        if head is None and table is not None and not self.config.ties_head:
+        if head is None and table is not None:
             kind = "an embedding replaced without the head that is tied to it"
             self.faults[kind].append(table.key)
         elif head is not None and not (table and equal_values(head, table)):

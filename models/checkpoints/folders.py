@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, shorten
 from vidsme_jax.models.checkpoints.fields import read_config
+from vidsme_jax.progress import say
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 LLAVA_WEIGHTS = "non_lora_trainables.safetensors"
@@ -22,10 +23,11 @@ _NO_WEIGHTS = re.compile(
 # The methods whose tensors have these ends of keys, and types that only they have.
 _QUANTISED_KEYS = (
     ("GPTQ or AWQ", ("qweight", "qzeros", "g_idx")),
-    ("bitsandbytes", ("absmax", "SCB", "quant_map", "bitsandbytes__nf4")),
+    ("bitsandbytes", ("absmax", "SCB", "quant_map")),
     ("compressed-tensors", ("weight_packed", "weight_shape")),
     ("fp8", ("weight_scale_inv", "weight_scale", "input_scale")),
     ("torchao", ("_weight_qdata", "_weight_scale")),
+    ("quanto", ("_data", "_scale")),
 )
 _QUANTISED_TYPES = re.compile(r"F8_.*|F6_.*|F4(_.*)?")
 
@@ -87,6 +89,14 @@ def missing_weights(directory: Path) -> str:
         )
     if quantised := sorted(p.name for p in directory.glob("*.gguf")):
         return f"; {quantised[0]} is GGUF, quantised: {_ORIGINAL}"
+    if index := sorted(p.name for p in directory.glob("*.bin.index.json")):
+        return (
+            f"; {index[0]} stands for pickles, which can run code and are not downloaded:"
+            " get them, and convert them in that folder, where torch is:"
+            f" {conversion('*.bin', 'model.safetensors')}"
+        )
+    if others := sorted(p.name for p in directory.glob("*.safetensors")):
+        return f"; there is {examples(others)}, but not the index that a download has"
     if inner := sorted(p.name for p in directory.glob("checkpoint-*") if p.is_dir()):
         return f"; {inner[-1]} in it may be meant"
     return ""
@@ -102,8 +112,13 @@ def refuse_other_folders(directory: Path) -> None:
         InputError: what the folder is, and how to give it.
     """
     weights = any(directory.glob("model*.safetensors"))
-    if (directory / ADAPTER_CONFIG).is_file() and not weights:
-        raise InputError(_adapter_line(directory))
+    if (directory / ADAPTER_CONFIG).is_file():
+        if not weights:
+            raise InputError(_adapter_line(directory))
+        say(
+            f"model={directory} holds an adapter beside its weights, which is not merged:"
+            f" --adapter {directory} merges it"
+        )
     if not (directory / "config.json").exists():
         other = missing_weights(directory)
         if other:
@@ -125,7 +140,8 @@ def _adapter_line(directory: Path) -> str:
 
 def trained_base(config: Mapping[str, Any]) -> str:
     """Return the name of the base that an adapter's config gives; it is never followed."""
-    return str(config.get("base_model_name_or_path") or "a base that it does not name")
+    name = config.get("base_model_name_or_path") or "a base that it does not name"
+    return shorten(name, 200)
 
 
 def pickled_part(directory: Path) -> str:
@@ -168,7 +184,7 @@ def find_quantised(tensors: Collection[tuple[str, str]]) -> str | None:
         tensors: key and type of each tensor.
     """
     for method, ends in _QUANTISED_KEYS:
-        keys = [k for k, _ in tensors if re.split(r"[.]|__(?=nf4)", k)[-1] in ends]
+        keys = [key for key, _ in tensors if key.rsplit(".", 1)[-1] in ends]
         if keys:
             return (
                 f"{len(keys)} tensors of weights quantised by {method}, such as"
