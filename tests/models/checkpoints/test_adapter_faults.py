@@ -6,7 +6,8 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from adapters import PREFIX, RANK, WIDTH, draw, update, write_adapter
+from safetensors.numpy import load_file
 from tools import here
 from twins import VOCAB, write, write_tokenizer
 
@@ -19,36 +20,14 @@ from vidsme_jax.sharding import partitioned, replicated
 
 pytestmark = [pytest.mark.slow(10), pytest.mark.least_compiled]
 
-PREFIX, RANK, WIDTH = "base_model.model.", 2, 32
 LAYER = "model.layers.1.self_attn."
 Q, OUT = (PREFIX + LAYER + name for name in ("q_proj", "o_proj"))
 HEAD, TABLE = PREFIX + "lm_head.weight", PREFIX + "model.embed_tokens.weight"
-PLAIN = {"peft_type": "LORA", "r": RANK, "lora_alpha": 3, "base_model_name_or_path": "x/y"}
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return write("longva", tmp_path_factory.mktemp("base"))
-
-
-def draw(*shape):
-    return np.random.default_rng(shape).normal(size=shape).astype(np.float32)
-
-
-def update(module, out=WIDTH, inner=WIDTH, rank=RANK):
-    return {
-        f"{module}.lora_A.weight": draw(rank, inner),
-        f"{module}.lora_B.weight": draw(out, rank),
-    }
-
-
-def write_adapter(folder, tensors=None, **config):
-    """Write an adapter of one or more kernels, with some fields of its config changed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter_config.json").write_text(json.dumps(PLAIN | config))
-    tensors = update(Q) if tensors is None else tensors
-    save_file(tensors, folder / "adapter_model.safetensors")
-    return folder
 
 
 def refusal(base, adapter):
@@ -89,11 +68,13 @@ def refusal(base, adapter):
     ],
 )
 def test_fields_that_are_refused(base, tmp_path, fields, message):
-    assert message in refusal(base, write_adapter(tmp_path / "a", **fields))
+    assert message in refusal(base, write_adapter(tmp_path / "a", update(Q), **fields))
 
 
 def test_all_faults_of_a_config_come_in_one_line(base, tmp_path):
-    text = refusal(base, write_adapter(tmp_path / "a", r=-1, lora_bias=True, alora_x=[1]))
+    text = refusal(
+        base, write_adapter(tmp_path / "a", update(Q), r=-1, lora_bias=True, alora_x=[1])
+    )
     assert "r=-1" in text and "alora_x, lora_bias" in text
 
 
@@ -108,7 +89,7 @@ def test_fields_that_decide_nothing(tmp_path):
         **{"target_modules": "(a+)+$", "layers_to_transform": [0], "exclude_modules": "x"},
         "init_lora_weights": "Gaussian",
     }
-    folder = write_adapter(tmp_path / "a", **fields)
+    folder = write_adapter(tmp_path / "a", update(Q), **fields)
     config = read_adapter_config(folder / "adapter_config.json")
     assert config.base == "x/y" and config.scale_of("q_proj", RANK) == 1.5
 
@@ -116,7 +97,9 @@ def test_fields_that_decide_nothing(tmp_path):
 def test_the_first_pattern_that_a_module_ends_with(tmp_path):
     """As re.match("(.*\\.)?(key)$", module) has it."""
     alphas = {"layers.1.self_attn.q_proj": 8, "q_proj": 4, "proj": 2}
-    folder = write_adapter(tmp_path / "a", alpha_pattern=alphas, use_rslora=True, r=4)
+    folder = write_adapter(
+        tmp_path / "a", update(Q), alpha_pattern=alphas, use_rslora=True, r=4
+    )
     scale_of = read_adapter_config(folder / "adapter_config.json").scale_of
     assert scale_of("model.layers.1.self_attn.q_proj", 4) == 4.0
     assert scale_of("model.layers.11.self_attn.q_proj", 4) == 2.0
@@ -163,7 +146,7 @@ def test_an_adapter_of_another_base_is_a_count_and_three_examples(base, tmp_path
 
 
 def test_dora_without_its_magnitudes(base, tmp_path):
-    text = refusal(base, write_adapter(tmp_path / "a", use_dora=True))
+    text = refusal(base, write_adapter(tmp_path / "a", update(Q), use_dora=True))
     assert "updates without magnitude: model.layers.1" in text
 
 
@@ -192,7 +175,7 @@ def test_a_tied_head_stays_the_embedding(tmp_path):
 def test_folders_that_are_no_adapters(base, tmp_path):
     assert "is no folder, expected the folder of a PEFT" in refusal(base, tmp_path / "a")
     assert "is without adapter_config.json" in refusal(base, base)
-    folder = write_adapter(tmp_path / "b")
+    folder = write_adapter(tmp_path / "b", update(Q))
     path = folder / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     assert "is not a whole safetensors file" in refusal(base, folder)
@@ -207,7 +190,7 @@ def test_a_pickle_is_refused_with_the_command_that_converts_it(base, tmp_path, n
     import subprocess
     import sys
 
-    folder = write_adapter(tmp_path / "a")
+    folder = write_adapter(tmp_path / "a", update(Q))
     tensors = load_file(folder / "adapter_model.safetensors")
     if name == "adapter_model":
         (folder / "adapter_model.safetensors").unlink()
@@ -226,7 +209,7 @@ def test_a_pickle_is_refused_with_the_command_that_converts_it(base, tmp_path, n
 
 
 def test_a_folder_that_is_an_adapter_says_how_to_give_both(base, tmp_path):
-    folder = write_adapter(tmp_path / "a")
+    folder = write_adapter(tmp_path / "a", update(Q))
     for start in (open_port, lambda path: read_graph(path / "config.json")):
         with pytest.raises(InputError, match="is a PEFT adapter, trained on x/y, and no"):
             start(folder)
@@ -241,7 +224,7 @@ def test_a_folder_that_is_an_adapter_says_how_to_give_both(base, tmp_path):
 
 def test_what_is_said_of_an_adapter(base, tmp_path, capsys):
     name = "unsloth/llava-bnb-4bit\nmore"
-    folder = write_adapter(tmp_path / "a", base_model_name_or_path=name)
+    folder = write_adapter(tmp_path / "a", update(Q), base_model_name_or_path=name)
     config = json.loads((base / "config.json").read_text())
     config |= {"mm_vision_select_layer": -1, "torch_dtype": "float16"}
     (folder / "config.json").write_text(json.dumps(config))
@@ -283,7 +266,7 @@ def add_tokens(folder, count):
 
 
 def test_a_tokenizer_that_does_not_fit(base, tmp_path, capsys):
-    folder = write_adapter(tmp_path / "a")
+    folder = write_adapter(tmp_path / "a", update(Q))
     write_tokenizer(folder)
     assert len(open_port(base, folder).tokenizer) == 261
     add_tokens(folder, 30)
@@ -301,7 +284,7 @@ def test_a_tokenizer_that_does_not_fit(base, tmp_path, capsys):
 
 def test_the_fingerprint_is_of_base_and_adapter(base, tmp_path):
     plain = open_port(base).fingerprint()
-    folder = write_adapter(tmp_path / "a")
+    folder = write_adapter(tmp_path / "a", update(Q))
     first = open_port(base, folder).fingerprint()
     moved = shutil.copytree(folder, tmp_path / "moved")
     assert open_port(base, moved).fingerprint() == first != plain
@@ -309,7 +292,7 @@ def test_the_fingerprint_is_of_base_and_adapter(base, tmp_path):
     assert open_port(base, folder).fingerprint() == first
     prints = {plain, first}
     for change in (
-        lambda: write_adapter(folder, lora_alpha=4),
+        lambda: write_adapter(folder, update(Q), lora_alpha=4),
         lambda: write_adapter(folder, update(OUT)),
         lambda: write_tokenizer(folder),
         lambda: add_tokens(folder, 1),
@@ -368,7 +351,7 @@ def test_a_shape_is_written_by_one_program(base, tmp_path, monkeypatch):
 def test_bfloat16_is_rounded_once_after_merging(base, tmp_path):
     import ml_dtypes
 
-    port = open_port(base, write_adapter(tmp_path / "a"))
+    port = open_port(base, write_adapter(tmp_path / "a", update(Q)))
     wide, narrow = (
         flatten(port.load(dtype, here))["decoder.layers.attention.q.kernel"]
         for dtype in (np.float32, ml_dtypes.bfloat16)
@@ -377,5 +360,5 @@ def test_bfloat16_is_rounded_once_after_merging(base, tmp_path):
 
 
 def test_find_port_takes_all_three(base, tmp_path):
-    port = find_port(str(base), write_adapter(tmp_path / "a"), weights=False)
+    port = find_port(str(base), write_adapter(tmp_path / "a", update(Q)), weights=False)
     assert port.adapter is not None and find_port(base).adapter is None

@@ -54,7 +54,7 @@ def logits_of(port, batch):
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
 def test_merged_logits_are_those_of_peft(twin, tmp_path):
-    from adapted import kinds_of, make_adapter
+    from peft_adapters import kinds_of, make_adapter
 
     base = write(twin.name, tmp_path)
     plain, worst = None, {}
