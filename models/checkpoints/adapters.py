@@ -94,7 +94,8 @@ class Update:
         scales = magnitude / np.concatenate(norms)
         for start, piece in self._add(tensor, axis):
             part = scales[start : start + piece.shape[along]] if axis == along else scales
-            yield start, piece * np.expand_dims(part, 1 - along)
+            piece *= np.expand_dims(part, 1 - along)
+            yield start, piece
 
     def _add(self, tensor: FileTensor, axis: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the pieces of a tensor with their parts of the update added."""
@@ -102,7 +103,9 @@ class Update:
         for start, piece in tensor.pieces(axis):
             part = slice(start, start + piece.shape[axis])
             a, b = (left[part], right) if axis == 0 else (left, right[:, part])
-            yield start, piece.astype(np.float32) + a @ b
+            merged = piece.astype(np.float32)
+            merged += a @ b  # in place: a piece may be large
+            yield start, merged
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity
@@ -228,9 +231,11 @@ def read_adapter(directory: Path, base: Base) -> Adapter:
     """
     if not (directory / ADAPTER_CONFIG).is_file():
         there = "no folder" if not directory.is_dir() else f"without {ADAPTER_CONFIG}"
+        inner = sorted(path.parent.name for path in directory.glob(f"*/{ADAPTER_CONFIG}"))
+        hint = f"; there is {examples(inner)} in it" if inner else ""
         raise InputError(
-            f"adapter={directory} is {there}, expected the folder of a PEFT adapter; a"
-            " whole checkpoint is --model's"
+            f"adapter={directory} is {there}, expected the folder of a PEFT adapter (a"
+            f" whole checkpoint is --model's){hint}"
         )
     if fault := pickled_part(directory):
         raise InputError(f"adapter={directory}: {fault}")

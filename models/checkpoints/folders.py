@@ -70,6 +70,8 @@ def missing_weights(directory: Path) -> str:
     """
     if not directory.is_dir():
         return ""
+    if (directory / ADAPTER_CONFIG).is_file():
+        return f"; {_adapter_line(directory)}"
     for pattern in _PICKLES:
         names = sorted(p.name for p in directory.glob(pattern))
         weights = [name for name in names if not _NO_WEIGHTS.search(name)]

@@ -175,6 +175,10 @@ def test_a_tied_head_stays_the_embedding(tmp_path):
 def test_folders_that_are_no_adapters(base, tmp_path):
     assert "is no folder, expected the folder of a PEFT" in refusal(base, tmp_path / "a")
     assert "is without adapter_config.json" in refusal(base, base)
+    named = write_adapter(tmp_path / "named" / "second", update(Q)).parent
+    assert "(a whole checkpoint is --model's); there is second in it" in refusal(
+        base, named
+    )
     folder = write_adapter(tmp_path / "b", update(Q))
     path = folder / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
@@ -213,6 +217,8 @@ def test_a_folder_that_is_an_adapter_says_how_to_give_both(base, tmp_path):
     for start in (open_port, lambda path: read_graph(path / "config.json")):
         with pytest.raises(InputError, match="is a PEFT adapter, trained on x/y, and no"):
             start(folder)
+    with pytest.raises(InputError, match="index of shards; model=.* is a PEFT adapter"):
+        files.weight_files(folder)
     (folder / "non_lora_trainables.bin").touch()
     shutil.copy(base / "config.json", folder)
     with pytest.raises(InputError) as caught:

@@ -3,16 +3,19 @@
 Every twin, that is every layout and spelling of keys, with every kind of adapter.
 """
 
+import shutil
 from functools import lru_cache
 
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from tools import here
-from twins import TWINS, WITH_TORCH, inputs_of, write
+from twins import TWIN, TWINS, WITH_TORCH, inputs_of, spelled, write
 
 from vidsme_jax.batch import TEXT, Batch
 from vidsme_jax.models import open_port
+from vidsme_jax.models.checkpoints.trees import flatten
 from vidsme_jax.models.processor import pixel_levels
 from vidsme_jax.models.video_llm import make_forward
 
@@ -50,6 +53,30 @@ def first_clip(port, twin):
 def logits_of(port, batch):
     out = program(port.config)(port.load(np.float32, here), batch)
     return np.asarray(out)[0, 0, :, : port.config.vocab_keep]
+
+
+@pytest.mark.parametrize("name", ["onevision-siglip", "video-llava-4"])
+def test_an_adapter_fits_whichever_release_it_was_trained_with(name, tmp_path):
+    """Releases of transformers spell the keys of an adapter as they spell a model's."""
+    from oracles import file_key
+    from peft_adapters import KERNELS, make_adapter
+
+    base = write(name, tmp_path)
+    make_adapter(TWIN[name], base, tmp_path / "5", {"target_modules": [*KERNELS, "fc1"]})
+    path = "adapter_model.safetensors"
+    tensors, start = load_file(tmp_path / "5" / path), "base_model.model."
+    want = flatten(open_port(base, tmp_path / "5").load(np.float32, here))
+    for layout in ("4", "4.52"):
+        older = shutil.copytree(tmp_path / "5", tmp_path / layout)
+        renamed = {
+            start + spelled(file_key(key.removeprefix(start)), layout): value
+            for key, value in tensors.items()
+        }
+        assert set(renamed) != set(tensors)
+        save_file(renamed, older / path)
+        got = flatten(open_port(base, older).load(np.float32, here))
+        for leaf, value in want.items():
+            np.testing.assert_array_equal(got[leaf], value, err_msg=leaf)
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
