@@ -34,7 +34,8 @@ def find_port(
     Raises:
         InputError: what `find_checkpoint` and `open_port` refuse.
     """
-    return open_port(find_checkpoint(str(model), weights), adapter, ignore_fields)
+    folder = adapter and adapter.expanduser()
+    return open_port(find_checkpoint(str(model), weights), folder, ignore_fields)
 
 
 def open_port(
