@@ -12,6 +12,7 @@ from tools import here, make_project
 
 import vidsme_jax as vj
 from vidsme_jax.bench.plan import PlanSettings, plan
+from vidsme_jax.cli.main import read_options
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port, read_graph
 from vidsme_jax.models.checkpoints.trees import flatten
@@ -154,3 +155,30 @@ def test_a_sweep_has_an_adapter_for_each_model(project, run, tmp_path):
     content["models"] = {"target": {"adapter": "lora"}}
     with pytest.raises(InputError, match="models.target has adapter, expected model and"):
         grid_from(content, tmp_path / "grid.yaml")
+
+
+def test_every_command_hands_on_the_fields_to_ignore(project, tmp_path, monkeypatch):
+    manifest, model, _ = project
+
+    def stop(path, ignore_fields=(), adapter=None):
+        raise InputError(f"ignoring {' and '.join(ignore_fields)}")
+
+    monkeypatch.setattr("vidsme_jax.models.read_graph", stop)
+    monkeypatch.setattr("vidsme_jax.bench.plan.read_graph", stop)
+    names, out = ("magic", "spell"), tmp_path / "out"
+    grid = {"models": str(model), "data": str(manifest), "ignore_fields": [*names]}
+    for call in (
+        lambda: vj.prepare(model, manifest, out=out, ignore_fields=names),
+        lambda: vj.train(model, manifest, out=out, ignore_fields=names),
+        lambda: vj.score(model, manifest, out=out, ignore_fields=names),
+        lambda: vj.sweep(grid, out=out),
+        lambda: vj.open_model(model, ignore_fields=names),
+        lambda: plan(PlanSettings(str(model), ignore_fields=names)),
+    ):
+        with pytest.raises(InputError, match="ignoring magic and spell"):
+            call()
+    with pytest.raises(InputError, match="ignoring magic$"):
+        vj.open_model(model, ignore_fields="magic")
+    words = f"score --model {model} --data {manifest} --out {out} --ignore-fields"
+    options = read_options([*words.split(), "magic, spell,magic"])
+    assert options.ignore_fields == names
