@@ -103,6 +103,9 @@ class Architecture(Protocol):
     def code_grid(self) -> CodeGrid | None:
         """The grid of visual codes; None where a frame's embeddings are no plain grid."""
 
+    def with_vocab(self, rows: int) -> "Architecture":
+        """Return the config with another number of rows of embedding and head."""
+
     def video(self, frames: int) -> VideoShape:
         """Return the layout of a clip of so many frames in the decoder's sequence."""
 

@@ -1,8 +1,10 @@
 """The interface of a checkpoint directory: all that other rooms may ask about a model."""
 
 import hashlib
+import json
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +13,14 @@ import numpy as np
 from vidsme_jax.batch import Forward, Prompt, VideoShape
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.architecture import Architecture, CodeGrid, Sizes, Stages
+from vidsme_jax.models.checkpoints.adapters import Adapter
+from vidsme_jax.models.checkpoints.fields import read_config
+from vidsme_jax.models.checkpoints.files import weight_files
 from vidsme_jax.models.checkpoints.loading import (
     check_checkpoint,
     load_params,
     read_unused,
     save_params,
-    weight_files,
 )
 from vidsme_jax.models.checkpoints.rules import Names, Rule
 from vidsme_jax.models.flops import ClipFlops, Share
@@ -29,11 +33,16 @@ from vidsme_jax.models.prompts.visual_codes import CODES, code_token
 Model = TypeVar("Model", bound="Graph")
 
 # The files beside the weights that decide a model's numbers.
-_IDENTITY_FILES = (
-    "added_tokens.json chat_template.jinja chat_template.json config.json merges.txt"
-    " preprocessor_config.json processor_config.json special_tokens_map.json tokenizer.json"
-    " tokenizer.model tokenizer_config.json video_preprocessor_config.json vocab.json"
+_TOKENIZER_FILES = (
+    "added_tokens.json merges.txt special_tokens_map.json tokenizer.json tokenizer.model"
+    " tokenizer_config.json vocab.json"
 ).split()
+_IDENTITY_FILES = [
+    *_TOKENIZER_FILES,
+    *("chat_template.jinja", "chat_template.json", "config.json"),
+    *("preprocessor_config.json", "processor_config.json"),
+    "video_preprocessor_config.json",
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Graph:
             it until a tokenizer and a processor say more. Only `models` looks into it.
         rules: rules that say which tensor of a checkpoint fills which parameter.
         names: names that the checkpoint's layout gives its tensors.
+        adapter: adapter that is merged into the weights; None for the weights as they are.
     """
 
     name: str
@@ -54,11 +64,23 @@ class Graph:
     config: Architecture
     rules: tuple[Rule, ...]
     names: Names
+    adapter: Adapter | None = field(default=None, kw_only=True)
 
     @property
     def directory(self) -> Path:
         """The directory of the checkpoint."""
         return self.path.parent
+
+    def read_tokenizer(self) -> Tokenizer:
+        """Read the adapter's tokenizer where it has one that fits, else the checkpoint's.
+
+        Raises:
+            InputError: none that can be loaded; an adapter with another vocabulary but
+                without a tokenizer that fits.
+        """
+        if self.adapter is None:
+            return Tokenizer(self.directory)
+        return self.adapter.read_tokenizer(self.directory)
 
     @property
     def abstract(self) -> dict[str, Any]:
@@ -233,12 +255,14 @@ class Port(Graph):
         Raises:
             InputError: every fault of the weights, in a single line.
         """
-        check_checkpoint(self.directory, self.rules, self.names, self.abstract)
+        rules, names, abstract = self.rules, self.names, self.abstract
+        check_checkpoint(self.directory, rules, names, abstract, self.adapter)
 
     def load(self, dtype: Any, place: Callable[..., Any]) -> dict[str, Any]:
         """Load the parameters onto their devices; see `loading.load_params`."""
+        rules, names, abstract = self.rules, self.names, self.abstract
         return load_params(
-            self.directory, self.rules, self.names, self.abstract, dtype, place
+            self.directory, rules, names, abstract, dtype, place, self.adapter
         )
 
     def save(self, path: Path, params: Any) -> None:
@@ -246,24 +270,56 @@ class Port(Graph):
         unused, keys = read_unused(self.directory, self.rules, self.names, self.abstract)
         save_params(path, params, self.rules, unused, keys)
 
+    def copy_vocabulary(self, directory: Path) -> None:
+        """Write an adapter's tokenizer and size of the vocabulary over those of the base.
+
+        Args:
+            directory: a new checkpoint, with copies of the base's small files.
+        """
+        if self.adapter is None:
+            return
+        if self.tokenizer.directory == self.adapter.directory:
+            for name in _TOKENIZER_FILES:
+                (directory / name).unlink(missing_ok=True)
+            for name in [*_TOKENIZER_FILES, "chat_template.jinja", "chat_template.json"]:
+                if (self.adapter.directory / name).is_file():
+                    shutil.copyfile(self.adapter.directory / name, directory / name)
+        if self.adapter.resized:
+            config = read_config(directory / "config.json")
+            text = config.get("text_config", config)
+            text["vocab_size"] = self.adapter.vocab
+            (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
     def fingerprint(self) -> str:
         """Return 16 hex digits that identify the bytes of configs, tokenizer and weights.
 
-        Other files of the directory do not change them.
+        Those of the adapter are among them. Other files of the directories do not change
+        them.
         """
         folders = [self.directory, *([self.tower] if self.tower else [])]
         files = {folder / name for folder in folders for name in _IDENTITY_FILES}
         files |= set(self.directory.glob("additional_chat_templates/*.jinja"))
-        digest = hashlib.sha256()
-        for path in sorted(
+        paths = sorted(
             {p for p in files if p.is_file()} | set(weight_files(self.directory))
-        ):
+        )
+        named = [(self._name_of(path), path) for path in paths]
+        if self.adapter:
+            paths = [*self.adapter.files]
+            if self.tokenizer.directory == self.adapter.directory:
+                files = {self.adapter.directory / name for name in _IDENTITY_FILES}
+                paths += sorted({p for p in files if p.is_file()} - set(paths))
+            named += [(f"adapter: {path.name}", path) for path in paths]
+        digest = hashlib.sha256()
+        for name, path in named:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-            inside = path.is_relative_to(self.directory)
-            name = path.relative_to(self.directory) if inside else f"tower/{path.name}"
             digest.update(f"{name} {content}\n".encode())
         return digest.hexdigest()[:16]
+
+    def _name_of(self, path: Path) -> str:
+        """Return the name of a file of the checkpoint, or of a tower's folder elsewhere."""
+        inside = path.is_relative_to(self.directory)
+        return str(path.relative_to(self.directory)) if inside else f"tower/{path.name}"
 
 
 def complete_graph(

@@ -7,7 +7,7 @@ embedding stands in the text (`Batch.source`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -99,6 +99,11 @@ class VideoLLMConfig:
         if connector.pool == "bilinear" or has_newlines or connector.class_token:
             return None
         return CodeGrid(connector.side(vision.grid), vision.patch * connector.stride)
+
+    def with_vocab(self, rows: int) -> "VideoLLMConfig":
+        """Return the config with another number of rows of embedding and head."""
+        decoder = replace(self.decoder, vocab=rows)
+        return replace(self, decoder=decoder, vocab_keep=rows)
 
     def video(self, frames: int) -> VideoShape:
         """Return the layout of a clip of so many frames in the decoder's sequence."""

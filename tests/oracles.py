@@ -40,7 +40,7 @@ def make_model(twin: Twin):
     fields["text_config"] = dict(config["text_config"])
     model = cls(cls.config_class(**fields, attn_implementation="eager")).eval()
     state = {
-        key: draw(_file_key(key), tuple(v.shape)) for key, v in model.state_dict().items()
+        key: draw(file_key(key), tuple(v.shape)) for key, v in model.state_dict().items()
     }
     if model.config.tie_word_embeddings:
         state["lm_head.weight"] = state["model.language_model.embed_tokens.weight"]
@@ -48,7 +48,7 @@ def make_model(twin: Twin):
     return model
 
 
-def _file_key(key: str) -> str:
+def file_key(key: str) -> str:
     """Return the key that transformers 5 writes for one in memory."""
     if key.startswith("model.language_model."):
         return key.replace("model.language_model.", "language_model.model.", 1)
@@ -61,7 +61,7 @@ def shapes_of(twin: Twin, model) -> dict[str, list[int]]:
     """Return the shapes of a file's tensors."""
     if not twin.original:
         tied = model.config.tie_word_embeddings
-        state = {_file_key(k): list(v.shape) for k, v in model.state_dict().items()}
+        state = {file_key(k): list(v.shape) for k, v in model.state_dict().items()}
         return {
             k: v for k, v in state.items() if not (tied and k.endswith("lm_head.weight"))
         }

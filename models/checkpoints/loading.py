@@ -8,7 +8,6 @@ and stacking happen there, in place. So the host holds a piece, never a second m
 small parameter is assembled on the host instead, which needs no compiled program.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -23,19 +22,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from vidsme_jax.errors import InputError
+from vidsme_jax.models.checkpoints.adapters import Adapter
+from vidsme_jax.models.checkpoints.files import (
+    INDEX,
+    FileTensor,
+    equal_values,
+    read_headers,
+    weight_files,
+    weight_map,
+)
+from vidsme_jax.models.checkpoints.folders import find_quantised, find_wrapper
 from vidsme_jax.models.checkpoints.rules import (
     EVERYWHERE,
     Names,
     Rule,
-    TensorHeader,
     Transform,
     find_faults,
     rules_by_key,
 )
 from vidsme_jax.models.checkpoints.trees import flatten, unflatten
 
-_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_PIECE_BYTES = 128 * 2**20  # of a tensor on the host at a time
 _SMALL_BYTES = 4 * 2**20  # of a parameter that the host assembles
 
 
@@ -46,6 +52,7 @@ def load_params(
     abstract: Mapping[str, Any],
     dtype: Any,
     place: Callable[[P, tuple[int, ...]], Any],
+    adapter: Adapter | None = None,
 ) -> dict[str, Any]:
     """Load a checkpoint's parameters onto their devices.
 
@@ -56,23 +63,24 @@ def load_params(
         abstract: shapes of the parameters, as nested dicts.
         dtype: type of the parameters, to which the tensors are cast.
         place: function of a rule's spec and a shape that returns a sharding.
+        adapter: adapter that is merged into the tensors while they are read.
 
     Raises:
         InputError: every missing, unknown, misshapen or unreadable tensor, in one line.
     """
-    shapes = _shapes(abstract)
-    files = check_checkpoint(directory, rules, names, abstract)
+    shapes = shapes_of(abstract)
+    tensors = check_checkpoint(directory, rules, names, abstract, adapter)
     rule_of = rules_by_key(rules, shapes)
     leaves: dict[str, Any] = {}
-    for path, headers in files.items():
-        for key, header in headers.items():
-            rule, layer = rule_of.get(names.rule_key(key), (None, 0))
-            if rule is None:
-                continue
-            if rule.path not in leaves:
-                leaves[rule.path] = _empty(shapes[rule.path], dtype, rule, place)
-            pieces = _pieces(path, key, header, _cut_axis(rule))
-            leaves[rule.path] = _fill(leaves.pop(rule.path), rule, layer, pieces, place)
+    for key, tensor in tensors.items():
+        rule, layer = rule_of.get(key, (None, 0))
+        if rule is None:
+            continue
+        if rule.path not in leaves:
+            leaves[rule.path] = _empty(shapes[rule.path], dtype, rule, place)
+        axis = _cut_axis(rule)
+        pieces = adapter.pieces(key, tensor, axis) if adapter else tensor.pieces(axis)
+        leaves[rule.path] = _fill(leaves.pop(rule.path), rule, layer, pieces, place)
     placed = {rule.path: place(rule.spec, shapes[rule.path]) for rule in rules}
     return unflatten({path: jax.device_put(v, placed[path]) for path, v in leaves.items()})
 
@@ -122,26 +130,6 @@ def _file_spec(rule: Rule) -> P:
     return P(*axes)
 
 
-def _pieces(
-    path: Path, key: str, header: TensorHeader, axis: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the pieces of a tensor along an axis, each with the index of its start."""
-    shape, dtype = header
-    size = math.prod(shape) * int(dtype.strip("BF")) // 8
-    step = max(shape)
-    if size > _PIECE_BYTES and axis < len(shape):
-        step = max(1, shape[axis] * _PIECE_BYTES // size)
-    else:
-        axis = 0
-    for start in range(0, shape[axis], step):
-        bounds = slice(start, min(start + step, shape[axis]))
-        # Opened for every piece: pages of a mapped file stay in memory until it is closed.
-        with safe_open(path, framework="numpy") as file:
-            tensor = file.get_slice(key)
-            piece = tensor[bounds] if axis == 0 else tensor[:, bounds]
-        yield start, piece.astype(np.float32) if dtype == "F64" else piece
-
-
 @partial(jax.jit, static_argnames=("transform", "axis"), donate_argnums=0)
 def _write_piece(leaf, piece, position, transform: Transform, axis: int):
     """Write a piece of a tensor into a parameter, in the parameter's layout and type.
@@ -164,115 +152,77 @@ def _write_piece(leaf, piece, position, transform: Transform, axis: int):
     return jax.lax.dynamic_update_slice(leaf, piece, starts)
 
 
-_Headers = dict[str, TensorHeader]
-
-
-def _read_headers(path: Path) -> _Headers:
-    """Read the shape and type of every tensor of a safetensors file."""
-    with safe_open(path, framework="numpy") as file:
-        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
-        return {k: (tuple(s.get_shape()), s.get_dtype()) for k, s in slices.items()}
-
-
-def weight_files(directory: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint; a single file precedes an index.
-
-    Raises:
-        InputError: there are none, or the index names files that do not exist or that lie
-            outside the directory.
-    """
-    index = directory / _INDEX
-    if (directory / _SINGLE).is_file():
-        return [directory / _SINGLE]
-    if index.is_file():
-        names = sorted(set(_weight_map(index).values()))
-        absent = [n for n in names if Path(n).name != n or not (directory / n).is_file()]
-        if absent:
-            raise InputError(f"{index} names {absent[:3]}, expected files beside it")
-        return [directory / name for name in names]
-    pickles = sorted(p.name for p in directory.glob("*.bin")) if directory.is_dir() else []
-    hint = f"; {pickles[0]} is a pickle, which can run code: convert it" if pickles else ""
-    raise InputError(f"model={directory} has no {_SINGLE} and no index of shards{hint}")
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    """Read the name of the file for every key of a safetensors index."""
-    try:
-        weight_map = json.loads(index.read_text())["weight_map"]
-        return {str(key): str(name) for key, name in weight_map.items()}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{index} is not a safetensors index: {error!r}") from error
-
-
 def check_checkpoint(
-    directory: Path, rules: tuple[Rule, ...], names: Names, abstract: Mapping[str, Any]
-) -> dict[Path, _Headers]:
+    directory: Path,
+    rules: tuple[Rule, ...],
+    names: Names,
+    abstract: Mapping[str, Any],
+    adapter: Adapter | None = None,
+) -> dict[str, FileTensor]:
     """Compare the headers of a checkpoint's tensors with the rules, both ways.
 
+    Args:
+        directory: holds the weights.
+        rules: which tensor fills which parameter.
+        names: names that the layout gives its tensors.
+        abstract: shapes of the parameters, as nested dicts.
+        adapter: adapter whose tensors replace some of the checkpoint's.
+
     Returns:
-        The shape and type of every tensor by key, for every file.
+        The tensors by key of the rules, file by file.
 
     Raises:
         InputError: every missing, unknown, misshapen or unreadable tensor, in one line.
     """
-    files: dict[Path, _Headers] = {}
+    tensors: list[FileTensor] = []
     faults, unreadable = [], set()
     for path in weight_files(directory):
         try:
-            files[path] = _read_headers(path)
+            tensors += read_headers(path)
         except (SafetensorError, OSError) as error:
             faults.append(f"{path.name} is not a whole safetensors file: {error}")
             unreadable |= _indexed_keys(path)
-    headers = [item for headers in files.values() for item in headers.items()]
+    unlike = find_wrapper([t.key for t in tensors])
+    unlike = unlike or find_quantised([(t.key, t.dtype) for t in tensors])
+    if unlike:
+        raise InputError(f"model={directory} does not fit: {unlike}")
+    by_key = {names.rule_key(t.key): t for t in tensors}
+    replaced = dict(adapter.replacements) if adapter else {}
+    kept = [t for t in tensors if names.rule_key(t.key) not in replaced]
+    keyed = [*((t.key, t) for t in kept), *replaced.items()]
+    headers = [(key, (tensor.shape, tensor.dtype)) for key, tensor in keyed]
     unreadable = {names.rule_key(key) for key in unreadable}
-    faults += find_faults(headers, rules, names, _shapes(abstract), unreadable)
-    faults = faults or _find_unequal_copies(files, names)
+    faults += find_faults(headers, rules, names, shapes_of(abstract), unreadable)
+    faults = faults or _find_unequal_copies(by_key, names)
     if faults:
         raise InputError(f"model={directory} does not fit: {'; '.join(faults)}")
-    return files
+    return by_key | replaced
 
 
-def _find_unequal_copies(files: dict[Path, _Headers], names: Names) -> list[str]:
+def _find_unequal_copies(tensors: Mapping[str, FileTensor], names: Names) -> list[str]:
     """Return a line for every tensor that should repeat another tensor and does not."""
-    location = {
-        names.rule_key(key): (path, key)
-        for path, headers in files.items()
-        for key in headers
-    }
     pairs = [
-        (location[copy], location[original])
+        (tensors[copy], tensors[original])
         for copy, original in names.copies
-        if copy in location
+        if copy in tensors and original in tensors
     ]
     return [
-        f"{copy[1]} differs from {original[1]}, which it is tied to"
+        f"{copy.key} differs from {original.key}, which it is tied to"
         for copy, original in pairs
-        if not _equal(files, copy, original)
+        if not equal_values(copy, original)
     ]
-
-
-def _equal(
-    files: dict[Path, _Headers], first: tuple[Path, str], second: tuple[Path, str]
-) -> bool:
-    """Return whether two tensors, by file and key, have the same header and values."""
-    headers = [files[path][key] for path, key in (first, second)]
-    if headers[0] != headers[1]:
-        return False
-    pieces = zip(
-        _pieces(*first, headers[0], 0), _pieces(*second, headers[1], 0), strict=True
-    )
-    return all(np.array_equal(a, b) for (_, a), (_, b) in pieces)
 
 
 def _indexed_keys(path: Path) -> set[str]:
     """Return the keys that the index names for a file; {""} (any key) without an index."""
-    index = path.parent / _INDEX
+    index = path.parent / INDEX
     if not index.is_file():
         return {""}
-    return {key for key, name in _weight_map(index).items() if name == path.name}
+    return {key for key, name in weight_map(index).items() if name == path.name}
 
 
-def _shapes(abstract: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def shapes_of(abstract: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters by their dotted path."""
     return {path: leaf.shape for path, leaf in flatten(abstract).items()}
 
 
@@ -313,7 +263,7 @@ def read_unused(
     Returns:
         The unused tensors by key of the file; the key of the file by key of the rules.
     """
-    rule_of = rules_by_key(rules, _shapes(abstract))
+    rule_of = rules_by_key(rules, shapes_of(abstract))
     unused, keys, copies = {}, {}, dict(names.copies)
     for path in weight_files(directory):
         with safe_open(path, framework="numpy") as file:

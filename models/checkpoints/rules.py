@@ -1,7 +1,7 @@
 """The rules of a port: which tensor of a checkpoint fills which parameter.
 
 Every tensor must have a rule or be listed as ignored, and every parameter must be filled.
-`find_faults` names all tensors that break this.
+`find_faults` counts all tensors that break this, and names some.
 """
 
 import re
@@ -15,7 +15,12 @@ from jax.sharding import PartitionSpec as P
 
 EVERYWHERE = P()  # a copy on every device
 TensorHeader = tuple[tuple[int, ...], str]  # shape and type, as a file's header has them
-_FLOATS = {"F64", "F32", "F16", "BF16"}
+FLOATS = {"F64", "F32", "F16", "BF16"}
+_MOST = 3  # faults of a kind that are named
+_NO_HEAD = (
+    " (mostly the head is the embedding, and tie_word_embeddings is false or absent in"
+    " config.json; true there says so, if the model was trained with a tied head)"
+)
 
 
 class Transform(Enum):
@@ -155,15 +160,29 @@ def find_faults(
     }
     keys = [names.rule_key(file_key) for file_key, _ in headers]
     absent = set() if "" in unreadable else set(expected) - set(keys) - unreadable
-    faults = [f"missing {key}" for key in expected if key in absent]
+    faults = _summarise("missing", [key for key in expected if key in absent])
+    if len(absent) == 1 and faults[0].endswith("lm_head.weight"):
+        faults[0] += _NO_HEAD
     faults += [f"{key} stands {n} times" for key, n in Counter(keys).items() if n > 1]
+    unknown, misshapen, mistyped = [], [], []
     for (file_key, (shape, dtype)), key in sorted(zip(headers, keys, strict=True)):
         if key not in expected:
-            faults += [] if names.ignores(key) else [f"unknown {file_key}"]
+            unknown += [] if names.ignores(key) else [file_key]
             continue
         if shape != expected[key]:
-            faults.append(f"{file_key} has shape {shape}, expected {expected[key]}")
-        if dtype not in _FLOATS:
-            floats = sorted(_FLOATS)
-            faults.append(f"{file_key} has dtype {dtype}, expected one of {floats}")
+            misshapen.append(f"{file_key} has shape {shape}, expected {expected[key]}")
+        if dtype not in FLOATS:
+            floats = sorted(FLOATS)
+            mistyped.append(f"{file_key} has dtype {dtype}, expected one of {floats}")
+    faults += _summarise("unknown", unknown)
+    for lines in (misshapen, mistyped):
+        faults += lines[:_MOST]
+        faults += [f"and {len(lines) - _MOST} more alike"] if len(lines) > _MOST else []
     return faults
+
+
+def _summarise(fault: str, keys: list[str]) -> list[str]:
+    """Return a line for each key, or for many keys their count and the first of them."""
+    if len(keys) <= _MOST:
+        return [f"{fault} {key}" for key in keys]
+    return [f"{fault} {len(keys)} tensors, such as {', '.join(keys[:_MOST])}"]

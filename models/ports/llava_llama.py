@@ -21,7 +21,6 @@ from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_original as original
 from vidsme_jax.models.ports.llava_hf import CHATML_DIRECT, INSTRUCT, VICUNA
 from vidsme_jax.models.prompts.template import Slot, Template
-from vidsme_jax.models.prompts.tokenizer import Tokenizer
 
 NAME = "llava_llama"
 _KINDS = {"LlavaLlamaForCausalLM": "llama", "LlavaMistralForCausalLM": "mistral"}
@@ -86,7 +85,7 @@ def _read_connector(fields: Fields) -> Connector:
 
 def _open_checkpoint(graph: Graph) -> Port:
     """Complete a graph with processor, tokenizer and prompt; no weights are read."""
-    tokenizer, template = Tokenizer(graph.path.parent), _VICUNA
+    tokenizer, template = graph.read_tokenizer(), _VICUNA
     if _kind(read_config(graph.path)) == "mistral":
         template = INSTRUCT
     elif tokenizer.has("<|im_start|>"):  # the 34B checkpoints

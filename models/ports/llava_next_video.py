@@ -11,7 +11,6 @@ from vidsme_jax.models.checkpoints.fields import read_config
 from vidsme_jax.models.layers.connector import Connector
 from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_hf as hf
-from vidsme_jax.models.prompts.tokenizer import Tokenizer
 
 NAME = "llava_next_video"
 ARCHITECTURE = "LlavaNextVideoForConditionalGeneration"
@@ -39,7 +38,7 @@ def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
 
 def _open_checkpoint(graph: Graph) -> Port:
     """Complete a graph with processor, tokenizer and prompt; no weights are read."""
-    tokenizer, template = Tokenizer(graph.path.parent), hf.VICUNA
+    tokenizer, template = graph.read_tokenizer(), hf.VICUNA
     if read_config(graph.path)["text_config"].get("model_type") == "mistral":
         template = hf.INSTRUCT
     elif tokenizer.has("<|im_start|>"):  # the 34B checkpoints

@@ -10,7 +10,6 @@ from vidsme_jax.models.layers.connector import Connector
 from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_hf as hf
 from vidsme_jax.models.prompts.template import Slot, Template
-from vidsme_jax.models.prompts.tokenizer import Tokenizer
 
 NAME = "llava_onevision"
 ARCHITECTURE = "LlavaOnevisionForConditionalGeneration"
@@ -48,7 +47,7 @@ def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
 
 def _open_checkpoint(graph: Graph) -> Port:
     """Complete a graph with processor, tokenizer and prompt; no weights are read."""
-    return hf.make_port(graph, _TEMPLATE, Tokenizer(graph.path.parent), 151647)
+    return hf.make_port(graph, _TEMPLATE, graph.read_tokenizer(), 151647)
 
 
 SPEC = PortSpec(

@@ -140,7 +140,7 @@ def make_graph(
 def make_port(graph: Graph, template: Template, tokenizer: Tokenizer | None = None) -> Port:
     """Complete a graph with processor and tokenizer from the checkpoint's files."""
     directory, values = graph.path.parent, read_config(graph.path)
-    name, tokenizer = values["mm_vision_tower"], tokenizer or Tokenizer(directory)
+    name, tokenizer = values["mm_vision_tower"], tokenizer or graph.read_tokenizer()
     assert isinstance(graph.config, VideoLLMConfig)
     processor = read_tower_processor(directory, name, graph.config.vision)
     tower = tower_folder(directory, name)

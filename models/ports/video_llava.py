@@ -10,7 +10,6 @@ from typing import Any
 from vidsme_jax.models.layers.connector import Connector
 from vidsme_jax.models.port import Graph, Port, PortSpec
 from vidsme_jax.models.ports import llava_hf as hf
-from vidsme_jax.models.prompts.tokenizer import Tokenizer
 
 NAME = "video_llava"
 ARCHITECTURE = "VideoLlavaForConditionalGeneration"
@@ -36,7 +35,7 @@ def read_graph(path: Path, ignore_fields: tuple[str, ...] = ()) -> Graph:
 
 def _open_checkpoint(graph: Graph) -> Port:
     """Complete a graph with processor, tokenizer and prompt; no weights are read."""
-    return hf.make_port(graph, hf.VICUNA, Tokenizer(graph.path.parent), 32001)
+    return hf.make_port(graph, hf.VICUNA, graph.read_tokenizer(), 32001)
 
 
 SPEC = PortSpec(

@@ -20,7 +20,7 @@ Render = Callable[..., str | None]  # render(source, messages, prompt=True)
 
 
 def find_chat_template(
-    directory: Path, tokenizer_source: Any, render: Render, end: str, video: str
+    folders: list[Path], tokenizer_source: Any, render: Render, end: str, video: str
 ) -> Template | None:
     """Return the checkpoint's template; None where it has none or none that can be used.
 
@@ -28,39 +28,54 @@ def find_chat_template(
     place. This also happens to a language model's template, which cannot show a video.
 
     Args:
-        directory: the checkpoint.
+        folders: the checkpoint, or an adapter and its base.
         tokenizer_source: the chat template, or named templates, of the tokenizer.
         render: render(source, messages, prompt=True) -> text, None where it fails.
         end: text of the token that ends an answer.
         video: the text that templates write where a video stands.
     """
-    sources = _read_sources(directory, tokenizer_source)
+    sources = _read_sources(folders, tokenizer_source)
     if not sources:
         return None
     source = sources.get("default") if isinstance(sources, dict) else sources
     template = _parse(partial(render, source), video) if isinstance(source, str) else None
     if template is None:
         say(
-            f"model={directory}: its chat template does not show a video and a question"
+            f"model={folders[-1]}: its chat template does not show a video and a question"
             " once each, as they are; the prompt of its family is used"
         )
         return None
     return replace(template, end=end)
 
 
-def _read_sources(directory: Path, tokenizer_source: Any) -> Any:
-    """Return a chat template, or named ones, from the first file that has any."""
+def _read_sources(folders: list[Path], tokenizer_source: Any) -> Any:
+    """Return a chat template, or named ones, from the first file that has any.
+
+    Those of processors precede those of tokenizers, since they are made to show videos.
+    """
     sources = None
-    for name in ("processor_config.json", "chat_template.json"):
-        path = directory / name
-        content = read_config(path) if path.is_file() else {}
-        sources = sources or content.get("chat_template")
+    for folder in folders:
+        for name in ("processor_config.json", "chat_template.json"):
+            path = folder / name
+            content = read_config(path) if path.is_file() else {}
+            sources = sources or content.get("chat_template")
     # The tokenizer also reads chat_template.jinja.
     sources = sources or tokenizer_source
+    for folder in folders[1:]:
+        sources = sources or _read_tokenizer_source(folder)
     if isinstance(sources, list):
         entries = [entry for entry in sources if isinstance(entry, dict)]
         return {entry.get("name"): entry.get("template") for entry in entries}
     return sources
+
+
+def _read_tokenizer_source(folder: Path) -> Any:
+    """Return the chat template of a tokenizer that is not loaded."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text()
+    config = folder / "tokenizer_config.json"
+    return read_config(config).get("chat_template") if config.is_file() else None
 
 
 def _parse(render: Render, video: str) -> Template | None:

@@ -21,12 +21,17 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns where torch
 
 
 class Tokenizer:
-    """A checkpoint's tokenizer, reduced to what prompts need."""
+    """A checkpoint's tokenizer, reduced to what prompts need.
 
-    def __init__(self, directory: Path):
+    Args:
+        directory: the checkpoint, or an adapter's folder.
+        base: of an adapter, the checkpoint whose chat template stands in for none there.
+    """
+
+    def __init__(self, directory: Path, base: Path | None = None):
         from transformers import AutoTokenizer
 
-        self.directory = directory
+        self.directory, self.base = directory, base
         try:
             # transformers also reads the config, and warns about it.
             with warnings.catch_warnings():
@@ -164,7 +169,8 @@ class Tokenizer:
     def chat_template(self, video: str) -> Template | None:
         """Return the checkpoint's own chat template; see `find_chat_template`."""
         source, end = self._loaded.chat_template, self._loaded.eos_token or ""
-        return find_chat_template(self.directory, source, self._render, end, video)
+        folders = [self.directory, *([self.base] if self.base else [])]
+        return find_chat_template(folders, source, self._render, end, video)
 
     def _render(self, source: str, messages: list, prompt: bool = True) -> str | None:
         """Return the text of messages by a chat template; None where the template fails."""

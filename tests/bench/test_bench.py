@@ -17,7 +17,7 @@ from vidsme_jax.bench.table import describe
 from vidsme_jax.bench.torch_statistics import row_loop, statistics
 from vidsme_jax.cli.main import main
 from vidsme_jax.models import read_graph, toy
-from vidsme_jax.models.checkpoints.loading import weight_files
+from vidsme_jax.models.checkpoints.files import weight_files
 from vidsme_jax.models.checkpoints.trees import flatten
 from vidsme_jax.scores.catalogue import TOKEN_FAMILIES
 from vidsme_jax.scores.token_statistics import row_statistics

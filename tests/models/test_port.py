@@ -71,6 +71,9 @@ class PairsConfig:
     def code_grid(self):
         return None
 
+    def with_vocab(self, rows):
+        return replace(self, vocab=rows, vocab_keep=rows)
+
     def video(self, frames):
         return VideoShape(frames, UNIT, SIDE, 0)
 

@@ -307,6 +307,7 @@ def test_keys_of_all_passes_are_the_fields_of_a_score_that_no_axis_sets(tmp_path
         *("root", "labels", "turns", "fps"),
         *("system", "published_prompt", "parallel", "batch"),
         *("calibration", "max_text", "keep_tokens", "reader", "workers", "clip_timeout"),
+        "ignore_fields",
     }
     content = {"models": "a", "data": "b.json", "calibration": "c.json", "reader": "pyav"}
     content |= {"keep_tokens": True, "workers": 3, "clip_timeout": 20}

@@ -30,8 +30,7 @@ from vidsme_jax.evaluation.result import (
     Verdict,
 )
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.models import open_port
-from vidsme_jax.models.checkpoints.hub import find_checkpoint
+from vidsme_jax.models import find_port
 from vidsme_jax.models.port import Port
 from vidsme_jax.records.runs import Run, read_run
 from vidsme_jax.report.metrics_json import metrics_json
@@ -232,16 +231,24 @@ def sweep(grid: Location | Mapping[str, Any], out: Location | None = None) -> pa
     return sweeping.sweep(read_grid(Path(grid), folder))
 
 
-def open_model(model: Location) -> Port:
+def open_model(
+    model: Location,
+    adapter: Location | None = None,
+    ignore_fields: str | Sequence[str] = (),
+) -> Port:
     """Read a checkpoint with the port of its architecture; its weights are not loaded yet.
 
     Args:
         model: checkpoint directory or hub id.
+        adapter: folder of a LoRA adapter of PEFT, which is merged while they are loaded.
+        ignore_fields: fields of its configs that are ignored where its port lacks them.
 
     Raises:
-        InputError: no checkpoint, or an architecture without a port.
+        InputError: no checkpoint, an architecture without a port, or an adapter that does
+            not fit.
     """
-    return open_port(find_checkpoint(str(model)))
+    names = [ignore_fields] if isinstance(ignore_fields, str) else ignore_fields
+    return find_port(model, None if adapter is None else Path(adapter), tuple(names))
 
 
 def _path(run: Run | Location) -> Path:

@@ -35,6 +35,9 @@ class PlanSettings:
         text: tokens of prompt and answer together.
         clips: number of clips whose time is projected.
         utilisation: share of a chip's peak that necessary operations are assumed to reach.
+        adapter: folder of a LoRA adapter, which costs nothing once it is merged; it may
+            bring another vocabulary.
+        ignore_fields: fields of the configs that are ignored where no port has them.
     """
 
     model: str
@@ -46,6 +49,8 @@ class PlanSettings:
     text: int = 64
     clips: int = 10_000
     utilisation: float = 0.4
+    adapter: Path | None = None
+    ignore_fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def plan(settings: PlanSettings) -> str:
     Raises:
         InputError: no such model, topology or placement.
     """
-    graph = read_graph(_config_of(settings.model))
+    config = _config_of(settings.model)
+    graph = read_graph(config, settings.ignore_fields, settings.adapter)
     placement, memory = make_placement(settings, graph)
     tasks = [make_task(settings, graph, placement, frames) for frames in settings.frames]
     plans = [make_plan(settings, task, memory) for task in tasks]

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vidsme_jax.cli.values import clip_seconds, positive, rate, shard
+from vidsme_jax.cli.values import clip_seconds, field_names, positive, rate, shard
 
 OBJECTIVES = ("text", "text+video")
 Settings = TypeVar("Settings")
@@ -31,13 +31,34 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the checkpoint that a command reads."""
-    parser.add_argument(
+def add_model(parser: argparse.ArgumentParser, also: str = "") -> None:
+    """Add the options for the checkpoint that a command reads.
+
+    Args:
+        parser: parser of the command.
+        also: what is accepted instead of a checkpoint, in words for the help.
+    """
+    add = parser.add_argument
+    add(
         "--model",
         required=True,
         metavar="DIR_OR_HUB_ID",
-        help="checkpoint directory, or an id of the Hugging Face hub (owner/name)",
+        help=f"checkpoint directory, or an id of the Hugging Face hub (owner/name){also}",
+    )
+    add(
+        "--adapter",
+        type=Path,
+        metavar="DIR",
+        help="LoRA adapter of PEFT, merged into the checkpoint's weights as they are read"
+        " (default: none)",
+    )
+    add(
+        "--ignore-fields",
+        type=field_names,
+        default="",
+        metavar="NAME[,NAME]",
+        help="fields of the checkpoint's configs that change nothing, and that its port"
+        " would refuse since it does not know them (default: none)",
     )
 
 

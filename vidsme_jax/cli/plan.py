@@ -3,7 +3,7 @@
 import argparse
 
 from vidsme_jax.cli.environment import compile_for_absent_chips
-from vidsme_jax.cli.options import add_placement, settings_from
+from vidsme_jax.cli.options import add_model, add_placement, settings_from
 from vidsme_jax.cli.values import frame_counts, positive, share, token_count
 
 EXAMPLES = """\
@@ -16,13 +16,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme plan`."""
     parser.epilog = EXAMPLES
+    add_model(parser, "; or a config.json alone")
     add = parser.add_argument
-    add(
-        "--model",
-        required=True,
-        metavar="DIR_OR_CONFIG",
-        help="checkpoint directory, hub id, or a config.json alone",
-    )
     add(
         "--topology",
         metavar="NAME",

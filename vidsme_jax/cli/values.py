@@ -108,6 +108,11 @@ def definition_names(text: str) -> tuple[str, ...]:
     return tuple(name for name in DEFINITIONS if name in ("exact", *names))
 
 
+def field_names(text: str) -> tuple[str, ...]:
+    """Read names of fields, separated by commas; no text is no name."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
 def calibration_file(text: str) -> Path | None:
     """Read the path of a calibration; None for `run`, whose run makes its own."""
     return None if text == "run" else Path(text)

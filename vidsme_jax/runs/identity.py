@@ -20,10 +20,10 @@ _DECODERS = ("decord", "av", "pillow")
 # Fields of the settings that are no part of the identity under their names. Where results
 # go, how many processes decode, and how the work lies on devices decides no number beyond
 # rounding. For the others stands what is made from them: the rows of the manifests, the
-# prompt, and the curves that are kept.
+# prompt, the curves that are kept, and the fingerprint of the model with its adapter.
 _NOT_BY_NAME = {
     *("out", "decoding", "batch", "parallel"),
-    *("data", "manifests"),
+    *("data", "manifests", "adapter"),
     *("system", "published_prompt"),
     "keep_tokens",
 }
@@ -88,7 +88,8 @@ def about(job: Job) -> dict[str, Any]:
     """Return notes for a reader of run.json, which decide no number."""
     s = job.settings
     return {
-        "asked": {"model": str(s.model), "data": [str(p) for p in s.data]},
+        "asked": {"model": str(s.model), "data": [str(p) for p in s.data]}
+        | ({"adapter": str(s.adapter)} if s.adapter else {}),
         "rows": len(job.rows),
         "own_rows": sum(len(group) for batch in job.batches for group in batch),
         "part_clips": job.part_clips,

@@ -14,8 +14,7 @@ from vidsme_jax.data.readers.policy import check_policy
 from vidsme_jax.data.rows import Row
 from vidsme_jax.data.store.store import Store, is_store, open_store
 from vidsme_jax.errors import InputError
-from vidsme_jax.models import open_port
-from vidsme_jax.models.checkpoints.hub import find_checkpoint
+from vidsme_jax.models import find_port
 from vidsme_jax.models.placement import Placement, choose_placement
 from vidsme_jax.models.port import Port
 from vidsme_jax.progress import say
@@ -117,7 +116,7 @@ def make_job(settings: ScoreSettings) -> Job:
             "parallel=global has all processes score all rows together, expected --data"
             " STORE of vidsme prepare, which each of them can read, and no --shards"
         )
-    port = open_port(find_checkpoint(str(settings.model)))
+    port = find_port(settings.model, settings.adapter, settings.ignore_fields)
     port.check_weights()
     prompts = make_prompts(
         port,

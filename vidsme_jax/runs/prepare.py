@@ -28,8 +28,7 @@ from vidsme_jax.data.store.store import (
 )
 from vidsme_jax.data.store.writer import StoreDraft, write_missing_clips
 from vidsme_jax.errors import InputError, check_counts
-from vidsme_jax.models import open_port
-from vidsme_jax.models.checkpoints.hub import find_checkpoint
+from vidsme_jax.models import find_port
 from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records.shards import Shard, check_siblings
@@ -51,6 +50,9 @@ class PrepareSettings:
         reader: of `policy.POLICIES`.
         decoding: with how many processes, and how long a clip may take.
         shard: the shard whose rows are prepared; None prepares all.
+        adapter: folder of a LoRA adapter of PEFT, checked and changing no pixel.
+        ignore_fields: fields of the model's configs that are ignored where the port lacks
+            them.
     """
 
     model: str | Path
@@ -61,6 +63,8 @@ class PrepareSettings:
     reader: str = "auto"
     decoding: Decoding = Decoding()
     shard: Shard | None = None
+    adapter: Path | None = None
+    ignore_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that no store can have."""
@@ -75,7 +79,8 @@ def prepare(settings: PrepareSettings) -> Store:
     """
     check_policy(settings.reader)
     rows = read_manifests(settings.data, settings.manifests)
-    processor = open_port(find_checkpoint(str(settings.model), weights=False)).processor
+    model = (settings.model, settings.adapter, settings.ignore_fields)
+    processor = find_port(*model, weights=False).processor
     spec = ClipSpec(settings.frames, geometry_of(processor), settings.reader)
     shard = settings.shard
     out = shard.directory(settings.out) if shard else settings.out

@@ -40,6 +40,9 @@ class ScoreSettings:
         reader: how files are decoded, of `policy.POLICIES`.
         decoding: with how many processes, and how long a clip may take.
         shard: the shard whose rows are scored; None scores all.
+        adapter: folder of a LoRA adapter of PEFT to merge into the model.
+        ignore_fields: fields of the model's configs that are ignored where the port lacks
+            them.
     """
 
     model: str | Path
@@ -64,6 +67,8 @@ class ScoreSettings:
     reader: str = "auto"
     decoding: Decoding = Decoding()
     shard: Shard | None = None
+    adapter: Path | None = None
+    ignore_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""

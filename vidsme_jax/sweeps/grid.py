@@ -46,6 +46,7 @@ class Grid:
         clips: of `cells.CLIPS`.
         shared: further fields of `ScoreSettings`, the same for all passes; see `SHARED`.
         evaluation: of every cell.
+        adapters: folder of a LoRA adapter, by the name of the model that it is merged into.
     """
 
     models: dict[str, str | Path]
@@ -64,6 +65,7 @@ class Grid:
     clips: tuple[str, ...] = ("all",)
     shared: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
+    adapters: dict[str, Path] = field(default_factory=dict)
 
     @property
     def variants(self) -> tuple[EntropyOrders, ...]:
@@ -122,9 +124,9 @@ def grid_from(content: Mapping[Any, Any], path: Path, out: Path | None = None) -
     """Return the grid that a mapping describes; paths in it start from `path`'s folder.
 
     Args:
-        content: its keys are the fields of `Grid` but `shared` and `evaluation`, and those
-            of `SHARED`. A single value stands for a list with it, `all` for every name of
-            an axis (but `clips`, where it is a name).
+        content: its keys are the fields of `Grid` up to `clips`, and those of `SHARED`. A
+            model may be a mapping with `model` and `adapter`. A single value stands for a
+            list with it, `all` for every name of an axis (but `clips`, where it is a name).
         path: path of the file that the mapping comes from.
         out: directory instead of the content's `out`; without either, `path` without its
             ending.
@@ -132,7 +134,7 @@ def grid_from(content: Mapping[Any, Any], path: Path, out: Path | None = None) -
     Raises:
         InputError: an unknown key, a value that no cell can have.
     """
-    axes = {f.name for f in fields(Grid)} - {"shared", "evaluation"}
+    axes = {f.name for f in fields(Grid)} - {"shared", "evaluation", "adapters"}
     unknown = sorted(map(str, set(content) - axes - set(SHARED)))
     if unknown:
         keys = ", ".join(sorted([*axes, *SHARED]))
@@ -143,6 +145,7 @@ def grid_from(content: Mapping[Any, Any], path: Path, out: Path | None = None) -
     base = path.parent
     values: dict[str, Any] = {
         "models": _models(path, content["models"]),
+        "adapters": _adapters(path, content["models"]),
         "data": tuple(_data(base, str(p)) for p in _listed(content["data"])),
         "out": out or base / _text(path, "out", content.get("out", path.stem)),
         "shared": _shared(path, content),
@@ -200,7 +203,10 @@ def _listed(value: Any) -> list[Any]:
 def _models(path: Path, value: Any) -> dict[str, str | Path]:
     """Return the models by name; a list is named by the last part of each path."""
     if isinstance(value, dict):
-        named = {str(n): _text(path, f"models.{n}", model) for n, model in value.items()}
+        named = {
+            str(n): _text(path, f"models.{n}", _parts(path, n, model)["model"])
+            for n, model in value.items()
+        }
     else:
         models = [_text(path, "models", model) for model in _listed(value)]
         named = {Path(model).name: model for model in models}
@@ -211,6 +217,32 @@ def _models(path: Path, value: Any) -> dict[str, str | Path]:
         raise InputError(f"{path}: models has the name {strange[0]!r}, expected a word")
     paths = {name: path.parent / model for name, model in named.items()}
     return {n: paths[n] if paths[n].exists() else model for n, model in named.items()}
+
+
+def _adapters(path: Path, value: Any) -> dict[str, Path]:
+    """Return the adapters by the name of their model, from the grid's folder on."""
+    parts = (
+        {n: _parts(path, n, model) for n, model in value.items()}
+        if isinstance(value, dict)
+        else {}
+    )
+    return {
+        str(name): _path(path, f"models.{name}.adapter", part["adapter"])
+        for name, part in parts.items()
+        if "adapter" in part
+    }
+
+
+def _parts(path: Path, name: Any, value: Any) -> dict[str, Any]:
+    """Return `model` and maybe `adapter` of a named model."""
+    if not isinstance(value, dict):
+        return {"model": value}
+    if "model" not in value or set(value) - {"model", "adapter"}:
+        raise InputError(
+            f"{path}: models.{name} has {', '.join(map(str, value))}, expected model and"
+            " adapter"
+        )
+    return value
 
 
 def _names(path: Path, key: str, value: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
@@ -308,6 +340,11 @@ def _labels(path: Path, key: str, value: Any) -> tuple[int, ...]:
     return labels
 
 
+def _field_names(path: Path, key: str, value: Any) -> tuple[str, ...]:
+    """Read names of fields of a config."""
+    return tuple(_text(path, key, name) for name in _listed(value))
+
+
 # The reader of a field of the settings, by the field's type.
 _READERS: dict[Any, Callable[[Path, str, Any], Any]] = {
     bool: _flag,
@@ -316,12 +353,13 @@ _READERS: dict[Any, Callable[[Path, str, Any], Any]] = {
     str: _text,
     Path: _path,
     tuple[int, ...]: _labels,
+    tuple[str, ...]: _field_names,
 }
 # Fields of the settings that are no key: a sweep sets them itself or never uses them.
 _SET_BY_SWEEP = {
     *("model", "data", "out", "frames", "slices", "definitions", "variants"),
     *("perturbation", "dtype", "beta1", "beta2"),
-    *("decoding", "manifests", "shard"),
+    *("decoding", "manifests", "shard", "adapter"),
 }
 # Fields of the settings that hold settings, whose fields are keys like all others.
 _GROUPS: dict[str, Any] = {"decoding": Decoding, "manifests": ManifestSettings}

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
+from vidsme_jax.models.checkpoints.files import weight_files
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
-from vidsme_jax.models.checkpoints.loading import weight_files
 from vidsme_jax.models.placement import resolve_dtype
 from vidsme_jax.progress import say
 from vidsme_jax.records import files as record_files
@@ -81,6 +81,7 @@ def _score(grid: Grid, run: Pass, cells: list[Cell]) -> Callable[[str], pa.Table
     scored = None if "calibration" in grid.shared else first
     settings = ScoreSettings(
         model=grid.models[run.model],
+        adapter=grid.adapters.get(run.model),
         data=grid.data,
         out=Path(),
         frames=tuple(dict.fromkeys(c.frames for c in cells)),
@@ -138,8 +139,8 @@ def _claim(grid: Grid, finished: bool) -> None:
                 f" {value} here; give another out, or remove it"
             )
     models: dict[str, Any] = dict(noted["models"])
-    for name, model in grid.models.items():
-        models[name] = _identify_model(grid.out, name, model, models.get(name))
+    for name in grid.models:
+        models[name] = _identify_model(grid, name, models.get(name))
     record_files.write_json(path, current | {"models": models})
 
 
@@ -151,20 +152,23 @@ def _shared(grid: Grid) -> dict[str, Any]:
     return json.loads(json.dumps(out))
 
 
-def _identify_model(out: Path, name: str, model: str | Path, noted: Any) -> dict[str, Any]:
-    """Return file facts and fingerprint of a checkpoint; refuse another than noted.
+def _identify_model(grid: Grid, name: str, noted: Any) -> dict[str, Any]:
+    """Return file facts and fingerprint of a model; refuse another than noted.
 
     Its bytes are read only where name, size or time of a file changed.
     """
-    directory = find_checkpoint(str(model))
-    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in _files(directory)]
-    files = record_files.digest([*map(list, sorted(stats)), str(directory.resolve())])
+    directory, adapter = find_checkpoint(str(grid.models[name])), grid.adapters.get(name)
+    paths = [directory, *_files(directory)]
+    if adapter is not None and adapter.is_dir():
+        paths += [adapter, *(p for p in adapter.iterdir() if p.is_file())]
+    files = record_files.digest([_file_facts(path) for path in paths])
     if noted and noted["files"] == files:
         return noted
-    fingerprint = open_port(directory).fingerprint()
+    ignored = grid.shared.get("ignore_fields", ())
+    fingerprint = open_port(directory, adapter, ignored).fingerprint()
     if noted and noted["fingerprint"] != fingerprint:
         raise InputError(
-            f"out={out} holds cells of another checkpoint as {name}: fingerprint"
+            f"out={grid.out} holds cells of another checkpoint as {name}: fingerprint"
             f" {noted['fingerprint']} there, {fingerprint} here; give another name or out"
         )
     return {"files": files, "fingerprint": fingerprint}
@@ -173,7 +177,14 @@ def _identify_model(out: Path, name: str, model: str | Path, noted: Any) -> dict
 def _files(directory: Path) -> list[Path]:
     """Return the files of a checkpoint that decide its numbers."""
     small = [p for p in directory.iterdir() if p.suffix in (".json", ".jinja", ".txt")]
-    return [*small, *weight_files(directory)]
+    return sorted([*small, *weight_files(directory)])
+
+
+def _file_facts(path: Path) -> list[Any]:
+    """Return the place of a folder, or the name, size and time of a file."""
+    if path.is_dir():
+        return [str(path.resolve())]
+    return [path.name, path.stat().st_size, path.stat().st_mtime_ns]
 
 
 def _read_table(out: Path) -> dict[tuple[Any, ...], dict[str, Any]]:

@@ -19,9 +19,8 @@ from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.rows import Row
 from vidsme_jax.errors import InputError, check_counts, check_names, local_devices
-from vidsme_jax.models import open_port
+from vidsme_jax.models import find_port
 from vidsme_jax.models.architecture import CodeGrid
-from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.prompts.times import excess, frame_times
 from vidsme_jax.progress import progress, say
@@ -49,6 +48,9 @@ class TrainSettings:
         frame_order: of `FRAME_ORDERS`. With shuffled, the sampled frames come in a new
             random order each time that a clip is drawn; the recipe's seed decides it.
         max_text: tokens of question and answer that a row may have.
+        adapter: folder of a LoRA adapter of PEFT that is merged into the model first.
+        ignore_fields: fields of the model's configs that are ignored where the port lacks
+            them.
     """
 
     model: str | Path
@@ -60,6 +62,8 @@ class TrainSettings:
     manifests: ManifestSettings = ManifestSettings()
     frame_order: str = "natural"
     max_text: int = 2048
+    adapter: Path | None = None
+    ignore_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that no training can have."""
@@ -85,7 +89,7 @@ def train(settings: TrainSettings) -> list[float]:
             f"video={unanswered[0]} has no answer, expected one for every member"
         )
     device = local_devices()[0]  # now, not after decoding
-    port = open_port(find_checkpoint(str(settings.model)))
+    port = find_port(settings.model, settings.adapter, settings.ignore_fields)
     if settings.out.resolve().is_relative_to(port.directory.resolve()):
         raise InputError(f"out={settings.out} lies in model={port.directory}")
     settings.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
@@ -110,6 +114,8 @@ def train(settings: TrainSettings) -> list[float]:
         )
     _write(port, params, settings, losses.tolist())
     say(f"trained on {len(members)} clips: loss {losses[0]:.3f} to {losses[-1]:.3f}")
+    if settings.adapter:
+        say(f"{settings.out} is a whole checkpoint, in which the adapter is merged")
     return losses.tolist()
 
 
@@ -224,6 +230,7 @@ def _write(port: Port, params: Any, settings: TrainSettings, losses: list[float]
     with tempfile.TemporaryDirectory(dir=settings.out.parent) as folder:
         new = Path(folder) / "checkpoint"
         _copy_small_files(port.directory, new)
+        port.copy_vocabulary(new)
         port.save(new / "model.safetensors", params)
         recipe = asdict(settings.recipe) | {
             "objective": settings.objective,
@@ -231,5 +238,7 @@ def _write(port: Port, params: Any, settings: TrainSettings, losses: list[float]
             "frame_order": settings.frame_order,
             "loss": losses,
         }
+        if settings.adapter:
+            recipe["adapter"] = str(settings.adapter)
         write_json(new / "training.json", recipe)
         new.rename(settings.out)

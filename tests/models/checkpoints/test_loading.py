@@ -11,7 +11,7 @@ from tools import COLLECTIVES, here, make_project
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
-from vidsme_jax.models.checkpoints import loading
+from vidsme_jax.models.checkpoints import files, loading
 from vidsme_jax.models.checkpoints.loading import load_params, read_unused, save_params
 from vidsme_jax.models.checkpoints.rules import EVERYWHERE, Names
 from vidsme_jax.models.checkpoints.trees import flatten, unflatten
@@ -165,7 +165,7 @@ def test_pieces_arrive_where_whole_tensors_do(port, monkeypatch, place):
         )
 
     whole = read()
-    monkeypatch.setattr(loading, "_PIECE_BYTES", 5000)
+    monkeypatch.setattr(files, "_PIECE_BYTES", 5000)
     monkeypatch.setattr(loading, "_SMALL_BYTES", 0)
     cut = read()
     for rule in port.rules:

@@ -279,6 +279,33 @@ def test_a_template_without_video_is_none(folders, tmp_path):
         OurTokenizer(tmp_path / "t").chat_template("<video>")
 
 
+JINJA, JSON = "chat_template.jinja", "chat_template.json"
+
+
+@pytest.mark.parametrize(
+    ("adapter", "base", "kind"),
+    [
+        (None, JINJA, "base"),
+        (None, "tokenizer_config.json", "base"),
+        (JINJA, None, "adapter"),
+        (JINJA, JINJA, "adapter"),
+        (JINJA, JSON, "base"),  # a processor's, which was made to show videos
+        (JSON, JSON, "adapter"),
+    ],
+)
+def test_the_chat_template_of_an_adapter(folders, tmp_path, adapter, base, kind):
+    """Processors' precede tokenizers', and the adapter's precede the base's."""
+    chatml = folders["chatml"]
+    for name, where in (("adapter", adapter), ("base", base)):
+        if where is None:
+            shutil.copytree(chatml, tmp_path / name)
+        else:
+            template = DEFAULT_SYSTEM.replace("Be kind.", f"Of the {name}.")
+            with_template(chatml, tmp_path / name, template, where)
+    ours = OurTokenizer(tmp_path / "adapter", tmp_path / "base")
+    assert ours.chat_template("<video>").system == f"Of the {kind}."
+
+
 @pytest.mark.parametrize(
     ("name", "digest"),
     [
