@@ -1,19 +1,27 @@
-"""Read frames by PyAV, in order from start to end; correct for all files FFmpeg reads."""
+"""Read frames by PyAV, in order from start to end; correct for all files FFmpeg reads.
 
+PyAV also surveys a file's packets before anyone decodes it: which stream of pictures to
+read, how many frames it holds and when each is shown. No other file imports av.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
+from vidsme_jax.data.readers.containers import DEMUXERS, counts_frames
 from vidsme_jax.data.readers.decoded import (
     DamagedFile,
     DecodedClip,
     DecodeError,
     fps_or_zero,
-    read_in_order,
 )
+from vidsme_jax.data.readers.in_order import read_in_order
+from vidsme_jax.data.readers.track import Segment, Track
 
 try:
     import av
@@ -24,63 +32,162 @@ except (ImportError, OSError):
 # an option says to ignore it; PyAV from 19 on ignores it, and has no such option.
 _STOPS_AT_TITLES = av is not None and int(av.__version__.split(".")[0]) < 19
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if _STOPS_AT_TITLES else {}
+# What OpenCV calls these codecs; others go by their first four letters.
+_FOURCC = {
+    "mpeg4": "fmp4",
+    "mpeg1video": "mpg1",
+    "mpeg2video": "mpg2",
+    "mjpeg": "mjpg",
+    "vp8": "vp80",
+    "vp9": "vp90",
+    "av1": "av01",
+    "dvvideo": "dvsd",
+    "prores": "apcn",
+    "rawvideo": "",
+}
+_STATES_LENGTH = ("matroska", "flv", "asf")  # and not how many frames there are
 
 
-def read(path: Path, counts: Sequence[int], announced: int = 0) -> DecodedClip:
+def survey(path: Path, container: str) -> Track:
+    """Read the packets of a file and choose its stream of pictures.
+
+    Args:
+        path: path of the clip.
+        container: kind of the file, a key of `containers.DEMUXERS`.
+
+    Raises:
+        DamagedFile: the packets end long before the length that the file states.
+        DecodeError: PyAV cannot open the file, or it has no moving pictures.
+    """
+    try:
+        with _open(path, container) as file:
+            videos = [s for s in file.streams.video if not _is_cover(s)]
+            if not videos:
+                cover = ", only a cover picture" * bool(file.streams.video)
+                raise DecodeError(f"it has no video stream{cover}")
+            packets: dict[int, list[Any]] = {s.index: [] for s in videos}
+            ends = [0.0]
+            for packet in file.demux():
+                if not packet.size:
+                    continue
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if stamp is not None and packet.time_base:
+                    ends.append(float((stamp + (packet.duration or 0)) * packet.time_base))
+                # Packets before an edit list's start are marked; nobody shows them.
+                if packet.stream.index in packets and not packet.is_discard:
+                    facts = packet.pts, packet.size, packet.is_keyframe
+                    packets[packet.stream.index].append(facts)
+            stream = _choose(file, videos, packets)
+            track = _track(path, container, file, stream, packets)
+            length = (file.duration or 0) / av.time_base
+            start = (file.start_time or 0) / av.time_base
+    except av.FFmpegError as error:
+        raise DecodeError(error.strerror or type(error).__name__) from error
+    longest = float(np.max(np.diff(track.times), initial=0.0))
+    reached = max(ends) + max(0.0, -start) + longest
+    if container in _STATES_LENGTH and reached < 0.9 * length:
+        raise DamagedFile(f"its data end at {max(ends):.1f} s of {length:.1f} s")
+    return track
+
+
+def _open(path: Path, container: str) -> Any:
+    # A path from the root can be no address. The demuxer and the protocol are fixed, too,
+    # so that no byte of the file makes FFmpeg open another one.
+    options = {"protocol_whitelist": "file"}
+    name = str(path.absolute())
+    return av.open(name, format=DEMUXERS[container], options=options, **_LENIENT)
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _choose(file: Any, videos: list[Any], packets: dict[int, list[Any]]) -> Any:
+    """Return the stream that players would show; a track of one picture only if alone."""
+    films = [s for s in videos if len(packets[s.index]) > 1] or videos
+    best = file.streams.best("video")
+    if best in films:
+        return best
+    default = [s for s in films if s.disposition & av.stream.Disposition.default] or films
+    return max(default, key=lambda s: len(packets[s.index]))
+
+
+def _track(
+    path: Path, container: str, file: Any, stream: Any, packets: dict[int, list[Any]]
+) -> Track:
+    mine = packets[stream.index]
+    pts = sorted(p[0] for p in mine if p[0] is not None)
+    is_timed = len(pts) == len(mine) and max(Counter(pts).values(), default=2) == 1
+    name = stream.codec_context.name
+    between = [p[1] for p in mine if not p[2]]
+    return Track(
+        container=container,
+        index=stream.index,
+        is_first=stream.index == file.streams.video[0].index,
+        streams=sum(len(of_stream) > 1 for of_stream in packets.values()) or 1,
+        packets=len(mine),
+        is_counted=counts_frames(path, container),
+        fps=fps_or_zero(float(stream.average_rate or 0)),
+        codec=_FOURCC.get(name, name[:4]),
+        times=tuple(float((p - pts[0]) * stream.time_base) for p in pts if is_timed),
+        packet_bytes=int(median(between)) if between else 0,
+    )
+
+
+def read(path: Path, counts: Sequence[int], track: Track, segment: Segment) -> DecodedClip:
     """Decode the frames that the frame counts need, and rotate them upright.
 
     Args:
         path: path of the clip.
         counts: numbers of frames to sample.
-        announced: frames according to the header; 0 where it does not tell.
+        track: the stream of pictures, from `survey`.
+        segment: the part of the film that the clip is.
 
     Raises:
-        DamagedFile: the file ends in the middle of its data, or lacks most of its frames.
+        BadSegment: the film has no such part.
+        DamagedFile: a picture is damaged, or most of those in the packets are missing.
         DecodeError: PyAV could not read the file.
     """
     try:
-        guess, fps = _survey(path)
-        frames, indices, total = read_in_order(lambda: _frames(path), counts, guess)
+        clip = read_in_order(lambda: _frames(path, track), counts, track, segment, "pyav")
     except av.FFmpegError as error:
         raise DecodeError(error.strerror or type(error).__name__) from error
-    if total < announced / 2:  # an edit list may hide some frames, damage hides more
-        raise DamagedFile(f"it finds {total} frames where the header has {announced}")
-    return DecodedClip(frames, indices, total, fps, "pyav")
+    # A frame may lie in two packets, and a packet may be shown never; not most of them.
+    if segment.is_whole and clip.frames_total < 0.45 * track.packets:
+        raise DamagedFile(f"it finds {clip.frames_total} frames in {track.packets} packets")
+    return clip
 
 
-def _survey(path: Path) -> tuple[int, float]:
-    """Return how many frames the packets most likely hold, and the frame rate."""
-    with av.open(str(path), **_LENIENT) as container:
-        stream = _video(container)
-        # Packets before the start of an edit list are marked; no decoder returns them.
-        packets = sum(p.size > 0 and not p.is_discard for p in container.demux(stream))
-        return packets, fps_or_zero(float(stream.average_rate or 0))
+def is_interlaced(path: Path, track: Track) -> bool:
+    """Return whether the first picture consists of two fields, as of television."""
+    try:
+        with _open(path, track.container) as file:
+            frames = file.decode(file.streams[track.index])
+            return bool(getattr(next(frames, None), "interlaced_frame", False))
+    except av.FFmpegError:
+        return False
 
 
-def _video(container: Any) -> Any:
-    if not container.streams.video:
-        raise DecodeError("it has no video stream")
-    return container.streams.video[0]
-
-
-def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
-    """Yield, for every frame, a function that converts it to RGB."""
-    with av.open(str(path), **_LENIENT) as container:
-        stream, count = _video(container), 0
+def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+    """Yield the time of every frame, seconds, and a function that converts it to RGB."""
+    with _open(path, track.container) as file:
+        stream, count = file.streams[track.index], 0
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
-        decoded = container.decode(stream)
-        while True:
+        # Otherwise a decoder paints over what is damaged, and says nothing.
+        stream.codec_context.options = {"err_detect": "explode"}
+        for packet in file.demux(stream):
             try:
-                frame = next(decoded, None)
+                frames = packet.decode()
             except av.FFmpegError as error:
-                if not count:
-                    raise
+                if not count and packet.size:
+                    continue  # a recording that begins between two key frames
                 reason = error.strerror or type(error).__name__
                 raise DamagedFile(f"damaged after frame {count - 1}: {reason}") from error
-            if frame is None:
-                return
-            count += 1
-            yield partial(_upright, frame)
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise DamagedFile(f"frame {count} is damaged")
+                count += 1
+                yield frame.time, partial(_upright, frame)
 
 
 def _upright(frame: Any) -> np.ndarray:
