@@ -60,6 +60,7 @@ _PICTURES = {
     "avi": rb"strh.{4}vids",
     "asf": re.escape(_STREAM_IN_ASF) + b".{8}" + re.escape(_VIDEO_IN_ASF),
 }
+_SINGLE = ("flv", "gif", "y4m", "ivf", "h264", "hevc", "mpegvideo")  # hold one stream
 _HEADERS = 1 << 20  # bytes in which the headers of a file stand
 
 
@@ -112,7 +113,7 @@ def count_pictures(path: Path, container: str) -> int:
     Returns:
         0 for unknown; the headers of some kinds do not say.
     """
-    if container == "flv":
+    if container in _SINGLE:
         return 1
     if container not in _PICTURES:
         return 0

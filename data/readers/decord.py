@@ -7,7 +7,6 @@ rise strictly from zero.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +63,11 @@ def read(
         doubt = doubt or _doubt(stamps, track.packets)
         if doubt and not trusting:
             raise UntrustedFrames(doubt)
-        first, stop, fps = _part(stamps, fps_or_zero(reader.get_avg_fps()), track, segment)
+        times = (stamps - stamps[0]).astype(float)
+        fps, first, stop = fps_or_zero(reader.get_avg_fps()), 0, total
+        if not segment.is_whole:
+            first, stop = segment.range_in(times, film_end(times, fps))
+        fps = clip_rate(times[first:stop], fps)
         indices = union_indices(stop - first, counts)
         if trusting:
             frames = reader.get_batch(first + indices).asnumpy()
@@ -79,20 +82,6 @@ def read(
         raise DecodeError(f"its frames have {frames.shape[-1]} channels")
     kept = f"kept, though {doubt}" * bool(doubt)
     return DecodedClip(frames, indices, stop - first, fps, "decord", kept)
-
-
-def _part(
-    stamps: np.ndarray, fps: float, track: Track, segment: Segment
-) -> tuple[int, int, float]:
-    """Return the segment's first frame, the one after its last, and frames per second."""
-    times = (stamps - stamps[0]).astype(float)
-    end = film_end(times, fps)
-    first, stop = 0, len(times)
-    if not segment.is_whole:
-        first, stop = segment.range_in(times, end)
-    end = float(times[stop]) if stop < len(times) else end
-    track = replace(track, fps=fps)
-    return first, stop, clip_rate(times[first:stop], end, track, segment.is_whole)
 
 
 def _open(path: Path):

@@ -20,13 +20,13 @@ class _Pass:
 
     Attributes:
         times: times of the frames before the segment's end, seconds from the first.
-        next: time of the frame at which the pass stopped; None at the end of the file.
+        reached_end: whether it came to the end of the file, and not of the segment.
         kept: frames that were wanted.
         rises: whether every frame had a time, later than the one before.
     """
 
     times: list[float] = field(default_factory=list)
-    next: float | None = None
+    reached_end: bool = True
     kept: list[np.ndarray] = field(default_factory=list)
     rises: bool = True
 
@@ -64,11 +64,10 @@ def read_in_order(
             has_times = False
             continue
         times = np.array(done.times)
-        end = film_end(times, track.fps) if done.next is None else done.next
-        film = end if done.next is None else np.inf
+        film = film_end(times, track.fps) if done.reached_end else np.inf
         part = (0, len(times)) if segment.is_whole else segment.range_in(times, film)
         if part == guess:
-            return _clip(done, positions - first, part, end, track, segment, reader)
+            return _clip(done, positions - first, part, track.fps, reader)
         guess = part
     raise DecodeError("it finds another number of frames each time")
 
@@ -100,7 +99,7 @@ def _read(
         if done.times and time <= done.times[-1]:
             done.rises = False
         if not segment.is_whole and segment.is_over(time):
-            done.next = time
+            done.reached_end = False
             break
         if len(done.kept) < len(positions) and n == positions[len(done.kept)]:
             done.kept.append(convert())
@@ -112,14 +111,12 @@ def _clip(
     done: _Pass,
     indices: np.ndarray,
     part: tuple[int, int],
-    end: float,
-    track: Track,
-    segment: Segment,
+    fps: float,
     reader: str,
 ) -> DecodedClip:
     if len({frame.shape for frame in done.kept}) > 1:
         raise DecodeError("its frames are of different sizes")
     first, stop = part
     times = np.array(done.times[first:stop] if done.rises else [])
-    fps = clip_rate(times, end, track, segment.is_whole)
+    fps = clip_rate(times, fps)
     return DecodedClip(np.stack(done.kept), indices, stop - first, fps, reader)

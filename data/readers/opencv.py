@@ -35,9 +35,10 @@ def read_header(path: Path, container: str) -> Track:
         path: path of the clip.
         container: kind of the file, a key of `containers.DEMUXERS`.
     """
-    streams, is_counted = count_pictures(path, container), counts_frames(path, container)
+    streams, is_exact = count_pictures(path, container), counts_frames(path, container)
     with _open(path, container) as capture:
-        frames = capture.get(cv2.CAP_PROP_FRAME_COUNT) if is_counted else 0
+        # Elsewhere OpenCV multiplies length and nominal rate.
+        frames = capture.get(cv2.CAP_PROP_FRAME_COUNT) if is_exact else 0
         code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
         text = code.decode("latin1").strip("\0 ")
         return Track(
@@ -46,7 +47,6 @@ def read_header(path: Path, container: str) -> Track:
             is_first=streams == 1,
             streams=streams,
             packets=int(frames) if np.isfinite(frames) and frames > 0 else 0,
-            is_counted=is_counted,
             fps=fps_or_zero(capture.get(cv2.CAP_PROP_FPS)),
             codec=text.lower() if text.isprintable() else "",
         )

@@ -74,7 +74,9 @@ def read_clip(
         DecodeError: no reader of the policy could decode it.
     """
     file = source if isinstance(source, VideoFile) else VideoFile(source)
-    segment = Segment(file.start or 0.0, np.inf if file.end is None else file.end)
+    segment = Segment(
+        float(file.start or 0), float(np.inf if file.end is None else file.end)
+    )
     segment.check()
     if not file.path.exists():
         raise FileNotFoundError(f"{file.path} does not exist")
@@ -173,7 +175,7 @@ def _doubt(path: Path, track: Track) -> str:
     if track.container == "mpegts":
         return "it may hang on a transport stream"
     if track.container not in _DECORDS:
-        return f"its frames of the container {track.container} are not trusted"
+        return f"its frames are not trusted in the container {track.container}"
     if track.streams > 1:
         return f"which of {track.streams} streams of pictures it reads cannot be chosen"
     if "%" in path.name:

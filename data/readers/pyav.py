@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vidsme_jax.data.readers.containers import DEMUXERS, counts_frames
+from vidsme_jax.data.readers.containers import DEMUXERS
 from vidsme_jax.data.readers.decoded import (
     DamagedFile,
     DecodedClip,
@@ -42,8 +42,11 @@ _FOURCC = {
     "vp9": "vp90",
     "av1": "av01",
     "dvvideo": "dvsd",
-    "prores": "apcn",
-    "rawvideo": "",
+    "prores": "apch",
+    "flv": "flv1",
+    "msmpeg4": "mp43",
+    "vc1": "wvc1",
+    "rawvideo": "",  # OpenCV has no name for it
 }
 _STATES_LENGTH = ("matroska", "flv", "asf")  # and not how many frames there are
 
@@ -78,7 +81,7 @@ def survey(path: Path, container: str) -> Track:
                     facts = packet.pts, packet.size, packet.is_keyframe
                     packets[packet.stream.index].append(facts)
             stream = _choose(file, videos, packets)
-            track = _track(path, container, file, stream, packets)
+            track = _track(container, file, stream, packets)
             length = (file.duration or 0) / av.time_base
             start = (file.start_time or 0) / av.time_base
     except av.FFmpegError as error:
@@ -112,9 +115,7 @@ def _choose(file: Any, videos: list[Any], packets: dict[int, list[Any]]) -> Any:
     return max(default, key=lambda s: len(packets[s.index]))
 
 
-def _track(
-    path: Path, container: str, file: Any, stream: Any, packets: dict[int, list[Any]]
-) -> Track:
+def _track(container: str, file: Any, stream: Any, packets: dict[int, list[Any]]) -> Track:
     mine = packets[stream.index]
     pts = sorted(p[0] for p in mine if p[0] is not None)
     is_timed = len(pts) == len(mine) and max(Counter(pts).values(), default=2) == 1
@@ -126,7 +127,6 @@ def _track(
         is_first=stream.index == file.streams.video[0].index,
         streams=sum(len(of_stream) > 1 for of_stream in packets.values()) or 1,
         packets=len(mine),
-        is_counted=counts_frames(path, container),
         fps=fps_or_zero(float(stream.average_rate or 0)),
         codec=_FOURCC.get(name, name[:4]),
         times=tuple(float((p - pts[0]) * stream.time_base) for p in pts if is_timed),

@@ -23,7 +23,6 @@ class Track:
         is_first: whether it is the first with pictures, covers included. OpenCV reads that.
         streams: number of streams of moving pictures.
         packets: number of frames, as its packets or a header count them; 0 for unknown.
-        is_counted: whether the file's header counts frames; elsewhere its rate is a guess.
         fps: frames per second according to the header; 0 for unknown.
         codec: name of the codec in four characters; "" for unknown.
         times: presentation times of the packets, seconds from the first, rising; empty for
@@ -36,7 +35,6 @@ class Track:
     is_first: bool
     streams: int
     packets: int
-    is_counted: bool
     fps: float
     codec: str
     times: Sequence[float] = ()
@@ -110,19 +108,17 @@ def film_end(times: np.ndarray, fps: float) -> float:
     return float(times[-1] + (1 / fps if fps else 0.0)) if len(times) else 0.0
 
 
-def clip_rate(times: np.ndarray, end: float, track: Track, is_whole: bool) -> float:
+def clip_rate(times: np.ndarray, fps: float) -> float:
     """Return the frames per second of a clip: its file's, unless its frames say otherwise.
+
+    The file's rate stays where it gives the clip's length within half a frame. Elsewhere it
+    is nominal, or an average over the whole film.
 
     Args:
         times: presentation times of the clip's frames, seconds; empty for unknown.
-        end: when the last of them ends, seconds.
-        track: the stream; its rate is kept where it gives the clip's length within half a
-            frame, or where the file counts its frames and the clip is all of them.
-        is_whole: whether the clip is the whole file.
+        fps: frames per second according to the header; 0 for unknown.
     """
-    count, span = len(times), end - times[0] if len(times) else 0.0
-    if not span > 0 or (track.fps and track.is_counted and is_whole):
-        return track.fps
-    if track.fps and abs(count - span * track.fps) <= 0.5:
-        return track.fps
-    return count / span
+    span = film_end(times, 0.0) - float(times[0]) if len(times) > 1 else 0.0
+    if not span > 0 or (fps and abs(len(times) - span * fps) <= 0.5):
+        return fps
+    return len(times) / span
