@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vidsme_jax.data.readers.containers import DEMUXERS
+from vidsme_jax.data.readers.damage import is_damaged, unit_length_size
 from vidsme_jax.data.readers.decoded import (
     DamagedFile,
     DecodedClip,
@@ -51,6 +52,15 @@ _FOURCC = {
 _STATES_LENGTH = ("matroska", "flv", "asf")  # and not how many frames there are
 
 
+class _Packet(NamedTuple):
+    """A packet of pictures: its time in units of its stream, and its size in bytes."""
+
+    pts: int | None
+    size: int
+    is_key: bool
+    is_damaged: bool
+
+
 def survey(path: Path, container: str) -> Track:
     """Read the packets of a file and choose its stream of pictures.
 
@@ -68,28 +78,19 @@ def survey(path: Path, container: str) -> Track:
             if not videos:
                 cover = ", only a cover picture" * bool(file.streams.video)
                 raise DecodeError(f"it has no video stream{cover}")
-            packets: dict[int, list[Any]] = {s.index: [] for s in videos}
-            ends = [0.0]
-            for packet in file.demux():
-                if not packet.size:
-                    continue
-                stamp = packet.dts if packet.pts is None else packet.pts
-                if stamp is not None and packet.time_base:
-                    ends.append(float((stamp + (packet.duration or 0)) * packet.time_base))
-                # Packets before an edit list's start are marked; nobody shows them.
-                if packet.stream.index in packets and not packet.is_discard:
-                    facts = packet.pts, packet.size, packet.is_keyframe
-                    packets[packet.stream.index].append(facts)
+            packets, end = _packets(file, videos)
             stream = _choose(file, videos, packets)
+            damaged = [n for n, p in enumerate(packets[stream.index]) if p.is_damaged]
+            if damaged:
+                raise DamagedFile(f"its packet {damaged[0]} is damaged")
             track = _track(container, file, stream, packets)
             length = (file.duration or 0) / av.time_base
             start = (file.start_time or 0) / av.time_base
     except av.FFmpegError as error:
         raise DecodeError(error.strerror or type(error).__name__) from error
     longest = float(np.max(np.diff(track.times), initial=0.0))
-    reached = max(ends) + max(0.0, -start) + longest
-    if container in _STATES_LENGTH and reached < 0.9 * length:
-        raise DamagedFile(f"its data end at {max(ends):.1f} s of {length:.1f} s")
+    if container in _STATES_LENGTH and end + max(0.0, -start) + longest < 0.9 * length:
+        raise DamagedFile(f"its data end at {end:.1f} s of {length:.1f} s")
     return track
 
 
@@ -101,11 +102,32 @@ def _open(path: Path, container: str) -> Any:
     return av.open(name, format=DEMUXERS[container], options=options, **_LENIENT)
 
 
+def _packets(file: Any, videos: list[Any]) -> tuple[dict[int, list[_Packet]], float]:
+    """Return the packets of each stream of pictures, and when the last of all ends."""
+    packets: dict[int, list[_Packet]] = {s.index: [] for s in videos}
+    codecs = {s.index: s.codec_context for s in videos}
+    lengths = {n: unit_length_size(c.name, c.extradata) for n, c in codecs.items()}
+    end = 0.0
+    for packet in file.demux():
+        if not packet.size:
+            continue
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is not None and packet.time_base:
+            end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
+        n = packet.stream.index
+        # Packets before an edit list's start are marked; nobody shows them.
+        if n in packets and not packet.is_discard:
+            bad = packet.is_corrupt or is_damaged(bytes(packet), codecs[n].name, lengths[n])
+            facts = _Packet(packet.pts, packet.size, packet.is_keyframe, bad)
+            packets[n].append(facts)
+    return packets, end
+
+
 def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _choose(file: Any, videos: list[Any], packets: dict[int, list[Any]]) -> Any:
+def _choose(file: Any, videos: list[Any], packets: dict[int, list[_Packet]]) -> Any:
     """Return the stream that players would show; a track of one picture only if alone."""
     films = [s for s in videos if len(packets[s.index]) > 1] or videos
     best = file.streams.best("video")
@@ -115,12 +137,12 @@ def _choose(file: Any, videos: list[Any], packets: dict[int, list[Any]]) -> Any:
     return max(default, key=lambda s: len(packets[s.index]))
 
 
-def _track(container: str, file: Any, stream: Any, packets: dict[int, list[Any]]) -> Track:
+def _track(container: str, file: Any, stream: Any, packets: dict[int, list[_Packet]]) -> Track:
     mine = packets[stream.index]
-    pts = sorted(p[0] for p in mine if p[0] is not None)
+    pts = sorted(p.pts for p in mine if p.pts is not None)
     is_timed = len(pts) == len(mine) and max(Counter(pts).values(), default=2) == 1
     name = stream.codec_context.name
-    between = [p[1] for p in mine if not p[2]]
+    between = [p.size for p in mine if not p.is_key]
     return Track(
         container=container,
         index=stream.index,
