@@ -119,7 +119,8 @@ def _frame_facts(clip: DecodedClip, counts: Sequence[int]) -> dict[int, FrameFac
         out[count] = FrameFacts(
             frame_indices=tuple(sample_indices(clip.frames_total, count).tolist()),
             frame_hash=joined.hexdigest()[:16],
-            motion=flow_variance(frames),
+            # The flow between a frame and its copy is not quite 0.
+            motion=flow_variance(frames) if clip.frames_total > 1 else 0.0,
             illumination=illumination(frames),
         )
     return out

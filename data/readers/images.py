@@ -4,7 +4,6 @@ Pictures are turned upright as their files say, and become RGB with 8 bits a cha
 cannot become that without a choice (transparency, 16 bits of grey) is refused.
 """
 
-import os
 import re
 import warnings
 from collections import Counter
@@ -23,7 +22,8 @@ from vidsme_jax.data.readers.decoded import (
 from vidsme_jax.data.readers.track import Segment, film_end
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+_NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"  # the end of a picture and the start of one
 # What lies beside frames without being one of them.
 _BESIDE = frozenset(
     ".json .jsonl .txt .csv .xml .yaml .yml .md .log .npy .srt .vtt"
@@ -61,7 +61,10 @@ def read_folder(
         shown = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common(3))
         raise DecodeError(f"its images have {len(sizes)} sizes ({shown}), expected one")
     indices = union_indices(stop - first, counts)
-    frames = np.stack([_pixels(paths[first + n]) for n in indices])
+    pictures = [_pixels(paths[first + n]) for n in indices]
+    if len({picture.shape for picture in pictures}) > 1:
+        raise DecodeError("its images are turned in several ways")
+    frames = np.stack(pictures)
     return DecodedClip(
         frames, indices, stop - first, fps or 0.0, "images", container="images"
     )
@@ -90,17 +93,16 @@ def frames_of(folder: Path) -> list[Path]:
         DecodeError: there are none, or it is not clear which files are frames.
     """
     paths = []
-    for entry in os.scandir(folder):
-        path = Path(entry.path)
-        if entry.name.startswith(".") or path.suffix.lower() in _BESIDE:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() in _BESIDE:
             continue
         if path.suffix.lower() not in SUFFIXES:
-            kind = "a folder" if entry.is_dir() else "no image"
-            raise DecodeError(f"the folder holds {entry.name!r}, {kind}, beside its frames")
+            kind = "a folder" if path.is_dir() else "no image"
+            raise DecodeError(f"the folder holds {path.name!r}, {kind}, beside its frames")
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise DecodeError(f"{entry.name!r} is a link that leaves the folder")
+            raise DecodeError(f"{path.name!r} is a link that leaves the folder")
         if not path.is_file():
-            raise DecodeError(f"{entry.name!r} is no regular file")
+            raise DecodeError(f"{path.name!r} is no regular file")
         paths.append(path)
     if not paths:
         raise DecodeError(f"the folder has no images ({', '.join(SUFFIXES)})")
@@ -137,6 +139,8 @@ def _size(path: Path) -> tuple[int, int]:
     """Return the width and height of an image as it is shown, pixels."""
     with _open(path) as image:
         width, height = image.size
+        if image.format == "PNG":  # which would be decoded for it
+            return width, height
         is_turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return (height, width) if is_turned else (width, height)
 
@@ -145,6 +149,8 @@ def _pixels(path: Path) -> np.ndarray:
     """Return an image as RGB [height, width, 3], uint8, upright."""
     with _open(path) as image:
         pictures = getattr(image, "n_frames", 1)
+        if image.format == "JPEG":  # Pillow reads the first of a stream, and says nothing
+            pictures += path.read_bytes().count(_NEXT_JPEG)
         if pictures > 1 and image.format != "MPO":  # of MPO the first is the photograph
             raise DecodeError(f"{path.name} holds {pictures} pictures, expected one")
         if image.mode not in _RGB_LIKE:

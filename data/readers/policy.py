@@ -29,6 +29,7 @@ from vidsme_jax.data.readers.decoded import (
     DamagedFile,
     DecodedClip,
     DecodeError,
+    fps_or_zero,
 )
 from vidsme_jax.data.readers.source import VideoFile
 from vidsme_jax.data.readers.track import Segment, Track
@@ -37,6 +38,7 @@ from vidsme_jax.errors import InputError
 POLICIES = ("auto", "decord", "pyav", "opencv", "reference")
 _DECORDS = ("mp4", "matroska", "avi", "flv", "asf")  # containers in which decord is tried
 _REMEDY = "which only PyAV can tell apart: pip install av"
+_SEQUENCE = "it takes a name with % for a sequence of images"
 _KINDS = ", ".join(DEMUXERS)
 _EQUAL = "it returns the same frame every time, but the packets are those of a moving film"
 
@@ -80,6 +82,8 @@ def read_clip(
     segment.check()
     if not file.path.exists():
         raise FileNotFoundError(f"{file.path} does not exist")
+    if file.fps is not None and not fps_or_zero(file.fps):
+        raise DecodeError(f"fps={file.fps:g}, expected a number above 0")
     if file.path.is_dir():
         return reader_images.read_folder(file.path, counts, segment, file.fps)
     container = _check_file(file.path)
@@ -179,13 +183,15 @@ def _doubt(path: Path, track: Track) -> str:
     if track.streams > 1:
         return f"which of {track.streams} streams of pictures it reads cannot be chosen"
     if "%" in path.name:
-        return "it takes a name with % for a sequence of images"
+        return _SEQUENCE
     return ""
 
 
 def _read_opencv(
     path: Path, counts: Sequence[int], track: Track, segment: Segment, reasons: list[str]
 ) -> DecodedClip:
+    if "%" in path.name:
+        raise DecodeError(_SEQUENCE)
     if not track.is_first:
         raise DecodeError("it reads the first stream of pictures only, another is the clip")
     if reader_pyav.av and reader_pyav.is_interlaced(path, track):

@@ -61,6 +61,9 @@ class _Packet(NamedTuple):
     is_damaged: bool
 
 
+_Packets = dict[int, list[_Packet]]  # by the number of their stream
+
+
 def survey(path: Path, container: str) -> Track:
     """Read the packets of a file and choose its stream of pictures.
 
@@ -102,9 +105,9 @@ def _open(path: Path, container: str) -> Any:
     return av.open(name, format=DEMUXERS[container], options=options, **_LENIENT)
 
 
-def _packets(file: Any, videos: list[Any]) -> tuple[dict[int, list[_Packet]], float]:
+def _packets(file: Any, videos: list[Any]) -> tuple[_Packets, float]:
     """Return the packets of each stream of pictures, and when the last of all ends."""
-    packets: dict[int, list[_Packet]] = {s.index: [] for s in videos}
+    packets: _Packets = {s.index: [] for s in videos}
     codecs = {s.index: s.codec_context for s in videos}
     lengths = {n: unit_length_size(c.name, c.extradata) for n, c in codecs.items()}
     end = 0.0
@@ -127,7 +130,7 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _choose(file: Any, videos: list[Any], packets: dict[int, list[_Packet]]) -> Any:
+def _choose(file: Any, videos: list[Any], packets: _Packets) -> Any:
     """Return the stream that players would show; a track of one picture only if alone."""
     films = [s for s in videos if len(packets[s.index]) > 1] or videos
     best = file.streams.best("video")
@@ -137,7 +140,9 @@ def _choose(file: Any, videos: list[Any], packets: dict[int, list[_Packet]]) -> 
     return max(default, key=lambda s: len(packets[s.index]))
 
 
-def _track(container: str, file: Any, stream: Any, packets: dict[int, list[_Packet]]) -> Track:
+def _track(
+    container: str, file: Any, stream: Any, packets: dict[int, list[_Packet]]
+) -> Track:
     mine = packets[stream.index]
     pts = sorted(p.pts for p in mine if p.pts is not None)
     is_timed = len(pts) == len(mine) and max(Counter(pts).values(), default=2) == 1

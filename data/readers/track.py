@@ -68,6 +68,8 @@ class Segment:
         Raises:
             BadSegment: it is reversed, empty, or begins before the film.
         """
+        if not np.isfinite(self.start) or np.isnan(self.end):
+            raise BadSegment(f"start={self.start:g} and end={self.end:g} are no times")
         if self.start < 0:
             raise BadSegment(
                 f"start={self.start:g} lies before the film, expected 0 or more"

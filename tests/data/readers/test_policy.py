@@ -171,23 +171,6 @@ def test_opencv_reads_behind_an_edit_list_that_decord_has_seen(zoo, monkeypatch)
     assert numbers(clip, "cut.mp4", 4) == picked(ALL[15:], 4)
 
 
-def test_damage_in_the_middle_is_not_a_shorter_clip(tmp_path):
-    """The file is as long as it says, but the second half of it are no packets."""
-    noise = np.random.default_rng(0).integers(-40, 40, coded().shape)
-    noisy = np.clip(coded() + noise, 0, 255).astype(np.uint8)
-    path = tmp_path / "a.mp4"
-    write(path, noisy, "libx264", g=30, movflags="faststart")
-    content = bytearray(path.read_bytes())
-    start = content.find(b"mdat") + 4
-    middle = start + (len(content) - start) // 2
-    content[middle:] = b"\xff" * (len(content) - middle)
-    path.write_bytes(content)
-    with pytest.raises(DecodeError, match=r"pyav: damaged after frame \d\d: Invalid data"):
-        read_clip(path, [8])
-    with pytest.raises(DecodeError, match=r"\d\d of the 60 frames in its header"):
-        read_clip(path, [8], "opencv")
-
-
 def test_a_short_transport_stream_gives_the_frames_it_has(zoo, tmp_path):
     """It does not say how long it is; what is there is read in order."""
     cut_short(zoo / "stream.ts", tmp_path / "a.ts", 0.5)

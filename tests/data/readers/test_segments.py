@@ -133,6 +133,7 @@ def test_segments_without_pyav(films, name, monkeypatch):
         (-1.0, 2.0, "start=-1 lies before the film, expected 0 or more"),
         (6.0, None, "start=6 lies behind the film: the film has 0 to 6.000 s"),
         (90.0, 95.0, "start=90 lies behind the film: the film has 0 to 6.000 s"),
+        (float("nan"), 2.0, "start=nan and end=2 are no times"),
         (2.0, 7.5, "end=7.5 lies behind the film: the film has 0 to 6.000 s"),
         (2.01, 2.09, "no frame lies between start=2.01 and end=2.09"),
     ],
