@@ -7,7 +7,7 @@ emptied piece of a file leaves behind, not single wrong bits.
 import re
 
 _FORBIDDEN = re.compile(rb"\0\0[\0\1\2]")  # in a unit; encoders put a 3 between
-_ZEROS = bytes(64)  # in no picture of the codecs below; padding at the end does no harm
+_ZEROS = bytes(64)  # in no packet of the codecs below
 _NO_ZEROS = ("vp8", "vp9", "mpeg4")
 
 
@@ -36,7 +36,7 @@ def is_damaged(packet: bytes, codec: str, length_size: int) -> bool:
         length_size: result of `unit_length_size`.
     """
     if codec in _NO_ZEROS:
-        return _ZEROS in packet.rstrip(b"\0")
+        return _ZEROS in packet
     if not length_size or packet.startswith(b"\0\0\0\1"):  # divided by marks all the same
         return False
     at = 0

@@ -49,7 +49,7 @@ _FOURCC = {
     "vc1": "wvc1",
     "rawvideo": "",  # OpenCV has no name for it
 }
-_STATES_LENGTH = ("matroska", "flv", "asf")  # and not how many frames there are
+_STATES_LENGTH = ("matroska", "flv", "asf", "avi")  # which packets can fall short of
 
 
 class _Packet(NamedTuple):

@@ -49,7 +49,7 @@ def test_a_piece_that_was_never_written_is_found(noisy, tmp_path, name):
     for place in (0.3, 0.45, 0.6, 0.75):
         path = overwrite(noisy / name, tmp_path / name, place, bytes(2000))
         for policy in ("auto", "pyav"):
-            with pytest.raises(DecodeError, match="damaged|frames where the header has"):
+            with pytest.raises(DecodeError, match="damaged|its data end at"):
                 read_clip(path, [60], policy)
 
 
@@ -103,7 +103,7 @@ def test_what_no_encoder_writes():
         assert is_damaged(wrong, "h264", 4)
     for codec in ("vp8", "vp9", "mpeg4"):
         assert is_damaged(b"\x10" + bytes(64) + b"\1", codec, 0)
-        assert not is_damaged(b"\x10" + bytes(63) + b"\1" + bytes(99), codec, 0)
+        assert not is_damaged(b"\x10" + bytes(63) + b"\1", codec, 0)
     assert not is_damaged(bytes(900) + b"\1", "mpeg2video", 0)  # stuffing
     assert unit_length_size("h264", b"\1\x64\0\x0a\xff\xe1") == 4
     assert unit_length_size("h264", b"\0\0\0\1\x67") == 0
