@@ -80,6 +80,19 @@ def cut(source, target, start):
                 new.mux(packet)
 
 
+def copy_packets(source, target, first):
+    """Copy the packets from a number on, be it between two key frames."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        packets = [packet for packet in old.demux(stream) if packet.size][first:]
+        start = packets[0].dts
+        for packet in packets:
+            packet.pts, packet.dts = packet.pts - start, packet.dts - start
+            packet.stream = copy
+            new.mux(packet)
+
+
 def rotate(source, target, degrees):
     """Copy an MP4 file and have it shown turned: the matrix of its track header."""
     content = bytearray(source.read_bytes())

@@ -46,10 +46,16 @@ def read_header(path: Path, container: str) -> Track:
             index=None,
             is_first=streams == 1,
             streams=streams,
+            skipped=int(not _starts_with_key(path, container)),
             packets=int(frames) if np.isfinite(frames) and frames > 0 else 0,
             fps=fps_or_zero(capture.get(cv2.CAP_PROP_FPS)),
             codec=text.lower() if text.isprintable() else "",
         )
+
+
+def _starts_with_key(path: Path, container: str) -> bool:
+    with _open(path, container, (cv2.CAP_PROP_FORMAT, -1)) as packets:
+        return packets.grab() and bool(packets.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME))
 
 
 def read(
@@ -81,12 +87,12 @@ def read(
 
 
 @contextmanager
-def _open(path: Path, container: str) -> Iterator[Any]:
+def _open(path: Path, container: str, options: Sequence[int] = ()) -> Iterator[Any]:
     """Open a file with the demuxer of its kind, and no other file with it."""
     before = os.environ.get(_OPTIONS)
     os.environ[_OPTIONS] = f"protocol_whitelist;file|format_whitelist;{DEMUXERS[container]}"
     try:  # not by other backends: they would take some names for sequences of images
-        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, options)
     finally:
         if before is None:
             del os.environ[_OPTIONS]

@@ -38,9 +38,9 @@ from vidsme_jax.errors import InputError
 POLICIES = ("auto", "decord", "pyav", "opencv", "reference")
 _DECORDS = ("mp4", "matroska", "avi", "flv", "asf")  # containers in which decord is tried
 _REMEDY = "which only PyAV can tell apart: pip install av"
+_NO_KEY = "its first packets need a key frame that the file lacks"
 _SEQUENCE = "it takes a name with % for a sequence of images"
 _KINDS = ", ".join(DEMUXERS)
-_EQUAL = "it returns the same frame every time, but the packets are those of a moving film"
 
 
 def check_policy(policy: str) -> None:
@@ -165,25 +165,34 @@ def _read(
     if reader_decord.decord is None:
         raise DecodeError("it is not installed")
     trusting = name == "reference"
-    doubt = _doubt(path, track)
-    if doubt and not trusting:
-        raise DecodeError(doubt)
+    doubt = _doubt(track)
+    if danger := _danger(path, track) or doubt * (not trusting):
+        raise DecodeError(danger)
     clip = reader_decord.read(path, counts, track, segment, trusting, doubt)
-    if not trusting and _are_leftovers(clip, track):
-        raise DecodeError(_EQUAL)
+    if not trusting and _is_moving(clip, track) and _equal_pairs(clip).all():
+        raise DecodeError("it returns equal frames for the packets of a moving film")
     return clip
 
 
-def _doubt(path: Path, track: Track) -> str:
-    """Return a reason not to ask decord for the frames of a file; "" for no reason."""
+def _danger(path: Path, track: Track) -> str:
+    """Return a reason not to let decord open a file; "" for no reason.
+
+    decord finds out the kind of a file itself, and so might take it for a list of files.
+    The kinds that are allowed begin with bytes with which no list can begin.
+    """
     if track.container == "mpegts":
         return "it may hang on a transport stream"
     if track.container not in _DECORDS:
         return f"its frames are not trusted in the container {track.container}"
+    return _SEQUENCE if "%" in path.name else ""
+
+
+def _doubt(track: Track) -> str:
+    """Return a reason not to trust decord with a file; "" for no reason."""
+    if track.skipped:
+        return _NO_KEY
     if track.streams > 1:
         return f"which of {track.streams} streams of pictures it reads cannot be chosen"
-    if "%" in path.name:
-        return _SEQUENCE
     return ""
 
 
@@ -192,6 +201,8 @@ def _read_opencv(
 ) -> DecodedClip:
     if "%" in path.name:
         raise DecodeError(_SEQUENCE)
+    if track.skipped:
+        raise DecodeError(_NO_KEY)
     if not track.is_first:
         raise DecodeError("it reads the first stream of pictures only, another is the clip")
     if reader_pyav.av and reader_pyav.is_interlaced(path, track):
@@ -199,24 +210,26 @@ def _read_opencv(
     # An edit list hides frames that the header counts.
     edited = any("start at zero" in reason for reason in reasons)
     clip = reader_opencv.read(path, counts, track, segment, 0.5 if edited else 0.9)
-    if not reader_pyav.av and (len(clip.frames) == 1 or _repeats(clip)):
+    # A frame equal to the one before may be what was left of it in memory.
+    repeats = len(clip.frames) == 1 or _equal_pairs(clip).any()
+    if repeats and not reader_pyav.av:
         raise DecodeError(f"perhaps its pictures are interlaced, {_REMEDY}")
-    if _are_leftovers(clip, track):
-        raise DecodeError(_EQUAL)
+    if repeats and len(clip.frames) > 1 and _is_moving(clip, track):
+        raise DecodeError("it returns a frame twice for the packets of a moving film")
     return clip
 
 
-def _repeats(clip: DecodedClip) -> bool:
-    """Return whether a frame equals the one sampled before it."""
+def _equal_pairs(clip: DecodedClip) -> np.ndarray:
+    """Return whether each frame but the first equals the one before; never empty."""
     pairs = zip(clip.frames[:-1], clip.frames[1:], strict=True)
-    return any(np.array_equal(before, after) for before, after in pairs)
+    equal = [np.array_equal(before, after) for before, after in pairs]
+    return np.array(equal or [False])
 
 
-def _are_leftovers(clip: DecodedClip, track: Track) -> bool:
-    """Return whether all frames are equal though the packets say that they are not.
+def _is_moving(clip: DecodedClip, track: Track) -> bool:
+    """Return whether a film's packets are larger than those of a still.
 
-    In a still film a packet between key frames says "as before" of each block of pixels.
+    In a still a packet between key frames says "as before" of each block of pixels.
     """
     height, width = clip.frames.shape[1:3]
-    moves = track.packet_bytes > max(64, height * width / 400)
-    return moves and len(clip.frames) > 1 and not np.any(clip.frames[1:] != clip.frames[0])
+    return track.packet_bytes > max(64, height * width / 400)

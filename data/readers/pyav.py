@@ -143,7 +143,9 @@ def _choose(file: Any, videos: list[Any], packets: _Packets) -> Any:
 def _track(
     container: str, file: Any, stream: Any, packets: dict[int, list[_Packet]]
 ) -> Track:
-    mine = packets[stream.index]
+    keys = [n for n, packet in enumerate(packets[stream.index]) if packet.is_key]
+    skipped = keys[0] if keys else 0
+    mine = packets[stream.index][skipped:]
     pts = sorted(p.pts for p in mine if p.pts is not None)
     is_timed = len(pts) == len(mine) and max(Counter(pts).values(), default=2) == 1
     name = stream.codec_context.name
@@ -153,6 +155,7 @@ def _track(
         index=stream.index,
         is_first=stream.index == file.streams.video[0].index,
         streams=sum(len(of_stream) > 1 for of_stream in packets.values()) or 1,
+        skipped=skipped,
         packets=len(mine),
         fps=fps_or_zero(float(stream.average_rate or 0)),
         codec=_FOURCC.get(name, name[:4]),
@@ -202,12 +205,16 @@ def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.n
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
         # Otherwise a decoder paints over what is damaged, and says nothing.
         stream.codec_context.options = {"err_detect": "explode"}
+        skipped = track.skipped
         for packet in file.demux(stream):
+            if skipped and packet.size and not packet.is_discard:
+                skipped -= 1
+                continue
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
                 if not count and packet.size:
-                    continue  # a recording that begins between two key frames
+                    continue  # pictures that belong to what was before the file
                 reason = error.strerror or type(error).__name__
                 raise DamagedFile(f"damaged after frame {count - 1}: {reason}") from error
             for frame in frames:

@@ -22,7 +22,9 @@ class Track:
         index: number of the stream in the file; None where PyAV is not there to tell.
         is_first: whether it is the first with pictures, covers included. OpenCV reads that.
         streams: number of streams of moving pictures.
-        packets: number of frames, as its packets or a header count them; 0 for unknown.
+        skipped: number of packets before the first key frame, which nobody can decode.
+        packets: number of frames behind those, as packets or a header count them; 0 for
+            unknown.
         fps: frames per second according to the header; 0 for unknown.
         codec: name of the codec in four characters; "" for unknown.
         times: presentation times of the packets, seconds from the first, rising; empty for
@@ -34,6 +36,7 @@ class Track:
     index: int | None
     is_first: bool
     streams: int
+    skipped: int
     packets: int
     fps: float
     codec: str

@@ -106,7 +106,7 @@ def test_a_name_is_no_sequence_of_images(tmp_path, name):
     for policy in ("pyav", "auto"):
         clip = read_clip(tmp_path / name, [20], policy)
         assert [number(frame) for frame in clip.frames] == list(range(20))
-    for policy in ("decord", "opencv"):
+    for policy in ("decord", "opencv", "reference"):
         with pytest.raises(DecodeError, match="takes a name with % for a sequence"):
             read_clip(tmp_path / name, [4], policy)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from zoo import coded, write
+from zoo import coded, copy_packets, number, write
 
 from vidsme_jax.data.readers import decord as reader_decord
 from vidsme_jax.data.readers import pyav as reader_pyav
@@ -74,6 +74,25 @@ def test_damage_before_a_segment_or_in_it_is_found(noisy, tmp_path):
     for start, end in ((None, 2.0), (4.0, None), (3.0, 4.5)):
         with pytest.raises(DecodeError, match=r"its packet \d\d is damaged"):
             read_clip(VideoFile(path, start, end), [8])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "ts"])
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video"])
+def test_a_file_that_begins_between_two_key_frames(tmp_path, codec, suffix, monkeypatch):
+    """MPEG-4 decoders make grey smears of the pictures before the first key frame."""
+    source, path = tmp_path / f"whole.{suffix}", tmp_path / f"rest.{suffix}"
+    write(source, coded(), codec, g=12, bf=0, rate=25)
+    copy_packets(source, path, 5)
+    for policy in ("auto", "pyav"):
+        clip = read_clip(path, [60], policy)
+        assert [number(frame) for frame in clip.frames] == list(range(12, 60))
+    for policy in ("decord", "opencv"):
+        with pytest.raises(DecodeError, match="need a key frame that the file lacks|hang"):
+            read_clip(path, [60], policy)
+    monkeypatch.setattr(reader_pyav, "av", None)
+    for policy in ("auto", "opencv"):
+        with pytest.raises(DecodeError, match="that the file lacks|pip install"):
+            read_clip(path, [60], policy)
 
 
 def test_opencv_alone_counts_what_the_header_counts(noisy, tmp_path, monkeypatch):

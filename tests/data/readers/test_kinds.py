@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 from kinds import SCREEN, write_kinds
-from zoo import COUNT, number
+from zoo import COUNT, coded, number, write
 
+from vidsme_jax.data.readers import decord as reader_decord
+from vidsme_jax.data.readers import opencv as reader_opencv
 from vidsme_jax.data.readers import pyav as reader_pyav
 from vidsme_jax.data.readers.decoded import DecodeError
 from vidsme_jax.data.readers.policy import read_clip
@@ -147,3 +149,33 @@ def test_opencv_refuses_all_that_is_interlaced(kinds):
     for name in (*names, "camcorder.mts", "blu-ray.m2ts", "dvd.mpg", "elementary.m2v"):
         with pytest.raises(DecodeError, match="interlaced, which only PyAV reads"):
             read_clip(kinds / name, [8], "opencv")
+
+
+def test_left_over_frames_of_a_moving_film_are_not_taken(tmp_path, monkeypatch):
+    """As if a reader could not convert a picture: it returns what its memory last held."""
+    noise = np.random.default_rng(0).integers(-40, 40, coded().shape)
+    frames = np.clip(coded() + noise, 0, 255).astype(np.uint8)
+    write(tmp_path / "a.mp4", frames, "libx264", g=30)
+    write(tmp_path / "still.mp4", np.repeat(frames[:1], COUNT, axis=0), "libx264", g=30)
+    right = reader_decord.read, reader_opencv.read
+
+    def stuck(read, places):
+        def broken(*arguments):
+            clip = read(*arguments)
+            for place in places:
+                clip.frames[place] = clip.frames[place - 1]
+            return clip
+
+        return broken
+
+    monkeypatch.setattr(reader_decord, "read", stuck(right[0], range(1, 8)))
+    monkeypatch.setattr(reader_opencv, "read", stuck(right[1], [4]))
+    clip = read_clip(tmp_path / "a.mp4", [8])
+    assert clip.reader == "pyav" and "decord: it returns equal frames" in clip.fallback
+    with pytest.raises(DecodeError, match="opencv: it returns a frame twice"):
+        read_clip(tmp_path / "a.mp4", [8], "opencv")
+    for policy in ("auto", "opencv"):
+        assert read_clip(tmp_path / "still.mp4", [8], policy).frames_total == COUNT
+    monkeypatch.setattr(reader_pyav, "av", None)
+    with pytest.raises(DecodeError, match=FIELDS):
+        read_clip(tmp_path / "a.mp4", [8], "opencv")
