@@ -110,14 +110,15 @@ def _packets(file: Any, videos: list[Any]) -> tuple[_Packets, float]:
     packets: _Packets = {s.index: [] for s in videos}
     codecs = {s.index: s.codec_context for s in videos}
     lengths = {n: unit_length_size(c.name, c.extradata) for n, c in codecs.items()}
+    units = {s.index: float(s.time_base or 0) for s in file.streams}  # seconds
     end = 0.0
     for packet in file.demux():
         if not packet.size:
             continue
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if stamp is not None and packet.time_base:
-            end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
         n = packet.stream.index
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is not None:
+            end = max(end, (stamp + (packet.duration or 0)) * units.get(n, 0.0))
         # Packets before an edit list's start are marked; nobody shows them.
         if n in packets and not packet.is_discard:
             bad = packet.is_corrupt or is_damaged(bytes(packet), codecs[n].name, lengths[n])
@@ -149,6 +150,7 @@ def _track(
     pts = sorted(p.pts for p in mine if p.pts is not None)
     is_timed = len(pts) == len(mine) and max(Counter(pts).values(), default=2) == 1
     name = stream.codec_context.name
+    unit = float(stream.time_base)  # seconds
     between = [p.size for p in mine if not p.is_key]
     return Track(
         container=container,
@@ -159,7 +161,7 @@ def _track(
         packets=len(mine),
         fps=fps_or_zero(float(stream.average_rate or 0)),
         codec=_FOURCC.get(name, name[:4]),
-        times=tuple(float((p - pts[0]) * stream.time_base) for p in pts if is_timed),
+        times=tuple((p - pts[0]) * unit for p in pts if is_timed),
         packet_bytes=int(median(between)) if between else 0,
     )
 
