@@ -65,8 +65,9 @@ def read_folder(
     if len({picture.shape for picture in pictures}) > 1:
         raise DecodeError("its images are turned in several ways")
     frames = np.stack(pictures)
+    count, kind = stop - first, _format(paths[first])
     return DecodedClip(
-        frames, indices, stop - first, fps or 0.0, "images", container="images"
+        frames, indices, count, fps or 0.0, "images", codec=kind, container="images"
     )
 
 
@@ -80,10 +81,8 @@ def read_image(path: Path, segment: Segment) -> DecodedClip:
     if not segment.is_whole:
         raise BadSegment("an image has no start and end")
     frames = _pixels(path)[None]
-    kind = path.suffix.lower().lstrip(".")
-    return DecodedClip(
-        frames, np.zeros(1, int), 1, 0.0, "images", codec=kind[:4], container="image"
-    )
+    indices, kind = np.zeros(1, int), _format(path)
+    return DecodedClip(frames, indices, 1, 0.0, "images", codec=kind, container="image")
 
 
 def frames_of(folder: Path) -> list[Path]:
@@ -133,6 +132,12 @@ def _open(path: Path) -> Image.Image:
     ) as error:
         fault = "it is no image" if "identify" in str(error) else error
         raise DecodeError(f"{path.name}: {fault}") from error
+
+
+def _format(path: Path) -> str:
+    """Return the kind of an image in four letters, such as jpeg or png."""
+    with _open(path) as image:
+        return (image.format or "").lower()[:4]
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -78,9 +78,10 @@ def survey(path: Path, container: str) -> Track:
     try:
         with _open(path, container) as file:
             videos = [s for s in file.streams.video if not _is_cover(s)]
+            videos = [s for s in videos if s.codec_context is not None]
             if not videos:
-                cover = ", only a cover picture" * bool(file.streams.video)
-                raise DecodeError(f"it has no video stream{cover}")
+                others = ", only covers or unknown codecs" * bool(file.streams.video)
+                raise DecodeError(f"it has no video stream{others}")
             packets, end = _packets(file, videos)
             stream = _choose(file, videos, packets)
             damaged = [n for n, p in enumerate(packets[stream.index]) if p.is_damaged]
