@@ -92,6 +92,8 @@ def survey(path: Path, container: str) -> Track:
             start = (file.start_time or 0) / av.time_base
     except av.FFmpegError as error:
         raise DecodeError(error.strerror or type(error).__name__) from error
+    except IndexError as error:  # PyAV knows the streams that its first look found
+        raise DecodeError("a stream begins in the middle of the file") from error
     longest = float(np.max(np.diff(track.times), initial=0.0))
     if container in _STATES_LENGTH and end + max(0.0, -start) + longest < 0.9 * length:
         raise DamagedFile(f"its data end at {end:.1f} s of {length:.1f} s")

@@ -128,3 +128,14 @@ def test_what_no_encoder_writes():
     assert unit_length_size("h264", b"\0\0\0\1\x67") == 0
     assert unit_length_size("hevc", b"\1" + bytes(20) + b"\xfd") == 2
     assert unit_length_size("vp9", None) == 0
+
+
+def test_a_stream_that_begins_later_is_a_reason(noisy, monkeypatch):
+    """PyAV 18 fails with an IndexError where FFmpeg meets a stream it had not seen."""
+
+    def fail(*arguments):
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(reader_pyav, "_packets", fail)
+    with pytest.raises(DecodeError, match="a stream begins in the middle of the file"):
+        read_clip(noisy / "a.mp4", [8])
