@@ -113,6 +113,7 @@ def write_kinds(folder):
         ("fields.mxf", mpeg2, FIELDS | {"rate": 25}),
         # Rates that vary, in containers that do not count frames.
         ("screen.webm", ("libvpx",), {"times": SCREEN, "rate": 30}),
+        ("live.webm", ("libvpx",), {"times": SCREEN, "rate": 30, "live": "1"}),
         ("screen.mkv", h264, {"times": SCREEN, "rate": 30}),
         ("screen.flv", h264, {"times": SCREEN, "rate": 30}),
         ("screen.ts", h264, {"times": SCREEN, "rate": 30, "format": "mpegts"}),
@@ -140,6 +141,7 @@ def write_kinds(folder):
         ("pi.h264", h264, {"format": "h264", "rate": 25, "bf": 0}),
         ("raw.hevc", ("libx265",), {"format": "hevc", "rate": 25}),
         ("real.rm", ("rv10",), {}),
+        ("tv.wtv", mpeg2, {"rate": 25}),
         ("deep.mkv", h264, {"pix_fmt": "yuv422p10le"}),
     ):
         write(folder / name, frames, codec, **more)

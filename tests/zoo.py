@@ -44,7 +44,7 @@ def write(
     path, frames, codec, format=None, pix_fmt="yuv420p", times=None, rate=10, **options
 ):
     """Encode frames at a rate, or at the given times in milliseconds."""
-    muxing = ("movflags", "mpegts_m2ts_mode")
+    muxing = ("movflags", "mpegts_m2ts_mode", "live")
     muxing = {k: options.pop(k) for k in muxing if k in options}
     with av.open(str(path), "w", format=format, options=muxing) as container:
         stream = container.add_stream(codec, rate=rate)

@@ -75,8 +75,8 @@ def read(
         else:
             frames = _in_order(reader, first + indices)
     except (decord.DECORDError, RuntimeError, IndexError) as error:
-        # The message is a failed C++ check, whose end says most.
-        line = next(iter(str(error).splitlines()), "").strip()
+        # The message is a failed C++ check, whose end says most; the path is in brackets.
+        line = next(iter(str(error).splitlines()), "").rsplit("] ", 1)[-1].strip()
         raise DecodeError(line[-80:] or type(error).__name__) from error
     if frames.shape[-1] != 3:  # at widths of 8, 16, 24 and 48 pixels
         raise DecodeError(f"its frames have {frames.shape[-1]} channels")

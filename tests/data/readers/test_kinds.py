@@ -21,6 +21,7 @@ SEVERAL = "streams of pictures, which only PyAV can tell apart: pip install av"
 UNTRUSTED = "decord: its frames are not trusted in the container "
 FIELDS = "perhaps its pictures are interlaced, which only PyAV can tell apart"
 RISE = "decord: its timestamps do not rise"
+BROKEN = "decord: Failed to measure duration/frame-count due to broken metadata."
 # Under auto: who reads it with PyAV and what is said, then the same without PyAV. Words
 # that end in a reader's name are those of a clip, all others of a refusal.
 KINDS = {
@@ -34,6 +35,7 @@ KINDS = {
     "fields.avi": ("pyav", RISE, None, FIELDS),
     "fields.mxf": ("pyav", UNTRUSTED + "mxf", None, SEVERAL),
     "screen.webm": ("decord", "", "decord", ""),
+    "live.webm": ("pyav", BROKEN, "opencv", BROKEN),
     "screen.mkv": ("decord", "", "decord", ""),
     "screen.flv": ("decord", "", "decord", ""),
     "screen.ts": ("pyav", TRANSPORT, None, SEVERAL),
@@ -56,6 +58,7 @@ KINDS = {
     "pi.h264": ("pyav", UNTRUSTED + "h264", "opencv", UNTRUSTED + "h264"),
     "raw.hevc": ("pyav", UNTRUSTED + "hevc", "opencv", UNTRUSTED + "hevc"),
     "real.rm": ("pyav", UNTRUSTED + "rm", None, SEVERAL),
+    "tv.wtv": ("pyav", UNTRUSTED + "wtv", None, SEVERAL),
     "deep.mkv": ("decord", "", "decord", ""),
     "cover-first.mp4": ("decord", "", None, SEVERAL),
     "cover-last.mp4": ("decord", "", None, SEVERAL),
@@ -81,9 +84,10 @@ RATES = {
     # Its muxer lets one frame out at the end.
     "mpeg1.mpg": 25 * 60 / 61,
     **dict.fromkeys(("dvd.mpg", "dvd.vob", "elementary.m2v", "pi.h264", "raw.hevc"), 25),
+    "tv.wtv": 25,
     **dict.fromkeys(("fields.mkv", "fields.avi", "fields.mxf"), 25),
     **dict.fromkeys(("screen.webm", "screen.mkv", "screen.flv", "screen.ts"), VARIABLE),
-    **dict.fromkeys(("screen.mp4", "pieces.mp4"), VARIABLE),
+    **dict.fromkeys(("screen.mp4", "pieces.mp4", "live.webm"), VARIABLE),
 }
 
 
