@@ -92,8 +92,6 @@ def survey(path: Path, container: str) -> Track:
             start = (file.start_time or 0) / av.time_base
     except av.FFmpegError as error:
         raise DecodeError(error.strerror or type(error).__name__) from error
-    except IndexError as error:  # PyAV knows the streams that its first look found
-        raise DecodeError("a stream begins in the middle of the file") from error
     longest = float(np.max(np.diff(track.times), initial=0.0))
     if container in _STATES_LENGTH and end + max(0.0, -start) + longest < 0.9 * length:
         raise DamagedFile(f"its data end at {end:.1f} s of {length:.1f} s")
@@ -108,6 +106,18 @@ def _open(path: Path, container: str) -> Any:
     return av.open(name, format=DEMUXERS[container], options=options, **_LENIENT)
 
 
+def _demux(file: Any, *streams: Any) -> Iterator[Any]:
+    """Yield the packets of streams, of all by default.
+
+    Behind the last packet PyAV 18 may stumble over a stream that its first look at the file
+    had not found.
+    """
+    try:
+        yield from file.demux(*streams)
+    except IndexError:
+        return
+
+
 def _packets(file: Any, videos: list[Any]) -> tuple[_Packets, float]:
     """Return the packets of each stream of pictures, and when the last of all ends."""
     packets: _Packets = {s.index: [] for s in videos}
@@ -115,7 +125,7 @@ def _packets(file: Any, videos: list[Any]) -> tuple[_Packets, float]:
     lengths = {n: unit_length_size(c.name, c.extradata) for n, c in codecs.items()}
     units = {s.index: float(s.time_base or 0) for s in file.streams}  # seconds
     end = 0.0
-    for packet in file.demux():
+    for packet in _demux(file):
         if not packet.size:
             continue
         n = packet.stream.index
@@ -211,7 +221,7 @@ def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.n
         # Otherwise a decoder paints over what is damaged, and says nothing.
         stream.codec_context.options = {"err_detect": "explode"}
         skipped = track.skipped
-        for packet in file.demux(stream):
+        for packet in _demux(file, stream):
             if skipped and packet.size and not packet.is_discard:
                 skipped -= 1
                 continue
