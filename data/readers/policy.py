@@ -7,12 +7,17 @@
     reference  decord without a guard, as the published code reads; a clip that the guard
                would have refused says so
 
-The guard accepts a file under four conditions. The file is as long as it announces. It is
-no transport stream, on which decord hangs. decord's timestamps rise strictly from zero.
-decord finds as many frames as the header tells. All policies but `reference` decode in
-order, since seeking finds wrong frames in too many files.
+Nobody opens a file whose first bytes are not those of a video, or which is shorter than it
+announces. The stream of pictures is chosen once, by PyAV where it is installed.
+
+The guard accepts a file under these conditions. It is of a kind that decord reads well, and
+has a single stream of moving pictures that begins with a key frame. decord's timestamps
+rise strictly from zero. decord finds as many frames as there are packets. Its frames have
+three channels, and are not all equal in a film that moves. All policies but `reference`
+decode in order, since seeking finds wrong frames in too many files.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +44,7 @@ POLICIES = ("auto", "decord", "pyav", "opencv", "reference")
 _DECORDS = ("mp4", "matroska", "avi", "flv", "asf")  # containers in which decord is tried
 _REMEDY = "which only PyAV can tell apart: pip install av"
 _NO_KEY = "its first packets need a key frame that the file lacks"
-_SEQUENCE = "it takes a name with % for a sequence of images"
+_SEQUENCE = "it may take a name with %d for a sequence of images"
 _KINDS = ", ".join(DEMUXERS)
 
 
@@ -184,7 +189,12 @@ def _danger(path: Path, track: Track) -> str:
         return "it may hang on a transport stream"
     if track.container not in _DECORDS:
         return f"its frames are not trusted in the container {track.container}"
-    return _SEQUENCE if "%" in path.name else ""
+    return _SEQUENCE if _names_images(path) else ""
+
+
+def _names_images(path: Path) -> bool:
+    """Return whether FFmpeg may take a name for those of numbered images."""
+    return bool(re.search(r"%\d*d", str(path.absolute())))
 
 
 def _doubt(track: Track) -> str:
@@ -199,7 +209,7 @@ def _doubt(track: Track) -> str:
 def _read_opencv(
     path: Path, counts: Sequence[int], track: Track, segment: Segment, reasons: list[str]
 ) -> DecodedClip:
-    if "%" in path.name:
+    if _names_images(path):
         raise DecodeError(_SEQUENCE)
     if track.skipped:
         raise DecodeError(_NO_KEY)

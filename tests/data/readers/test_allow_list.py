@@ -107,7 +107,7 @@ def test_a_name_is_no_sequence_of_images(tmp_path, name):
         clip = read_clip(tmp_path / name, [20], policy)
         assert [number(frame) for frame in clip.frames] == list(range(20))
     for policy in ("decord", "opencv", "reference"):
-        with pytest.raises(DecodeError, match="takes a name with % for a sequence"):
+        with pytest.raises(DecodeError, match="take a name with %d for a sequence"):
             read_clip(tmp_path / name, [4], policy)
 
 
