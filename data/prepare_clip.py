@@ -24,8 +24,15 @@ from vidsme_jax.data.prepared import (
     bad_clip,
 )
 from vidsme_jax.data.preprocess import preprocess
-from vidsme_jax.data.readers.decoded import DecodedClip, DecodeError, sample_indices
+from vidsme_jax.data.readers.decoded import (
+    BadSegment,
+    DecodedClip,
+    DecodeError,
+    sample_indices,
+)
+from vidsme_jax.data.readers.images import frames_of
 from vidsme_jax.data.readers.policy import read_clip
+from vidsme_jax.data.readers.source import VideoFile
 from vidsme_jax.data.readers.tfds import Example, Source, read_example
 from vidsme_jax.records.runs import STRIP_FRAMES
 
@@ -34,18 +41,20 @@ _STRIP_HEIGHT = 54  # of a thumbnail, in pixels
 _OUR_FAULTS = (TypeError, AttributeError, NameError, ImportError, AssertionError)
 
 
-def prepare_clip(path: Source, spec: ClipSpec) -> PreparedClip:
+def prepare_clip(source: Source, spec: ClipSpec) -> PreparedClip:
     """Decode a clip and return its frames and facts; a bad clip gets a status."""
     try:
-        if isinstance(path, Example):
-            clip = read_example(path, spec.counts)
+        if isinstance(source, Example):
+            clip = read_example(source, spec.counts)
         else:
-            clip = read_clip(path, spec.counts, spec.reader)
+            clip = read_clip(source, spec.counts, spec.reader)
         pixels = preprocess(clip.frames, spec.geometry)
-        facts = _clip_facts(clip, path, spec.counts)
+        facts = _clip_facts(clip, source, spec.counts)
         return PreparedClip(pixels, clip.indices, facts, _thumbnail(clip))
     except FileNotFoundError as error:
         return bad_clip(spec, "missing_file", str(error))
+    except BadSegment as error:
+        return bad_clip(spec, "bad_segment", str(error))
     except DecodeError as error:
         return bad_clip(spec, "decode_error", str(error))
     except _OUR_FAULTS as error:
@@ -63,18 +72,18 @@ def _with_line(error: Exception) -> str:
     )
 
 
-def _clip_facts(clip: DecodedClip, path: Source, counts: Sequence[int]) -> ClipFacts:
+def _clip_facts(clip: DecodedClip, source: Source, counts: Sequence[int]) -> ClipFacts:
     return ClipFacts(
         status="ok",
         reader=clip.reader,
         fallback=clip.fallback or None,
-        file=_file_facts(clip, path),
+        file=_file_facts(clip, source),
         appearance=tuple(appearance(clip.frames)),
         at=_frame_facts(clip, counts),
     )
 
 
-def _file_facts(clip: DecodedClip, path: Source) -> FileFacts:
+def _file_facts(clip: DecodedClip, source: Source) -> FileFacts:
     height, width = clip.frames.shape[1:3]
     return FileFacts(
         container=clip.container,
@@ -84,8 +93,20 @@ def _file_facts(clip: DecodedClip, path: Source) -> FileFacts:
         duration=clip.frames_total / clip.fps if clip.fps else None,
         width=width,
         height=height,
-        file_bytes=None if isinstance(path, Example) else path.stat().st_size,
+        file_bytes=_file_bytes(source),
     )
+
+
+def _file_bytes(source: Source) -> int | None:
+    """Return the bytes of a clip's file or images; None for a part of a file."""
+    if isinstance(source, VideoFile):
+        if source.start is not None or source.end is not None:
+            return None
+        source = source.path
+    if isinstance(source, Example):
+        return None
+    paths = frames_of(source) if source.is_dir() else [source]
+    return sum(path.stat().st_size for path in paths)
 
 
 def _frame_facts(clip: DecodedClip, counts: Sequence[int]) -> dict[int, FrameFacts]:
@@ -98,7 +119,8 @@ def _frame_facts(clip: DecodedClip, counts: Sequence[int]) -> dict[int, FrameFac
         out[count] = FrameFacts(
             frame_indices=tuple(sample_indices(clip.frames_total, count).tolist()),
             frame_hash=joined.hexdigest()[:16],
-            motion=flow_variance(frames),
+            # The flow between a frame and its copy is not quite 0.
+            motion=flow_variance(frames) if clip.frames_total > 1 else 0.0,
             illumination=illumination(frames),
         )
     return out

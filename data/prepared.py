@@ -45,14 +45,14 @@ class FileFacts:
     """Facts about a clip's file; None where a fact is unknown.
 
     Attributes:
-        container: mp4, matroska, avi, mpegts, array_record or other.
+        container: mp4, matroska, avi, mpegts, images, array_record and so on.
         codec: name of the codec in four characters.
         frames_total: number of frames that the reader counted.
         fps: frames per second.
         duration: length of the clip, seconds.
         width: width of the frames, pixels.
         height: height of the frames, pixels.
-        file_bytes: size on disk, bytes; None for an example of a data set.
+        file_bytes: size on disk, bytes; None for a part of a file or of a data set.
     """
 
     container: str | None = None

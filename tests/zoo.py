@@ -40,11 +40,14 @@ def number(frame):
     return out
 
 
-def write(path, frames, codec, format=None, pix_fmt="yuv420p", times=None, **options):
-    """Encode frames at 10 a second, or at the given times in milliseconds."""
-    muxing = {k: options.pop(k) for k in ("movflags",) if k in options}
+def write(
+    path, frames, codec, format=None, pix_fmt="yuv420p", times=None, rate=10, **options
+):
+    """Encode frames at a rate, or at the given times in milliseconds."""
+    muxing = ("movflags", "mpegts_m2ts_mode", "live")
+    muxing = {k: options.pop(k) for k in muxing if k in options}
     with av.open(str(path), "w", format=format, options=muxing) as container:
-        stream = container.add_stream(codec, rate=10)
+        stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pix_fmt
         stream.options = {k: str(v) for k, v in options.items()}
@@ -75,6 +78,19 @@ def cut(source, target, start):
                 packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
                 packet.stream = copy
                 new.mux(packet)
+
+
+def copy_packets(source, target, first):
+    """Copy the packets from a number on, be it between two key frames."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        packets = [packet for packet in old.demux(stream) if packet.size][first:]
+        start = packets[0].dts
+        for packet in packets:
+            packet.pts, packet.dts = packet.pts - start, packet.dts - start
+            packet.stream = copy
+            new.mux(packet)
 
 
 def rotate(source, target, degrees):

@@ -1,6 +1,6 @@
 """The result of every reader: the frames of a clip that the frame counts need."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,10 @@ class DamagedFile(DecodeError):
     """The file is broken or cut short, so that no other reader is worth a try."""
 
 
+class BadSegment(DecodeError):
+    """The film has no such part, whoever reads it."""
+
+
 @dataclass(frozen=True)
 class DecodedClip:
     """Decoded frames of one clip.
@@ -29,9 +33,10 @@ class DecodedClip:
         frames_total: number of frames that the reader counted.
         fps: frames per second; 0 where the file does not say.
         reader: name of the reader that decoded the clip.
-        fallback: faults of the readers that were tried before; "" where there are none.
+        fallback: faults of the readers that were tried before, and what else there is to
+            say of the choice; "" where there is nothing.
         codec: name of the codec in four characters; "" where the file does not say.
-        container: mp4, matroska, avi, mpegts, array_record or other.
+        container: mp4, matroska, avi, mpegts, images, array_record and so on.
     """
 
     frames: UInt8[np.ndarray, "frame height width 3"]
@@ -64,45 +69,6 @@ def sample_indices(total: int, count: int) -> Int[np.ndarray, "count"]:
 def union_indices(total: int, counts: Sequence[int]) -> Int[np.ndarray, "frame"]:
     """Return the distinct positions of the frames that all counts need, rising."""
     return np.unique(np.concatenate([sample_indices(total, n) for n in counts]))
-
-
-def read_in_order(
-    frames: Callable[[], Iterator[Callable[[], np.ndarray]]],
-    counts: Sequence[int],
-    guess: int,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Decode a file from its start, converting only the frames that the counts need.
-
-    Which frames are sampled depends on the number of frames, which only the end of the file
-    tells for certain. Where the guess was wrong, the file is read a second time.
-
-    Args:
-        frames: starts the file and yields, for every frame, a function that converts it.
-        counts: numbers of frames to sample.
-        guess: number of frames of the file, as far as its header tells.
-
-    Returns:
-        The frames, their positions, and the number of frames of the file.
-
-    Raises:
-        DecodeError: no frames, frames of several sizes, or another number at every read.
-    """
-    for _ in range(2):
-        positions = union_indices(guess, counts) if guess else np.array([], int)
-        kept: list[np.ndarray] = []
-        total = 0
-        for convert in frames():
-            if len(kept) < len(positions) and total == positions[len(kept)]:
-                kept.append(convert())
-            total += 1
-        if total == 0:
-            raise DecodeError("it finds no frames")
-        if total == guess:
-            if len({frame.shape for frame in kept}) > 1:
-                raise DecodeError("its frames are of different sizes")
-            return np.stack(kept), positions, total
-        guess = total
-    raise DecodeError("it finds another number of frames each time")
 
 
 def fps_or_zero(value: float) -> float:

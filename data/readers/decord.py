@@ -18,6 +18,7 @@ from vidsme_jax.data.readers.decoded import (
     fps_or_zero,
     union_indices,
 )
+from vidsme_jax.data.readers.track import Segment, Track, clip_rate, film_end
 
 try:
     import decord
@@ -28,19 +29,26 @@ else:
 
 
 def read(
-    path: Path, counts: Sequence[int], announced: int, trusting: bool, doubt: str = ""
+    path: Path,
+    counts: Sequence[int],
+    track: Track,
+    segment: Segment,
+    trusting: bool,
+    doubt: str = "",
 ) -> DecodedClip:
     """Decode the frames that the counts need.
 
     Args:
         path: path of the clip.
         counts: numbers of frames to sample.
-        announced: number of frames according to the header; 0 for unknown.
+        track: the stream of pictures.
+        segment: the part of the film that the clip is.
         trusting: whether to seek, as the published code does, and keep all frames. The
             clip's `fallback` then says whether reading in order gives other frames.
         doubt: a reason not to trust the frames of this file; "" for no reason.
 
     Raises:
+        BadSegment: the film has no such part.
         UntrustedFrames: decord read the file, but perhaps the wrong frames.
         DecodeError: decord could not read the file.
     """
@@ -51,26 +59,33 @@ def read(
         total = len(reader)
         if total == 0:
             raise DecodeError("it finds no frames")
-        doubt = doubt or _doubt(reader.get_frame_timestamp(range(total))[:, 0], announced)
+        stamps = reader.get_frame_timestamp(range(total))[:, 0]
+        doubt = doubt or _doubt(stamps, track.packets)
         if doubt and not trusting:
             raise UntrustedFrames(doubt)
-        indices, fps = union_indices(total, counts), fps_or_zero(reader.get_avg_fps())
+        times = (stamps - stamps[0]).astype(float)
+        fps, first, stop = fps_or_zero(reader.get_avg_fps()), 0, total
+        if not segment.is_whole:
+            first, stop = segment.range_in(times, film_end(times, fps))
+        fps = clip_rate(times[first:stop], fps)
+        indices = union_indices(stop - first, counts)
         if trusting:
-            frames = reader.get_batch(indices).asnumpy()
-            doubt = doubt or _compare(path, frames, indices)
+            frames = reader.get_batch(first + indices).asnumpy()
+            doubt = doubt or _compare(path, frames, first + indices)
         else:
-            frames = _in_order(reader, indices)
+            frames = _in_order(reader, first + indices)
     except (decord.DECORDError, RuntimeError, IndexError) as error:
-        # The message is a failed C++ check, whose end says most.
-        line = next(iter(str(error).splitlines()), "").strip()
+        # The message is a failed C++ check, whose end says most; the path is in brackets.
+        line = next(iter(str(error).splitlines()), "").rsplit("] ", 1)[-1].strip()
         raise DecodeError(line[-80:] or type(error).__name__) from error
-    return DecodedClip(
-        frames, indices, total, fps, "decord", f"kept, though {doubt}" * bool(doubt)
-    )
+    if frames.shape[-1] != 3:  # at widths of 8, 16, 24 and 48 pixels
+        raise DecodeError(f"its frames have {frames.shape[-1]} channels")
+    kept = f"kept, though {doubt}" * bool(doubt)
+    return DecodedClip(frames, indices, stop - first, fps, "decord", kept)
 
 
 def _open(path: Path):
-    return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+    return decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
 
 
 def _in_order(reader, indices: np.ndarray) -> np.ndarray:
@@ -94,7 +109,7 @@ def _doubt(stamps: np.ndarray, announced: int) -> str:
 
     Args:
         stamps: timestamp of every frame of the file, seconds.
-        announced: number of frames according to the header; 0 for unknown.
+        announced: number of frames according to packets or header; 0 for unknown.
     """
     if not np.all(np.isfinite(stamps)) or np.any(np.diff(stamps) <= 0):
         return "its timestamps do not rise"

@@ -1,19 +1,28 @@
-"""Read frames by PyAV, in order from start to end; correct for all files FFmpeg reads."""
+"""Read frames by PyAV, in order from start to end; correct for all files FFmpeg reads.
 
+PyAV also surveys a file's packets before anyone decodes it: which stream of pictures to
+read, how many frames it holds and when each is shown. No other file imports av.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from vidsme_jax.data.readers.containers import DEMUXERS
+from vidsme_jax.data.readers.damage import is_damaged, unit_length_size
 from vidsme_jax.data.readers.decoded import (
     DamagedFile,
     DecodedClip,
     DecodeError,
     fps_or_zero,
-    read_in_order,
 )
+from vidsme_jax.data.readers.in_order import read_in_order
+from vidsme_jax.data.readers.track import Segment, Track
 
 try:
     import av
@@ -24,63 +33,210 @@ except (ImportError, OSError):
 # an option says to ignore it; PyAV from 19 on ignores it, and has no such option.
 _STOPS_AT_TITLES = av is not None and int(av.__version__.split(".")[0]) < 19
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if _STOPS_AT_TITLES else {}
+# What OpenCV calls these codecs; others go by their first four letters.
+_FOURCC = {
+    "mpeg4": "fmp4",
+    "mpeg1video": "mpg1",
+    "mpeg2video": "mpg2",
+    "mjpeg": "mjpg",
+    "vp8": "vp80",
+    "vp9": "vp90",
+    "av1": "av01",
+    "dvvideo": "dvsd",
+    "prores": "apch",
+    "flv": "flv1",
+    "msmpeg4": "mp43",
+    "vc1": "wvc1",
+    "rawvideo": "",  # OpenCV has no name for it
+}
+_STATES_LENGTH = ("matroska", "flv", "asf", "avi")  # which packets can fall short of
 
 
-def read(path: Path, counts: Sequence[int], announced: int = 0) -> DecodedClip:
+class _Packet(NamedTuple):
+    """A packet of pictures: its time in units of its stream, and its size in bytes."""
+
+    pts: int | None
+    size: int
+    is_key: bool
+    is_damaged: bool
+
+
+_Packets = dict[int, list[_Packet]]  # by the number of their stream
+
+
+def survey(path: Path, container: str) -> Track:
+    """Read the packets of a file and choose its stream of pictures.
+
+    Args:
+        path: path of the clip.
+        container: kind of the file, a key of `containers.DEMUXERS`.
+
+    Raises:
+        DamagedFile: the packets end long before the length that the file states.
+        DecodeError: PyAV cannot open the file, or it has no moving pictures.
+    """
+    try:
+        with _open(path, container) as file:
+            videos = [s for s in file.streams.video if not _is_cover(s)]
+            videos = [s for s in videos if s.codec_context is not None]
+            if not videos:
+                others = ", only covers or unknown codecs" * bool(file.streams.video)
+                raise DecodeError(f"it has no video stream{others}")
+            packets, end = _packets(file, videos)
+            stream = _choose(file, videos, packets)
+            damaged = [n for n, p in enumerate(packets[stream.index]) if p.is_damaged]
+            if damaged:
+                raise DamagedFile(f"its packet {damaged[0]} is damaged")
+            track = _track(container, file, stream, packets)
+            length = (file.duration or 0) / av.time_base
+            start = (file.start_time or 0) / av.time_base
+    except av.FFmpegError as error:
+        raise DecodeError(error.strerror or type(error).__name__) from error
+    longest = float(np.max(np.diff(track.times), initial=0.0))
+    if container in _STATES_LENGTH and end + max(0.0, -start) + longest < 0.9 * length:
+        raise DamagedFile(f"its data end at {end:.1f} s of {length:.1f} s")
+    return track
+
+
+def _open(path: Path, container: str) -> Any:
+    # A path from the root can be no address. The demuxer and the protocol are fixed, too,
+    # so that no byte of the file makes FFmpeg open another one.
+    options = {"protocol_whitelist": "file"}
+    name = str(path.absolute())
+    return av.open(name, format=DEMUXERS[container], options=options, **_LENIENT)
+
+
+def _demux(file: Any, *streams: Any) -> Iterator[Any]:
+    """Yield the packets of streams, of all by default.
+
+    Behind the last packet PyAV 18 may stumble over a stream that its first look at the file
+    had not found.
+    """
+    try:
+        yield from file.demux(*streams)
+    except IndexError:
+        return
+
+
+def _packets(file: Any, videos: list[Any]) -> tuple[_Packets, float]:
+    """Return the packets of each stream of pictures, and when the last of all ends."""
+    packets: _Packets = {s.index: [] for s in videos}
+    codecs = {s.index: s.codec_context for s in videos}
+    lengths = {n: unit_length_size(c.name, c.extradata) for n, c in codecs.items()}
+    units = {s.index: float(s.time_base or 0) for s in file.streams}  # seconds
+    end = 0.0
+    for packet in _demux(file):
+        if not packet.size:
+            continue
+        n = packet.stream.index
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is not None:
+            end = max(end, (stamp + (packet.duration or 0)) * units.get(n, 0.0))
+        # Packets before an edit list's start are marked; nobody shows them.
+        if n in packets and not packet.is_discard:
+            bad = packet.is_corrupt or is_damaged(bytes(packet), codecs[n].name, lengths[n])
+            facts = _Packet(packet.pts, packet.size, packet.is_keyframe, bad)
+            packets[n].append(facts)
+    return packets, end
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _choose(file: Any, videos: list[Any], packets: _Packets) -> Any:
+    """Return the stream that players would show; a track of one picture only if alone."""
+    films = [s for s in videos if len(packets[s.index]) > 1] or videos
+    best = file.streams.best("video")
+    if best in films:
+        return best
+    default = [s for s in films if s.disposition & av.stream.Disposition.default] or films
+    return max(default, key=lambda s: len(packets[s.index]))
+
+
+def _track(
+    container: str, file: Any, stream: Any, packets: dict[int, list[_Packet]]
+) -> Track:
+    keys = [n for n, packet in enumerate(packets[stream.index]) if packet.is_key]
+    skipped = keys[0] if keys else 0
+    mine = packets[stream.index][skipped:]
+    pts = sorted(p.pts for p in mine if p.pts is not None)
+    is_timed = len(pts) == len(mine) and max(Counter(pts).values(), default=2) == 1
+    name = stream.codec_context.name
+    unit = float(stream.time_base)  # seconds
+    between = [p.size for p in mine if not p.is_key]
+    return Track(
+        container=container,
+        index=stream.index,
+        is_first=stream.index == file.streams.video[0].index,
+        streams=sum(len(of_stream) > 1 for of_stream in packets.values()) or 1,
+        skipped=skipped,
+        packets=len(mine),
+        fps=fps_or_zero(float(stream.average_rate or 0)),
+        codec=_FOURCC.get(name, name[:4]),
+        times=tuple((p - pts[0]) * unit for p in pts if is_timed),
+        packet_bytes=int(median(between)) if between else 0,
+    )
+
+
+def read(path: Path, counts: Sequence[int], track: Track, segment: Segment) -> DecodedClip:
     """Decode the frames that the frame counts need, and rotate them upright.
 
     Args:
         path: path of the clip.
         counts: numbers of frames to sample.
-        announced: frames according to the header; 0 where it does not tell.
+        track: the stream of pictures, from `survey`.
+        segment: the part of the film that the clip is.
 
     Raises:
-        DamagedFile: the file ends in the middle of its data, or lacks most of its frames.
+        BadSegment: the film has no such part.
+        DamagedFile: a picture is damaged, or most of those in the packets are missing.
         DecodeError: PyAV could not read the file.
     """
     try:
-        guess, fps = _survey(path)
-        frames, indices, total = read_in_order(lambda: _frames(path), counts, guess)
+        clip = read_in_order(lambda: _frames(path, track), counts, track, segment, "pyav")
     except av.FFmpegError as error:
         raise DecodeError(error.strerror or type(error).__name__) from error
-    if total < announced / 2:  # an edit list may hide some frames, damage hides more
-        raise DamagedFile(f"it finds {total} frames where the header has {announced}")
-    return DecodedClip(frames, indices, total, fps, "pyav")
+    # A frame may lie in two packets, and a packet may be shown never; not most of them.
+    if segment.is_whole and clip.frames_total < 0.45 * track.packets:
+        raise DamagedFile(f"it finds {clip.frames_total} frames in {track.packets} packets")
+    return clip
 
 
-def _survey(path: Path) -> tuple[int, float]:
-    """Return how many frames the packets most likely hold, and the frame rate."""
-    with av.open(str(path), **_LENIENT) as container:
-        stream = _video(container)
-        # Packets before the start of an edit list are marked; no decoder returns them.
-        packets = sum(p.size > 0 and not p.is_discard for p in container.demux(stream))
-        return packets, fps_or_zero(float(stream.average_rate or 0))
+def is_interlaced(path: Path, track: Track) -> bool:
+    """Return whether the first picture consists of two fields, as of television."""
+    try:
+        with _open(path, track.container) as file:
+            frames = file.decode(file.streams[track.index])
+            return bool(getattr(next(frames, None), "interlaced_frame", False))
+    except av.FFmpegError:
+        return False
 
 
-def _video(container: Any) -> Any:
-    if not container.streams.video:
-        raise DecodeError("it has no video stream")
-    return container.streams.video[0]
-
-
-def _frames(path: Path) -> Iterator[Callable[[], np.ndarray]]:
-    """Yield, for every frame, a function that converts it to RGB."""
-    with av.open(str(path), **_LENIENT) as container:
-        stream, count = _video(container), 0
+def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+    """Yield the time of every frame, seconds, and a function that converts it to RGB."""
+    with _open(path, track.container) as file:
+        stream, count = file.streams[track.index], 0
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
-        decoded = container.decode(stream)
-        while True:
+        # Otherwise a decoder paints over what is damaged, and says nothing.
+        stream.codec_context.options = {"err_detect": "explode"}
+        skipped = track.skipped
+        for packet in _demux(file, stream):
+            if skipped and packet.size and not packet.is_discard:
+                skipped -= 1
+                continue
             try:
-                frame = next(decoded, None)
+                frames = packet.decode()
             except av.FFmpegError as error:
-                if not count:
-                    raise
+                if not count and packet.size:
+                    continue  # pictures that belong to what was before the file
                 reason = error.strerror or type(error).__name__
                 raise DamagedFile(f"damaged after frame {count - 1}: {reason}") from error
-            if frame is None:
-                return
-            count += 1
-            yield partial(_upright, frame)
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise DamagedFile(f"frame {count} is damaged")
+                count += 1
+                yield frame.time, partial(_upright, frame)
 
 
 def _upright(frame: Any) -> np.ndarray:

@@ -25,12 +25,10 @@ print("pyav:", clip.frames.shape, clip.frames_total, "frames")
 
 
 def lowest() -> list[str]:
-    """Return name==version for every lower bound of the package and its extra [video]."""
+    """Return name==version for every lower bound of the package."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
-    lines = (
-        parser["options"]["install_requires"] + parser["options.extras_require"]["video"]
-    )
+    lines = parser["options"]["install_requires"]
     pattern = re.compile(r"^([\w.-]+)>=([\w.]+)", re.MULTILINE)
     return [f"{name}=={version}" for name, version in pattern.findall(lines)]
 
@@ -41,7 +39,7 @@ def run(python: str, out: Path, constraints: list[str]) -> bool:
     (out / "constraints.txt").write_text("\n".join(constraints) + "\n")
     subprocess.run([python, "-m", "venv", out / "venv"], check=True)
     bin = out / "venv" / "bin"
-    install = [bin / "pip", "install", "--quiet", f"{ROOT}[video]"]
+    install = [bin / "pip", "install", "--quiet", str(ROOT)]
     steps = (
         [*install, "--constraint", out / "constraints.txt"],
         [bin / "vidsme", "demo", "--out", out / "demo"],

@@ -48,9 +48,9 @@ REFUSED = {
     "short-plain.avi": r"cut short: it has \d+ of the \d+ bytes it announces",
     "text.mp4": "it is no video: text",
     "image.mp4": "it is no video: image",
-    "zeros.mp4": "opencv: it finds no frames",
+    "zeros.mp4": "it is no video: unknown, expected one of mp4, matroska",
     "empty.mp4": "the file is empty",
-    "folder.mp4": "it is no regular file",
+    "folder.mp4": "the folder has no images",
 }
 
 
@@ -85,9 +85,9 @@ def test_right_frames(zoo, name):
 @pytest.mark.parametrize("policy", ["pyav", "opencv"])
 @pytest.mark.parametrize("name", READ)
 def test_right_frames_or_a_reason_from_the_others(zoo, name, policy):
-    """Rotation too; OpenCV has no AV1, and takes an edit list for damage."""
-    if policy == "opencv" and name in ("av1.mp4", "cut.mp4"):
-        with pytest.raises(DecodeError, match="no frames|cut with an edit list"):
+    """Rotation too; OpenCV has no AV1."""
+    if policy == "opencv" and name == "av1.mp4":
+        with pytest.raises(DecodeError, match="no frames"):
             read_clip(zoo / name, [8], policy)
         return
     clip = read_clip(zoo / name, [8], policy)
@@ -116,8 +116,8 @@ def test_reference_keeps_the_wrong_frames_and_says_so(zoo):
     assert clip.fallback == "kept, though its timestamps do not rise"
     assert numbers(clip, "b-frames.avi", 8) != picked(ALL, 8)
     assert read_clip(zoo / "h264.mp4", [8], "reference").fallback == ""
-    clip = read_clip(zoo / "inside.ts", [8], "reference")
-    assert clip.fallback == "kept, though it is a transport stream"
+    with pytest.raises(DecodeError, match="reference: it may hang on a transport stream"):
+        read_clip(zoo / "inside.ts", [8], "reference")
 
 
 @pytest.mark.parametrize("name", ["b-frames.mp4", "open.mp4", "open.mkv"])
@@ -135,7 +135,7 @@ def test_most_of_a_stream_lost_is_not_a_shorter_clip(zoo, tmp_path):
     content = bytearray((zoo / "h264.mkv").read_bytes())
     content[len(content) // 5 : -200] = bytes(len(content) - len(content) // 5 - 200)
     (tmp_path / "a.mkv").write_bytes(content)
-    with pytest.raises(DecodeError, match="of 60|header has 6|damaged|no frames"):
+    with pytest.raises(DecodeError, match=r"its data end at \d.\d s of 6.0 s"):
         read_clip(tmp_path / "a.mkv", [4])
 
 
@@ -169,23 +169,6 @@ def test_opencv_reads_behind_an_edit_list_that_decord_has_seen(zoo, monkeypatch)
     clip = read_clip(zoo.parent / "cut.mp4", [4])
     assert clip.reader == "opencv" and "start at zero" in clip.fallback
     assert numbers(clip, "cut.mp4", 4) == picked(ALL[15:], 4)
-
-
-def test_damage_in_the_middle_is_not_a_shorter_clip(tmp_path):
-    """The file is as long as it says, but the second half of it are no packets."""
-    noise = np.random.default_rng(0).integers(-40, 40, coded().shape)
-    noisy = np.clip(coded() + noise, 0, 255).astype(np.uint8)
-    path = tmp_path / "a.mp4"
-    write(path, noisy, "libx264", g=30, movflags="faststart")
-    content = bytearray(path.read_bytes())
-    start = content.find(b"mdat") + 4
-    middle = start + (len(content) - start) // 2
-    content[middle:] = b"\xff" * (len(content) - middle)
-    path.write_bytes(content)
-    with pytest.raises(DecodeError, match=r"pyav: damaged after frame \d\d: Invalid data"):
-        read_clip(path, [8])
-    with pytest.raises(DecodeError, match=r"\d\d of the 60 frames in its header"):
-        read_clip(path, [8], "opencv")
 
 
 def test_a_short_transport_stream_gives_the_frames_it_has(zoo, tmp_path):
@@ -232,9 +215,9 @@ def test_containers(tmp_path, zoo):
     for name, size in sizes.items():
         kind = container_of(zoo / name)
         assert announced_size(zoo / name, kind) in (
-            (0,) if kind in ("mpegts", "other") else (size,)
+            (0,) if kind in ("mpegts", "asf") else (size,)
         )
-    for content, kind in ((b"\x47", "text"), (b"\1\2\3" * 900, "other"), (b"", "text")):
+    for content, kind in ((b"\x47", "text"), (b"\1\2\3" * 900, "unknown"), (b"", "text")):
         (tmp_path / "a").write_bytes(content)
         assert container_of(tmp_path / "a") == kind
     live = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"\0" * 20
