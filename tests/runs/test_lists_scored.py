@@ -1,16 +1,21 @@
 """A list gives the same numbers however it is written: scored, stored and trained on."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 from tools import make_project
+from zoo import COUNT, coded, write
 
 from vidsme_jax.data.manifest import ManifestSettings, read_manifests
+from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.data.store.store import open_store
 from vidsme_jax.runs.prepare import PrepareSettings, prepare
 from vidsme_jax.runs.score import ScoreSettings, score
+from vidsme_jax.runs.verify import verify
 from vidsme_jax.scores import catalogue
 from vidsme_jax.training.fit import Recipe
 from vidsme_jax.training.train import TrainSettings, train
@@ -105,3 +110,46 @@ def test_the_last_turns_alone(project):
         ("r2", 0),
         ("r3-2", 1),
     ]
+
+
+LOSSLESS = {"qp": 0, "preset": "ultrafast"}
+
+
+def test_segments_score_as_the_cut_files(project, tmp_path, capsys):
+    """Frame-exact cuts of a film, a folder of its frames, and a frame of it as an image."""
+    images, times = coded(), np.arange(COUNT) * 100
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for name, first, stop in (("film", 0, COUNT), ("a", 0, 30), ("b", 30, COUNT)):
+        path = tmp_path / f"{name}.mp4"
+        write(path, images[first:stop], "libx264", times=times[first:stop], **LOSSLESS)
+    for n, frame in enumerate(read_clip(tmp_path / "b.mp4", [COUNT]).frames):
+        Image.fromarray(frame).save(folder / f"f{n}.png")
+    shutil.copy(folder / "f0.png", tmp_path / "still.png")
+    rows = [
+        {"id": "first", "video": "film.mp4", "start": 0, "end": 3},
+        {"id": "a", "video": "a.mp4"},
+        {"id": "second", "video": "film.mp4", "clip": [3, 99]},
+        {"id": "rest", "video": "film.mp4", "start": 3},
+        {"id": "b", "video": "b.mp4"},
+        {"id": "frames", "video": "frames", "fps": 10},
+        {"id": "still", "video": "still.png"},
+        {"id": "back", "video": "film.mp4", "start": 3, "end": 1},
+    ]
+    (tmp_path / "m.json").write_text(json.dumps(rows))
+    table = run(project, tmp_path / "run", tmp_path / "m.json").to_pylist()
+    by_id = {row["id"]: row for row in table}
+    assert {k for k, row in by_id.items() if row["status"] != "ok"} == {"second", "back"}
+    assert by_id["back"]["status"] == by_id["second"]["status"] == "bad_segment"
+    names = [name for name in catalogue.columns() if not name.startswith("response")]
+    facts = ("motion", "illumination", "q", "r", "duration", "fps", "frame_hash")
+    for part, cut in (("first", "a"), ("rest", "b"), ("rest", "frames")):
+        for name in (*facts, *names):
+            assert by_id[part][name] == pytest.approx(by_id[cut][name], abs=1e-6), name
+    assert by_id["first"]["video.sme.mean"] != by_id["rest"]["video.sme.mean"]
+    assert by_id["first"]["group"] == by_id["rest"]["group"] == "film.mp4"
+    still = by_id["still"]
+    assert still["motion"] == 0 and np.isnan(still["video.sme.mean"])
+    assert np.isfinite(still["video.logp.mean"])
+    assert "1 rows show a single frame: scores that compare" in capsys.readouterr().err
+    assert "each once, no score missing" in verify(tmp_path / "run")
