@@ -237,7 +237,12 @@ def _settings(result: Result) -> Section:
 
 
 def _flat(value: object, key: str = "") -> list[list[str]]:
-    """Return a row for each leaf of nested dicts: `a.b.c` and its JSON."""
+    """Return a row for each leaf of nested dicts: `a.b.c` and its JSON.
+
+    The dicts of a list are numbered from 1.
+    """
+    if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        value = {str(n): inner for n, inner in enumerate(value, 1)}
     if isinstance(value, dict) and value:
         return [
             row
