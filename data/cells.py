@@ -23,8 +23,18 @@ def text_cell(record: Mapping[str, Any], column: str) -> str:
     value = record.get(column)
     if isinstance(value, dict | list):
         raise ValueError(f"{column}={str(value)[:60]!r}, expected text")
+    if isinstance(value, bytes):
+        raise ValueError(f"{column}={str(value)[:60]}, expected text and not bytes")
     text = "" if is_missing(value) else str(value)
     return checked_text(text, column)
+
+
+def name_cell(record: Mapping[str, Any], column: str) -> str:
+    """Return the text of a column of names; whole numbers lose the point of a float."""
+    value = record.get(column)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return text_cell(record, column)
 
 
 def checked_text(text: str, column: str) -> str:

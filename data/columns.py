@@ -4,11 +4,13 @@ A column that nearly has a known name changes what a row means, so it is never p
 a canonical synonym is read, and a slip of the pen is refused.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vidsme_jax.data.cells import is_missing
+from vidsme_jax.errors import shorten
 from vidsme_jax.records.columns import match_columns, plain_name
 
 KNOWN = (
@@ -21,16 +23,27 @@ SYNONYMS = {
     "question": ("prompt", "query", "instruction", "q"),
     "answer": ("caption", "response", "a"),
     "candidates": ("choices", "options"),
-    "start": ("video_start", "start_time", "start_sec", "start_seconds", "begin"),
-    "end": ("video_end", "end_time", "end_sec", "end_seconds"),
+    "start": (
+        *("video_start", "start_time", "start_sec", "start_seconds", "start_timestamp"),
+        *("begin", "t_start"),
+    ),
+    "end": (
+        *("video_end", "end_time", "end_sec", "end_seconds", "end_timestamp"),
+        *("stop", "t_end"),
+    ),
+    "system": ("system_prompt", "system_message"),
+    "answer_key": ("correct_answer", "correct_option", "correct_choice"),
     "segment": ("clip", "timestamps"),
     "conversations": ("messages", "conversation"),
 }
 # Columns that cut a clip in other units; a row without its cut is another row.
-_OTHER_UNITS = (
-    *("start_frame", "end_frame", "frame_start", "frame_end"),
-    *("start_ms", "end_ms", "frame_range"),
+_OTHER_UNITS = re.compile(
+    r"(start|end|begin|stop)(frame|frames|ms|msec|idx|index)"
+    r"|frame(start|end|range|idx|idxs|indices)"
 )
+# Options in columns of their own; of some lists a0 to a4.
+_OPTIONS = re.compile(r"(option|choice|candidate)([a-h]|\d+)|a\d")
+_INTERVAL = re.compile(r"\W*\d+(\.\d+)?\s*(\W|to)\s*\d+(\.\d+)?\W*")
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,8 @@ class ColumnNames:
             value = record.get(name)
             if is_missing(value) or not is_missing(record.get(canonical)):
                 continue
-            if name.lower() == "clip" and isinstance(value, str) and value[0] != "[":
+            is_name = isinstance(value, str) and not _INTERVAL.fullmatch(value)
+            if name.lower() == "clip" and is_name:
                 continue  # a clip's name, and no segment
             if canonical in source:
                 raise ValueError(f"{source[canonical]} and {name} both are {canonical}")
@@ -73,7 +87,22 @@ def match_manifest(names: Iterable[str]) -> ColumnNames:
         ValueError: a column that is nearly a known one, or cuts clips in other units.
     """
     names = list(names)
-    other_units = [name for name in names if plain_name(name) in _OTHER_UNITS]
-    if other_units:
-        raise ValueError(f"column {other_units[0]}: expected start and end, in seconds")
+    for name in names:
+        letters = plain_name(name)
+        if _OTHER_UNITS.fullmatch(letters):
+            column = shorten(name, 40)
+            raise ValueError(f"column {column}: expected start and end, in seconds")
+        if _OPTIONS.fullmatch(letters):
+            column = shorten(name, 40)
+            raise ValueError(f"column {column}: expected all options in candidates, a list")
     return ColumnNames(match_columns(names, KNOWN, SYNONYMS))
+
+
+def match_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a message that shows a video, under the names of segments.
+
+    Raises:
+        ValueError: a field that is nearly the start or the end.
+    """
+    times = ("start", "end", "segment")
+    return ColumnNames(match_columns(part, times, SYNONYMS)).read(part)

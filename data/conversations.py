@@ -68,6 +68,7 @@ def _message(number: int, message: Any, parts: list) -> tuple[str, str]:
     if not isinstance(message, Mapping):
         raise ValueError(f"conversations has {str(message)[:40]!r}, expected an object")
     role = next((message[k] for k in _ROLE_KEYS if message.get(k) is not None), None)
+    role = role.lower() if isinstance(role, str) else role
     if role not in _ROLES:
         raise ValueError(
             f"message {number} of conversations is from {role!r}, expected human and gpt,"
@@ -91,6 +92,14 @@ def _message(number: int, message: Any, parts: list) -> tuple[str, str]:
                 " expected text and video"
             )
     return _ROLES[role], checked_text("\n".join(texts), "conversations")
+
+
+def shows_video(value: Any) -> bool:
+    """Return whether a message has a part that shows a video, whatever else is wrong."""
+    messages = value if isinstance(value, list) else []
+    contents = [m.get("content") for m in messages if isinstance(m, Mapping)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return any(isinstance(p, Mapping) and p.get("type") in _VIDEO_PARTS for p in parts)
 
 
 def without_placeholder(question: str) -> tuple[str, int, int]:

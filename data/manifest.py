@@ -19,8 +19,8 @@ import pyarrow as pa
 from vidsme_jax.data.cells import is_missing
 from vidsme_jax.data.columns import ColumnNames, match_manifest
 from vidsme_jax.data.readers.tfds import PREFIX, read_examples
-from vidsme_jax.data.rows import Place, RecordRows, Row, read_record
-from vidsme_jax.errors import InputError, check_names, check_rates
+from vidsme_jax.data.rows import DEFAULT_QUESTION, Place, RecordRows, Row, read_record
+from vidsme_jax.errors import InputError, check_names, check_rates, shorten
 from vidsme_jax.progress import say
 from vidsme_jax.records.tabular import (
     read_csv_texts,
@@ -63,6 +63,8 @@ class ManifestSettings:
         check_names(self, turns=TURNS)
         if self.fps is not None:
             check_rates(self, "fps")
+            if not self.fps:
+                raise InputError(f"fps={self.fps}, expected a number above 0")
 
 
 def read_manifests(
@@ -120,8 +122,8 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"data={path} ends in {path.suffix!r}, expected one of {_READS}")
     try:
         records = _READERS[path.suffix.lower()](path)
-    except (ValueError, OSError, csv.Error) as error:
-        first = str(error).splitlines()[0]
+    except (ValueError, OSError, csv.Error, RecursionError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"data={path} cannot be read as {path.suffix}: {first}") from error
     if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
         raise InputError(f"data={path} holds no list of objects, expected one per clip")
@@ -178,20 +180,48 @@ def _column_notes(
         if not is_missing(after.get("answer_key")) and is_missing(after.get("answer")):
             read["answer_key as answer"] = None
     notes = [f"column {', '.join(read)}"] if read else []
-    return notes + [f"column {', '.join(kept)} not read, but kept"] * bool(kept)
+    if kept:
+        notes.append(f"not read beside the column they could be: {', '.join(kept)}")
+    return notes
 
 
 def _record_notes(content: Sequence[RecordRows]) -> list[str]:
     """Return what a person should know of records that are not read as they stand."""
-    skipped = Counter(of_record.skipped for of_record in content if of_record.skipped)
-    notes = [f"{count} rows with {reason} skipped" for reason, count in skipped.items()]
+    skipped = Counter(r.skipped for r in content if r.skipped)
+    notes = [f"skipped {_count(n, 'row')} with {why}" for why, n in skipped.items()]
     taken_off = sum(of_record.placeholders for of_record in content)
     if taken_off:
-        notes.append(f"a leading placeholder taken off {taken_off} questions")
+        notes.append(f"a leading placeholder taken off {_count(taken_off, 'question')}")
     left = sum(of_record.left for of_record in content)
     if left:
-        notes.append(f"{left} further placeholders stay in questions as text")
+        notes.append(f"left as text in questions: {_count(left, 'further placeholder')}")
+    return [*notes, *_asking_notes([row for r in content for row in r.rows])]
+
+
+def _asking_notes(rows: Sequence[Row]) -> list[str]:
+    """Return what rows are asked without words of their own, if other columns have some."""
+    further = dict.fromkeys(name for row in rows for name in row.other)
+    unasked = sum(row.asked == DEFAULT_QUESTION for row in rows)
+    answered = sum(bool(row.answer) for row in rows)
+    notes = []
+    letters = sum(row.answer.strip(" ().").upper() in row.letters for row in rows)
+    if letters:
+        notes.append(
+            f"{_count(letters, 'answer')} of a letter alone stay as they are; an answer_key"
+            " would be read as an option"
+        )
+    if further and (unasked or answered < len(rows)):
+        names = ", ".join(shorten(name, 30) for name in [*further][:8])
+        unanswered = _count(len(rows) - answered, "row")
+        notes.append(
+            f"{_count(unasked, 'row')} asked {DEFAULT_QUESTION!r}, {unanswered} without an"
+            f" answer; columns kept and not read: {names}{', …' * (len(further) > 8)}"
+        )
     return notes
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _with_unique_ids(content: Sequence[RecordRows]) -> list[RecordRows]:
@@ -207,8 +237,9 @@ def _with_unique_ids(content: Sequence[RecordRows]) -> list[RecordRows]:
     wrong = [name for name, files in videos.items() if len(files) > 1]
     if wrong:
         raise InputError(
-            f"id={wrong[0]!r} stands for {len(videos[wrong[0]])} videos, expected one;"
-            " several questions about a video may share an id"
+            f"id={wrong[0]!r} stands for {len(videos[wrong[0]])} videos, such as"
+            f" {', '.join(Path(str(v)).name for v in [*videos[wrong[0]]][:2])}, expected"
+            " one; several questions about a video may share an id"
         )
     seen: Counter[str] = Counter()
     out = []
@@ -226,7 +257,10 @@ def _with_unique_ids(content: Sequence[RecordRows]) -> list[RecordRows]:
 def _refuse_repeated(ids: Iterable[str]) -> None:
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:  # a written id is also that of another id's second row
-        raise InputError(f"id={repeated[0]!r} stands twice, expected once")
+        raise InputError(
+            f"id={repeated[0]!r} stands twice, expected once; rows of an id x are numbered"
+            " x, x-2, x-3"
+        )
 
 
 def _select_turns(content: Sequence[RecordRows], turns: str) -> list[Row]:

@@ -13,15 +13,23 @@ from vidsme_jax.data.cells import (
     is_missing,
     label_cell,
     list_cell,
+    name_cell,
     number_cell,
     text_cell,
 )
-from vidsme_jax.data.columns import KNOWN
-from vidsme_jax.data.conversations import Dialogue, read_dialogue, without_placeholder
+from vidsme_jax.data.columns import KNOWN, match_part
+from vidsme_jax.data.conversations import (
+    Dialogue,
+    read_dialogue,
+    shows_video,
+    without_placeholder,
+)
 from vidsme_jax.data.readers.source import VideoFile
 from vidsme_jax.data.readers.tfds import Source
+from vidsme_jax.errors import shorten
 
 DEFAULT_QUESTION = "Describe the video."
+_WHOLE = (None, None)  # the times of a clip that is no segment
 _ASKING = ("question", "answer", "candidates", "answer_key", "history")
 
 
@@ -68,7 +76,13 @@ class Row:
     @property
     def options(self) -> list[str]:
         """The candidates with their letters."""
-        return [f"({_letter(n)}) {text}" for n, text in enumerate(self.candidates)]
+        pairs = zip(self.letters, self.candidates, strict=True)
+        return [f"({letter}) {text}" for letter, text in pairs]
+
+    @property
+    def letters(self) -> list[str]:
+        """The letters of the candidates."""
+        return [_letter(n) for n in range(len(self.candidates))]
 
     @property
     def file(self) -> Any:
@@ -116,16 +130,24 @@ def read_record(record: Mapping[str, Any], place: Place) -> RecordRows:
     Raises:
         ValueError: the fault of the record, in a sentence.
     """
+    value = record.get("conversations")
+    names = [record.get("video"), record.get("videos")]
+    if all(map(is_missing, names)) and not shows_video(value):
+        return RecordRows((), skipped="no video")
     dialogue = None
-    if not is_missing(record.get("conversations")):
-        dialogue = read_dialogue(record["conversations"])
+    if not is_missing(value):
+        dialogue = read_dialogue(value)
         beside = [name for name in _ASKING if not is_missing(record.get(name))]
         if beside:
             raise ValueError(f"has both conversations and {beside[0]}, expected one")
-    record, videos = _with_videos(record, dialogue)
-    if len(videos) != 1:
-        return RecordRows((), skipped="several videos" if videos else "no video")
-    first = _first_row(record, videos[0], place)
+    clips = _clips(record, dialogue)
+    if len(clips) != 1:
+        return RecordRows((), skipped="several videos" if clips else "no video")
+    return _turns(record, _first_row(record, clips[0], place), dialogue)
+
+
+def _turns(record: Mapping[str, Any], first: Row, dialogue: Dialogue | None) -> RecordRows:
+    """Return the rows of the turns of a dialogue, or the only row of a question."""
     if dialogue is None:
         questions = [(first.asked, first.answer)]
     else:
@@ -145,22 +167,26 @@ def read_record(record: Mapping[str, Any], place: Place) -> RecordRows:
     return RecordRows(rows, bool(first.id), "", placeholders, left)
 
 
-def _with_videos(
+_Times = tuple[float | None, float | None]  # start and end of a segment, seconds
+
+
+def _clips(
     record: Mapping[str, Any], dialogue: Dialogue | None
-) -> tuple[Mapping[str, Any], list[str]]:
-    """Return a record with the segment that its messages name, and its distinct videos."""
-    parts = dialogue.parts if dialogue else ()
-    several = [
-        record.get("video"),
-        *list_cell(record.get("videos"), "videos", "a path an entry"),
-        *map(_shown, parts),
-    ]
+) -> list[tuple[str, _Times]]:
+    """Return the distinct clips that columns and messages of a record name."""
+    several = list_cell(record.get("videos"), "videos", "a path an entry")
+    video = record.get("video")
+    several += video if isinstance(video, list) else [video]
+    times, parts = _segment(record), dialogue.parts if dialogue else ()
+    several += map(_shown, parts)
     videos = dict.fromkeys(_path(value) for value in several if not is_missing(value))
-    for part in parts:
-        times = {k: part.get(f"video_{k}") for k in ("start", "end")}
-        absent = {k: v for k, v in times.items() if is_missing(record.get(k))}
-        record = {**record, **absent}
-    return record, list(videos)
+    named = dict.fromkeys(_segment(match_part(part)) for part in parts)
+    if times != _WHOLE and set(named) - {_WHOLE, times}:
+        raise ValueError(
+            f"start={times[0]} and end={times[1]}, but its messages show another segment"
+        )
+    segments = [times] if times != _WHOLE else list(named) or [_WHOLE]
+    return [(video, segment) for video in videos for segment in segments]
 
 
 def _shown(part: Mapping[str, Any]) -> Any:
@@ -173,52 +199,55 @@ def _shown(part: Mapping[str, Any]) -> Any:
 
 
 def _path(value: Any) -> str:
-    if isinstance(value, Mapping | list):
-        raise ValueError(f"video={str(value)[:60]!r}, expected text")
-    path = checked_text(str(value), "video").removeprefix("file://")
+    path = text_cell({"video": value}, "video").removeprefix("file://")
     if "://" in path:
         raise ValueError(f"video={path[:60]!r} is an address, expected a path")
     return path
 
 
-def _first_row(record: Mapping[str, Any], video: str, place: Place) -> Row:
+def _first_row(record: Mapping[str, Any], clip: tuple[str, _Times], place: Place) -> Row:
     """Return the row of a record, its question as it is written."""
+    video, (start, end) = clip
     path = _inside(place.root, video)
-    start, end = _segment(record)
     fps = _frame_rate(record, path, place.fps)
     source = VideoFile(path, start, end, fps)
     fragment, is_whole = source.fragment, source == VideoFile(path)
     label = label_cell(record.get("label"))
     if None not in (label, place.label) and label != place.label:
         raise ValueError(f"label={label}, but --label {place.label} was given for the file")
-    candidates = _candidates(record.get("candidates"))
+    candidates, keys = _candidates(record.get("candidates"))
     used = {name for name in KNOWN if name != "fps"} | ({"fps"} if fps else set())
+    other = {k: v for k, v in record.items() if k not in used}
+    for name, value in other.items():
+        checked_text(value if isinstance(value, str) else "", shorten(name, 40))
     return Row(
-        id=text_cell(record, "id"),
+        id=name_cell(record, "id"),
         video=video + fragment,
         path=path if is_whole else source,
         label=place.label if label is None else label,
         asked=text_cell(record, "question") or DEFAULT_QUESTION,
         candidates=tuple(candidates),
-        answer=_answer(record, candidates),
+        answer=_answer(record, candidates, keys),
         group=text_cell(record, "group") or video,
-        other={k: v for k, v in record.items() if k not in used},
+        other=other,
         history=_history(record.get("history")),
         system=text_cell(record, "system") or None,
     )
 
 
-def _segment(record: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def _segment(record: Mapping[str, Any]) -> _Times:
     """Return start and end of the part of the video, seconds; None where it is open."""
     unit = "a number of seconds"
     start, end = (number_cell(record.get(k), k, unit) for k in ("start", "end"))
+    if start is not None and end is None and not is_missing(record.get("duration")):
+        raise ValueError("start with duration, expected start and end, in seconds")
     pair = list_cell(record.get("segment"), "segment", "[start, end] in seconds")
     if not pair:
         return start, end
     if len(pair) != 2:
         raise ValueError(f"segment={str(pair)[:40]}, expected [start, end] in seconds")
     first, last = (number_cell(value, "segment", unit) for value in pair)
-    if (start, end) not in ((None, None), (first, last)):
+    if (start, end) not in (_WHOLE, (first, last)):
         raise ValueError(f"segment={pair}, but start={start} and end={end}")
     return first, last
 
@@ -236,36 +265,65 @@ def _frame_rate(
     return fps
 
 
-def _candidates(value: Any) -> list[str]:
-    if isinstance(value, Mapping):  # by their letters
-        value = [value[key] for key in sorted(value)]
-    options = list_cell(value, "candidates", "one option an entry")
-    return [checked_text(str(option), "candidates") for option in options]
+def _candidates(value: Any) -> tuple[list[str], list[str]]:
+    """Return the options of a question, and the keys by which they are known.
+
+    An object has its options by letters from A on, or by numbers from 0 or 1 on. Parquet
+    fills objects with nulls up to the largest of a file.
+    """
+    if isinstance(value, Mapping):
+        options = {str(k): v for k, v in value.items() if v is not None}
+        letters = [_letter(n) for n in range(len(options))]
+        numbers = [[str(n + first) for n in range(len(options))] for first in (0, 1)]
+        by_key = {key.upper(): option for key, option in options.items()}
+        for keys in (letters, *numbers):
+            if set(by_key) == set(keys):
+                return [_option(by_key[key]) for key in keys], keys
+        raise ValueError(
+            f"candidates has the keys {', '.join(options)[:60]}, expected A, B, … or 0, 1,"
+            " … or 1, 2, …, without a gap"
+        )
+    listed = [_option(v) for v in list_cell(value, "candidates", "one option an entry")]
+    letters = [_letter(n) for n in range(len(listed))]
+    return listed, letters
 
 
-def _answer(record: Mapping[str, Any], candidates: list[str]) -> str:
+def _option(value: Any) -> str:
+    if is_missing(value):
+        raise ValueError("candidates has an empty option, expected texts")
+    return text_cell({"candidates": value}, "candidates")
+
+
+def _answer(record: Mapping[str, Any], candidates: list[str], keys: list[str]) -> str:
     """Return the answer, with its letter where it is an option.
 
-    An `answer` is text. An `answer_key` may also be an option's letter or number, from 0.
+    An `answer` is text. An `answer_key` may also be an option's letter, or its number: from
+    0 on, or as the object of the options counts.
+
+    Args:
+        record: the record.
+        candidates: the options.
+        keys: the key of each option.
     """
-    answer, key = (text_cell(record, name) for name in ("answer", "answer_key"))
+    answer, key = text_cell(record, "answer"), name_cell(record, "answer_key")
     text = answer or key
     if not candidates or not text:
         return text
-    if text in candidates:
-        return f"({_letter(candidates.index(text))}) {text}"
     letters = [_letter(n) for n in range(len(candidates))]
-    place = -1
+    places = {option: n for n, option in reversed([*enumerate(candidates)])}
     if not answer:
-        letter = text.strip("().").upper()
-        place = letters.index(letter) if letter in letters else place
-        place = int(text) if text.isdecimal() else place
-        if not 0 <= place < len(candidates):
+        numbers = keys if keys[0].isdecimal() else [str(n) for n in range(len(candidates))]
+        short = text.strip(" ().").upper()
+        for names in (numbers, letters):
+            places |= {short: names.index(short)} if short in names else {}
+        if short not in places and text not in places:
             raise ValueError(
                 f"answer_key={text[:40]!r}, expected an option, its letter, or its number"
-                " from 0"
             )
+        place = places[text] if text in candidates else places[short]
         return f"({letters[place]}) {candidates[place]}"
+    if text in places:
+        return f"({letters[places[text]]}) {text}"
     if text.isdecimal():
         raise ValueError(
             f"answer={text[:40]!r} is no candidate, expected an option's text; an"

@@ -35,6 +35,8 @@ def find_port(
         InputError: what `find_checkpoint` and `open_port` refuse.
     """
     folder = adapter and adapter.expanduser()
+    if folder == Path():
+        raise InputError("adapter is an empty path, expected the folder of an adapter")
     return open_port(find_checkpoint(str(model), weights), folder, ignore_fields)
 
 

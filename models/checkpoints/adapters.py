@@ -149,11 +149,15 @@ class Adapter:
         Args:
             model: path of the base's config.json.
         """
+        folder = model.parent
         line = (
-            f"adapter={self.directory}, trained on {self.config.base}, is merged into"
-            f" {model.parent}: {len(self.updates)} tensors updated,"
-            f" {len(self.replacements)} replaced"
+            f"adapter={self.directory}, trained on {self.config.base}, updates"
+            f" {len(self.updates)} tensors of {folder} and replaces"
+            f" {len(self.replacements)}"
         )
+        name = Path(str(self.config.base)).name
+        if name not in str(folder.resolve()):  # also of the hub's cache
+            line += f"; warning: their names differ, make sure that {folder} is {name}"
         path = self.directory / "config.json"  # beside LLaVA's adapters
         beside = read_config(path) if path.is_file() else {}
         if self.config.is_of_quantised_base or beside.get("quantization_config"):
@@ -247,7 +251,8 @@ def read_adapter(directory: Path, base: Base) -> Adapter:
         try:
             tensors = read_headers(path)
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+            fault = "is not a whole safetensors file" if path.exists() else "is missing"
+            raise InputError(f"{path} {fault}: {error}") from error
         for tensor in tensors:
             sorting.add(tensor)
     sorting.finish()

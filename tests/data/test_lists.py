@@ -75,7 +75,7 @@ def test_turns_are_rows_with_the_turns_before(tmp_path, capsys):
     assert {r.group for r in (first, second, third)} == {"n.mp4"} and third.label == 1
     assert read(tmp_path, record, turns="first") == [first]
     assert read(tmp_path, record, turns="last") == [third]
-    note = "m.json: a leading placeholder taken off 1 questions"
+    note = "m.json: a leading placeholder taken off 1 question"
     assert note in capsys.readouterr().err
     own = {"id": "v-3", "video": "n.mp4", "question": "e", "history": third.history}
     assert read(tmp_path, own | {"label": 1}) == [third]
@@ -107,7 +107,7 @@ def test_rows_without_a_video_are_skipped_and_counted(tmp_path, capsys):
         {"id": "s", "videos": ["a", "b"], "conversations": human("a", "b")},
     )
     assert [r.id for r in rows] == ["r"]
-    line = "2 rows with no video skipped; 1 rows with several videos skipped"
+    line = "skipped 2 rows with no video; skipped 1 row with several videos"
     assert line in capsys.readouterr().err
 
 
@@ -123,7 +123,7 @@ def test_placeholders_elsewhere_stay_text_and_are_counted(tmp_path, capsys):
         "what\n<video>",
         "Describe the video.",
     ]
-    line = "taken off 2 questions; 2 further placeholders stay in questions as text"
+    line = "taken off 2 questions; left as text in questions: 2 further placeholders"
     assert line in capsys.readouterr().err
 
 
@@ -168,7 +168,10 @@ def test_rates_of_folders(tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "answer"),
-    [("b", "(B) b"), ("C", "(C) c"), ("(a)", "(A) a"), (2, "(C) c"), ("0", "(A) a")],
+    [
+        *(("b", "(B) b"), ("C", "(C) c"), (" (a)", "(A) a"), ("b.", "(B) b")),
+        *((2, "(C) c"), ("0", "(A) a"), (1.0, "(B) b")),
+    ],
 )
 def test_answer_keys(tmp_path, key, answer):
     record = {"video": "n.mp4", "question": ASK, "choices": ["a", "b", "c"]}
@@ -183,7 +186,7 @@ def test_what_is_read_under_another_name_is_said(tmp_path, capsys):
     record = {"video": "n.mp4", "prompt": ASK, "choices": ["a"], "answer_key": "a"}
     read(tmp_path, record, {"video": "n.mp4", "question": ASK, "prompt": "other"})
     line = "column prompt as question, choices as candidates, answer_key as answer"
-    kept = "column prompt as question not read, but kept"
+    kept = "not read beside the column they could be: prompt as question"
     error = capsys.readouterr().err
     assert line in error and kept in error and error.count("\n") == 1
     read(tmp_path, PLAIN)
@@ -201,10 +204,12 @@ def test_what_is_read_under_another_name_is_said(tmp_path, capsys):
         ("candidatse", "candidates"),
         ("conversatons", "conversations"),
         ("Grup", "group"),
+        ("qest\nion", "question"),
     ],
 )
 def test_slips_of_the_pen_are_refused_where_the_column_is_missing(tmp_path, column, likely):
-    with pytest.raises(InputError, match=f"column {column} is not known, {likely} may be"):
+    shown = column.replace("\n", " ")
+    with pytest.raises(InputError, match=f"column {shown} is not known, {likely} may be"):
         read(tmp_path, {"video": "n.mp4", column: "a"})
     if likely != "caption":
         read(tmp_path, {"video": "n.mp4", column: "a", likely: None})
@@ -214,6 +219,16 @@ def test_slips_of_the_pen_are_refused_where_the_column_is_missing(tmp_path, colu
     ("record", "message"),
     [
         ({"start_frame": 3}, "column start_frame: expected start and end, in seconds"),
+        ({"startMs": 3}, "column startMs: expected start and end, in seconds"),
+        ({"frame_indices": [3]}, "column frame_indices: expected start and end"),
+        ({"option_a": "x"}, "column option_a: expected all options in candidates"),
+        ({"start": 1, "duration": 2}, "start with duration, expected start and end"),
+        ({"clip": "(0, 1)"}, "segment is not a list, .*clip is read as segment"),
+        ({"clip": "0-1"}, "segment is not a list"),
+        ({"note": "\ud800"}, "note=.* is not valid Unicode"),
+        ({"options": {"B": "x", "C": "y"}}, "candidates has the keys B, C, expected"),
+        ({"options": ["a", None]}, "candidates has an empty option"),
+        ({"options": [["a"]]}, "candidates=.*expected text"),
         ({"Answer": "a"}, "there are columns answer and Answer, expected only one"),
         (
             {"prompt": "a", "query": "b", "question": ""},
@@ -287,3 +302,78 @@ def test_dialogues_in_parquet(tmp_path):
     (row,) = read_manifests([tmp_path / "m.parquet"])
     (plain,) = read(tmp_path, PLAIN | {"id": "a"})
     assert row == plain
+
+
+def test_keys_of_options_are_theirs(tmp_path):
+    record = {"video": "n.mp4", "question": ASK}
+    numbers = {str(n): f"o{n}" for n in range(1, 12)}
+    (row,) = read(tmp_path, record | {"options": numbers, "answer_key": "2"})
+    assert row.answer == "(B) o2" and row.candidates[9:] == ("o10", "o11")
+    from_zero = {str(n): f"o{n}" for n in (0, 2, 1)}
+    (row,) = read(tmp_path, record | {"options": from_zero, "answer_key": 2})
+    assert row.answer == "(C) o2" and row.candidates == ("o0", "o1", "o2")
+    table = [{"A": "x", "B": "y"}, {"A": "x", "B": "y", "C": "z"}]
+    rows = [record | {"id": str(n), "options": o} for n, o in enumerate(table)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "m.parquet")
+    read_rows = read_manifests([tmp_path / "m.parquet"])
+    assert [r.candidates for r in read_rows] == [("x", "y"), ("x", "y", "z")]
+
+
+def test_segments_in_messages(tmp_path, capsys):
+    def show(**times):
+        return {"type": "video", "video": "n.mp4", **times}
+
+    two = [show(video_start=0, video_end=1), show(video_start=2, video_end=3), SHOWN[1]]
+    plain = PLAIN | {"id": "p"}
+    (row,) = read(tmp_path, plain, {"id": "r", "messages": user(two, SAY)})
+    assert row.id == "p" and "1 row with several videos" in capsys.readouterr().err
+    for times in ({"start": 1, "end": 2}, {"startTime": 1, "endTime": 2}):
+        (row,) = read(tmp_path, {"id": "r", "messages": user([show(**times)], SAY)})
+        assert row.video == "n.mp4#t=1,2"
+    clash = {"messages": user([show(video_start=0)], SAY), "start": 2, "end": 3}
+    with pytest.raises(InputError, match="start=2.0 and end=3.0, but its messages show"):
+        read(tmp_path, clash)
+    (row,) = read(tmp_path, {"video": "n.mp4", "startTime": 1, "stop": 2})
+    assert row.video == "n.mp4#t=1,2"
+
+
+def test_faults_of_rows_that_are_skipped_do_not_matter(tmp_path, capsys):
+    image = [{"type": "image"}, {"type": "text", "text": "what"}]
+    rows = read(
+        tmp_path,
+        PLAIN,
+        {"id": "i", "messages": user(image, "a")},
+        {"id": "t", "messages": [{"role": "tool", "content": "x"}]},
+    )
+    assert [r.id for r in rows] == ["r"]
+    assert "skipped 2 rows with no video" in capsys.readouterr().err
+    with pytest.raises(InputError, match="has a part .*image"):
+        read(tmp_path, {"video": "n.mp4", "messages": user(image, "a")})
+
+
+def test_what_is_not_asked_is_said(tmp_path, capsys):
+    read(tmp_path, {"video": "n.mp4", "description": "a", "source": "b"})
+    line = (
+        "1 row asked 'Describe the video.', 1 row without an answer; columns kept and not"
+    )
+    assert line in capsys.readouterr().err
+    read(tmp_path, {"video": "n.mp4"}, {"video": "m.mp4"})
+    assert capsys.readouterr().err == ""
+    read(tmp_path, PLAIN | {"choices": ["x", "y"], "answer": "B"})
+    assert "1 answer of a letter alone stay as they are" in capsys.readouterr().err
+
+
+def test_line_ends_of_unicode_are_text(tmp_path):
+    text = "a\u2028b\u0085c"
+    lines = [json.dumps(PLAIN | {"question": text}, ensure_ascii=False), '{"video": 1']
+    path = tmp_path / "m.jsonl"
+    path.write_text(lines[0] + "\r\n")
+    (row,) = read_manifests([path])
+    assert row.asked == text
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match="cannot be read as .jsonl: line 2: "):
+        read_manifests([path])
+    deep = tmp_path / "m.json"
+    deep.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="cannot be read as .json: "):
+        read_manifests([deep])

@@ -100,7 +100,7 @@ def test_labels_of_lists_without_any(tmp_path):
         ('[{"video": "../a"}]', "lies outside root"),
         ('[{"video": "/etc/passwd"}]', "lies outside root"),
         ('[{"video": "a", "candidates": "A or B"}]', "candidates is not a list"),
-        ('[{"video": ["a"]}]', "video=.*expected text"),
+        ('[{"video": [["a"]]}]', "video=.*expected text"),
     ],
 )
 def test_bad_content_is_one_line(tmp_path, content, message):

@@ -74,7 +74,11 @@ def test_the_command_gives_the_whole_report(tmp_path, capsys):
     ("name", "text", "message"),
     [
         ("a.txt", "id", "expected a run's directory, or a table of scores as .csv"),
-        ("a.csv", "id,label\n1,1\n", "no column score, expected label, score; there"),
+        (
+            "a.csv",
+            "id,label\n1,1\n",
+            "no column score, expected label, score and",
+        ),
         ("a.csv", "id,label,score\n", "has no rows"),
         ("a.csv", "id,label,score\n1,1,2\n1,0,3\n", "id='1' more than once"),
         ("a.csv", "id,label,score,score\n1,1,2,3\n", "the column score more than once"),
@@ -89,7 +93,7 @@ def test_the_command_gives_the_whole_report(tmp_path, capsys):
         (
             "a.csv",
             "id,label,score\n1,yes,1\n2,no,3\n",
-            "label='yes' in row 1, expected numbers",
+            "label='yes' in row 1, expected 1 or true, 0 or false",
         ),
         ("a.csv", "id,label,score\n1,1,nan\n2,0,\n", "a.csv: no row has a score"),
         ("a.csv", "id,label,score\n1,1\n", "cannot be read as .csv"),

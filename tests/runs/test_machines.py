@@ -90,8 +90,8 @@ def test_unlike_hosts_merge_with_a_note(project, whole, tmp_path, capsys):
     score(replace(project, out=out, shard=Shard(1, 2), batch=2, parallel="partitioned"))
     capsys.readouterr()
     merge([out], out)
-    note = "unlike machines, so rounding may differ: batch 1 there, 2 here, parallel"
-    assert note in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "parallel replicas and partitioned" in said and "batch 1 and 2" in said
     assert [m["batch"] for m in machines_of(out)] == [1, 2]
     assert_agree(files.read_table(out / "scores.parquet"), whole)
 
@@ -115,3 +115,13 @@ def test_shards_of_stores_that_would_not_merge_do_not_begin(project, tmp_path):
     assert 0 < len(prepare(settings).rows) < count
     with pytest.raises(InputError, match=r"shard 0/2, .* frames \[2\] there, \[4\] here"):
         prepare(replace(settings, frames=(4,), shard=Shard(1, 2)))
+
+
+def test_a_whole_run_and_shards_do_not_share_a_directory(project, whole, tmp_path):
+    out = tmp_path / "run"
+    score(replace(project, out=out, shard=Shard(0, 2)))
+    with pytest.raises(InputError, match="has 1 shards: vidsme merge joins them"):
+        score(replace(project, out=out))
+    with pytest.raises(InputError, match="holds a whole run or store"):
+        score(replace(project, shard=Shard(0, 2)))
+    assert len(whole) == 20 and not (project.out / "shards").exists()

@@ -65,13 +65,20 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         raise InputError(f"{path} has the column {repeated} more than once, expected one")
     if not len(table):
         raise InputError(f"{path} has no rows")
-    table = _with_expected_names(path, table)
+    table, notes = _with_expected_names(path, table)
     lacking = [name for name in _NEEDED if name not in table.column_names]
     if lacking:
         exists = ", ".join(map(str, table.column_names))[:200]
         raise InputError(
-            f"{path} has no column {lacking[0]}, expected {', '.join(_NEEDED)}; there are"
-            f" {exists}"
+            f"{path} has no column {lacking[0]}, expected {', '.join(_NEEDED)} and mostly"
+            f" id, with commas (.csv) or tabs (.tsv) between them; there are {exists}"
+        )
+    if "id" not in table.column_names:
+        numbers = [str(n + 1) for n in range(len(table))]
+        table = table.append_column("id", pa.array(numbers))
+        notes.append(
+            "no column id, so rows are numbered from 1; another table without ids must have"
+            " the same order"
         )
     reserved = {"frames", *catalogue.columns()}  # in such a table they may mean anything
     reserved |= {name for name in table.column_names if catalogue.is_published(name)}
@@ -99,6 +106,8 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         groups = table["group"].to_pylist()
         columns["group"] = pa.array([None if g is None else str(g) for g in groups])
     columns["frames"] = pa.array([0] * len(table), pa.int64())  # no clip was read
+    if notes:
+        say(f"{path}: {'; '.join(notes)}")
     return pa.table(columns)
 
 
@@ -110,7 +119,8 @@ def _numbers(path: Path, name: str, column) -> pa.ChunkedArray:
     if not any(is_type(column.type) for is_type in checks):
         row, value = next((n, x) for n, x in enumerate(column.to_pylist()) if _is_text(x))
         where = f"{name}={str(value)[:40]!r} in row {row + 1}"
-        raise InputError(f"{path}: {where}, expected numbers")
+        truths = " 1 or true, 0 or false, or nothing" if name == "label" else " numbers"
+        raise InputError(f"{path}: {where}, expected{truths}")
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     return column.cast(pa.float64())
@@ -141,23 +151,15 @@ def _of_objects(read: Callable[[Path], object], path: Path) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def _with_expected_names(path: Path, table: pa.Table) -> pa.Table:
-    """Return the table under the names that are expected, with ids; say what is not so."""
+def _with_expected_names(path: Path, table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Return the table under the names that are expected, and which others it had."""
     try:
         renamed = match_columns(table.column_names, _EXPECTED, _SYNONYMS)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     notes = [f"column {name} is read as {other}" for name, other in renamed.items()]
-    table = table.rename_columns([renamed.get(name, name) for name in table.column_names])
-    if "id" not in table.column_names:
-        notes.append(
-            "no column id, so rows are numbered from 1; another table without ids"
-            " must have the same order"
-        )
-        table = table.append_column("id", pa.array([str(n + 1) for n in range(len(table))]))
-    if notes:
-        say(f"{path}: {'; '.join(notes)}")
-    return table
+    names = [renamed.get(name, name) for name in table.column_names]
+    return table.rename_columns(names), notes
 
 
 _READERS: dict[str, Callable[[Path], pa.Table]] = {

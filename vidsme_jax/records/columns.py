@@ -6,6 +6,8 @@ over: a known synonym is read, and a slip of the pen is refused.
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from vidsme_jax.errors import shorten
+
 _SHORTEST = 5  # letters of a name that a slip of the pen is looked for in
 _LONG = 8  # letters from which two slips are taken for the same name
 
@@ -26,15 +28,18 @@ def match_columns(
     """
     names = list(names)
     meant = {other: name for name in expected for other in synonyms.get(name, ())}
+    by_letters = {plain_name(name): name for name in meant} | {
+        plain_name(name): name for name in expected
+    }
     renamed: dict[str, str] = {}
     for name in names:
-        plain = plain_name(name)
-        target = plain if plain in expected else meant.get(plain)
-        if name in expected or target is None:
+        plain = by_letters.get(plain_name(name))
+        if name in expected or plain is None:
             continue
         if plain in names and plain != name:
-            raise ValueError(f"there are columns {plain} and {name}, expected only one")
-        renamed[name] = target
+            columns = f"{plain} and {shorten(name, 40)}"
+            raise ValueError(f"there are columns {columns}, expected only one")
+        renamed[name] = meant.get(plain, plain)
     present = {*names, *renamed.values()}
     absent = {k: k for k in expected} | meant
     for name in names:
@@ -45,8 +50,8 @@ def match_columns(
 
 
 def plain_name(name: str) -> str:
-    """Return a column's name in small letters, its words joined by underscores."""
-    return name.strip().lower().replace("-", "_").replace(" ", "_")
+    """Return the letters and digits of a column's name, in small letters."""
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def _refuse_slip(name: str, likely: Sequence[str], expected: Sequence[str]) -> None:
@@ -54,10 +59,11 @@ def _refuse_slip(name: str, likely: Sequence[str], expected: Sequence[str]) -> N
     for other in likely:
         is_long = len(other) >= _LONG and other in expected and "_" not in other
         slips = 2 if is_long else 1
-        if len(other) >= _SHORTEST and _distance(plain_name(name), other) <= slips:
+        spelt = name.strip().lower().replace("-", "_").replace(" ", "_")
+        if len(other) >= _SHORTEST and _distance(spelt, other) <= slips:
             raise ValueError(
-                f"column {name} is not known, {other} may be meant; rename it, to that or"
-                " to a name that is less alike"
+                f"column {shorten(name, 40)} is not known, {other} may be meant; rename it,"
+                " to that or to a name that is less alike"
             )
 
 

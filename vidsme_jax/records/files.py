@@ -226,11 +226,16 @@ def machines_note(run: Path, machines: Sequence[Mapping[str, Any]]) -> str:
         run: the directory.
         machines: facts about each machine.
     """
-    others = [m for m in machines if m != machines[0]]
-    if not others:
+    leaves: dict[str, dict[str, None]] = {}
+    for machine in machines:
+        versions = machine.get("versions", {})
+        for name, value in {**machine, **versions}.items():
+            if name != "versions":
+                leaves.setdefault(name, {})[str(value)] = None
+    parts = [f"{k} {' and '.join(v)}" for k, v in leaves.items() if len(v) > 1]
+    if not parts:
         return ""
-    differences = settings_differences(machines[0], others[-1])
-    return f"{run} is from unlike machines, so rounding may differ: {differences}"
+    return f"{run} is from unlike machines, so rounding may differ: {', '.join(parts)}"
 
 
 def settings_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

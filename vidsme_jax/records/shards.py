@@ -59,20 +59,35 @@ def shard_directories(whole: Path) -> dict[Shard, Path]:
 
 
 def check_siblings(
-    whole: Path, shard: Shard, settings: Mapping[str, Any], name: str
+    whole: Path, shard: Shard | None, settings: Mapping[str, Any], name: str
 ) -> None:
     """Refuse a shard that could not be merged with those that have begun.
 
+    A whole run is refused, too, where shards wait to be merged.
+
     Args:
         whole: directory of the whole run or store.
-        shard: the shard that is about to begin.
+        shard: the shard that is about to begin; None for the whole.
         settings: everything that decides its numbers.
-        name: of the file that holds the settings of a shard.
+        name: of the file that holds the settings of a run or store.
 
     Raises:
-        InputError: shards of another number, or with other settings.
+        InputError: shards of another number, or with other settings; a whole beside shards.
     """
-    for other, path in shard_directories(whole).items():
+    begun, is_whole = shard_directories(whole), (whole / name).exists()
+    if shard is None:
+        if begun and not is_whole:
+            raise InputError(
+                f"out={whole} has {len(begun)} shards: vidsme merge joins them; or give"
+                " another --out"
+            )
+        return
+    if is_whole and not begun:
+        raise InputError(
+            f"out={whole} holds a whole run or store, expected --shards {shard} in a new"
+            " directory, or beside other shards"
+        )
+    for other, path in begun.items():
         if not (path / name).exists() or other == shard:
             continue
         if other.count != shard.count:

@@ -25,8 +25,15 @@ def read_json_rows(path: Path) -> Any:
 
 def read_json_lines(path: Path) -> list[Any]:
     """Read a file with a JSON object on each line; blank lines are skipped."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
+    # Not splitlines: texts may hold the line ends of Unicode.
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    out = []
+    for number, line in enumerate(lines, 1):
+        try:
+            out += [json.loads(line)] if line.strip() else []
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number}: {error.msg} at {error.colno}") from error
+    return out
 
 
 def read_csv_texts(path: Path, delimiter: str = ",") -> list[dict[str, str]]:

@@ -85,9 +85,8 @@ def prepare(settings: PrepareSettings) -> Store:
     shard = settings.shard
     out = shard.directory(settings.out) if shard else settings.out
     request = {"model": str(settings.model), "data": [str(p) for p in settings.data]}
-    if shard:
-        identity = store_identity(rows, spec, shard)
-        check_siblings(settings.out, shard, identity, INFO)
+    identity = store_identity(rows, spec, shard)
+    check_siblings(settings.out, shard, identity, INFO)
     with record_files.locked(out, INFO):
         _remove_store_without_clips(out)
         is_complete = (out / CLIPS).exists()

@@ -67,8 +67,7 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
     with ExitStack() as stack:
         with job.team.release_on_failure():
             decisive = identity(job, fixed)
-            if settings.shard:
-                check_siblings(settings.out, settings.shard, decisive, "run.json")
+            check_siblings(settings.out, settings.shard, decisive, "run.json")
             stack.enter_context(files.locked(job.out))
             _claim(job, decisive)
         if not job.team.broadcast_go(not runs.is_finished(job.out)):

@@ -184,7 +184,7 @@ def test_folders_that_are_no_adapters(base, tmp_path):
     path.write_bytes(path.read_bytes()[:-8])
     assert "is not a whole safetensors file" in refusal(base, folder)
     path.unlink()
-    assert "adapter_model.safetensors is not a whole safetensors" in refusal(base, folder)
+    assert "adapter_model.safetensors is missing" in refusal(base, folder)
 
 
 @pytest.mark.parametrize("name", ["adapter_model", "non_lora_trainables"])
@@ -237,7 +237,7 @@ def test_what_is_said_of_an_adapter(base, tmp_path, capsys):
     open_port(base, folder)
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "trained on unsloth/llava-bnb-4bit more" in said
-    assert "1 tensors updated, 0 replaced; it was trained on quantised weights" in said
+    assert "it was trained on quantised weights" in said
     assert "its config.json has another mm_vision_select_layer: the base's" in said
 
 
