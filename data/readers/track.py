@@ -30,6 +30,8 @@ class Track:
         times: presentation times of the packets, seconds from the first, rising; empty for
             unknown.
         packet_bytes: size of a typical packet, bytes; 0 for unknown.
+        may_end_within: whether the file announces no length, so that a recording of its
+            kind may have ended in the middle of its last picture.
     """
 
     container: str
@@ -42,6 +44,7 @@ class Track:
     codec: str
     times: Sequence[float] = ()
     packet_bytes: int = 0
+    may_end_within: bool = False
 
 
 @dataclass(frozen=True)
