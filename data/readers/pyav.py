@@ -241,11 +241,14 @@ def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.n
                 break
             try:
                 frames = packet.decode()
+            except av.error.PatchWelcomeError:  # the codec has what FFmpeg lacks
+                raise
             except av.FFmpegError as error:
-                if not count and packet.size:
+                if not count and packet.size and not packet.is_keyframe:
                     continue  # pictures that belong to what was before the file
+                place = f"after frame {count - 1}" if count else "at its start"
                 reason = error.strerror or type(error).__name__
-                damage = damage or f"damaged after frame {count - 1}: {reason}"
+                damage = damage or f"damaged {place}: {reason}"
                 continue
             for frame in frames:
                 if frame.is_corrupt:
