@@ -85,12 +85,12 @@ def survey(path: Path, container: str) -> Track:
                 raise DecodeError(f"it has no video stream{others}")
             packets, end = _packets(file, videos)
             stream = _choose(file, videos, packets)
-            may_end = announced_size(path, container) == 0
-            checked = packets[stream.index][: -1 if may_end else None]
-            damaged = [n for n, p in enumerate(checked) if p.is_damaged]
+            is_open = announced_size(path, container) == 0
+            track = _track(container, file, stream, packets, is_open)
+            whole = packets[stream.index][: track.whole]
+            damaged = [n for n, p in enumerate(whole) if p.is_damaged]
             if damaged:
                 raise DamagedFile(f"its packet {damaged[0]} is damaged")
-            track = _track(container, file, stream, packets, may_end)
             length = (file.duration or 0) / av.time_base
             start = (file.start_time or 0) / av.time_base
     except av.FFmpegError as error:
@@ -161,8 +161,19 @@ def _shown(packets: list[_Packet]) -> list[_Packet]:
     return [packet for packet in packets if packet.is_shown]
 
 
+def _whole(packets: list[_Packet]) -> int:
+    """Return how many packets lie before those that the end of the file may have cut.
+
+    That is the last one, and those before it that the demuxer took from the same piece.
+    """
+    whole = max(0, len(packets) - 1)
+    while whole and packets[whole - 1].is_damaged:
+        whole -= 1
+    return whole
+
+
 def _track(
-    container: str, file: Any, stream: Any, packets: _Packets, may_end: bool
+    container: str, file: Any, stream: Any, packets: _Packets, is_open: bool
 ) -> Track:
     keys = [n for n, packet in enumerate(packets[stream.index]) if packet.is_key]
     skipped = keys[0] if keys else 0
@@ -183,7 +194,7 @@ def _track(
         codec=_FOURCC.get(name, name[:4]),
         times=tuple((p - pts[0]) * unit for p in pts if is_timed),
         packet_bytes=int(median(between)) if between else 0,
-        may_end_within=may_end,
+        whole=_whole(packets[stream.index]) if is_open else len(packets[stream.index]),
     )
 
 
@@ -228,17 +239,14 @@ def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.n
     out then.
     """
     with _open(path, track.container) as file:
-        stream, count, damage = file.streams[track.index], 0, ""
-        skipped = track.skipped
+        stream, count, n = file.streams[track.index], 0, -1
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
         # Otherwise a decoder paints over what is damaged, and says nothing.
         stream.codec_context.options = {"err_detect": "explode"}
         for packet in _demux(file, stream):
-            if skipped and packet.size:
-                skipped -= 1
+            n += packet.size > 0
+            if packet.size and n < track.skipped:
                 continue
-            if damage and packet.size:
-                break
             try:
                 frames = packet.decode()
             except av.error.PatchWelcomeError:  # the codec has what FFmpeg lacks
@@ -246,20 +254,17 @@ def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.n
             except av.FFmpegError as error:
                 if not count and packet.size and not packet.is_keyframe:
                     continue  # pictures that belong to what was before the file
-                place = f"after frame {count - 1}" if count else "at its start"
-                reason = error.strerror or type(error).__name__
-                damage = damage or f"damaged {place}: {reason}"
+                if n < track.whole:
+                    place = f"after frame {count - 1}" if count else "at its start"
+                    reason = error.strerror or type(error).__name__
+                    raise DamagedFile(f"damaged {place}: {reason}") from error
                 continue
             for frame in frames:
-                if frame.is_corrupt:
-                    damage = damage or f"frame {count} is damaged"
-                    continue
-                count += 1
-                yield frame.time, partial(_upright, frame)
-        else:
-            damage *= not track.may_end_within
-        if damage:
-            raise DamagedFile(damage)
+                if not frame.is_corrupt:
+                    count += 1
+                    yield frame.time, partial(_upright, frame)
+                elif n < track.whole:
+                    raise DamagedFile(f"frame {count} is damaged")
 
 
 def _upright(frame: Any) -> np.ndarray:

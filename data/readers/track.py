@@ -30,8 +30,8 @@ class Track:
         times: presentation times of the packets, seconds from the first, rising; empty for
             unknown.
         packet_bytes: size of a typical packet, bytes; 0 for unknown.
-        may_end_within: whether the file announces no length, so that a recording of its
-            kind may have ended in the middle of its last picture.
+        whole: number of packets, hidden ones included, that the file's end cannot have cut.
+            A recording that announces no length may end in the middle of a picture.
     """
 
     container: str
@@ -44,7 +44,7 @@ class Track:
     codec: str
     times: Sequence[float] = ()
     packet_bytes: int = 0
-    may_end_within: bool = False
+    whole: int = 0
 
 
 @dataclass(frozen=True)
