@@ -15,9 +15,10 @@ damaged goes to no other reader.
 
 The guard accepts a file under these conditions. It is of a kind that decord reads well, and
 has a single stream of moving pictures that begins with a key frame. decord's timestamps
-rise strictly from zero. decord finds as many frames as PyAV finds packets, or about as many as the header says. Its frames have
-three channels, and are not all equal in a film that moves. All policies but `reference`
-decode in order, since seeking finds wrong frames in too many files.
+rise strictly from zero. decord finds as many frames as PyAV finds packets, or about as many
+as the header says. Its frames have three channels, and are not all equal in a film that
+moves. All policies but `reference` decode in order, since seeking finds wrong frames in too
+many files.
 """
 
 import re

@@ -6,8 +6,10 @@ The reference is what FFmpeg decodes by itself, frame by frame, with damage pain
 `alone` is `auto` where PyAV is not installed. Rows say ok, refused or WRONG: another number
 of frames, or frames that look more like another of the reference's. `colours` are the right
 frames, converted in another way. `log` and `error` are what FFmpeg itself says of a file: a
-refusal of one in which it saw no error is suspicious. A last picture that the file's end cut
-in two does not count.
+refusal of one in which it saw no error is suspicious. A last picture that the end of a file
+cut in two does not count.
+
+Found, in 626 files that others made: see docs/guide/clips.md.
 """
 
 import argparse

@@ -171,7 +171,7 @@ def test_opencv_reads_behind_an_edit_list_that_decord_has_seen(zoo, monkeypatch)
 
 
 def test_an_edit_list_that_begins_between_two_key_frames(zoo, tmp_path):
-    """The key frame is hidden, and the pictures up to the next one are shown all the same."""
+    """The key frame is hidden, the pictures up to the next one are not."""
     write(tmp_path / "long.mp4", coded(), "libx264", g=12, bf=2)
     cut(tmp_path / "long.mp4", tmp_path / "cut.mp4", 1.5)
     for policy in ("auto", "pyav", "opencv"):
