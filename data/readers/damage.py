@@ -29,6 +29,24 @@ def unit_length_size(codec: str, extradata: bytes | None) -> int:
     return (extradata[place] & 3) + 1
 
 
+def holds_key(packet: bytes, codec: str, length_size: int) -> bool:
+    """Return whether a packet's first picture needs no other one, whatever its file says.
+
+    Args:
+        packet: data of the packet.
+        codec: FFmpeg's name of the codec.
+        length_size: result of `unit_length_size`; 0 returns False.
+    """
+    at = 0
+    while length_size and at + length_size < len(packet):
+        start = at + length_size
+        if _is_picture(packet[start : start + 1], codec):
+            kind = _kind(packet[start], codec)
+            return kind == 5 if codec == "h264" else 16 <= kind <= 21
+        at = start + int.from_bytes(packet[at:start], "big")
+    return False
+
+
 def is_damaged(packet: bytes, codec: str, length_size: int) -> bool:
     """Return whether a packet holds what no encoder writes.
 
@@ -66,5 +84,9 @@ def _is_wrong(unit: bytes, codec: str) -> bool:
 
 
 def _is_picture(unit: bytes, codec: str) -> bool:
-    kind = unit[0] & 31 if codec == "h264" else unit[0] >> 1
+    kind = _kind(unit[0], codec)
     return 1 <= kind <= 5 if codec == "h264" else kind < 32
+
+
+def _kind(head: int, codec: str) -> int:
+    return head & 31 if codec == "h264" else head >> 1 & 63

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vidsme_jax.data.readers.containers import DEMUXERS, announced_size
-from vidsme_jax.data.readers.damage import is_damaged, unit_length_size
+from vidsme_jax.data.readers.damage import holds_key, is_damaged, unit_length_size
 from vidsme_jax.data.readers.decoded import (
     DamagedFile,
     DecodedClip,
@@ -136,8 +136,10 @@ def _packets(file: Any, videos: list[Any]) -> tuple[_Packets, float]:
         if stamp is not None:
             end = max(end, (stamp + (packet.duration or 0)) * units.get(n, 0.0))
         if n in packets:
-            bad = packet.is_corrupt or is_damaged(bytes(packet), codecs[n].name, lengths[n])
-            facts = (packet.pts, packet.size, packet.is_keyframe, is_shown, bad)
+            data = (bytes(packet), codecs[n].name, lengths[n])
+            bad = packet.is_corrupt or is_damaged(*data)
+            is_key = packet.is_keyframe or holds_key(*data)  # some tables lack the first
+            facts = (packet.pts, packet.size, is_key, is_shown, bad)
             packets[n].append(_Packet(*facts))
     return packets, end
 

@@ -179,6 +179,23 @@ def test_an_edit_list_that_begins_between_two_key_frames(zoo, tmp_path):
         assert numbers(clip, "cut.mp4", 45) == ALL[15:] and clip.frames_total == 45
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_table_of_key_frames_that_lacks_the_first(tmp_path, codec):
+    """The first picture says itself that it needs no other one."""
+    write(tmp_path / "a.mp4", coded(), codec, g=12, bf=2, **{"x265-params": "keyint=12"})
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    at = content.find(b"stss") + 8  # number of key frames, then the number of each
+    (keys,) = struct.unpack(">I", content[at : at + 4])
+    assert keys > 3 and content[at + 4 : at + 8] == b"\0\0\0\1"
+    content[at : at + 4] = struct.pack(">I", keys - 1)
+    del content[at + 4 : at + 8]
+    content[at + 4 * keys : at + 4 * keys] = bytes(4)  # behind the table
+    (tmp_path / "a.mp4").write_bytes(content)
+    for policy in ("auto", "pyav", "opencv"):
+        clip = read_clip(tmp_path / "a.mp4", [60], policy)
+        assert numbers(clip, "a.mp4", 60) == ALL
+
+
 def test_an_edit_list_that_hides_a_single_frame(zoo, tmp_path):
     """decord shows it: its timestamps are right, and its count is off by no more than 1."""
     content = bytearray((zoo / "b-frames.mp4").read_bytes())
