@@ -9,9 +9,9 @@ frames, converted in another way. `log` and `error` are what FFmpeg itself says 
 refusal of one in which it saw no error is suspicious. Frames that it knows to have painted
 over do not count.
 
-Found, in 572 files of public repositories: none is read wrongly under `auto`, and refused are
-those made to be broken, cut short or encrypted. `alone` shows a frame too many in 3 films
-whose edit list hides their end.
+Found, in 572 files of public repositories: none is read wrongly under `auto`. Refused are
+12, made to be broken, cut short or encrypted. `alone` shows a frame too many in 3 films whose
+edit list hides their end.
 """
 
 import argparse
