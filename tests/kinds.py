@@ -140,11 +140,14 @@ def write_kinds(folder):
         ("raw.y4m", ("wrapped_avframe",), {"format": "yuv4mpegpipe"}),
         ("pi.h264", h264, {"format": "h264", "rate": 25, "bf": 0}),
         ("raw.hevc", ("libx265",), {"format": "hevc", "rate": 25}),
+        ("raw.m4v", ("mpeg4",), {"format": "m4v", "rate": 25}),
         ("real.rm", ("rv10",), {}),
         ("tv.wtv", mpeg2, {"rate": 25}),
         ("deep.mkv", h264, {"pix_fmt": "yuv422p10le"}),
     ):
         write(folder / name, frames, codec, **more)
+    remark = b"\0\0\0\1\x06\x05\x14" + b"no settings at all. " + b"\x80"
+    (folder / "remark.h264").write_bytes(remark + (folder / "pi.h264").read_bytes())
     write(folder / "film.mp4", frames, "libx264", g=30)
     for name, is_first in (("cover-first.mp4", True), ("cover-last.mp4", False)):
         (folder / name).write_bytes((folder / "film.mp4").read_bytes())

@@ -31,16 +31,16 @@ _STARTS = {
     "ivf": (b"DKIF\0\0",),
     "nut": (b"nut/multimedia container\0",),
     "rm": (b".RMF\0\0",),
+    "dv": (b"\x1f\x07\0\x3f", b"\x1f\x07\0\xbf"),
     "wtv": (b"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d",),
-    # Raw streams: a unit that begins a picture's parameters, or an access unit.
-    "h264": (
-        b"\0\0\0\1\x67",
-        b"\0\0\0\1\x27",
-        b"\0\0\0\1\x09",
-        b"\0\0\1\x67",
-        b"\0\0\1\x09",
-    ),
-    "hevc": (b"\0\0\0\1\x40\1", b"\0\0\0\1\x46\1", b"\0\0\1\x40\1"),
+}
+# Raw streams: the unit that begins one, behind a mark of three or four bytes. In H.264 and
+# HEVC it holds parameters, a remark (x264 writes its settings first) or an access unit; in
+# MPEG-4 a sequence, or an object with its layer.
+_UNITS = {
+    "m4v": rb"\xb0.\0\0\x01\xb5|[\0-\x1f]\0\0\x01[\x20-\x2f]",  # before those below
+    "hevc": rb"[\x40\x42\x46\x4e]\x01",
+    "h264": rb"[\x27\x47\x67\x06\x09]",
 }
 # FFmpeg's name of the one demuxer that may open a kind.
 DEMUXERS = {
@@ -49,7 +49,7 @@ DEMUXERS = {
     "mpegts": "mpegts",
     "avi": "avi",
     "y4m": "yuv4mpegpipe",
-    **{name: name for name in _STARTS if name != "y4m"},
+    **{name: name for name in (*_STARTS, *_UNITS) if name != "y4m"},
 }
 _VIDEO_IN_ASF = b"\xc0\xef\x19\xbc\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b"
 _STREAM_IN_ASF = b"\x91\x07\xdc\xb7\xb7\xa9\xcf\x11\x8e\xe6\x00\xc0\x0c\x20\x53\x65"
@@ -60,7 +60,8 @@ _PICTURES = {
     "avi": rb"strh.{4}vids",
     "asf": re.escape(_STREAM_IN_ASF) + b".{8}" + re.escape(_VIDEO_IN_ASF),
 }
-_SINGLE = ("flv", "gif", "y4m", "ivf", "h264", "hevc", "mpegvideo")  # hold one stream
+# Hold one stream of pictures.
+_SINGLE = ("flv", "gif", "y4m", "ivf", "h264", "hevc", "m4v", "mpegvideo", "dv")
 _HEADERS = 1 << 20  # bytes in which the headers of a file stand
 
 
@@ -81,6 +82,9 @@ def container_of(path: Path) -> str:
         return "image"
     for kind, starts in _STARTS.items():
         if head.startswith(starts):
+            return kind
+    for kind, unit in _UNITS.items():
+        if re.match(rb"\0?\0\0\x01(?:" + unit + rb")", head, re.DOTALL):
             return kind
     if not any(byte < 32 and byte not in b"\t\n\f\r\x1b" for byte in head):
         return "text"

@@ -1,6 +1,6 @@
 """Choose the reader that decodes a clip, and note the faults of readers before it.
 
-    auto       decord with a guard, then PyAV, then OpenCV
+    auto       PyAV, then decord with a guard, then OpenCV
     decord     decord with the guard, and nothing else
     pyav       PyAV, in order from start to end
     opencv     OpenCV, in order from start to end
@@ -10,11 +10,15 @@
 Nobody opens a file whose first bytes are not those of a video, or which is shorter than it
 announces. The stream of pictures is chosen once, by PyAV where it is installed.
 
+PyAV comes first since it alone sees what other decoders paint over. A file that it finds
+damaged goes to no other reader.
+
 The guard accepts a file under these conditions. It is of a kind that decord reads well, and
 has a single stream of moving pictures that begins with a key frame. decord's timestamps
-rise strictly from zero. decord finds as many frames as there are packets. Its frames have
-three channels, and are not all equal in a film that moves. All policies but `reference`
-decode in order, since seeking finds wrong frames in too many files.
+rise strictly from zero. decord finds as many frames as PyAV finds packets, or about as many
+as the header says. Its frames have three channels, and are not all equal in a film that
+moves. All policies but `reference` decode in order, since seeking finds wrong frames in too
+many files.
 """
 
 import re
@@ -151,7 +155,7 @@ def _read_video(
 
 def _readers(policy: str) -> tuple[str, ...]:
     if policy == "auto":
-        return ("decord", "pyav", "opencv") if reader_pyav.av else ("decord", "opencv")
+        return ("pyav", "decord", "opencv") if reader_pyav.av else ("decord", "opencv")
     return (policy,)
 
 

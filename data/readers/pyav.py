@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vidsme_jax.data.readers.containers import DEMUXERS
-from vidsme_jax.data.readers.damage import is_damaged, unit_length_size
+from vidsme_jax.data.readers.containers import DEMUXERS, announced_size
+from vidsme_jax.data.readers.damage import holds_key, is_damaged, unit_length_size
 from vidsme_jax.data.readers.decoded import (
     DamagedFile,
     DecodedClip,
@@ -58,6 +58,7 @@ class _Packet(NamedTuple):
     pts: int | None
     size: int
     is_key: bool
+    is_shown: bool
     is_damaged: bool
 
 
@@ -84,10 +85,12 @@ def survey(path: Path, container: str) -> Track:
                 raise DecodeError(f"it has no video stream{others}")
             packets, end = _packets(file, videos)
             stream = _choose(file, videos, packets)
-            damaged = [n for n, p in enumerate(packets[stream.index]) if p.is_damaged]
+            is_open = announced_size(path, container) == 0
+            track = _track(container, file, stream, packets, is_open)
+            whole = packets[stream.index][: track.whole]
+            damaged = [n for n, p in enumerate(whole) if p.is_damaged]
             if damaged:
                 raise DamagedFile(f"its packet {damaged[0]} is damaged")
-            track = _track(container, file, stream, packets)
             length = (file.duration or 0) / av.time_base
             start = (file.start_time or 0) / av.time_base
     except av.FFmpegError as error:
@@ -128,15 +131,16 @@ def _packets(file: Any, videos: list[Any]) -> tuple[_Packets, float]:
     for packet in _demux(file):
         if not packet.size:
             continue
-        n = packet.stream.index
+        n, is_shown = packet.stream.index, not packet.is_discard
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is not None:
             end = max(end, (stamp + (packet.duration or 0)) * units.get(n, 0.0))
-        # Packets before an edit list's start are marked; nobody shows them.
-        if n in packets and not packet.is_discard:
-            bad = packet.is_corrupt or is_damaged(bytes(packet), codecs[n].name, lengths[n])
-            facts = _Packet(packet.pts, packet.size, packet.is_keyframe, bad)
-            packets[n].append(facts)
+        if n in packets:
+            data = (bytes(packet), codecs[n].name, lengths[n])
+            bad = packet.is_corrupt or is_damaged(*data)
+            is_key = packet.is_keyframe or holds_key(*data)  # some tables lack the first
+            facts = (packet.pts, packet.size, is_key, is_shown, bad)
+            packets[n].append(_Packet(*facts))
     return packets, end
 
 
@@ -146,20 +150,36 @@ def _is_cover(stream: Any) -> bool:
 
 def _choose(file: Any, videos: list[Any], packets: _Packets) -> Any:
     """Return the stream that players would show; a track of one picture only if alone."""
-    films = [s for s in videos if len(packets[s.index]) > 1] or videos
+    films = [s for s in videos if len(_shown(packets[s.index])) > 1] or videos
     best = file.streams.best("video")
     if best in films:
         return best
     default = [s for s in films if s.disposition & av.stream.Disposition.default] or films
-    return max(default, key=lambda s: len(packets[s.index]))
+    return max(default, key=lambda s: len(_shown(packets[s.index])))
+
+
+def _shown(packets: list[_Packet]) -> list[_Packet]:
+    """Return packets without those outside an edit list, which others may refer to."""
+    return [packet for packet in packets if packet.is_shown]
+
+
+def _whole(packets: list[_Packet]) -> int:
+    """Return how many packets lie before those that the end of the file may have cut.
+
+    That is the last one, and those before it that the demuxer took from the same piece.
+    """
+    whole = max(0, len(packets) - 1)
+    while whole and packets[whole - 1].is_damaged:
+        whole -= 1
+    return whole
 
 
 def _track(
-    container: str, file: Any, stream: Any, packets: dict[int, list[_Packet]]
+    container: str, file: Any, stream: Any, packets: _Packets, is_open: bool
 ) -> Track:
     keys = [n for n, packet in enumerate(packets[stream.index]) if packet.is_key]
     skipped = keys[0] if keys else 0
-    mine = packets[stream.index][skipped:]
+    mine = _shown(packets[stream.index][skipped:])
     pts = sorted(p.pts for p in mine if p.pts is not None)
     is_timed = len(pts) == len(mine) and max(Counter(pts).values(), default=2) == 1
     name = stream.codec_context.name
@@ -169,13 +189,14 @@ def _track(
         container=container,
         index=stream.index,
         is_first=stream.index == file.streams.video[0].index,
-        streams=sum(len(of_stream) > 1 for of_stream in packets.values()) or 1,
+        streams=sum(len(_shown(some)) > 1 for some in packets.values()) or 1,
         skipped=skipped,
         packets=len(mine),
         fps=fps_or_zero(float(stream.average_rate or 0)),
         codec=_FOURCC.get(name, name[:4]),
         times=tuple((p - pts[0]) * unit for p in pts if is_timed),
         packet_bytes=int(median(between)) if between else 0,
+        whole=_whole(packets[stream.index]) if is_open else len(packets[stream.index]),
     )
 
 
@@ -214,29 +235,38 @@ def is_interlaced(path: Path, track: Track) -> bool:
 
 
 def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
-    """Yield the time of every frame, seconds, and a function that converts it to RGB."""
+    """Yield the time of every frame, seconds, and a function that converts it to RGB.
+
+    A recording that announces no length may end in the middle of a picture, which is left
+    out then.
+    """
     with _open(path, track.container) as file:
-        stream, count = file.streams[track.index], 0
+        stream, count, n = file.streams[track.index], 0, -1
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
         # Otherwise a decoder paints over what is damaged, and says nothing.
         stream.codec_context.options = {"err_detect": "explode"}
-        skipped = track.skipped
         for packet in _demux(file, stream):
-            if skipped and packet.size and not packet.is_discard:
-                skipped -= 1
+            n += packet.size > 0
+            if packet.size and n < track.skipped:
                 continue
             try:
                 frames = packet.decode()
+            except av.error.PatchWelcomeError:  # the codec has what FFmpeg lacks
+                raise
             except av.FFmpegError as error:
-                if not count and packet.size:
+                if not count and packet.size and not packet.is_keyframe:
                     continue  # pictures that belong to what was before the file
-                reason = error.strerror or type(error).__name__
-                raise DamagedFile(f"damaged after frame {count - 1}: {reason}") from error
+                if n < track.whole:
+                    place = f"after frame {count - 1}" if count else "at its start"
+                    reason = error.strerror or type(error).__name__
+                    raise DamagedFile(f"damaged {place}: {reason}") from error
+                continue
             for frame in frames:
-                if frame.is_corrupt:
+                if not frame.is_corrupt:
+                    count += 1
+                    yield frame.time, partial(_upright, frame)
+                elif n < track.whole:
                     raise DamagedFile(f"frame {count} is damaged")
-                count += 1
-                yield frame.time, partial(_upright, frame)
 
 
 def _upright(frame: Any) -> np.ndarray:

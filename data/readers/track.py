@@ -30,6 +30,8 @@ class Track:
         times: presentation times of the packets, seconds from the first, rising; empty for
             unknown.
         packet_bytes: size of a typical packet, bytes; 0 for unknown.
+        whole: number of packets, hidden ones included, that the file's end cannot have cut.
+            A recording that announces no length may end in the middle of a picture.
     """
 
     container: str
@@ -42,6 +44,7 @@ class Track:
     codec: str
     times: Sequence[float] = ()
     packet_bytes: int = 0
+    whole: int = 0
 
 
 @dataclass(frozen=True)

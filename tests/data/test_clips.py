@@ -45,7 +45,7 @@ def test_a_prepared_clip_is_what_its_parts_say(paths):
         assert facts.illumination == illumination(frames)
         assert list(facts.frame_indices) == np.linspace(0, 7, count, dtype=int).tolist()
     file = ready.facts.file
-    assert file.duration == 1.0 and ready.facts.reader == "decord"
+    assert file.duration == 1.0 and ready.facts.reader == "pyav"
     assert (file.width, file.height) == (64, 48)
     assert file.file_bytes == paths[0].stat().st_size
     assert list(ready.facts.appearance) == appearance(clip.frames)

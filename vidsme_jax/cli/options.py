@@ -168,7 +168,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
         "--reader",
         choices=("auto", "decord", "pyav", "opencv", "reference"),
         default="auto",
-        help="auto: decord where its frames can be trusted, else PyAV, else OpenCV (images"
+        help="auto: PyAV, else decord where its frames can be trusted, else OpenCV (images"
         " have a reader of their own); reference: where decord seeks, whatever comes out,"
         " as the published code does (default: %(default)s)",
     )

@@ -69,6 +69,42 @@ def test_pyav_does_not_paint_over_a_wrong_bit(noisy, tmp_path, name):
     assert refused >= 3
 
 
+def test_damage_of_the_first_picture_is_not_a_clip_without_it(noisy, tmp_path):
+    """The pictures up to the next key frame would be missing, and nothing else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader_pyav, "is_damaged", lambda *_: False)
+        place = (noisy / "a.mp4").read_bytes().find(b"mdat") / (
+            noisy / "a.mp4"
+        ).stat().st_size
+        path = overwrite(noisy / "a.mp4", tmp_path / "a.mp4", place + 0.01, b"U" * 2000)
+        for policy in ("auto", "pyav"):
+            with pytest.raises(DecodeError, match="damaged at its start"):
+                read_clip(path, [8], policy)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.ts", "libx264", {"format": "mpegts", "bf": 2}),
+        ("a.mpg", "mpeg2video", {"rate": 25, "bf": 2}),
+        ("a.m2v", "mpeg2video", {"rate": 25, "format": "mpeg2video"}),
+        ("a.h264", "libx264", {"rate": 25, "format": "h264"}),
+        ("a.gif", "gif", {"pix_fmt": "rgb8", "rate": 10}),
+    ],
+)
+def test_a_recording_may_end_within_a_picture(tmp_path, name, codec, options):
+    """Its file announces no length; the half picture is left out, and nothing else."""
+    write(tmp_path / name, coded(), codec, **options)
+    content, found = (tmp_path / name).read_bytes(), set()
+    for share in np.linspace(0.6, 0.9, 16):
+        (tmp_path / name).write_bytes(content[: int(share * len(content))])
+        clip = read_clip(tmp_path / name, [60])
+        shown = [number(frame) for frame in clip.frames]
+        assert shown[:-3] == list(range(len(shown) - 3))
+        found.add(len(shown))
+    assert min(found) > 25 and max(found) < 60 and len(found) > 8
+
+
 def test_damage_before_a_segment_or_in_it_is_found(noisy, tmp_path):
     path = overwrite(noisy / "a.mp4", tmp_path / "a.mp4", 0.6, bytes(900))
     for start, end in ((None, 2.0), (4.0, None), (3.0, 4.5)):
@@ -110,6 +146,10 @@ def test_what_no_encoder_writes():
     assert not is_damaged(packet + packet, "h264", 4)
     assert not is_damaged(packet + b"\0\0\0", "h264", 4)  # padding
     assert not is_damaged(b"\0\0\0\1" + picture, "h264", 4)  # divided by marks
+    end = b"\0\0\0\1\x0a"  # of a sequence, in the last picture's unit
+    assert not is_damaged((22).to_bytes(4, "big") + picture + end, "h264", 4)
+    assert is_damaged((22).to_bytes(4, "big") + picture + b"\0\0\0\1\x41", "h264", 4)
+    assert is_damaged((30).to_bytes(4, "big") + picture + end + picture[:8], "h264", 4)
     beside = b"\x06\x05" + bytes(20)  # a camera's remark, with zeros
     assert not is_damaged(len(beside).to_bytes(4, "big") + beside + packet, "h264", 4)
     for wrong in (

@@ -22,59 +22,66 @@ UNTRUSTED = "decord: its frames are not trusted in the container "
 FIELDS = "perhaps its pictures are interlaced, which only PyAV can tell apart"
 RISE = "decord: its timestamps do not rise"
 BROKEN = "decord: Failed to measure duration/frame-count due to broken metadata."
-# Under auto: who reads it with PyAV and what is said, then the same without PyAV. Words
-# that end in a reader's name are those of a clip, all others of a refusal.
+# Why decord alone refuses it ("" where it does not), then who reads it without PyAV and
+# what is said: words beside a reader's name are those of a clip, all others of a refusal.
 KINDS = {
-    "camcorder.mts": ("pyav", TRANSPORT, None, SEVERAL),
-    "blu-ray.m2ts": ("pyav", TRANSPORT, None, SEVERAL),
-    "dvd.mpg": ("pyav", UNTRUSTED + "mpeg", None, SEVERAL),
-    "dvd.vob": ("pyav", UNTRUSTED + "mpeg", None, SEVERAL),
-    "elementary.m2v": ("pyav", UNTRUSTED + "mpegvideo", None, FIELDS),
-    "fields.mp4": ("decord", "", "decord", ""),
-    "fields.mkv": ("decord", "", "decord", ""),
-    "fields.avi": ("pyav", RISE, None, FIELDS),
-    "fields.mxf": ("pyav", UNTRUSTED + "mxf", None, SEVERAL),
-    "screen.webm": ("decord", "", "decord", ""),
-    "live.webm": ("pyav", BROKEN, "opencv", BROKEN),
-    "screen.mkv": ("decord", "", "decord", ""),
-    "screen.flv": ("decord", "", "decord", ""),
-    "screen.ts": ("pyav", TRANSPORT, None, SEVERAL),
-    "screen.mp4": ("decord", "", "decord", ""),
-    "pieces.mp4": ("decord", "", "decord", ""),
-    "nominal.webm": ("decord", "", "decord", ""),
-    "late.mkv": ("decord", "", "decord", ""),
-    "ntsc.mkv": ("decord", "", "decord", ""),
-    "vp8.webm": ("decord", "", "decord", ""),
-    "prores.mov": ("decord", "", "decord", ""),
-    "phone.3gp": ("decord", "", "decord", ""),
-    "photo.avi": ("decord", "", "decord", ""),
-    "old.flv": ("decord", "", "decord", ""),
-    "old.asf": ("decord", "", "decord", ""),
-    "vp8.ogv": ("pyav", UNTRUSTED + "ogg", None, SEVERAL),
-    "mpeg1.mpg": ("pyav", UNTRUSTED + "mpeg", None, SEVERAL),
-    "vp9.ivf": ("pyav", UNTRUSTED + "ivf", "opencv", UNTRUSTED + "ivf"),
-    "ffv1.nut": ("pyav", UNTRUSTED + "nut", None, SEVERAL),
-    "raw.y4m": ("pyav", UNTRUSTED + "y4m", "opencv", UNTRUSTED + "y4m"),
-    "pi.h264": ("pyav", UNTRUSTED + "h264", "opencv", UNTRUSTED + "h264"),
-    "raw.hevc": ("pyav", UNTRUSTED + "hevc", "opencv", UNTRUSTED + "hevc"),
-    "real.rm": ("pyav", UNTRUSTED + "rm", None, SEVERAL),
-    "tv.wtv": ("pyav", UNTRUSTED + "wtv", None, SEVERAL),
-    "deep.mkv": ("decord", "", "decord", ""),
-    "cover-first.mp4": ("decord", "", None, SEVERAL),
-    "cover-last.mp4": ("decord", "", None, SEVERAL),
-    "cover-first.mkv": ("decord", "", None, SEVERAL),
-    "two.mp4": ("pyav", "read stream 1, of 2 with moving pictures", None, SEVERAL),
-    "two.mkv": ("pyav", "read stream 1, of 2 with moving pictures", None, SEVERAL),
-    "two.ts": ("pyav", "read stream 1, of 2 with moving pictures", None, SEVERAL),
-    "first.mkv": ("pyav", "read stream 0, of 2 with moving pictures", None, SEVERAL),
-    "sound.mkv": ("decord", "", "decord", ""),
-    "narrow-8.mp4": ("pyav", "decord: its frames have 12 channels", "opencv", "12"),
-    "narrow-16.mp4": ("pyav", "decord: its frames have 6 channels", "opencv", "6"),
-    "narrow-24.mp4": ("pyav", "decord: its frames have 4 channels", "opencv", "4"),
-    "narrow-48.mp4": ("pyav", "decord: its frames have 4 channels", "opencv", "4"),
-    "still.mp4": ("decord", "", "decord", ""),
-    "one-fields.mp4": ("decord", "", "decord", ""),
-    "loop.gif": ("pyav", UNTRUSTED + "gif", "opencv", UNTRUSTED + "gif"),
+    "camcorder.mts": (TRANSPORT, None, SEVERAL),
+    "blu-ray.m2ts": (TRANSPORT, None, SEVERAL),
+    "dvd.mpg": (UNTRUSTED + "mpeg", None, SEVERAL),
+    "dvd.vob": (UNTRUSTED + "mpeg", None, SEVERAL),
+    "elementary.m2v": (UNTRUSTED + "mpegvideo", None, FIELDS),
+    "fields.mp4": ("", "decord", ""),
+    "fields.mkv": ("", "decord", ""),
+    "fields.avi": (RISE, None, FIELDS),
+    "fields.mxf": (UNTRUSTED + "mxf", None, SEVERAL),
+    "screen.webm": ("", "decord", ""),
+    "live.webm": (BROKEN, "opencv", BROKEN),
+    "screen.mkv": ("", "decord", ""),
+    "screen.flv": ("", "decord", ""),
+    "screen.ts": (TRANSPORT, None, SEVERAL),
+    "screen.mp4": ("", "decord", ""),
+    "pieces.mp4": ("", "decord", ""),
+    "nominal.webm": ("", "decord", ""),
+    "late.mkv": ("", "decord", ""),
+    "ntsc.mkv": ("", "decord", ""),
+    "vp8.webm": ("", "decord", ""),
+    "prores.mov": ("", "decord", ""),
+    "phone.3gp": ("", "decord", ""),
+    "photo.avi": ("", "decord", ""),
+    "old.flv": ("", "decord", ""),
+    "old.asf": ("", "decord", ""),
+    "vp8.ogv": (UNTRUSTED + "ogg", None, SEVERAL),
+    "mpeg1.mpg": (UNTRUSTED + "mpeg", None, SEVERAL),
+    "vp9.ivf": (UNTRUSTED + "ivf", "opencv", UNTRUSTED + "ivf"),
+    "ffv1.nut": (UNTRUSTED + "nut", None, SEVERAL),
+    "raw.y4m": (UNTRUSTED + "y4m", "opencv", UNTRUSTED + "y4m"),
+    "pi.h264": (UNTRUSTED + "h264", "opencv", UNTRUSTED + "h264"),
+    "raw.hevc": (UNTRUSTED + "hevc", "opencv", UNTRUSTED + "hevc"),
+    "remark.h264": (UNTRUSTED + "h264", "opencv", UNTRUSTED + "h264"),
+    "raw.m4v": (UNTRUSTED + "m4v", "opencv", UNTRUSTED + "m4v"),
+    "real.rm": (UNTRUSTED + "rm", None, SEVERAL),
+    "tv.wtv": (UNTRUSTED + "wtv", None, SEVERAL),
+    "deep.mkv": ("", "decord", ""),
+    "cover-first.mp4": ("", None, SEVERAL),
+    "cover-last.mp4": ("", None, SEVERAL),
+    "cover-first.mkv": ("", None, SEVERAL),
+    "two.mp4": ("decord: which of 2 streams", None, SEVERAL),
+    "two.mkv": ("decord: which of 2 streams", None, SEVERAL),
+    "two.ts": (TRANSPORT, None, SEVERAL),
+    "first.mkv": ("decord: which of 2 streams", None, SEVERAL),
+    "sound.mkv": ("", "decord", ""),
+    "narrow-8.mp4": ("decord: its frames have 12 channels", "opencv", "12"),
+    "narrow-16.mp4": ("decord: its frames have 6 channels", "opencv", "6"),
+    "narrow-24.mp4": ("decord: its frames have 4 channels", "opencv", "4"),
+    "narrow-48.mp4": ("decord: its frames have 4 channels", "opencv", "4"),
+    "still.mp4": ("", "decord", ""),
+    "one-fields.mp4": ("", "decord", ""),
+    "loop.gif": (UNTRUSTED + "gif", "opencv", UNTRUSTED + "gif"),
+}
+# Under auto, by PyAV, what there is to say of the choice.
+NOTES = {
+    **dict.fromkeys(("two.mp4", "two.mkv", "two.ts"), "read stream 1"),
+    "first.mkv": "read stream 0",
 }
 SHOWN = {"first.mkv": [0] * 20, "still.mp4": [9] * COUNT, "one-fields.mp4": [5]}
 # Those of the recorder last 22.9 s and the median step of 33 ms.
@@ -84,6 +91,7 @@ RATES = {
     # Its muxer lets one frame out at the end.
     "mpeg1.mpg": 25 * 60 / 61,
     **dict.fromkeys(("dvd.mpg", "dvd.vob", "elementary.m2v", "pi.h264", "raw.hevc"), 25),
+    **dict.fromkeys(("remark.h264", "raw.m4v"), 25),
     "tv.wtv": 25,
     **dict.fromkeys(("fields.mkv", "fields.avi", "fields.mxf"), 25),
     **dict.fromkeys(("screen.webm", "screen.mkv", "screen.flv", "screen.ts"), VARIABLE),
@@ -111,11 +119,10 @@ def check_frames(clip, name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_is_read_by_itself(kinds, name):
-    reader, words, _, _ = KINDS[name]
     clip = read_clip(kinds / name, [8])
     check_frames(clip, name)
-    assert clip.reader == reader and words in clip.fallback
-    assert bool(words) == bool(clip.fallback)
+    note = f"{NOTES[name]}, of 2 with moving pictures" if name in NOTES else ""
+    assert (clip.reader, clip.fallback) == ("pyav", note)
     assert clip.container and (clip.codec or name == "raw.y4m")
     assert clip.fps == pytest.approx(RATES.get(name, 10), rel=0.002)
 
@@ -124,7 +131,7 @@ def test_every_kind_is_read_by_itself(kinds, name):
 def test_every_kind_is_read_or_refused_without_pyav(kinds, name, monkeypatch):
     with_pyav = read_clip(kinds / name, [8])
     monkeypatch.setattr(reader_pyav, "av", None)
-    _, _, reader, words = KINDS[name]
+    _, reader, words = KINDS[name]
     if reader is None:
         with pytest.raises(DecodeError, match=re.escape(words)):
             read_clip(kinds / name, [8])
@@ -143,7 +150,9 @@ def test_a_reader_alone_is_right_or_says_why_not(kinds, name, policy):
         clip = read_clip(kinds / name, [8], policy)
     except DecodeError as error:
         assert policy != "pyav" and str(error).startswith(f"{policy}: ")
+        assert policy == "opencv" or KINDS[name][0] in str(error) and KINDS[name][0]
         return
+    assert policy != "decord" or not KINDS[name][0]
     check_frames(clip, name)
     assert clip.fps == pytest.approx(RATES.get(name, 10), rel=0.03)
 
@@ -174,11 +183,11 @@ def test_left_over_frames_of_a_moving_film_are_not_taken(tmp_path, monkeypatch):
 
     monkeypatch.setattr(reader_decord, "read", stuck(right[0], range(1, 8)))
     monkeypatch.setattr(reader_opencv, "read", stuck(right[1], [4]))
-    clip = read_clip(tmp_path / "a.mp4", [8])
-    assert clip.reader == "pyav" and "decord: it returns equal frames" in clip.fallback
+    with pytest.raises(DecodeError, match="decord: it returns equal frames"):
+        read_clip(tmp_path / "a.mp4", [8], "decord")
     with pytest.raises(DecodeError, match="opencv: it returns a frame twice"):
         read_clip(tmp_path / "a.mp4", [8], "opencv")
-    for policy in ("auto", "opencv"):
+    for policy in ("decord", "opencv"):
         assert read_clip(tmp_path / "still.mp4", [8], policy).frames_total == COUNT
     monkeypatch.setattr(reader_pyav, "av", None)
     with pytest.raises(DecodeError, match=FIELDS):
