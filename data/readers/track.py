@@ -98,14 +98,13 @@ class Segment:
             times, [self.start - TOLERANCE, self.end - TOLERANCE]
         ).tolist()
         film = f"the film has 0 to {film_end:.3f} s"
-        if self.start > 0 and first == len(times) and np.isfinite(film_end):
+        if self.start >= film_end - TOLERANCE and first == len(times):
             raise BadSegment(f"start={self.start:g} lies behind the film: {film}")
         if np.isfinite(self.end) and self.end > film_end + _ROUNDED_UP:
             raise BadSegment(f"end={self.end:g} lies behind the film: {film}")
         if first == stop and len(times):
-            raise BadSegment(
-                f"no frame lies between start={self.start:g} and end={self.end:g}"
-            )
+            end = f"end={self.end:g}" if np.isfinite(self.end) else "the film's end"
+            raise BadSegment(f"no frame lies between start={self.start:g} and {end}")
         return first, stop
 
 

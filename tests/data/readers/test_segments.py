@@ -135,6 +135,8 @@ def test_segments_without_pyav(films, name, monkeypatch):
         (90.0, 95.0, "start=90 lies behind the film: the film has 0 to 6.000 s"),
         (float("nan"), 2.0, "start=nan and end=2 are no times"),
         (2.0, 7.5, "end=7.5 lies behind the film: the film has 0 to 6.000 s"),
+        (5.95, 6.0, "no frame lies between start=5.95 and end=6"),
+        (5.95, None, "no frame lies between start=5.95 and the film's end"),
         (2.01, 2.09, "no frame lies between start=2.01 and end=2.09"),
     ],
 )
