@@ -96,7 +96,10 @@ def _message(number: int, message: Any, parts: list) -> tuple[str, str]:
 
 def shows_video(value: Any) -> bool:
     """Return whether a message has a part that shows a video, whatever else is wrong."""
-    messages = value if isinstance(value, list) else []
+    try:
+        messages = list_cell(value, "conversations", "messages")
+    except ValueError:
+        return False
     contents = [m.get("content") for m in messages if isinstance(m, Mapping)]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     return any(isinstance(p, Mapping) and p.get("type") in _VIDEO_PARTS for p in parts)

@@ -174,11 +174,13 @@ def _clips(
     record: Mapping[str, Any], dialogue: Dialogue | None
 ) -> list[tuple[str, _Times]]:
     """Return the distinct clips that columns and messages of a record name."""
-    several = list_cell(record.get("videos"), "videos", "a path an entry")
-    video = record.get("video")
-    several += video if isinstance(video, list) else [video]
-    times, parts = _segment(record), dialogue.parts if dialogue else ()
-    several += map(_shown, parts)
+    video, times = record.get("video"), _segment(record)
+    parts = dialogue.parts if dialogue else ()
+    several = [
+        *(video if isinstance(video, list) else [video]),
+        *list_cell(record.get("videos"), "videos", "a path an entry"),
+        *map(_shown, parts),
+    ]
     videos = dict.fromkeys(_path(value) for value in several if not is_missing(value))
     named = dict.fromkeys(_segment(match_part(part)) for part in parts)
     if times != _WHOLE and set(named) - {_WHOLE, times}:

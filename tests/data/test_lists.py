@@ -48,6 +48,8 @@ SHOWN = [{"type": "video", "video": "n.mp4"}, {"type": "text", "text": ASK}]
         {"video": "n.mp4", "videos": ["n.mp4"], "messages": user(ASK, SAY)},
         {"messages": user(SHOWN, [{"type": "text", "text": SAY}])},
         {"messages": user([SHOWN[0] | {"video": "file://n.mp4"}, SHOWN[1]], SAY)},
+        {"messages": json.dumps(user(SHOWN, SAY))},
+        {"video": ["n.mp4"], "question": ASK, "answer": SAY},
         {"video": "n.mp4", "question": f"<video>\n{ASK}", "answer": SAY},
         {"video": "n.mp4", "prompt": ASK, "response": SAY},
         {"Video": "n.mp4", "Question": ASK, " answer": SAY},
