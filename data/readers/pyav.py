@@ -242,6 +242,7 @@ def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.n
     """
     with _open(path, track.container) as file:
         stream, count, n = file.streams[track.index], 0, -1
+        converter = av.video.reformatter.VideoReformatter()
         stream.codec_context.thread_count = 1  # clips are decoded in parallel
         # Otherwise a decoder paints over what is damaged, and says nothing.
         stream.codec_context.options = {"err_detect": "explode"}
@@ -264,12 +265,17 @@ def _frames(path: Path, track: Track) -> Iterator[tuple[float, Callable[[], np.n
             for frame in frames:
                 if not frame.is_corrupt:
                     count += 1
-                    yield frame.time, partial(_upright, frame)
+                    yield frame.time, partial(_upright, frame, converter)
                 elif n < track.whole:
                     raise DamagedFile(f"frame {count} is damaged")
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """Return a frame as RGB, rotated as the file says; other readers rotate it alone."""
+def _upright(frame: Any, converter: Any) -> np.ndarray:
+    """Return a frame as RGB, rotated as the file says; other readers rotate it alone.
+
+    Args:
+        frame: a decoded frame.
+        converter: that of the file; a new one for each frame takes longer than its work.
+    """
     turns = round(frame.rotation / 90)  # counter-clockwise
-    return np.rot90(frame.to_ndarray(format="rgb24"), turns)
+    return np.rot90(converter.reformat(frame, format="rgb24").to_ndarray(), turns)
