@@ -1,8 +1,4 @@
-"""Match the columns of a list with those that a manifest has, by their names.
-
-A column that nearly has a known name changes what a row means, so it is never passed over:
-a canonical synonym is read, and a slip of the pen is refused.
-"""
+"""The columns that manifests have, and the other names under which lists have them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -88,12 +84,10 @@ def match_manifest(names: Iterable[str]) -> ColumnNames:
     """
     names = list(names)
     for name in names:
-        letters = plain_name(name)
+        letters, column = plain_name(name), shorten(name, 40)
         if _OTHER_UNITS.fullmatch(letters):
-            column = shorten(name, 40)
             raise ValueError(f"column {column}: expected start and end, in seconds")
         if _OPTIONS.fullmatch(letters):
-            column = shorten(name, 40)
             raise ValueError(f"column {column}: expected all options in candidates, a list")
     return ColumnNames(match_columns(names, KNOWN, SYNONYMS))
 

@@ -1,8 +1,8 @@
 """Read the dialogues of training lists: `conversations` and `messages`, turn by turn.
 
-conversations   from and value, human and gpt (LLaVA, ShareGPT)
-messages        role and content, user and assistant; content is text or parts (chat
-                templates of transformers, Qwen-VL)
+LLaVA and ShareGPT write `conversations`, with from and value, human and gpt. Chat templates
+of transformers take `messages`, with role and content, user and assistant; there content
+is text, or parts of text and video.
 """
 
 import re

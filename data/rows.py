@@ -82,7 +82,7 @@ class Row:
     @property
     def letters(self) -> list[str]:
         """The letters of the candidates."""
-        return [_letter(n) for n in range(len(self.candidates))]
+        return _letters(len(self.candidates))
 
     @property
     def file(self) -> Any:
@@ -159,8 +159,8 @@ def _turns(record: Mapping[str, Any], first: Row, dialogue: Dialogue | None) -> 
     questions[0] = (text, questions[0][1])
     left += sum(sum(without_placeholder(q)[1:]) for q, _ in questions[1:])
     rows = tuple(
-        replace(first, asked=asked, answer=answer, history=(*first.history, *questions[:n]))
-        for n, (asked, answer) in enumerate(questions)
+        replace(first, asked=text, answer=answer, history=(*first.history, *questions[:n]))
+        for n, (text, answer) in enumerate(questions)
     )
     if not first.id:
         rows = tuple(replace(row, id=_default_id(row, record)) for row in rows)
@@ -275,7 +275,7 @@ def _candidates(value: Any) -> tuple[list[str], list[str]]:
     """
     if isinstance(value, Mapping):
         options = {str(k): v for k, v in value.items() if v is not None}
-        letters = [_letter(n) for n in range(len(options))]
+        letters = _letters(len(options))
         numbers = [[str(n + first) for n in range(len(options))] for first in (0, 1)]
         by_key = {key.upper(): option for key, option in options.items()}
         for keys in (letters, *numbers):
@@ -286,8 +286,7 @@ def _candidates(value: Any) -> tuple[list[str], list[str]]:
             " … or 1, 2, …, without a gap"
         )
     listed = [_option(v) for v in list_cell(value, "candidates", "one option an entry")]
-    letters = [_letter(n) for n in range(len(listed))]
-    return listed, letters
+    return listed, _letters(len(listed))
 
 
 def _option(value: Any) -> str:
@@ -311,18 +310,17 @@ def _answer(record: Mapping[str, Any], candidates: list[str], keys: list[str]) -
     text = answer or key
     if not candidates or not text:
         return text
-    letters = [_letter(n) for n in range(len(candidates))]
+    letters = _letters(len(candidates))
     places = {option: n for n, option in reversed([*enumerate(candidates)])}
     if not answer:
         numbers = keys if keys[0].isdecimal() else [str(n) for n in range(len(candidates))]
         short = text.strip(" ().").upper()
-        for names in (numbers, letters):
-            places |= {short: names.index(short)} if short in names else {}
-        if short not in places and text not in places:
+        named = [(name, n) for names in (numbers, letters) for n, name in enumerate(names)]
+        place = places.get(text, (places | dict(named)).get(short))
+        if place is None:
             raise ValueError(
                 f"answer_key={text[:40]!r}, expected an option, its letter, or its number"
             )
-        place = places[text] if text in candidates else places[short]
         return f"({letters[place]}) {candidates[place]}"
     if text in places:
         return f"({letters[places[text]]}) {text}"
@@ -346,8 +344,9 @@ def _history(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple((question, answer) for question, answer in turns)
 
 
-def _letter(n: int) -> str:
-    return chr(ord("A") + n) if n < 26 else str(n + 1)
+def _letters(count: int) -> list[str]:
+    """Return the letters of so many options; behind Z they are numbers."""
+    return [chr(ord("A") + n) if n < 26 else str(n + 1) for n in range(count)]
 
 
 def _inside(root: Path, video: str) -> Path:

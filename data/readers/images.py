@@ -91,14 +91,14 @@ def frames_of(folder: Path) -> list[Path]:
     Raises:
         DecodeError: there are none, or it is not clear which files are frames.
     """
-    paths = []
+    paths, inside = [], folder.resolve()
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() in _BESIDE:
             continue
         if path.suffix.lower() not in SUFFIXES:
             kind = "a folder" if path.is_dir() else "no image"
             raise DecodeError(f"the folder holds {path.name!r}, {kind}, beside its frames")
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not path.resolve().is_relative_to(inside):
             raise DecodeError(f"{path.name!r} is a link that leaves the folder")
         if not path.is_file():
             raise DecodeError(f"{path.name!r} is no regular file")

@@ -8,9 +8,7 @@ import numpy as np
 from vidsme_jax.data.readers.decoded import BadSegment
 
 TOLERANCE = 5e-4  # seconds; times in files are rounded to milliseconds
-_ROUNDED_UP = (
-    1.0  # seconds that a segment's end may lie behind the film's, as lists have it
-)
+_ROUNDED_UP = 1.0  # seconds that lists may put a segment's end behind the film's
 
 
 @dataclass(frozen=True)

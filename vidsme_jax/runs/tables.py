@@ -258,10 +258,7 @@ def _with_scores(
     Scores that compare two orders of the frames are NaN for a clip of a single frame.
     """
     bad = np.array([status != "ok" for status in base["status"].to_pylist()], bool)
-    compared = [
-        catalogue.is_score(name) and catalogue.compares_orders(name.split(".")[1])
-        for name in names
-    ]
+    compared = [catalogue.compares_orders(name) for name in names]
     blank = np.logical_and.outer(single_frames(base), compared)
     values = np.where(blank, np.float32(np.nan), values[: len(base)])
     columns = [pa.array(column, pa.float32(), mask=bad) for column in values[: len(base)].T]

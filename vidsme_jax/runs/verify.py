@@ -108,7 +108,7 @@ def _check_scores(table: pa.Table, slices: list[str]) -> list[str]:
             faults.append(f"{columns[int(np.argmax(infinite))]} holds an infinite value")
         missing = np.isnan(values)
         allowed = missing.all(axis=1) & (name != "video")
-        compared = [catalogue.compares_orders(c.split(".")[1]) for c in columns]
+        compared = [catalogue.compares_orders(c) for c in columns]
         missing &= ~np.logical_and.outer(single_frames(good), compared)
         for n in np.flatnonzero(missing.any(axis=1) & ~allowed)[:3]:
             column = columns[int(np.argmax(missing[n]))]

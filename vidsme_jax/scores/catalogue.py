@@ -157,8 +157,12 @@ def column_of(slice_name: str, family: str, aggregate: str) -> str | None:
     return f"{slice_name}.{family}.{aggregate}"
 
 
-def compares_orders(family: str) -> bool:
-    """Tell whether a family compares two orders of the frames; one frame has one order."""
+def compares_orders(score: str) -> bool:
+    """Tell whether a score or its family compares two orders of the frames.
+
+    The scores of the published code do not count.
+    """
+    family = _family_of(score)
     return family in ("sme", "sme_aligned", "sme_rev") or family.endswith("_diff")
 
 
@@ -184,7 +188,12 @@ def higher_is_member(score: str) -> bool:
         return True
     if is_published(score):
         return False
-    family = score.split(".")[1] if is_score(score) else score
+    family = _family_of(score)
     if family not in FAMILY_INFO:
         raise ValueError(f"{score=} has no known family; there are {list(FAMILY_INFO)}")
     return FAMILY_INFO[family].higher_is_member
+
+
+def _family_of(score: str) -> str:
+    """Return the family of a score of the catalogue; any other name as it is."""
+    return score.split(".")[1] if is_score(score) else score
