@@ -18,7 +18,8 @@ from vidsme_jax.evaluation.samples import Sample, labelled_scores
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.values import Significance
 from vidsme_jax.stats.cross_validation import BlindScores, GroupedLabels, cross_validate
-from vidsme_jax.stats.intervals import percentile
+from vidsme_jax.stats.intervals import effective_clusters, percentile
+from vidsme_jax.stats.metrics import LabelledScores
 
 _PERMUTATIONS = 999  # at most: a baseline costs as much as all scores together
 _FEWEST = 5  # groups of a class that five folds need
@@ -70,7 +71,9 @@ def _blind_metrics(
     settings: EvaluationSettings,
 ) -> list[BlindMetrics]:
     """Return the metrics of each baseline, with the score's AUC less the baseline's."""
-    low, high = percentile(scores.draws, settings.confidence)
+    rows = LabelledScores(np.zeros((1, len(sample.ids))), sample.member, sample.cluster)
+    members, others = effective_clusters(rows)
+    low, high = percentile(scores.draws, settings.confidence, members, others)
     p, adjusted = scores.p_values
     primary = None
     if score is not None:
@@ -80,7 +83,8 @@ def _blind_metrics(
         over = None
         if primary is not None:
             point = primary.metrics.auc[0] - auc
-            over = auc_difference(point, primary.draws[0] - scores.draws[n], settings)
+            draws = primary.draws[0] - scores.draws[n]
+            over = auc_difference(point, draws, primary.clusters_of(0), settings)
         significance = Significance(float_or_none(p[n]), float_or_none(adjusted[n]))
         out.append(BlindMetrics(as_estimate(auc, low[n], high[n]), significance, over))
     return out

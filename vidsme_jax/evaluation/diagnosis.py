@@ -29,7 +29,7 @@ from vidsme_jax.evaluation.signatures import (
 )
 from vidsme_jax.evaluation.study import FrameStudy
 from vidsme_jax.scores import catalogue
-from vidsme_jax.stats.intervals import percentile
+from vidsme_jax.stats.intervals import effective_number, percentile
 from vidsme_jax.stats.resampling import bootstrap_weights
 
 # Share of the clip's mean entropy. bfloat16 keeps 8 significant bits, 0.4 %, by which two
@@ -125,7 +125,9 @@ def _members_above_zero(
         sample.member[rows], cluster, settings.bootstrap, settings.seed
     )
     draws = values[rows] @ weights / np.sum(weights, axis=0)
-    mean = as_estimate(np.mean(values[rows]), *percentile(draws, settings.confidence))
+    _, sizes = np.unique(cluster, return_counts=True)
+    ends = percentile(draws, settings.confidence, effective_number(sizes))
+    mean = as_estimate(np.mean(values[rows]), *ends)
     if mean.low is None or not mean.low > 0:
         return ()
     return (InvertedMean(score, mean, int(np.sum(rows)), groups),)

@@ -140,7 +140,9 @@ def evaluate_scores(
         aucs, draws = estimates.metrics.auc, estimates.draws
         n = names.index(primary)
         for k, name in enumerate(names):
-            over = auc_difference(aucs[k] - aucs[n], draws[k] - draws[n], settings)
+            over = auc_difference(
+                aucs[k] - aucs[n], draws[k] - draws[n], estimates.clusters_of(k), settings
+            )
             out[name] = replace(out[name], over_primary=over)
     if study.paired_labelled is None:
         return out
@@ -201,7 +203,9 @@ def _compare(
         out[name] = ControlMetrics(
             auc=metrics.auc,
             target_auc=float_or_none(of_target.metrics.auc[n]),
-            difference=auc_difference(points[n], draws[n], settings),
+            difference=auc_difference(
+                points[n], draws[n], of_target.clusters_of(n), settings
+            ),
             counts=metrics.counts,
             reason=metrics.reason,
         )
@@ -253,7 +257,9 @@ def compare_runs(
     return RunComparison(
         first_auc=float_or_none(auc[0]),
         auc=float_or_none(auc[1]),
-        difference=auc_difference(auc[1] - auc[0], draws[1] - draws[0], settings),
+        difference=auc_difference(
+            auc[1] - auc[0], draws[1] - draws[0], estimates.clusters_of(1), settings
+        ),
         counts=ClassCounts(int(estimates.members[0]), int(estimates.non_members[0])),
     )
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidsme_jax.evaluation.estimates import tpr_band
 from vidsme_jax.evaluation.result import Result, ScoreMetrics
 from vidsme_jax.evaluation.samples import Sample, labelled_scores
 from vidsme_jax.evaluation.settings import EvaluationSettings
@@ -26,6 +25,7 @@ from vidsme_jax.report.words.answers import (
 from vidsme_jax.report.words.formatting import percent
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.metrics import roc
+from vidsme_jax.stats.rates import tpr_interval
 
 # Groups of scores that are no slices, as titles call them.
 _GROUPS = {"published": "published definitions"}
@@ -105,11 +105,13 @@ def _roc(context: ChartContext, name: str, settings: EvaluationSettings) -> Figu
 def _curve(label: str, sample: Sample, name: str, settings: EvaluationSettings) -> Curve:
     """Return the ROC of a score of a sample, with its band."""
     values = sample.scores[name]
-    low = 1 / max(2, int(np.sum(~sample.member)))
-    grid = tuple(np.geomspace(low, 1, 40).tolist())
-    band = tpr_band(labelled_scores(sample, values), grid, settings)
+    finest = 1 / max(2, int(np.sum(~sample.member)))
+    grid = tuple(np.geomspace(finest, 1, 40).tolist())
+    low, high = tpr_interval(labelled_scores(sample, values), grid, settings.confidence)
+    exists = ~np.isnan(low[0])
+    band = (np.array(grid)[exists], low[0, exists], high[0, exists])
     fpr, tpr, _ = roc(values, sample.member)
-    return Curve(label, fpr, tpr, (np.array(grid), *band))
+    return Curve(label, fpr, tpr, band if exists.any() else None)
 
 
 def _histogram(context: ChartContext, name: str) -> Figure:

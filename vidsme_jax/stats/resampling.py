@@ -20,13 +20,27 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt16
 
 from vidsme_jax.errors import local_devices
-from vidsme_jax.stats.metrics import RECALL, Metrics, Steps, allowed_false, steps
+from vidsme_jax.stats.metrics import Steps, steps
 
-# Scores and resamples of a call, and multiples to which rows and rates are padded. So few
-# shapes are compiled, and a row of resamples stays in a cache.
-_SCORES, _RESAMPLES, _ROWS, _RATES = 16, 1024, 64, 5
+# Scores and resamples of a call, and the multiple to which rows are padded. So few shapes
+# are compiled, and a row of resamples stays in a cache.
+_SCORES, _RESAMPLES, _ROWS = 16, 1024, 64
 
 Array = jax.Array | np.ndarray
+
+
+class ResampledMetrics(NamedTuple):
+    """Metrics of scores in every resample; NaN where it has no row of a class.
+
+    Attributes:
+        auc: area under the ROC, ties counted half.
+        average_precision: area under the steps of precision over recall.
+        balanced_accuracy: the best (TPR + 1 - FPR) / 2 over thresholds.
+    """
+
+    auc: Float[np.ndarray, "score resample"]
+    average_precision: Float[np.ndarray, "score resample"]
+    balanced_accuracy: Float[np.ndarray, "score resample"]
 
 
 def bootstrap_weights(
@@ -65,21 +79,16 @@ def resampled_metrics(
     scores: Float[np.ndarray, "score row"],
     member: Bool[np.ndarray, "row"],
     weights: UInt16[np.ndarray, "row resample"],
-    fprs: tuple[float, ...] = (),
-    fpr_rule: str = "<=",
-) -> Iterator[tuple[slice, Metrics]]:
+) -> Iterator[tuple[slice, ResampledMetrics]]:
     """Yield the metrics of every resample, for some scores at a time.
 
     Args:
         scores: higher = member; NaN rows are left out.
         member: whether a row is a member.
         weights: from `bootstrap_weights`.
-        fprs: false positive rates.
-        fpr_rule: one of `metrics.FPR_RULES`.
 
     Yields:
-        A slice of the scores, and their metrics: float32 arrays [score resample], `tpr`
-        [score resample fpr]; NaN where a resample has no row of a class.
+        A slice of the scores, and their metrics in float32.
     """
     count = weights.shape[1]
     widths = ((0, _padding(len(weights), _ROWS)), (0, -count % _RESAMPLES))
@@ -89,20 +98,19 @@ def resampled_metrics(
     blocks = [jnp.asarray(padded[:, n : n + _RESAMPLES]) for n in starts]
     slices = [slice(n, n + _SCORES) for n in range(0, len(scores), _SCORES)]
 
-    def run(chosen: slice) -> tuple[slice, Metrics]:
+    def run(chosen: slice) -> tuple[slice, ResampledMetrics]:
         ranked = steps(scores[chosen], member)
         rows = Steps(*(_pad_scores(_pad_rows(x)) for x in ranked))
-        totals = _totals(ranked, padded[: len(weights)], fprs, fpr_rule)
+        totals = _totals(ranked, padded[: len(weights)])
         walks = []
         for n, block in zip(starts, blocks, strict=True):
             block_totals = _Totals(*(_pad_scores(x[:, n : n + _RESAMPLES]) for x in totals))
             walks.append(_walk_all(block, rows, block_totals))
-        values = [
+        values = (
             np.concatenate(x, axis=1) for x in zip(*jax.device_get(walks), strict=True)
-        ]
-        tpr = values.pop()[..., : len(fprs)]
+        )
         number = len(ranked.order)
-        return chosen, Metrics(*(value[:number, :count] for value in (*values, tpr)))
+        return chosen, ResampledMetrics(*(value[:number, :count] for value in values))
 
     with ThreadPoolExecutor(_cores() if on_cpu else 1) as pool:
         yield from pool.map(run, slices)
@@ -114,33 +122,23 @@ def _cores() -> int:
 
 
 class _Totals(NamedTuple):
-    """Counts of a score in each resample, [resample] or [resample rate].
+    """Counts of a score in each resample, [resample].
 
     Attributes:
         positives: number of member rows.
         negatives: number of non-member rows.
-        needed: number of member rows that `RECALL` needs.
-        allowed: number of non-member rows that each false positive rate allows.
     """
 
     positives: Array
     negatives: Array
-    needed: Array
-    allowed: Array
 
 
-def _totals(ranked: Steps, weights, fprs, fpr_rule) -> _Totals:
+def _totals(ranked: Steps, weights) -> _Totals:
     """Return the counts of each score in each resample."""
     rows = np.argsort(ranked.order, axis=-1)
-    positives, negatives = (
-        _weigh(np.take_along_axis(side, rows, axis=-1), weights)
-        for side in (ranked.member, ranked.other)
-    )
-    needed = np.ceil(RECALL * positives.astype(np.float64) - 1e-6)
-    rates = (*fprs, *[0.0] * _padding(len(fprs), _RATES))
-    allowed = allowed_false(rates, negatives.astype(np.float64)[..., None], fpr_rule)
+    sides = (ranked.member, ranked.other)
     return _Totals(
-        positives, negatives, needed.astype(np.float32), allowed.astype(np.float32)
+        *(_weigh(np.take_along_axis(side, rows, axis=-1), weights) for side in sides)
     )
 
 
@@ -168,7 +166,7 @@ def _pad_scores(x):
 
 @jax.jit
 def _walk_all(weights, rows: Steps, totals: _Totals) -> tuple[jax.Array, ...]:
-    """Return the fields of `Metrics` of some scores in every resample."""
+    """Return the fields of `ResampledMetrics` of some scores."""
     return jax.lax.map(lambda score: _walk(weights, *score), (rows, totals))
 
 
@@ -183,8 +181,6 @@ class _Sums(NamedTuple):
         lost: twice the pairs so far that are ranked wrong.
         precise: sum of precisions over the members so far.
         gain: the largest TPR - FPR so far.
-        reached: the fewest non-members at which `RECALL` was reached.
-        caught: the most members at each false positive rate [rate resample].
     """
 
     tp: jax.Array
@@ -194,30 +190,12 @@ class _Sums(NamedTuple):
     lost: jax.Array
     precise: jax.Array
     gain: jax.Array
-    reached: jax.Array
-    caught: jax.Array
-
-
-class _Limits(NamedTuple):
-    """Constants of each resample [resample].
-
-    Attributes:
-        per_member: one over the number of member rows.
-        per_other: one over the number of non-member rows.
-        needed: number of member rows that `RECALL` needs.
-        allowed: number of non-member rows that each rate allows [rate resample].
-    """
-
-    per_member: Array
-    per_other: Array
-    needed: Array
-    allowed: Array
 
 
 def _walk(weights, rows: Steps, totals: _Totals) -> tuple[jax.Array, ...]:
-    """Return the fields of `Metrics` of one score in every resample."""
-    positives, negatives, needed, allowed = totals
-    limits = _Limits(1 / positives, 1 / negatives, needed, allowed.T)
+    """Return the fields of `ResampledMetrics` of one score."""
+    positives, negatives = totals
+    shares = (1 / positives, 1 / negatives)
     # Score values without a member are skipped: as thresholds they improve no metric.
     begins, ends = rows.begins, rows.ends
     value = jnp.cumsum(begins, dtype=jnp.int32) - begins[0].astype(jnp.int32)
@@ -229,14 +207,20 @@ def _walk(weights, rows: Steps, totals: _Totals) -> tuple[jax.Array, ...]:
         weight = weight.astype(jnp.float32)
         s = _if(row.member, lambda s: s._replace(tp=s.tp + weight), s)
         s = _if(row.other, lambda s: s._replace(fp=s.fp + weight), s)
-        return _if(row.ends, partial(_end, limits), s), None
+        return _if(row.ends, partial(_end, shares), s), None
 
     zero = jnp.zeros_like(positives)
     start = dict.fromkeys(_Sums._fields, zero)
-    start |= {"reached": zero + jnp.inf, "caught": jnp.zeros_like(limits.allowed)}
     rows = rows._replace(begins=begins & has_member, ends=ends & has_member)
     sums, _ = jax.lax.scan(step, _Sums(**start), rows)
-    return _results(sums, limits, (positives > 0) & (negatives > 0))
+    per_member, per_other = shares
+    values = (
+        1 - sums.lost * per_member * per_other / 2,
+        sums.precise * per_member,
+        (1 + sums.gain) / 2,
+    )
+    is_whole = (positives > 0) & (negatives > 0)
+    return tuple(jnp.where(is_whole, value, jnp.nan) for value in values)
 
 
 def _begin(s: _Sums) -> _Sums:
@@ -244,30 +228,20 @@ def _begin(s: _Sums) -> _Sums:
     return s._replace(tp_before=s.tp, fp_before=s.fp)
 
 
-def _end(limits: _Limits, s: _Sums) -> _Sums:
-    """Update the sums by the threshold at a score value."""
+def _end(shares: tuple[Array, Array], s: _Sums) -> _Sums:
+    """Update the sums by the threshold at a score value.
+
+    Args:
+        shares: one over the number of member rows, and of non-member rows, [resample].
+        s: the running sums.
+    """
     added = s.tp - s.tp_before
-    gain = s.tp * limits.per_member - s.fp * limits.per_other
-    is_enough, fits = s.tp >= limits.needed, s.fp[None] <= limits.allowed
+    gain = s.tp * shares[0] - s.fp * shares[1]
     return s._replace(
         lost=s.lost + added * (s.fp + s.fp_before),
         precise=s.precise + added * s.tp / jnp.maximum(s.tp + s.fp, 1),
         gain=jnp.maximum(s.gain, gain),
-        reached=jnp.where(is_enough, jnp.minimum(s.reached, s.fp), s.reached),
-        caught=jnp.where(fits, s.tp[None], s.caught),
     )
-
-
-def _results(sums: _Sums, limits: _Limits, is_whole) -> tuple[jax.Array, ...]:
-    """Return the fields of `Metrics` from the sums; NaN where a class is empty."""
-    areas_and_rates = (
-        1 - sums.lost * limits.per_member * limits.per_other / 2,
-        sums.precise * limits.per_member,
-        (1 + sums.gain) / 2,
-        sums.reached * limits.per_other,
-    )
-    tpr = jnp.where(is_whole[None], sums.caught * limits.per_member[None], jnp.nan).T
-    return (*(jnp.where(is_whole, value, jnp.nan) for value in areas_and_rates), tpr)
 
 
 def _if(condition, change, sums: _Sums) -> _Sums:
