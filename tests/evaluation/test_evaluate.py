@@ -270,7 +270,9 @@ def test_clips_without_a_label_are_judged_by_those_outside(write_run, tmp_path):
     assert text.startswith(
         "Clips to judge\nCalled members by video.sme.mean: 15 of 15 judged clips, at a"
     )
-    assert "at most 10 %; if none were, on average up to 1.5 would be called" in text
+    assert (
+        "at most 10 %. If none were members, on average up to 1.5 would be called" in text
+    )
     assert "5 % needs 19" in text
     rows = csv_rows(out / "clips.csv")
     assert [row["p_value"] != "" for row in rows] == [True] * 15 + [False] * 15
@@ -438,7 +440,7 @@ def test_a_set_is_told_by_interval_and_test_both(write_run, tmp_path):
 def test_few_clips_are_no_clean_bill():
     """A baseline that ranks perfectly but has too few clips to be sure."""
     auc, less = Estimate(1.0, 0.9, 1.0), Estimate(-0.04, -0.2, 0.0)
-    metrics = BlindMetrics(auc, Significance(0.1, 0.25), less)
+    metrics = BlindMetrics(auc, Significance(0.1, 0.25, 0.8), less)
     warning, (note,) = blind_texts(BlindResult(9, None, {"file": metrics}), SMALL)
     assert not warning and "That is no clean bill: file has AUC 1.000" in note
     for change in (

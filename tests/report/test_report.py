@@ -172,10 +172,10 @@ def test_order_of_sections():
 def test_answer_separates_and_names_what_limits_it():
     status = ["decode_error"] * 3 + ["ok"] * 37
     lead, notes = answer(make_run(effect=1.5, status=status))
-    assert "separates members from non-members: AUC 0." in lead
-    assert "lies above 0.5; permutation p = 0.005; 19 members, 18 non-members" in lead
+    assert "separates members from non-members. AUC 0." in lead
+    assert "to 0.953; permutation p = 0.005; 19 members and 18 non-members" in lead
     assert "No control run was given" in notes
-    assert "FPR <= t; the finest step of FPR is 1/18; TPR at 0.1 %, 1 % and 5 % is" in notes
+    assert "FPR <= t; the finest step of FPR is 1/18. TPR at 0.1 %, 1 % and 5 % is" in notes
     assert "1 member and 2 non-members with status decode_error" in notes
 
 
@@ -186,25 +186,27 @@ def test_no_rate_is_below_zero():
     )
     (report,) = answers.frame_reports(result)
     notes = " ".join(answers.answer(report, result).notes)
-    assert "FPR < t; the finest step of FPR is 1/20; no FPR is below 0, so that" in notes
-    assert "TPR at 0 % is 0; TPR at 5 % is the TPR at zero false positives" in notes
+    assert "FPR < t; the finest step of FPR is 1/20. No FPR is below 0, so that" in notes
+    assert "TPR at 0 % is 0. TPR at 5 % is the TPR at zero false positives" in notes
 
 
 def test_answer_does_not_separate():
     lead, notes = answer(make_run(effect=0))
     assert "does not separate members from non-members" in lead
-    assert "contains 0.5" in lead
+    assert "no proof that the clips were not trained on" in lead
+    # 20 against 20: 1/2 and 2.8 standard deviations of sqrt(41 / 12 / 400).
+    assert "would find a true AUC of 0.76;" in lead
     assert "No row was left out" in notes
 
 
 def test_answer_below_one_half():
     lead, _ = answer(make_run(effect=-3))
-    assert "does not separate members as expected" in lead and "lies below 0.5" in lead
+    assert "does not separate members as expected" in lead and "wrong way round" in lead
 
 
 def test_constant_score_contains_one_half():
     lead, _ = answer(make_run(**{"video.sme.mean": [1.0] * 40}))
-    assert "does not separate" in lead and "interval 0.332 to 0.668, which contains" in lead
+    assert "does not separate" in lead and "interval 0.332 to 0.668;" in lead
     assert "permutation p = 1;" in lead
 
 
@@ -233,7 +235,7 @@ def test_answer_without_values_gives_the_reason():
 def test_perfect_separation_is_not_called_certain():
     """No resample differs; the ranks of 20 against 20 still leave room."""
     lead, _ = answer(make_run(effect=100))
-    assert "AUC 1.000, 95 % interval 0.899 to 1.000, which lies above 0.5" in lead
+    assert "AUC 1.000, 95 % interval 0.899 to 1.000; permutation p" in lead
 
 
 def test_the_best_of_all_scores_is_put_into_proportion():
@@ -251,11 +253,13 @@ def test_the_primary_score_in_full():
     assert [row[0] for row in table.rows] == [
         "AUC", "average precision", "balanced accuracy", "advantage, TPR - FPR",
         "FPR at 95 % TPR", "TPR at 0 % FPR", "TPR at 0.1 % FPR", "TPR at 1 % FPR",
-        "TPR at 5 % FPR", "TPR at 10 % FPR",
+        "TPR at 5 % FPR", "TPR at 10 % FPR", "ε at least (coins, one training)",
+        "ε at least (independent)",
     ]  # fmt: skip
     assert "FPR <= t; the finest step of FPR is 1/20" in table.caption
     without = [row[0] for row in table.rows if " to " not in row[2]]
-    assert without == ["TPR at 0 % FPR", "TPR at 0.1 % FPR", "TPR at 1 % FPR"]
+    rates = ["TPR at 0 % FPR", "TPR at 0.1 % FPR", "TPR at 1 % FPR"]
+    assert [name for name in without if not name.startswith("ε")] == rates
 
 
 @pytest.mark.parametrize(("effect", "shift"), [(0, False), (3, True), (-3, True)])

@@ -57,6 +57,13 @@ def test_correction_agrees_with_scipy(rng):
     assert np.isnan(benjamini_hochberg(np.array([np.nan, 0.5]))[0])
 
 
+@pytest.mark.parametrize("judged", [3, 6, 7, 12, 24])
+def test_a_corrected_value_at_its_limit_is_not_rounded_beyond_it(judged):
+    """All judged clips beyond all 19 reference clips: 0.05 * n / n is 0.05."""
+    p = conformal_p(np.full(judged, 99.0), np.arange(19.0), np.arange(19))
+    assert np.all(p <= 0.05) and np.all(benjamini_hochberg(p) <= 0.05)
+
+
 def draws(rng, videos, rows, tied):
     """Scores of clips that are outside: those of a video alike, rounded where tied."""
     values = rng.normal(size=(videos, 1)) + 0.5 * rng.normal(size=(videos, rows))

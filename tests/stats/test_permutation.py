@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from vidsme_jax.stats.metrics import LabelledScores, auc
-from vidsme_jax.stats.permutation import choose_on_half, permutation_test
+from vidsme_jax.stats.metrics import LabelledScores, auc, measure
+from vidsme_jax.stats.permutation import (
+    choose_on_half,
+    corrected_limit,
+    detectable_areas,
+    permutation_test,
+)
 
 
 @pytest.mark.parametrize("size", [1, 5])
@@ -51,7 +57,7 @@ def test_without_one_class_there_is_no_p_value():
     scores = np.array([[1.0, 2.0, 3.0], [np.nan, np.nan, 3.0]])
     member = np.array([True, True, False])
     p_values = permutation_test(LabelledScores(scores, member, np.arange(3)), 20, 0)
-    for values in p_values:
+    for values in (p_values.p, p_values.adjusted, p_values.spread):
         assert not np.isnan(values[0]) and np.isnan(values[1])
 
 
@@ -104,3 +110,31 @@ def test_a_choice_on_one_half_is_measured_on_the_other(rng):
     choices = choose_on_half(LabelledScores(scores, member, cluster), 50, 0)
     assert np.mean(choices.chosen == 40) > 0.9
     assert np.mean(choices.auc_held_out) == pytest.approx(auc(scores[40], member), abs=0.02)
+
+
+def test_the_detectable_area_is_found_in_four_of_five_audits(rng):
+    member = np.arange(80) % 2 == 0
+    noise = rng.normal(size=(1, 80))
+    spread = permutation_test(LabelledScores(noise, member, np.arange(80)), 2000, 0).spread
+    np.testing.assert_allclose(spread, np.sqrt(81 / 12 / 1600), rtol=0.05)
+    limit = 1.96
+    (area,) = detectable_areas(spread, limit)
+    shift = norm.ppf(area) * np.sqrt(2)
+    audits = rng.normal(size=(2000, 80)) + shift * member
+    found = measure(audits, member).auc > 0.5 + limit * spread[0]
+    assert 0.75 < np.mean(found) < 0.87
+
+
+def test_the_limit_of_a_correction_is_where_its_p_value_is_small(rng):
+    member, clusters = np.arange(60) % 2 == 0, np.arange(60)
+    scores = rng.normal(size=(20, 60))
+    p_values = permutation_test(LabelledScores(scores, member, clusters), 999, 0)
+    limit = corrected_limit(p_values.largest, 0.05)
+    reaching = np.sum(p_values.largest > limit)
+    assert (1 + reaching) / 1000 <= 0.05 < (2 + reaching) / 1000
+    assert corrected_limit(p_values.largest[:10], 0.05) == np.inf
+
+
+def test_too_few_clips_and_equal_clips_detect_nothing():
+    spread = np.array([0.3, 1e-9, np.nan])
+    assert np.isnan(detectable_areas(spread, 1.96)).all()

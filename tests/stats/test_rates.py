@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from vidsme_jax.stats.metrics import LabelledScores
-from vidsme_jax.stats.rates import tpr_interval
+from vidsme_jax.stats.rates import member_share, tpr_interval
 
 
 def labelled(members, others, repeats=1):
@@ -77,3 +77,22 @@ def test_intervals_hold_the_rate_of_the_population(rng, members, others, auc):
     truth = stats.norm.sf(stats.norm.isf(fpr) - shift)
     # 95 % of 400: three standard deviations are 3.3 %.
     assert np.mean((low <= truth) & (truth <= high)) >= 0.917
+
+
+def test_share_of_members_among_judged_clips(rng):
+    """Half of 400 judged clips score four deviations higher than any from outside."""
+    outside = rng.normal(size=200)
+    judged = np.concatenate([rng.normal(size=200), 4 + rng.normal(size=200)])
+    share, low, high = member_share(labelled(judged, outside), 0.95)
+    assert low[0] < 0.5 < high[0] and abs(share[0] - 0.5) < 0.12
+    none, low, _ = member_share(labelled(rng.normal(size=200), outside), 0.95)
+    assert low[0] == 0 and none[0] < 0.2
+
+
+def test_share_of_members_is_a_lower_bound_where_members_score_like_outsiders(rng):
+    held = []
+    for _ in range(200):
+        outside, judged = rng.normal(size=60), rng.normal(size=60)
+        judged[:30] += 1.0  # members that are hard to tell
+        held.append(member_share(labelled(judged, outside), 0.95)[1][0] <= 0.5)
+    assert np.mean(held) >= 0.95

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from vidsme_jax.cli.options import settings_from
-from vidsme_jax.cli.values import natural, published_metrics, resamples
+from vidsme_jax.cli.values import natural, published_metrics, rate, resamples
 
 EXAMPLES = """\
 examples:
@@ -71,6 +71,14 @@ def _add_resampling(parser: argparse.ArgumentParser) -> None:
         default="2000",
         metavar="N",
         help="resamples behind every interval, at least 100 (default: %(default)s)",
+    )
+    add(
+        "--delta",
+        type=rate,
+        default="1e-5",
+        metavar="D",
+        help="probability with which privacy may fail, for the bounds on epsilon"
+        " (default: %(default)s)",
     )
     add(
         "--fpr-rule",

@@ -20,6 +20,7 @@ from vidsme_jax.evaluation.values import Significance
 from vidsme_jax.stats.cross_validation import BlindScores, GroupedLabels, cross_validate
 from vidsme_jax.stats.intervals import effective_clusters, percentile
 from vidsme_jax.stats.metrics import LabelledScores
+from vidsme_jax.stats.permutation import corrected_limit, detectable_areas
 
 _PERMUTATIONS = 999  # at most: a baseline costs as much as all scores together
 _FEWEST = 5  # groups of a class that five folds need
@@ -74,7 +75,9 @@ def _blind_metrics(
     rows = LabelledScores(np.zeros((1, len(sample.ids))), sample.member, sample.cluster)
     members, others = effective_clusters(rows)
     low, high = percentile(scores.draws, settings.confidence, members, others)
-    p, adjusted = scores.p_values
+    p_values = scores.p_values
+    limit = corrected_limit(p_values.largest, 1 - settings.confidence)
+    detectable = detectable_areas(p_values.spread, limit)
     primary = None
     if score is not None:
         primary = estimate_metrics(labelled_scores(sample, score), settings)
@@ -85,7 +88,8 @@ def _blind_metrics(
             point = primary.metrics.auc[0] - auc
             draws = primary.draws[0] - scores.draws[n]
             over = auc_difference(point, draws, primary.clusters_of(0), settings)
-        significance = Significance(float_or_none(p[n]), float_or_none(adjusted[n]))
+        of_baseline = (p_values.p[n], p_values.adjusted[n], detectable[n])
+        significance = Significance(*map(float_or_none, of_baseline))
         out.append(BlindMetrics(as_estimate(auc, low[n], high[n]), significance, over))
     return out
 

@@ -1,5 +1,7 @@
 """Refuse runs, controls and references that cannot be evaluated."""
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 
@@ -12,6 +14,7 @@ from vidsme_jax.evaluation.study import RunStudy, Study
 from vidsme_jax.evaluation.subsets import check_subsets
 from vidsme_jax.progress import say
 from vidsme_jax.records import files, runs
+from vidsme_jax.scores import catalogue
 
 
 def check_run(run_study: RunStudy, study: Study, settings: EvaluationSettings) -> None:
@@ -25,6 +28,7 @@ def check_run(run_study: RunStudy, study: Study, settings: EvaluationSettings) -
     unused = sorted(path.name for path in run.path.glob("top_*.parquet"))
     if unused:
         say(f"{run.path}: {', '.join(unused)} not evaluated here, vidsme sweep does")
+    _check_rows_once(run)
     if settings.by:
         _check_subsets(run_study, settings.by)
     if study.control is not None:
@@ -37,6 +41,30 @@ def check_run(run_study: RunStudy, study: Study, settings: EvaluationSettings) -
         _check_other_scores(run_study, control, settings)
     if study.reference is not None:
         _check_reference(run, study.reference.run)
+
+
+def say_what_is_unseen(study: Study, settings: EvaluationSettings) -> None:
+    """Say that the primary score does not see a training on the answers of these rows."""
+    primary = settings.score or catalogue.PRIMARY
+    if not primary.startswith("video."):
+        return
+    for run_study in study.runs:
+        table = run_study.run.table
+        if primary in table.column_names and "answer" in table.column_names:
+            if any(table["answer"].to_pylist()):
+                say(f"{run_study.run.path}: {catalogue.ANSWERS_UNSEEN}")
+
+
+def _check_rows_once(run: runs.Run) -> None:
+    """Refuse a run that holds a clip and frame count twice."""
+    counts = Counter(runs.row_keys(run.table))
+    doubled = [key for key, count in counts.items() if count > 1]
+    if doubled:
+        clip, frames = doubled[0]
+        raise InputError(
+            f"run={run.path} holds id={clip!r} with {frames} frames {counts[doubled[0]]}"
+            f" times ({len(doubled)} such rows), expected once; vidsme verify says more"
+        )
 
 
 def _check_subsets(run_study: RunStudy, names: tuple[str, ...]) -> None:

@@ -5,7 +5,12 @@ from pathlib import Path
 
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.blind import evaluate_blind
-from vidsme_jax.evaluation.checks import check_labels, check_run, scoring_differences
+from vidsme_jax.evaluation.checks import (
+    check_labels,
+    check_run,
+    say_what_is_unseen,
+    scoring_differences,
+)
 from vidsme_jax.evaluation.clips import clip_results
 from vidsme_jax.evaluation.diagnosis import diagnose
 from vidsme_jax.evaluation.external import read_scores
@@ -63,6 +68,7 @@ def evaluate(
     study = make_study(target_runs, control_run, reference_run)
     for run_study in study.runs:
         check_run(run_study, study, settings)
+    say_what_is_unseen(study, settings)
     return evaluate_study(study, settings)
 
 

@@ -76,6 +76,21 @@ class ControlMetrics:
 
 
 @dataclass(frozen=True)
+class PrivacyBounds:
+    """Lower bounds on epsilon: no training that is (epsilon, delta)-private fits below.
+
+    Attributes:
+        delta: delta of the claim.
+        one_run: bound for clips that were members by a fair coin each, in one training.
+        independent: bound for clips whose scores do not depend on each other.
+    """
+
+    delta: float
+    one_run: float
+    independent: float
+
+
+@dataclass(frozen=True)
 class ScoreMetrics:
     """How well a column of numbers separates members from non-members.
 
@@ -84,7 +99,6 @@ class ScoreMetrics:
         average_precision: area under the steps of precision over recall.
         best_balanced_accuracy: balanced accuracy at the best threshold on these clips.
         fpr_at_95_tpr: the smallest FPR with a TPR of at least 95 %.
-        advantage: TPR - FPR at the best threshold.
         tpr: the largest TPR, by false positive rate.
         counts: number of rows that have a value.
         reason: why there are no metrics, or None.
@@ -92,13 +106,13 @@ class ScoreMetrics:
         significance: p-values of a score; None for a column that was not tested.
         over_primary: AUC less that of the primary score, on the same resamples.
         control: metrics of the same score under the control; None without a control.
+        privacy: what the score shows of the training's privacy; the primary score's only.
     """
 
     auc: Estimate
     average_precision: Estimate
     best_balanced_accuracy: Estimate
     fpr_at_95_tpr: Estimate
-    advantage: Estimate
     tpr: dict[float, Estimate]
     counts: ClassCounts
     reason: str | None
@@ -106,6 +120,14 @@ class ScoreMetrics:
     significance: Significance | None = None
     over_primary: Estimate | None = None
     control: ControlMetrics | None = None
+    privacy: PrivacyBounds | None = None
+
+    @property
+    def advantage(self) -> Estimate:
+        """Return TPR - FPR at the best threshold."""
+        accuracy = self.best_balanced_accuracy
+        ends = (accuracy.value, accuracy.low, accuracy.high)
+        return Estimate(*(None if end is None else 2 * end - 1 for end in ends))
 
 
 @dataclass(frozen=True)
@@ -250,6 +272,7 @@ class Verdict:
         limits: limits by false positive rate.
         discoveries: number of clips called, by the share of calls that may be wrong.
         whole_set: test of all judged clips together.
+        member_share: least share of members that explains the judged clips' scores.
         baselines: blind baselines of judged clips against the reference.
         clips: verdict by clip id.
     """
@@ -263,6 +286,7 @@ class Verdict:
     limits: dict[float, CallLimits]
     discoveries: dict[float, int]
     whole_set: SetTest
+    member_share: Estimate
     baselines: BlindResult
     clips: dict[str, ClipVerdict]
 

@@ -42,7 +42,9 @@ class Sample:
         ids: id of each row.
         label: `MEMBER`, `NON_MEMBER` or `UNLABELLED`.
         groups: name of each row's group; rows of a group are not independent.
-        cluster: index of the row's group; a group with both labels is two clusters.
+        pixels: hash of the frames that each row shows; None where unknown.
+        cluster: index of the row's group; a group with both labels is two clusters. Groups
+            that show the same frames are one.
         group: index of the row's group, whatever its label.
         scores: scores by name, higher = member.
         numbers: columns of `NUMBERS` by name, as in the table.
@@ -52,6 +54,7 @@ class Sample:
     ids: list[str]
     label: Int[np.ndarray, "row"]
     groups: list[str]
+    pixels: list[str | None]
     cluster: Int[np.ndarray, "row"]
     group: Int[np.ndarray, "row"]
     scores: dict[str, Float[np.ndarray, "row"]]
@@ -71,6 +74,7 @@ class Sample:
             ids=[self.ids[k] for k in indices],
             label=self.label[rows],
             groups=[self.groups[k] for k in indices],
+            pixels=[self.pixels[k] for k in indices],
             cluster=self.cluster[rows],
             group=self.group[rows],
             scores={name: values[rows] for name, values in self.scores.items()},
@@ -102,14 +106,15 @@ def read_sample(table: pa.Table) -> Sample:
     Raises:
         InputError: labels other than 1, 0 and none.
     """
-    label, groups = labels_of(table), groups_of(table)
-    cluster, group = clusters_of(label == MEMBER, groups)
+    label, groups, pixels = labels_of(table), groups_of(table), pixels_of(table)
+    cluster, group = clusters_of(label == MEMBER, linked(groups, pixels))
     frames = int(table["frames"][0].as_py()) if "frames" in table.column_names else 0
     sample = Sample(
         frames,
         table["id"].to_pylist(),
         label,
         groups,
+        pixels,
         cluster,
         group,
         dict(_oriented(table)),
@@ -228,6 +233,35 @@ def groups_of(table: pa.Table) -> list[str]:
         return ids
     groups = table["group"].to_pylist()
     return [name if g is None else g for g, name in zip(groups, ids, strict=True)]
+
+
+def pixels_of(table: pa.Table) -> list[str | None]:
+    """Return the hash of each row's frames; None where the table does not know it."""
+    if "frame_hash" not in table.column_names:
+        return [None] * len(table)
+    return table["frame_hash"].to_pylist()
+
+
+def linked(groups: Sequence[str], pixels: Sequence[str | None]) -> list[str]:
+    """Return the group of each row, groups that show the same frames under one name.
+
+    Args:
+        groups: group of each row.
+        pixels: hash of each row's frames; None where unknown.
+    """
+    parent = {name: name for name in groups}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    first: dict[str, str] = {}
+    for group, frames in zip(groups, pixels, strict=True):
+        if frames is not None:
+            parent[root(group)] = root(first.setdefault(frames, group))
+    return [root(name) for name in groups]
 
 
 def _is_numeric(table, name) -> bool:

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import ndtri
 
 from vidsme_jax.evaluation.estimates import (
     MetricEstimates,
@@ -18,6 +19,7 @@ from vidsme_jax.evaluation.result import (
     CalibratedAuc,
     CalibratedAucs,
     ControlMetrics,
+    PrivacyBounds,
     PublishedMetrics,
     RunComparison,
     ScoreMetrics,
@@ -32,6 +34,7 @@ from vidsme_jax.evaluation.samples import (
     groups_of,
     labelled_scores,
     labels_of,
+    pixels_of,
     primary_of,
     status_of,
 )
@@ -45,7 +48,12 @@ from vidsme_jax.evaluation.values import (
     Significance,
 )
 from vidsme_jax.stats.metrics import published_metrics
-from vidsme_jax.stats.permutation import choose_on_half, permutation_test
+from vidsme_jax.stats.permutation import (
+    choose_on_half,
+    detectable_areas,
+    permutation_test,
+)
+from vidsme_jax.stats.privacy import epsilon_independent, epsilon_one_run
 
 Key = TypeVar("Key", bound=Hashable)
 _MIDDLE = (0.05, 0.95)  # quantiles of the splits
@@ -55,7 +63,8 @@ def count_rows(study: FrameStudy) -> RowCounts:
     """Count the rows and groups of a frame count by label and status."""
     table, sample = study.table, study.labelled
     labels, status = labels_of(table), status_of(table)
-    groups = np.array(groups_of(table), object)
+    names = groups_of(table)
+    groups = np.array(names, object)
     members, others, unlabelled = (
         set(groups[labels == label]) for label in (MEMBER, NON_MEMBER, UNLABELLED)
     )
@@ -66,9 +75,20 @@ def count_rows(study: FrameStudy) -> RowCounts:
         status={s: _by_label(labels[status == s]) for s in sorted(set(status))},
         groups=LabelCounts(len(members), len(others), len(unlabelled)),
         mixed_groups=len(members & others),
+        mixed_clips=_mixed_clips(labels, pixels_of(table), names),
         evaluated=ClassCounts(*(int(np.sum(side)) for side in _sides(sample))),
         evaluated_groups=ClassCounts(*clusters),
     )
+
+
+def _mixed_clips(labels, pixels: list[str | None], groups: list[str]) -> int:
+    """Count the clips that different groups show under both labels."""
+    seen: dict[str, set[tuple[int, str]]] = {}
+    for label, frames, group in zip(labels.tolist(), pixels, groups, strict=True):
+        if frames is not None and label != UNLABELLED:
+            seen.setdefault(frames, set()).add((label, group))
+    pairs = [list(zip(*rows, strict=True)) for rows in seen.values()]
+    return sum(len(set(label)) > 1 and len(set(names)) > 1 for label, names in pairs)
 
 
 def _by_label(labels) -> LabelCounts:
@@ -144,10 +164,36 @@ def evaluate_scores(
                 aucs[k] - aucs[n], draws[k] - draws[n], estimates.clusters_of(k), settings
             )
             out[name] = replace(out[name], over_primary=over)
+        bounds = _privacy(sample, primary, settings)
+        out[primary] = replace(out[primary], privacy=bounds)
     if study.paired_labelled is None:
         return out
     controls = _compare(study.paired_labelled, primary, settings)
     return {n: replace(metrics, control=controls[n]) for n, metrics in out.items()}
+
+
+def _privacy(
+    sample: Sample, name: str, settings: EvaluationSettings
+) -> PrivacyBounds | None:
+    """Return the bounds on epsilon that a score shows; None where a class has no value.
+
+    A video is one clip here, with the mean of its rows: videos are what is kept private.
+    """
+    values = sample.scores[name]
+    classes = []
+    for side in _sides(sample):
+        rows = side & np.isfinite(values)
+        _, cluster = np.unique(sample.cluster[rows], return_inverse=True)
+        classes.append(np.bincount(cluster, values[rows]) / np.bincount(cluster))
+    members, others = classes
+    if not len(members) or not len(others):
+        return None
+    confidence, delta = settings.confidence, settings.delta
+    return PrivacyBounds(
+        delta,
+        epsilon_one_run(members, others, confidence, delta),
+        epsilon_independent(members, others, confidence, delta),
+    )
 
 
 class CalibratedValues(NamedTuple):
@@ -270,10 +316,10 @@ def _significance(
     """Return the p-values of each score, plain and corrected for all of these scores."""
     rows = labelled_scores(sample, *(sample.scores[name] for name in names))
     p_values = permutation_test(rows, settings.permutations, settings.seed)
-    return {
-        name: Significance(float_or_none(p), float_or_none(adjusted))
-        for name, p, adjusted in zip(names, *p_values, strict=True)
-    }
+    limit = float(ndtri((1 + settings.confidence) / 2))  # that the interval asks for
+    detectable = detectable_areas(p_values.spread, limit)
+    columns = zip(names, p_values.p, p_values.adjusted, detectable, strict=True)
+    return {name: Significance(*map(float_or_none, values)) for name, *values in columns}
 
 
 def search_scores(sample: Sample, settings: EvaluationSettings) -> SearchResult | None:
@@ -317,7 +363,6 @@ def _score_metrics(
     def of(name: str) -> Estimate:
         return as_estimate(values[name], low[name], high[name])
 
-    advantage = (2 * side["balanced_accuracy"] - 1 for side in (values, low, high))
     rates = zip(values["tpr"], low["tpr"], high["tpr"], strict=True)
     counts = ClassCounts(int(estimates.members[n]), int(estimates.non_members[n]))
     return ScoreMetrics(
@@ -325,7 +370,6 @@ def _score_metrics(
         average_precision=of("average_precision"),
         best_balanced_accuracy=of("balanced_accuracy"),
         fpr_at_95_tpr=of("fpr_at_recall"),
-        advantage=as_estimate(*advantage),
         tpr={
             fpr: as_estimate(*ends) for fpr, ends in zip(settings.fprs, rates, strict=True)
         },

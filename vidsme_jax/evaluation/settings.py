@@ -18,6 +18,7 @@ class EvaluationSettings:
         permutations: number of label permutations for every p-value.
         splits: number of random splits of the groups, for choosing a score on one half.
         confidence: coverage of the intervals.
+        delta: of the bounds on epsilon: probability with which privacy may fail.
         seed: of resamples, permutations and splits.
         published: whether to add the metrics as the published code computes them.
         score: name of the primary score, fixed in advance; None for `catalogue.PRIMARY`.
@@ -33,6 +34,7 @@ class EvaluationSettings:
     permutations: int = 9999
     splits: int = 200
     confidence: float = 0.95
+    delta: float = 1e-5
     seed: int = 0
     published: bool = False
     score: str | None = None
@@ -43,9 +45,11 @@ class EvaluationSettings:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise InputError(f"{name}={value!r}, expected at least 1")
-        check_rates(self, "confidence", "seed")
+        check_rates(self, "confidence", "delta", "seed")
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence={self.confidence}, expected between 0 and 1")
+        if not 0 < self.delta < 1:
+            raise InputError(f"delta={self.delta}, expected between 0 and 1")
         if not all(0 <= fpr <= 1 for fpr in self.fprs):
             raise InputError(f"fprs={self.fprs}, expected numbers from 0 to 1")
         if self.rule not in FPR_RULES:

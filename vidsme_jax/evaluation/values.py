@@ -31,10 +31,13 @@ class Significance:
     Attributes:
         p_value: of the score by itself.
         p_adjusted: corrected for the number of scores.
+        detectable_auc: the AUC that four of five such audits would find, at the p-value
+            that decides; None where these clips are too few for any.
     """
 
     p_value: float | None
     p_adjusted: float | None
+    detectable_auc: float | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class RowCounts:
         status: number of rows by status and label.
         groups: number of groups by the label of their rows.
         mixed_groups: number of groups that have rows with both labels.
+        mixed_clips: number of clips that stand under both labels by different names, their
+            frames being equal to the last bit.
         evaluated: number of rows with a label and status ok.
         evaluated_groups: number of groups of the evaluated rows.
     """
@@ -73,5 +78,6 @@ class RowCounts:
     status: dict[str, LabelCounts]
     groups: LabelCounts
     mixed_groups: int
+    mixed_clips: int
     evaluated: ClassCounts
     evaluated_groups: ClassCounts

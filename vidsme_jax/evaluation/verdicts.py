@@ -1,5 +1,6 @@
 """Judge clips whose use is unknown against clips that are known to be outside."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -26,13 +27,16 @@ from vidsme_jax.evaluation.samples import (
     Sample,
     clusters_of,
     labelled_scores,
+    linked,
     primary_of,
 )
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy, RunStudy
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.conformal import benjamini_hochberg, conformal_p, threshold
 from vidsme_jax.stats.permutation import permutation_test
+from vidsme_jax.stats.rates import member_share
 
 _RATES = (0.05, 0.10)  # shares of the calls that may be wrong
 
@@ -67,9 +71,14 @@ def judge(
     dropped = len(judged.ids) + len(outside.ids) - len(both.ids)
     if dropped == len(outside.ids):
         return NoVerdict("every clip of the reference is judged", size)
-    name = primary_of(both, settings.score)
+    name = primary_of(judged, settings.score)
     if name is None:
         return NoVerdict("the primary score is not in this run", size)
+    if name not in both.scores:
+        return NoVerdict(f"the reference has no score {name}", size)
+    reason = _no_values(both, name)
+    if reason:
+        return NoVerdict(reason, size)
     read = partial(_facts_of_both, study, source)
     blind = evaluate_blind(both, read, both.scores[name], settings)
     return _judge(both, name, settings, blind, dropped)
@@ -83,26 +92,45 @@ def _outside(source: FrameStudy, is_reference: bool) -> Sample | None:
     return outside if outside.ids else None
 
 
+def _no_values(both: Sample, name: str) -> str:
+    """Return why a score judges nothing, or no text."""
+    exists = ~np.isnan(both.scores[name])
+    for side, clips in ((~both.member, "reference"), (both.member, "judged")):
+        if not np.any(exists & side):
+            return f"no {clips} clip has a value of {name}"
+    return ""
+
+
 def _both_sets(judged: Sample, outside: Sample) -> Sample:
     """Join the judged clips, labelled as members, and the reference, as non-members.
 
-    Reference clips that have the id or the group of a judged clip are left out.
+    Reference clips that have the id, the group or the frames of a judged clip are left out.
     """
-    groups, ids = set(judged.groups), set(judged.ids)
-    keys = zip(outside.groups, outside.ids, strict=True)
-    is_apart = [group not in groups and clip not in ids for group, clip in keys]
+    groups, ids, pixels = set(judged.groups), set(judged.ids), {*judged.pixels} - {None}
+    keys = zip(outside.groups, outside.ids, outside.pixels, strict=True)
+    is_apart = [
+        group not in groups and clip not in ids and frames not in pixels
+        for group, clip, frames in keys
+    ]
     kept = outside.take(np.flatnonzero(is_apart))
     label = np.repeat([MEMBER, NON_MEMBER], [len(judged.ids), len(kept.ids)])
-    names = [*judged.groups, *kept.groups]
-    cluster, group = clusters_of(label == MEMBER, names)
+    names, frames = [*judged.groups, *kept.groups], [*judged.pixels, *kept.pixels]
+    cluster, group = clusters_of(label == MEMBER, linked(names, frames))
     scores = {
         name: np.concatenate([values, kept.scores[name]])
         for name, values in judged.scores.items()
         if name in kept.scores
     }
-    ids_of_both = [*judged.ids, *kept.ids]
-    return Sample(
-        judged.frames, ids_of_both, label, names, cluster, group, scores, numbers={}
+    return replace(
+        judged,
+        ids=[*judged.ids, *kept.ids],
+        label=label,
+        groups=names,
+        pixels=frames,
+        cluster=cluster,
+        group=group,
+        scores=scores,
+        numbers={},
     )
 
 
@@ -152,6 +180,7 @@ def _judge(
         },
         discoveries={rate: int(np.sum(q <= rate)) for rate in _RATES},
         whole_set=_test_whole_set(both, name, settings),
+        member_share=_member_share(both, name, settings),
         baselines=blind,
         clips={both.ids[k]: verdict for k, verdict in zip(places, verdicts, strict=True)},
     )
@@ -192,3 +221,10 @@ def _test_whole_set(both: Sample, name: str, settings: EvaluationSettings) -> Se
     p_values = permutation_test(rows, settings.permutations, settings.seed)
     auc = (x.auc[0] for x in (estimates.metrics, estimates.low, estimates.high))
     return SetTest(as_estimate(*auc), float_or_none(p_values.p[0]))
+
+
+def _member_share(both: Sample, name: str, settings: EvaluationSettings) -> Estimate:
+    """Return the least share of members that explains the judged clips' scores."""
+    rows = labelled_scores(both, both.scores[name])
+    share, low, high = member_share(rows, settings.confidence)
+    return as_estimate(share[0], low[0], high[0])

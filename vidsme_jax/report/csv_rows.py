@@ -105,7 +105,7 @@ def _baseline(blind: BlindMetrics) -> Row:
 
 
 def _significance(significance: Significance | None) -> Row:
-    return asdict(significance or Significance(None, None))
+    return asdict(significance or Significance(None, None, None))
 
 
 def _control(control: ControlMetrics) -> Row:

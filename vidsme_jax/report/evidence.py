@@ -17,15 +17,20 @@ from vidsme_jax.report.page import Section, Table
 from vidsme_jax.report.words import answers, formatting
 from vidsme_jax.report.words.answers import FrameReport, titled
 from vidsme_jax.report.words.blind import blind_cells, blind_header
-from vidsme_jax.report.words.verdicts import limit_rows
+from vidsme_jax.report.words.verdicts import calls_hold, limit_rows
 
 
-def verdict_sections(reports: list[FrameReport]) -> list[Section]:
-    """Return the section of the call limits; none where no clips were judged."""
+def verdict_sections(
+    reports: list[FrameReport], settings: EvaluationSettings
+) -> list[Section]:
+    """Return the section of the call limits; none where no clips were judged.
+
+    Limits stand there only if nothing speaks against their rates.
+    """
     tables = []
     for report in reports:
         verdict = report.frame.verdict
-        if isinstance(verdict, Verdict):
+        if isinstance(verdict, Verdict) and calls_hold(verdict, settings):
             header, rows = limit_rows(verdict)
             tables.append(Table(header, rows, titled(verdict.score, report)))
     note = (

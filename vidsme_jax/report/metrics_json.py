@@ -111,6 +111,7 @@ def _row_counts(counts: RowCounts) -> Json:
         "status": {name: labels(value) for name, value in counts.status.items()},
         "groups": labels(counts.groups),
         "groups_with_both_labels": counts.mixed_groups,
+        "clips_with_both_labels": counts.mixed_clips,
         "evaluated": _classes(counts.evaluated),
         "evaluated_groups": _classes(counts.evaluated_groups),
     }
@@ -147,6 +148,8 @@ def _metrics(metrics: ScoreMetrics) -> Json:
         out |= _estimate("over_primary", metrics.over_primary)
     if metrics.control is not None:
         out["control"] = _control(metrics.control)
+    if metrics.privacy is not None:
+        out["epsilon"] = asdict(metrics.privacy)
     return out
 
 
@@ -218,6 +221,7 @@ def _verdict(verdict: Verdict | NoVerdict) -> Json:
             **_estimate("auc", verdict.whole_set.auc),
             "p_value": verdict.whole_set.p_value,
         },
+        **_estimate("member_share", verdict.member_share),
         "baselines": _blind(verdict.baselines),
     }
 

@@ -18,6 +18,7 @@ from vidsme_jax.report.page import Figure, Page, Section, Table
 from vidsme_jax.report.words import answers as answers_module
 from vidsme_jax.report.words import formatting
 from vidsme_jax.report.words.answers import FrameReport, titled
+from vidsme_jax.report.words.primary import privacy_note, privacy_rows
 from vidsme_jax.scores import catalogue
 
 _TITLE = "Membership inference on video clips"
@@ -31,7 +32,7 @@ def build(result: Result) -> Page:
     has_both = any(answers_module.has_both(report.frame) for report in reports)
     sections = [
         _answers(reports, result),
-        *verdict_sections(reports),
+        *verdict_sections(reports, result.settings),
         _signatures(reports, result.settings),
         *_metrics(reports, chart_contexts(result), result, has_both),
         _terms(reports),
@@ -165,14 +166,15 @@ def _in_full(
         caption = titled(f"{name}; {rates}", report)
         tables.append(Table(["metric", "value", interval], _metric_rows(metrics), caption))
     note = (
-        "Intervals resample whole groups. That of the AUC is corrected for bias and"
-        " skewness (BCa), or, above 0.98 and below 0.02, follows from the ranks alone."
-        " Those of a TPR that rests on fewer than 10 clips of a kind are Clopper and"
-        " Pearson's, at the threshold that these non-members give. The balanced accuracy"
-        " and the advantage are those of the best threshold on these very clips."
+        "Intervals count whole groups, large ones more. That of the AUC rests on the"
+        " variance of ranks, or on their number alone where few clips are in wrong order."
+        " Those of rates are for the rate of the population, with the threshold's own"
+        " uncertainty. There is none where less than one non-member is to be expected above"
+        " the threshold. The balanced accuracy and the advantage are those of the best"
+        " threshold on these very clips."
     )
     no_metrics = "The primary score cannot be evaluated."
-    paragraphs = (note if tables else no_metrics,)
+    paragraphs = (note, privacy_note(settings)) if tables else (no_metrics,)
     return Section("The primary score in full", (), paragraphs, tuple(tables), figures)
 
 
@@ -188,10 +190,11 @@ def _metric_rows(metrics: ScoreMetrics) -> list[list[str]]:
     estimates |= {
         f"TPR at {formatting.percent(rate)} FPR": tpr for rate, tpr in metrics.tpr.items()
     }
-    return [
+    rows = [
         [title, formatting.number(estimate.value), formatting.span(estimate)]
         for title, estimate in estimates.items()
     ]
+    return rows + privacy_rows(metrics)
 
 
 def _all_scores(reports: list[FrameReport], result: Result) -> Section:

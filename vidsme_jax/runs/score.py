@@ -37,6 +37,7 @@ from vidsme_jax.runs.prepare import fill_store
 from vidsme_jax.runs.settings import ScoreSettings
 from vidsme_jax.runs.tables import single_frames
 from vidsme_jax.runs.timing import Clock, traced
+from vidsme_jax.scores import catalogue
 from vidsme_jax.scores.orders import Calibration
 
 __all__ = ["ScoreSettings", "score"]
@@ -76,6 +77,8 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
             runs.clean(job.out)
         else:
             say(str(job.placement))
+            if "video" in settings.slices and any(row.answer for row in job.rows):
+                say(f"note: {catalogue.ANSWERS_UNSEEN}")
             try:
                 with traced(profile):
                     _run_within_memory(job, fixed, clock)

@@ -9,6 +9,14 @@ library, and `aggregate` and `token_statistics` check themselves against it.
 from dataclasses import dataclass
 
 PRIMARY = "video.sme.mean"
+# The score to name in advance where a model was trained on answers alone: there the video
+# slice, and with it `PRIMARY`, holds no trace.
+PRIMARY_OF_ANSWERS = "response.logp.mean"
+ANSWERS_UNSEEN = (
+    f"these rows have answers. Training on answers alone leaves no trace on the video,"
+    f" where {PRIMARY} looks. For such a model name another score before you look:"
+    f" vidsme evaluate --score {PRIMARY_OF_ANSWERS}"
+)
 # Before the published code's names of its scores: "published: ppl".
 PUBLISHED = "published: "
 EXTERNAL = "score"  # the score column of a table from elsewhere, higher = member

@@ -11,6 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import binom
 
+# To which p-values are rounded. Without it 0.05 * 3 / 3 is above 0.05, and a clip at the
+# limit is not called.
+_DIGITS = 12
+
 
 def conformal_p(
     values: Float[np.ndarray, "clip"],
@@ -36,7 +40,7 @@ def conformal_p(
     share = (1 / size[index])[order]
     above = np.concatenate([np.cumsum(share[::-1])[::-1], [0.0]])
     reach = above[np.searchsorted(reference[order], values, side="left")]
-    p = (1 + reach) / (1 + len(size))
+    p = np.round((1 + reach) / (1 + len(size)), _DIGITS)
     return np.where(np.isnan(values), np.nan, np.minimum(p, 1))
 
 
@@ -78,7 +82,7 @@ def threshold(
     # A score between two values has the p-value of the upper one.
     upper = np.append(values[1:], np.inf)
     p = conformal_p(upper, reference, group)
-    allowed = values[p <= fpr + 1e-12]
+    allowed = values[p <= fpr]
     tops = np.sort(
         [reference[group == g].max() for g in np.unique(group)] if len(group) else []
     )
@@ -102,7 +106,7 @@ def benjamini_hochberg(p: Float[np.ndarray, "clip"]) -> Float[np.ndarray, "clip"
     """
     rows = np.flatnonzero(~np.isnan(p))
     order = rows[np.argsort(p[rows], kind="stable")]
-    scaled = p[order] * len(order) / np.arange(1, len(order) + 1)
+    scaled = np.round(p[order] * len(order) / np.arange(1, len(order) + 1), _DIGITS)
     out = np.full(len(p), np.nan)
     out[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
     return out

@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import ndtri
 
 from vidsme_jax.stats.metrics import LabelledScores, steps, sum_by_cluster, value_span
 from vidsme_jax.stats.resampling import resampled_metrics
 
 _CHUNK = 1 << 18  # most entries of a temporary array: clusters times permutations
+_POWER = 0.8  # of an audit that is said to find something
 _SAME = 1e-12  # by which equal areas from clusters of unequal size may differ
 
 
@@ -29,10 +31,14 @@ class PValues(NamedTuple):
         adjusted: p-value that any score reaches as many of its standard deviations. So
             the error rate holds for all scores together (Westfall and Young, 1993, single
             step).
+        spread: standard deviation of each area under permuted labels.
+        largest: the largest area of each permutation, in its standard deviations.
     """
 
     p: Float[np.ndarray, "score"]
     adjusted: Float[np.ndarray, "score"]
+    spread: Float[np.ndarray, "score"]
+    largest: Float[np.ndarray, "permutation"]
 
 
 def permutation_test(rows: LabelledScores, permutations: int, seed: int) -> PValues:
@@ -84,24 +90,53 @@ def permutation_p_values(
     A permutation that leaves a class without a value reaches nothing.
     """
     permutations = areas.shape[1]
+    exists = ~np.isnan(observed)
     areas = np.where(np.isnan(areas), -np.inf, areas)
-    p = (1 + np.sum(areas >= observed[:, None] - _SAME, axis=1)) / (1 + permutations)
-    adjusted = _adjusted(areas, observed, permutations)
-    return PValues(*(np.where(np.isnan(observed), np.nan, x) for x in (p, adjusted)))
-
-
-def _adjusted(areas, observed, permutations):
-    """Return p-values against the largest score, each in its standard deviations."""
     finite = np.where(np.isfinite(areas), areas - 0.5, 0)
     spread = np.sqrt(np.maximum(np.mean(finite**2, axis=1), 1e-18))
-    exists = ~np.isnan(observed)
-    if not exists.any():
-        return np.full(len(observed), np.nan)
-    largest = np.max((areas[exists] - 0.5) / spread[exists, None], axis=0)
-    deviations = (observed - 0.5) / spread
-    ordered = np.sort(largest)
-    below = np.searchsorted(ordered, deviations - 1e-9, side="left")
-    return (1 + len(ordered) - below) / (1 + permutations)
+    if exists.any():
+        largest = np.max((areas[exists] - 0.5) / spread[exists, None], axis=0)
+    else:
+        largest = np.full(permutations, -np.inf)
+    p = (1 + np.sum(areas >= observed[:, None] - _SAME, axis=1)) / (1 + permutations)
+    below = np.searchsorted(np.sort(largest), (observed - 0.5) / spread - 1e-9, side="left")
+    adjusted = (1 + permutations - below) / (1 + permutations)
+    values = (np.where(exists, x, np.nan) for x in (p, adjusted, spread))
+    return PValues(*values, largest)  # type: ignore[call-arg]
+
+
+def detectable_areas(
+    spread: Float[np.ndarray, "score"], limit: float
+) -> Float[np.ndarray, "score"]:
+    """Return the true AUC with which four of five such audits would notice a score.
+
+    The measured areas are taken to scatter as they do under permuted labels.
+
+    Args:
+        spread: standard deviation of each area under permuted labels.
+        limit: how many of them a measured area must lie above one half to be noticed.
+
+    Returns:
+        NaN where even an AUC of 1 would be missed more often, or all rows are equal.
+    """
+    area = 0.5 + (limit + ndtri(_POWER)) * spread
+    return np.where((spread > 1e-6) & (area <= 1), area, np.nan)
+
+
+def corrected_limit(largest: Float[np.ndarray, "permutation"], level: float) -> float:
+    """Return how many standard deviations a score must reach for a corrected p-value.
+
+    Args:
+        largest: of `PValues`.
+        level: largest corrected p-value that counts as a finding.
+
+    Returns:
+        Infinity where the permutations are too few for the level.
+    """
+    reaching = int(level * (1 + len(largest)) + 1e-9) - 1  # permutations that may
+    if reaching < 0:
+        return float("inf")
+    return float(np.sort(largest)[len(largest) - 1 - reaching])
 
 
 def _midranks(scores, member):

@@ -18,7 +18,7 @@ from scipy.special import betainc
 from scipy.stats import binom
 
 from vidsme_jax.stats.intervals import Ends, effective_clusters
-from vidsme_jax.stats.metrics import LabelledScores
+from vidsme_jax.stats.metrics import LabelledScores, measure
 
 _NODES = 513  # true positive rates at which distributions are computed
 _RATES = np.sin(np.linspace(0, np.pi / 2, _NODES)) ** 2  # denser towards both ends
@@ -51,6 +51,32 @@ def tpr_interval(rows: LabelledScores, fprs: tuple[float, ...], confidence: floa
             if counts[0] >= 1 and counts[1] * fpr >= 1 - 1e-9:
                 out[:, n, k] = _interval(sides, counts, fpr, confidence)
     return out[0], out[1]
+
+
+def member_share(
+    rows: LabelledScores, confidence: float
+) -> tuple[
+    Float[np.ndarray, "score"], Float[np.ndarray, "score"], Float[np.ndarray, "score"]
+]:
+    """Return the least share of members among clips that explains their scores.
+
+    Clips from outside exceed the reference's median one time in two, members at most
+    always. So of clips of which a share s exceeds it, at least 2 s - 1 are members. More
+    may be, if members score like outsiders.
+
+    Args:
+        rows: judged clips, as members, and reference clips, as non-members.
+        confidence: coverage of the interval.
+
+    Returns:
+        The share, and the ends of its interval; NaN where a set has no value.
+
+    Source: J. D. Storey, 2002, with his lambda at one half. On training data: Z. Liu et
+    al., Provable Training Data Identification (arXiv 2510.09717).
+    """
+    share = measure(rows.scores, rows.member, (0.5,)).tpr
+    ends = tpr_interval(rows, (0.5,), confidence)
+    return tuple(np.clip(2 * x[:, 0] - 1, 0, 1) for x in (share, *ends))  # type: ignore[return-value]
 
 
 def _interval(sides, clusters, fpr: float, confidence: float) -> list[float]:

@@ -14,11 +14,11 @@ from vidsme_jax.evaluation.result import (
     Verdict,
 )
 from vidsme_jax.evaluation.settings import EvaluationSettings
-from vidsme_jax.evaluation.values import ClassCounts, Significance
+from vidsme_jax.evaluation.values import ClassCounts
 from vidsme_jax.report.words.blind import blind_texts
 from vidsme_jax.report.words.formatting import (
+    both_classes,
     counted,
-    is_small,
     listed,
     number,
     or_one,
@@ -27,6 +27,7 @@ from vidsme_jax.report.words.formatting import (
     side_of,
     with_interval,
 )
+from vidsme_jax.report.words.primary import primary_lead, significance_of, way_on
 from vidsme_jax.report.words.signatures import signature_texts, summary
 from vidsme_jax.report.words.verdicts import verdict_texts
 from vidsme_jax.scores import catalogue
@@ -69,14 +70,14 @@ PUBLISHED_HEADER = (
     "TPR below 5 % FPR (published)",
 )
 PUBLISHED_RULES = (
-    "The columns called published follow the rules of the published code: infinite scores"
-    " become the largest or smallest finite one; accuracy is the balanced accuracy at the"
-    " threshold that is best on these very clips; TPR below 5 % FPR is read at the last"
-    " vertex of the ROC whose FPR is strictly below 5 %, after the vertices between equal"
-    " steps were dropped. The columns before them are those of this report."
+    "The columns called published follow the rules of the published code. Infinite scores"
+    " become the largest or smallest finite one. Accuracy is the balanced accuracy at the"
+    " threshold that is best on these very clips. TPR below 5 % FPR is read at the last"
+    " vertex of the ROC with an FPR strictly below 5 %. Vertices between equal steps were"
+    " dropped before. The other columns are those of this report."
 )
 CAVEAT = (
-    "Scores that separate are evidence consistent with training use, not proof of it: they"
+    "Scores that separate are evidence consistent with training use, not proof of it. They"
     " also differ between sets of clips for other reasons."
 )
 
@@ -164,9 +165,10 @@ def answer(report: FrameReport, result: Result) -> Answer:
     if metrics is not None and metrics.auc.value is not None:
         notes += _control_notes(metrics.control, result)
         notes += _step_notes(metrics.counts.non_members, settings)
+        notes += way_on(frame, settings)
     notes += [_left_out(frame, metrics), *_group_notes(frame)]
     warning, notes_on_blind = blind_texts(frame.baselines, settings)
-    lead = _lead(frame.primary, metrics, settings)
+    lead = primary_lead(frame, settings)
     return Answer(report.title, lead, (*notes, *notes_on_blind), warning)
 
 
@@ -196,15 +198,15 @@ def search_texts(report: FrameReport) -> list[str]:
     aucs = {n: m.auc.value for n, m in scores.items() if m.auc.value is not None}
     if len(aucs) < 2:
         return []
-    p_adjusted = {name: _significance(scores[name]).p_adjusted for name in aucs}
+    p_adjusted = {name: significance_of(scores[name]).p_adjusted for name in aucs}
     start = f"{report.title}: of" if report.title else "Of"
     name = max(aucs, key=lambda name: aucs[name])
     smallest = min(aucs, key=lambda name: or_one(p_adjusted[name]))
     texts = [
         f"{start} {len(aucs)} scores, {name} has the largest AUC, {number(aucs[name])}."
         " Corrected for their number, the smallest p-value"
-        f" is {p_text(p_adjusted[smallest])}, of {smallest} (the largest of all scores"
-        " under permuted labels, each in its standard deviations)."
+        f" is {p_text(p_adjusted[smallest])}, of {smallest}. It counts how often any score"
+        " comes as far under permuted labels, each in its standard deviations."
     ]
     search = report.frame.search
     if search is None:
@@ -214,17 +216,11 @@ def search_texts(report: FrameReport) -> list[str]:
     return [
         *texts,
         f"Chosen on one half of the groups, the best score has AUC"
-        f" {number(search.auc_seen)} there and {number(held_out.value)} on the other half"
-        f" ({low} to {high} in nine of ten of {search.splits} random splits): choosing"
-        f" flatters by {number(search.optimism)}. Chosen most often, in"
+        f" {number(search.auc_seen)} there and {number(held_out.value)} on the other half."
+        f" The latter is {low} to {high} in nine of ten of {search.splits} random splits."
+        f" So choosing flatters by {number(search.optimism)}. Chosen most often, in"
         f" {percent(round(search.chosen_share, 3))} of the splits: {search.chosen}.",
     ]
-
-
-def _significance(metrics: ScoreMetrics) -> Significance:
-    """Return the p-values of a score, which every score has."""
-    assert metrics.significance is not None
-    return metrics.significance
 
 
 def header(
@@ -257,50 +253,6 @@ def cells(
     return [*row, *(with_interval(estimate, digits) for estimate in estimates)]
 
 
-def _lead(
-    name: str | None, metrics: ScoreMetrics | None, settings: EvaluationSettings
-) -> str:
-    """Return the sentence of the answer on the primary score."""
-    if name is None or metrics is None:
-        return (
-            f"The primary score {catalogue.PRIMARY} is not in this run, which was scored"
-            " without the video slice: there is no primary answer, and everything below"
-            " is secondary."
-        )
-    if metrics.auc.value is None:
-        return f"The primary score {name} cannot be evaluated: {metrics.reason}."
-    verbs = {"in": "contains", "above": "lies above", "below": "lies below"}
-    auc, counts = metrics.auc, metrics.counts
-    side = side_of(auc)
-    subject = "The score" if name == catalogue.EXTERNAL else f"The primary score {name}"
-    return (
-        f"{subject} {_conclusion(metrics, side, settings)}: AUC {number(auc.value)},"
-        f" {percent(settings.confidence)} interval {number(auc.low)} to"
-        f" {number(auc.high)}, which {verbs[side]} 0.5; permutation p ="
-        f" {p_text(_significance(metrics).p_value)};"
-        f" {counted(counts.members, 'member')},"
-        f" {counted(counts.non_members, 'non-member')}."
-    )
-
-
-def _conclusion(metrics: ScoreMetrics, side: str, settings: EvaluationSettings) -> str:
-    """Return the verb phrase of the answer, from interval, p-value and control."""
-    is_significant = is_small(_significance(metrics).p_value, settings.confidence)
-    if side == "below":
-        return "does not separate members as expected (it ranks non-members higher)"
-    if (side == "above") != is_significant:
-        return (
-            "does not clearly separate members from non-members (interval and"
-            " permutation test disagree)"
-        )
-    if not is_significant:
-        return "does not separate members from non-members"
-    excess = None if metrics.control is None else metrics.control.difference
-    if excess is not None and excess.low is not None and side_of(excess, 0.0) != "above":
-        return "separates members from non-members, but not clearly more than the control's"
-    return "separates members from non-members"
-
-
 def _control_notes(control: ControlMetrics | None, result: Result) -> list[str]:
     """Return sentences on the control, or on its absence."""
     if control is None or result.control is None:
@@ -313,16 +265,16 @@ def _control_notes(control: ControlMetrics | None, result: Result) -> list[str]:
         return [f"The control {name} cannot be compared: {control.reason}."]
     notes = [
         f"Control run {name}: AUC {with_interval(control.auc)}; target minus control"
-        f" {with_interval(control.difference)}, on the {_both(control.counts)} that both"
-        " scored."
+        f" {with_interval(control.difference)}. Both scored"
+        f" {both_classes(control.counts)}."
     ]
     if result.control_differs:
         notes.append(f"The control was scored otherwise: {result.control_differs}.")
     if side_of(control.auc) != "in":
         notes.append(
-            "The control, which should have seen none of these clips, tells the two"
-            " sets apart too: this is evidence of a difference between the sets rather"
-            " than of training."
+            "The control, which should have seen none of these clips, tells the two sets"
+            " apart too. This is evidence of a difference between the sets rather than of"
+            " training."
         )
     if side_of(control.difference, 0.0) != "above":
         notes.append("The target does not exceed the control beyond the interval.")
@@ -344,12 +296,12 @@ def _step_notes(negatives: int, settings: EvaluationSettings) -> list[str]:
     coarse = [
         percent(fpr) for fpr, count in zip(fprs, allowed, strict=True) if fpr and not count
     ]
-    text = rates_text(settings, negatives)
+    text = f"{rates_text(settings, negatives)}."
     if fpr_rule == "<" and 0 in fprs:
-        text += "; no FPR is below 0, so that TPR at 0 % is 0"
+        text += " No FPR is below 0, so that TPR at 0 % is 0."
     if coarse:
-        text += f"; TPR at {listed(coarse)} is the TPR at zero false positives"
-    return [text + "."]
+        text += f" TPR at {listed(coarse)} is the TPR at zero false positives."
+    return [text]
 
 
 def _left_out(frame: FrameResult, metrics: ScoreMetrics | None) -> str:
@@ -363,23 +315,19 @@ def _left_out(frame: FrameResult, metrics: ScoreMetrics | None) -> str:
     if failed:
         names = ", ".join(shorten(status, 30) for status in failed)
         total = ClassCounts(*map(sum, zip(*map(astuple, failed.values()), strict=True)))
-        phrases.append(f"{_both(total)} with status {names}")
+        phrases.append(f"{both_classes(total)} with status {names}")
     if metrics is not None:
         rows = (astuple(frame.counts.evaluated), astuple(metrics.counts))
         missing = ClassCounts(*(a - b for a, b in zip(*rows, strict=True)))
         if any(astuple(missing)):
-            phrases.append(f"{_both(missing)} without a value of the primary score (NaN)")
+            phrases.append(
+                f"{both_classes(missing)} without a value of the primary score (NaN)"
+            )
     if frame.counts.labels.unlabelled:
         judged = ", judged below" if isinstance(frame.verdict, Verdict) else ""
         unlabelled = counted(frame.counts.labels.unlabelled, "row")
         phrases.append(f"{unlabelled} without a label{judged}")
     return f"Left out: {'; '.join(phrases)}." if phrases else "No row was left out."
-
-
-def _both(counts: ClassCounts) -> str:
-    """Return the numbers of members and of non-members as text."""
-    members = counted(counts.members, "member")
-    return f"{members} and {counted(counts.non_members, 'non-member')}"
 
 
 def _group_notes(frame: FrameResult) -> list[str]:
@@ -402,5 +350,12 @@ def _group_notes(frame: FrameResult) -> list[str]:
         verb = "stands" if mixed == 1 else "stand"
         notes.append(
             f"{counted(mixed, 'group')} {verb} under both labels; check the manifest."
+        )
+    twins = frame.counts.mixed_clips
+    if twins:
+        verb = "stands" if twins == 1 else "stand"
+        notes.append(
+            f"{counted(twins, 'clip')} {verb} under both labels by other names, with the"
+            " same frames to the last bit; check the manifest."
         )
     return notes

@@ -72,8 +72,8 @@ def _warning(names: list[str], blind: BlindResult) -> str:
     if best.difference is None or best.difference.value is None:
         return text + ". Scores may follow that difference."
     return (
-        text + ". The primary score is not clearly better (its AUC less that one's is"
-        f" {with_interval(best.difference)}), so that it is no evidence of training here."
+        text + ". The primary score is not clearly better: its AUC less that one's is"
+        f" {with_interval(best.difference)}. So it is no evidence of training here."
     )
 
 
@@ -89,8 +89,9 @@ def none_separates(blind: BlindResult, sets: str) -> str:
     smallest = min(baselines, key=lambda name: or_one(corrected[name]))
     text = (
         f"None of {len(baselines)} blind baselines, which do not ask the model, is sure to"
-        f" tell {sets} apart: the smallest corrected p is {p_text(corrected[smallest])}, of"
+        f" tell {sets} apart. The smallest corrected p is {p_text(corrected[smallest])}, of"
         f" {smallest} with AUC {number(baselines[smallest].auc.value)}."
+        f" {_power(blind)}"
     )
     best = max(baselines, key=lambda name: _auc(baselines[name]))
     metrics = baselines[best]
@@ -101,6 +102,21 @@ def none_separates(blind: BlindResult, sets: str) -> str:
         f"{text} That is no clean bill: {best} has AUC {number(metrics.auc.value)}, no"
         " less than the primary score, and there are too few clips to tell this from"
         " chance."
+    )
+
+
+def _power(blind: BlindResult) -> str:
+    """Return a sentence on the differences that the baselines could have noticed."""
+    areas = [
+        metrics.significance.detectable_auc
+        for metrics in blind.baselines.values()
+        if metrics.significance.detectable_auc is not None
+    ]
+    if not areas:
+        return "These clips are too few for them to notice any difference."
+    return (
+        "Four of five audits with as many clips would notice a baseline with a true AUC of"
+        f" {number(min(areas), 2)}; smaller differences mostly stay unseen."
     )
 
 

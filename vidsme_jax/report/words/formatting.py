@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vidsme_jax.evaluation.values import Estimate
+from vidsme_jax.evaluation.values import ClassCounts, Estimate
 
 
 def with_interval(estimate: Estimate, digits: int = 3) -> str:
@@ -57,6 +57,12 @@ def is_small(p_value: float | None, confidence: float) -> bool:
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun: `1 clip`, `2 clips`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def both_classes(counts: ClassCounts) -> str:
+    """Return the numbers of members and of non-members as text."""
+    members = counted(counts.members, "member")
+    return f"{members} and {counted(counts.non_members, 'non-member')}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -25,28 +25,42 @@ def verdict_texts(
         clips = counted(verdict.judged.rows, "clip")
         return f"No verdict on {clips}: {verdict.reason}.", _WITHOUT, ""
     source = "label 0" if reference is None else f"run {shorten(reference, 60)}"
-    notes = [
+    about_sets = (_size(verdict, source), *_dropped(verdict))
+    warnings = _warnings(verdict, settings)
+    if warnings:
+        clips = counted(verdict.judged.rows, "clip")
+        lead = (
+            f"No calls on {clips}: judged clips and reference are not alike, so no false"
+            " positive rate holds."
+        )
+        return lead, (*about_sets, _REMEDY), " ".join(warnings)
+    notes = (
         _as_a_set(verdict.whole_set, settings),
         *_few(verdict),
+        _member_share(verdict, settings),
         _discoveries(verdict),
-        _smallest(verdict, source),
-        *_dropped(verdict),
-        _likeness(verdict, settings),
-        "Everything here rests on one assumption: a judged clip that was not trained on is"
-        " like the reference clips, from the same source and treated alike. A clip that is"
-        " not called a member is not thereby shown to be outside.",
-    ]
-    return _lead(verdict), tuple(notes), _warning(verdict, settings)
+        *about_sets,
+        _smallest(verdict),
+        _likeness(verdict),
+        "Everything here rests on one assumption: outside clips among the judged are like"
+        " the reference clips, from the same source and treated alike.",
+        "A clip that is not called a member is not thereby shown to be outside.",
+    )
+    return _lead(verdict), notes, ""
 
 
+_REMEDY = (
+    "For calls, take reference clips of the same source, time and treatment as the judged"
+    " ones."
+)
 _WITHOUT = (
     "What can be said: in which order the scores put the clips (clips.csv). The scores'"
     " level says nothing: it differs between models, sources and prompts.",
     "What cannot: that any clip, or how many of them, were trained on.",
-    "For a verdict, score clips of the same source and time that cannot have been trained"
-    " on (held out by chance, never released) with the same settings, and give them as"
-    " --reference or as rows with label 0: 19 of them allow calls at a false positive rate"
-    " of 5 %, 99 at 1 %.",
+    "For a verdict, score clips that cannot have been trained on, with the same settings."
+    " They must be of the same source and time: held out by chance, or never released.",
+    "Give them as --reference or as rows with label 0. 19 of them allow calls at a false"
+    " positive rate of 5 %, 99 at 1 %.",
 )
 
 
@@ -64,9 +78,9 @@ def _lead(verdict: Verdict) -> str:
     return (
         f"Called members by {verdict.score}: {called} of"
         f" {counted(count, 'judged clip')}, at a false positive rate of at most"
-        f" {percent(rate)}; if none were, on average up to"
-        f" {count * rate:.3g} would be called, sometimes several more, since one"
-        " reference judges them all."
+        f" {percent(rate)}. If none were members, on average up to"
+        f" {count * rate:.3g} would be called; at times several more, since one reference"
+        " judges them all."
     )
 
 
@@ -98,6 +112,18 @@ def _few(verdict: Verdict) -> list[str]:
     ]
 
 
+def _member_share(verdict: Verdict, settings: EvaluationSettings) -> str:
+    """Return the sentence on the share of members among the judged clips."""
+    share = verdict.member_share
+    ends = (share.value, share.low, share.high)
+    value, low, high = ("–" if x is None else percent(round(x, 2)) for x in ends)
+    return (
+        f"At least {value} of the judged clips must be members to explain these scores"
+        f" ({percent(settings.confidence)} interval {low} to {high}). Members that score"
+        " like outsiders come on top."
+    )
+
+
 def _discoveries(verdict: Verdict) -> str:
     """Return the sentence on calls corrected for the number of clips."""
     counts = [
@@ -107,14 +133,18 @@ def _discoveries(verdict: Verdict) -> str:
     return f"Corrected for their number (Benjamini and Hochberg): {', '.join(counts)}."
 
 
-def _smallest(verdict: Verdict, source: str) -> str:
-    """Return the sentence on the size of the reference, and what it allows."""
+def _size(verdict: Verdict, source: str) -> str:
+    """Return the sentence on the size of the reference."""
     size = verdict.reference
-    text = (
+    return (
         f"The reference, {source}, has {counted(size.rows, 'row')} of"
-        f" {counted(size.groups, 'video')}; no p-value can be below"
-        f" {verdict.smallest_p:.2g}"
+        f" {counted(size.groups, 'video')}."
     )
+
+
+def _smallest(verdict: Verdict) -> str:
+    """Return the sentences on what the size of the reference allows."""
+    text = f"With it no p-value can be below {verdict.smallest_p:.2g}."
     needed = {
         rate: at.average.groups
         for rate, at in verdict.limits.items()
@@ -122,8 +152,8 @@ def _smallest(verdict: Verdict, source: str) -> str:
     }
     if needed:
         needs = ", ".join(f"{percent(r)} needs {n}" for r, n in needed.items())
-        text += f", and nothing can be called at smaller rates: {needs}"
-    return text + "."
+        text += f" Nothing can be called at smaller rates: {needs}."
+    return text
 
 
 def _dropped(verdict: Verdict) -> list[str]:
@@ -134,7 +164,7 @@ def _dropped(verdict: Verdict) -> list[str]:
     return [f"Left out, their video being among the judged ones: {rows}."]
 
 
-def _likeness(verdict: Verdict, settings: EvaluationSettings) -> str:
+def _likeness(verdict: Verdict) -> str:
     """Return a sentence on whether judged clips are like the reference."""
     blind = verdict.baselines
     if blind.reason:
@@ -142,23 +172,32 @@ def _likeness(verdict: Verdict, settings: EvaluationSettings) -> str:
             "Whether the judged clips are like the reference was not checked:"
             f" {blind.reason}."
         )
-    if separating_baselines(blind, settings):
-        return "The judged clips are not like the reference: see the warning."
     return none_separates(blind, "judged clips and reference")
 
 
-def _warning(verdict: Verdict, settings: EvaluationSettings) -> str:
-    """Return the warning that judged clips differ from the reference, or no text."""
+def calls_hold(verdict: Verdict, settings: EvaluationSettings) -> bool:
+    """Tell whether nothing speaks against judged clips and reference being alike."""
+    return not _warnings(verdict, settings)
+
+
+def _warnings(verdict: Verdict, settings: EvaluationSettings) -> list[str]:
+    """Return the reasons for which judged clips are not like the reference."""
+    out = []
     names = separating_baselines(verdict.baselines, settings)
-    if not names:
-        return ""
-    metrics = verdict.baselines.baselines[names[0]]
-    return (
-        "The judged clips are not like the reference: without asking the model,"
-        f" {names[0]} tells them apart with AUC {with_interval(metrics.auc)},"
-        f" corrected p = {p_text(metrics.significance.p_adjusted)}. The false"
-        " positive rates below do not hold, then."
-    )
+    if names:
+        metrics = verdict.baselines.baselines[names[0]]
+        out.append(
+            "The judged clips are not like the reference: without asking the model,"
+            f" {names[0]} tells them apart with AUC {with_interval(metrics.auc)},"
+            f" corrected p = {p_text(metrics.significance.p_adjusted)}."
+        )
+    if side_of(verdict.whole_set.auc) == "below":
+        out.append(
+            "The judged clips score far less member-like than the reference, with AUC"
+            f" {with_interval(verdict.whole_set.auc)}: clips from outside would score like"
+            " it, and members higher."
+        )
+    return out
 
 
 def limit_rows(verdict: Verdict) -> tuple[list[str], list[list[str]]]:
