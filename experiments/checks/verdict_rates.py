@@ -7,6 +7,10 @@ are correlated. In the second half of the table they are rounded, so that most a
 A rate may be above its nominal value by chance alone. Two standard deviations over 10,000
 audits are 0.6, 0.4 and 0.2 points of 10, 5 and 1 %. The last column is the share of
 reference sets whose sure threshold lets through more than 10 %; it may be at most 5 %.
+
+The last lines ask for the share of members among 50 judged clips. Its interval should hold
+the true share in 95 % of audits where members score four deviations higher. Where they
+score one deviation higher, its lower end should lie above the truth in at most 2.5 %.
 """
 
 import argparse
@@ -17,6 +21,7 @@ from scipy.stats import norm
 from vidsme_jax.stats.conformal import benjamini_hochberg, conformal_p, threshold
 from vidsme_jax.stats.metrics import LabelledScores
 from vidsme_jax.stats.permutation import permutation_test
+from vidsme_jax.stats.rates import member_share
 
 _RATES = np.array([0.01, 0.05, 0.10])
 
@@ -46,6 +51,13 @@ def main() -> None:
             f" higher: of the calls at 10 % {wrong:.1%} were wrong, {recall:.0%} of the"
             f" members found; with no member, the whole set was called in {by_set:.1%} of"
             " audits at 5 %",
+            flush=True,
+        )
+        held, above = shares(videos, options.audits // 10)
+        print(
+            f"reference of {videos}: the interval of the share of members held the truth in"
+            f" {held:.1%} of audits, and began above it in {above:.1%} of those with members"
+            " that are hard to tell",
             flush=True,
         )
 
@@ -89,6 +101,22 @@ def discoveries(videos: int, audits: int) -> tuple[float, float, float]:
         rows = LabelledScores(both[None], member, np.arange(len(both)))
         by_set += permutation_test(rows, 199, seed).p[0] <= 0.05
     return float(np.mean(wrong)), float(np.mean(recall)), by_set / audits
+
+
+def shares(videos: int, audits: int) -> tuple[float, float]:
+    """Return how often intervals of the share of members hold it, and begin above it."""
+    rng = np.random.default_rng(2)
+    member = np.arange(50 + videos) < 50
+    out = []
+    for shift in (4, 1):
+        scores = rng.normal(size=(audits, 50 + videos))
+        count = rng.integers(0, 51, size=audits)  # of members among the judged
+        scores += shift * (np.arange(50 + videos) < count[:, None])
+        rows = LabelledScores(scores, member, np.arange(50 + videos))
+        _, low, high = member_share(rows, 0.95)
+        out.append((low <= count / 50, count / 50 <= high))
+    (is_below, is_above), (is_careful, _) = out
+    return float(np.mean(is_below & is_above)), float(np.mean(~is_careful))
 
 
 if __name__ == "__main__":

@@ -137,19 +137,24 @@ def _no_clean_bill(metrics: ScoreMetrics) -> list[str]:
 
 
 def _better_score(frame: FrameResult, settings: EvaluationSettings) -> str | None:
-    """Return the score that separates most surely after correction, if any does.
+    """Return a score that separates for sure, after correction for all scores.
 
-    Of equal p-values the largest AUC decides.
+    If several do, it is the one to name in advance for training on answers, or else the
+    one with the smallest p-value and, of those, with the largest AUC.
     """
-    candidates = {
-        name: (or_one(significance_of(metrics).p_adjusted), -metrics.auc.value)
+    p_values = {
+        name: or_one(significance_of(metrics).p_adjusted)
         for name, metrics in frame.scores.items()
         if name != frame.primary and metrics.auc.value is not None
     }
-    best = min(candidates, key=lambda name: candidates[name], default=None)
-    if best is None or not is_small(candidates[best][0], settings.confidence):
-        return None
-    return best
+    sure = [name for name, p in p_values.items() if is_small(p, settings.confidence)]
+    if catalogue.PRIMARY_OF_ANSWERS in sure:
+        return catalogue.PRIMARY_OF_ANSWERS
+
+    def key(name: str) -> tuple[float, float]:
+        return p_values[name], -(frame.scores[name].auc.value or 0.0)
+
+    return min(sure, key=key, default=None)
 
 
 def _other_separates(name: str, primary: str, frame: FrameResult) -> list[str]:
