@@ -54,6 +54,8 @@ _HOME = {
     "flow_variance": "data.motion",
     "auc": "stats.metrics",
     "published_metrics": "stats.metrics",
+    "epsilon_one_run": "stats.privacy",
+    "epsilon_independent": "stats.privacy",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

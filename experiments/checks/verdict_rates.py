@@ -56,8 +56,8 @@ def main() -> None:
         held, above = shares(videos, options.audits // 10)
         print(
             f"reference of {videos}: the interval of the share of members held the truth in"
-            f" {held:.1%} of audits, and began above it in {above:.1%} of those with members"
-            " that are hard to tell",
+            f" {held:.1%} of audits; with members that are hard to tell it began above it in"
+            f" {above:.1%}",
             flush=True,
         )
 

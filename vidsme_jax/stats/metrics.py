@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
 PUBLISHED_METRICS = ("auc", "accuracy", "tpr_below_5")
-FEW_GROUPS = 10  # a class with fewer groups has an interval that is called unreliable
+FEW_GROUPS = 10  # a class with fewer groups is said to rest on few
 FPR_RULES = ("<=", "<")
 RECALL = 0.95  # true positive rate at which the false positive rate is read
 

@@ -343,7 +343,7 @@ def _group_notes(frame: FrameResult) -> list[str]:
         )
     if min(astuple(groups)) < FEW_GROUPS:
         notes.append(
-            f"A class has fewer than {FEW_GROUPS} groups: its interval is unreliable."
+            f"A class has fewer than {FEW_GROUPS} groups: all here rests on few videos."
         )
     mixed = frame.counts.mixed_groups
     if mixed:

@@ -192,7 +192,7 @@ def _inverted_mean(
         " were handed over in the wrong order."
     )
     if signature.groups < FEW_GROUPS:
-        text += f" The interval rests on {signature.groups} groups only and is unreliable."
+        text += f" The interval rests on {signature.groups} groups only."
     return text
 
 

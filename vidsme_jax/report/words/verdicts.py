@@ -106,10 +106,7 @@ def _few(verdict: Verdict) -> list[str]:
     if not names:
         return []
     sets = " and ".join(f"the {name} clips" for name in names)
-    return [
-        f"Of {sets} there are fewer than {FEW_GROUPS} videos: the interval of the set is"
-        " unreliable."
-    ]
+    return [f"Of {sets} there are fewer than {FEW_GROUPS} videos: all here rests on few."]
 
 
 def _member_share(verdict: Verdict, settings: EvaluationSettings) -> str:
