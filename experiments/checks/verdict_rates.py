@@ -53,11 +53,11 @@ def main() -> None:
             " audits at 5 %",
             flush=True,
         )
-        held, above = shares(videos, options.audits // 10)
+        covered, above = shares(videos, options.audits // 10)
         print(
             f"reference of {videos}: the interval of the share of members held the truth in"
-            f" {held:.1%} of audits; with members that are hard to tell it began above it in"
-            f" {above:.1%}",
+            f" {covered:.1%} of audits; of those with members that are hard to tell it began"
+            f" above the truth in {above:.1%}",
             flush=True,
         )
 
