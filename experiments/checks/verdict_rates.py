@@ -56,7 +56,7 @@ def main() -> None:
         covered, above = shares(videos, options.audits // 10)
         print(
             f"reference of {videos}: the interval of the share of members held the truth in"
-            f" {covered:.1%} of audits; of those with members that are hard to tell it began"
+            f" {covered:.1%} of audits; of those with members that are hard to tell it lay"
             f" above the truth in {above:.1%}",
             flush=True,
         )
