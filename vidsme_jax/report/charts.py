@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -154,10 +154,8 @@ def _curve(label: str, sample: Sample, name: str, settings: EvaluationSettings) 
 def methods_figures(contexts: list[ChartContext]) -> Iterator[Figure]:
     """Yield one ROC figure of all representative scores for each frame count."""
     for context in contexts:
-        frame, sample = context.report.frame, context.study.labelled
-        curves = (
-            [*_method_curves(frame, sample)] if min(astuple(frame.counts.evaluated)) else []
-        )
+        frame = context.report.frame
+        curves = [*_method_curves(frame, context.study.labelled)]
         if len(curves) > 1:
             counts = frame.counts.evaluated
             title = titled("ROC of the scores chosen in advance", context.report)
@@ -179,7 +177,7 @@ def _method_curves(frame: FrameResult, sample: Sample) -> Iterator[Curve]:
         auc = frame.scores[name].auc.value
         if auc is not None:
             fpr, tpr, _ = roc(sample.scores[name], sample.member)
-            yield Curve(f"{name} {auc:.2f}", fpr, tpr, kind=kind)
+            yield Curve(f"{auc:.2f} {name}", fpr, tpr, kind=kind)
 
 
 def _histogram(context: ChartContext, name: str) -> Figure:

@@ -48,8 +48,8 @@ _FRAME_NOTES = (
     " position. It is thin for each position and thick for the mean of each frame.",
 )
 _MARK_NOTES = (
-    "The bar below the natural frames has the mean ΔS of each shown frame, in colours of the"
-    " map of all clips: blue is the side on which members are expected.",
+    "Below the natural frames stands the mean ΔS of each shown frame. Its colours are as in"
+    " the map of all clips: blue is the side on which members are expected.",
 )
 
 

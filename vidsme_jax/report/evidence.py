@@ -137,12 +137,9 @@ def _agreeing(columns: dict[float, list[str]]) -> Iterator[tuple[str, list[str]]
 
     A dash, of a rate that is too fine, differs from nothing.
     """
-    merged = []
-    for cells in zip(*columns.values(), strict=True):
-        texts = sorted({cell for cell in cells if cell != "–"})
-        merged.append(texts)
-    if all(len(texts) < 2 for texts in merged):
-        yield rates_title((*columns,)), ["".join(texts) or "–" for texts in merged]
+    texts = [{*cells} - {"–"} for cells in zip(*columns.values(), strict=True)]
+    if all(len(of_row) < 2 for of_row in texts):
+        yield rates_title((*columns,)), ["".join(of_row) or "–" for of_row in texts]
         return
     for rate, cells in columns.items():
         yield rates_title((rate,)), cells

@@ -148,7 +148,7 @@ def _reference_rows(
 def _limits(
     context: ChartContext, name: str, is_higher: bool, settings: EvaluationSettings
 ) -> list[tuple[float, str]]:
-    """Return the limit nearest to the usual rate and the strictest one, with their names."""
+    """Return the limit nearest to the usual rate, and the strictest, with their names."""
     verdict = context.report.frame.verdict
     if isinstance(verdict, Verdict):
         averages = {rate: at.average.score for rate, at in verdict.limits.items()}

@@ -92,7 +92,7 @@ def rank_figure(
     """
     count, values = len(clips.values), clips.values
     ends = [*values.tolist(), *(score for score, _ in limits)]
-    axes = Axes((0.5, count + 0.5), (min(ends), max(ends)), right=WIDTH - 62, top=46)
+    axes = Axes((0.5, count + 0.5), (min(ends), max(ends)), right=WIDTH - 62, top=46, bottom=290)
     x_ticks = sorted({1, *(n for n in round_ticks(1, count) if n >= 1), count})
     body = frame(axes, [], round_ticks(*axes.y), "", label)
     lane_height, top = 11, axes.bottom + 8
@@ -131,10 +131,8 @@ def _class_marks(clips: RankedClips, k: int, name: str, axes: Axes) -> Iterator[
             yield marks([place], shape, colour, bool(clips.is_marked[n]), words)
         return
     for is_filled in (False, True):
-        of_kind = [
-            p for p, m in zip(places, clips.is_marked[rows], strict=True) if m == is_filled
-        ]
-        apart = {round(x): (x, y) for x, y in reversed(of_kind)}
+        of_kind = np.flatnonzero(clips.is_marked[rows] == is_filled).tolist()
+        apart = {round(places[n][0]): places[n] for n in reversed(of_kind)}
         if apart:
             yield marks(apart.values(), shape, colour, is_filled)
 
@@ -172,12 +170,12 @@ def _box(along: float, across: float, length: float, width: float) -> tuple[floa
 
 
 def _limits(limits: list[tuple[float, str]], axes: Axes) -> Iterator[str]:
-    """Draw a dashed line at each limit, its name above it, names side by side."""
-    for k, (score, name) in enumerate(limits):
-        y = axes.at(1, score)[1]
+    """Draw a dashed line at each of two limits, with a name above or below the pair."""
+    heights = [(axes.at(1, score)[1], name) for score, name in limits]
+    for k, (y, name) in enumerate(sorted(heights)):
         stroke = segment(axes.left, y, axes.right, y, "#555", 1.3)
         yield stroke.replace("/>", ' stroke-dasharray="6 3"/>')
-        yield text_at(axes.right - 4 - 120 * k, y - 4, name, "end", 11)
+        yield text_at(axes.right - 4, y + (14 if k else -4), name, "end", 11)
 
 
 def _p_axis(ticks: list[tuple[float, str]], axes: Axes) -> Iterator[str]:

@@ -105,7 +105,8 @@ def _styles(curves: list[Curve]) -> list[tuple[str, str, float]]:
             styles.append(_PRIMARY)
             continue
         colour = _COLOURS[curve.kind % len(_COLOURS)]
-        styles.append((colour, _DASHES[drawn[curve.kind] % len(_DASHES)], 1.2))
+        turn, n = divmod(drawn[curve.kind], len(_DASHES))
+        styles.append((colour, _DASHES[n], (1.1, 2.0)[turn % 2]))
         drawn[curve.kind] += 1
     return styles
 
@@ -115,7 +116,7 @@ def _entry(x, y, name: str, style: tuple[str, str, float]) -> Iterator[str]:
     colour, dash, width = style
     stroke = segment(x, y - 4, x + 26, y - 4, colour, width)
     yield stroke.replace("/>", f' stroke-dasharray="{dash}"/>')
-    yield text_at(x + 32, y, cut(name, 34), size=10)
+    yield text_at(x + 32, y, cut(name, 36), size=10)
 
 
 def _axes(members: int, non_members: int, top: int) -> tuple[Axes, list[str]]:

@@ -49,12 +49,8 @@ def _short(name: str) -> str:
     short = {"AUC minus control": "difference", "balanced accuracy": "bal. acc."}
     name = name.split(" (")[0].removesuffix(" FPR")
     if name.startswith("TPR at "):
-        return (
-            name.replace(" at ", "@")
-            .replace(" %", "%")
-            .replace(", ", "/")
-            .replace(" and ", "/")
-        )
+        rates = name.removeprefix("TPR at ").replace(" %", "%")
+        return "TPR@" + rates.replace(", ", "/").replace(" and ", "/")
     return short.get(name, name)
 
 
