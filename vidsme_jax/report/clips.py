@@ -48,8 +48,9 @@ _FRAME_NOTES = (
     " position. It is thin for each position and thick for the mean of each frame.",
 )
 _MARK_NOTES = (
-    "Below the natural frames stands the mean ΔS of each shown frame. Its colours are as in"
-    " the map of all clips: blue is the side on which members are expected.",
+    "Below the natural frames stand the number of each shown frame and its mean ΔS. The"
+    " colours are as in the map of all clips: blue is the side on which members are"
+    " expected.",
 )
 
 
@@ -83,8 +84,8 @@ def _marks(means: Float[np.ndarray, "frame"], scale: ColourScale) -> tuple[Frame
     for frame in runs.strip_frames(len(means)):
         value = float(means[frame])
         colour = scale.colour(value)
-        text = f"{value:+.2g}" if np.isfinite(value) else "–"
-        out.append(FrameMark(frame + 1, text, colour, ink_on(colour)))
+        number = f"{value:+.2g}" if np.isfinite(value) else "–"
+        out.append(FrameMark(f"{frame + 1}: {number}", colour, ink_on(colour)))
     return tuple(out)
 
 

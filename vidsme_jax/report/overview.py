@@ -46,8 +46,8 @@ def overview_section(contexts: list[ChartContext], result: Result) -> Section:
 
 _RANK_NOTES = (
     "Every clip stands at its rank by the primary score. Below the axis a lane for each"
-    " class shows where its clips are. Dashed lines are the scores beyond which at most"
-    " so many non-members lie.",
+    " class shows where its clips are. Clips beyond a dashed line are those that would be"
+    " called members at the named false positive rate (FPR).",
 )
 _JUDGED_NOTES = (
     "The axis on the right has the p-values of the judged clips; their marks are filled"

@@ -38,13 +38,11 @@ class FrameMark:
     """A number in colour below a frame of a strip.
 
     Attributes:
-        frame: number of the frame in the clip, from 1.
-        text: the number.
+        text: number of the frame in the clip, from 1, and the number.
         colour: colour of the ground, `#rrggbb`.
         ink: colour of the text.
     """
 
-    frame: int
     text: str
     colour: str
     ink: str

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from vidsme_jax.report.svg import (
     BLUE,
     GREEN,
+    HALO,
     ORANGE,
     PURPLE,
     WIDTH,
@@ -92,7 +93,9 @@ def rank_figure(
     """
     count, values = len(clips.values), clips.values
     ends = [*values.tolist(), *(score for score, _ in limits)]
-    axes = Axes((0.5, count + 0.5), (min(ends), max(ends)), right=WIDTH - 62, top=46, bottom=290)
+    room = 0.07 * (max(ends) - min(ends))  # for the name of a limit at the edge
+    y_range = (min(ends) - room, max(ends) + room)
+    axes = Axes((0.5, count + 0.5), y_range, right=WIDTH - 62, top=46, bottom=290)
     x_ticks = sorted({1, *(n for n in round_ticks(1, count) if n >= 1), count})
     body = frame(axes, [], round_ticks(*axes.y), "", label)
     lane_height, top = 11, axes.bottom + 8
@@ -173,9 +176,8 @@ def _limits(limits: list[tuple[float, str]], axes: Axes) -> Iterator[str]:
     """Draw a dashed line at each of two limits, with a name above or below the pair."""
     heights = [(axes.at(1, score)[1], name) for score, name in limits]
     for k, (y, name) in enumerate(sorted(heights)):
-        stroke = segment(axes.left, y, axes.right, y, "#555", 1.3)
-        yield stroke.replace("/>", ' stroke-dasharray="6 3"/>')
-        yield text_at(axes.right - 4, y + (14 if k else -4), name, "end", 11)
+        yield segment(axes.left, y, axes.right, y, "#555", 1.3, "6 3")
+        yield text_at(axes.right - 4, y + (14 if k else -4), name, "end", 11, HALO)
 
 
 def _p_axis(ticks: list[tuple[float, str]], axes: Axes) -> Iterator[str]:

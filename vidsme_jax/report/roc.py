@@ -114,8 +114,7 @@ def _styles(curves: list[Curve]) -> list[tuple[str, str, float]]:
 def _entry(x, y, name: str, style: tuple[str, str, float]) -> Iterator[str]:
     """Draw a name of the list below a figure, after a piece of its line."""
     colour, dash, width = style
-    stroke = segment(x, y - 4, x + 26, y - 4, colour, width)
-    yield stroke.replace("/>", f' stroke-dasharray="{dash}"/>')
+    yield segment(x, y - 4, x + 26, y - 4, colour, width, dash)
     yield text_at(x + 32, y, cut(name, 36), size=10)
 
 

@@ -75,11 +75,14 @@ def _safe(text: str) -> str:
     return escape("".join(c if c.isprintable() else " " for c in text))
 
 
-def text_at(x, y, text, anchor="start", size=12, turn="") -> str:
-    """Draw a text."""
+HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3"'  # of a text over marks
+
+
+def text_at(x, y, text, anchor="start", size=12, attributes="") -> str:
+    """Draw a text, with further attributes such as its turn or `HALO`."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{INK}"'
-        f' text-anchor="{anchor}"{turn}>{_safe(str(text))}</text>'
+        f' text-anchor="{anchor}"{attributes}>{_safe(str(text))}</text>'
     )
 
 
@@ -154,11 +157,12 @@ def frame(axes: Axes, x_ticks, y_ticks, x_label: str, y_label: str) -> list[str]
     return body
 
 
-def segment(x1, y1, x2, y2, colour=GRID, width=1.0) -> str:
+def segment(x1, y1, x2, y2, colour=GRID, width=1.0, dash="") -> str:
     """Draw a straight line, in pixels."""
+    broken = f' stroke-dasharray="{dash}"' if dash else ""
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-        f' stroke="{colour}" stroke-width="{width}"/>'
+        f' stroke="{colour}" stroke-width="{width}"{broken}/>'
     )
 
 
