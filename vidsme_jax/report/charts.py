@@ -82,7 +82,8 @@ def clip_titles(table: pa.Table) -> dict[str, str]:
     out = {}
     for clip, file in zip(ids, files, strict=True):
         name = re.split(r"[/\\]", str(file).rstrip("/\\"))[-1] if file else ""
-        out[clip] = shorten(name.strip() or clip, 60)
+        titles = (shorten(text, 60).strip() for text in (name, clip))
+        out[clip] = next(filter(None, titles), "clip without a name")
     return out
 
 
@@ -166,7 +167,7 @@ def methods_figures(contexts: list[ChartContext]) -> Iterator[Figure]:
 def _method_curves(frame: FrameResult, sample: Sample) -> Iterator[Curve]:
     """Yield the ROC of the primary score, then of the other scores by slice."""
     by_slice = representative_rows(frame)
-    rows = [(None, frame.primary)] if frame.primary else []
+    rows: list[tuple[int | None, str]] = [(None, frame.primary)] if frame.primary else []
     rows += [
         (kind, name)
         for kind, names in enumerate(by_slice.values())

@@ -39,7 +39,7 @@ def clip_section(contexts: list[ChartContext]) -> Section:
 
 _NOTE = (
     f"These are the clips with the most member-like primary score, at most {_CLIPS} of a"
-    " run: a look at what the score reacts to, not a list of findings. clips.csv lists"
+    " run. They show what the score reacts to and are no list of findings. clips.csv lists"
     " every clip."
 )
 _FRAME_NOTES = (
@@ -59,7 +59,7 @@ def _cards(context: ChartContext) -> Iterator[ClipCard]:
     clips = [clip for clip in context.report.frame.clips if clip.value is not None]
     means = [*context.differences.values()]
     is_higher = catalogue.higher_is_member("sme")
-    scale = scale_of(np.stack(means), is_higher) if means else None
+    scale = scale_of(np.array(means), is_higher)
     for rank, clip in enumerate(clips[:_CLIPS]):
         facts = _row(context.study.table, context, clip.id)
         curve = None
@@ -67,7 +67,7 @@ def _cards(context: ChartContext) -> Iterator[ClipCard]:
             name = f"{context.slug}-clip-{rank + 1}"
             curve = _curve(context, clip.id, name, facts)
         strips = _strips(context, clip.id)
-        has_marks = strips and scale and clip.id in context.differences
+        has_marks = bool(strips) and clip.id in context.differences
         yield ClipCard(
             title=context.titles[clip.id],
             id=shorten(clip.id, 60) if facts.get("video") else "",
@@ -138,7 +138,7 @@ def _seconds(facts: dict[str, Any], frames: int) -> list[float] | None:
 
 def _strips(context: ChartContext, clip_id: str) -> tuple[tuple[str, str], ...]:
     """Return the names and data URIs of a clip's strips of frames."""
-    data = _row(context.run.thumbnails, context, clip_id).get("thumbnail")
+    data: bytes = _row(context.run.thumbnails, context, clip_id).get("thumbnail") or b""
     if not is_strip(data):
         return ()
     strips = [("natural", data)]

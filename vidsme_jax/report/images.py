@@ -13,9 +13,9 @@ _JPEG = b"\xff\xd8\xff"
 _LARGEST = 1 << 20  # bytes of a thumbnail
 
 
-def is_strip(data: bytes | None) -> bool:
+def is_strip(data: bytes) -> bool:
     """Tell whether data begins like a JPEG and has a size that fits a page."""
-    return bool(data) and data.startswith(_JPEG) and len(data) <= _LARGEST
+    return data.startswith(_JPEG) and len(data) <= _LARGEST
 
 
 def jpeg_uri(data: bytes) -> str:

@@ -1,6 +1,7 @@
 """Show all clips at once: each score in its rank, and the frames that carry it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,25 @@ from vidsme_jax.report.words.formatting import listed, or_one
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.metrics import allowed_false
 
+_CLASSES = {MEMBER: "members", NON_MEMBER: "non-members", None: "no label"}
 _USUAL = 0.05  # false positive rate, and p-value, that is marked first
 _P_LEVELS = (0.05, 0.01, 0.1, 0.001, 0.5)  # the important first
+
+
+class ShownClip(NamedTuple):
+    """A clip of the figure of ranks.
+
+    Attributes:
+        value: its score, as in the table.
+        name: what it is called.
+        kind: its class, a key of `ranking.STYLES`.
+        is_marked: whether its mark is filled.
+    """
+
+    value: float
+    name: str
+    kind: str
+    is_marked: bool
 
 
 def overview_section(contexts: list[ChartContext], result: Result) -> Section:
@@ -50,15 +68,15 @@ _RANK_NOTES = (
     " called members at the named false positive rate (FPR).",
 )
 _JUDGED_NOTES = (
-    "The axis on the right has the p-values of the judged clips; their marks are filled"
+    "The axis on the right has the p-values of the judged clips. Their marks are filled"
     f" where p is at most {_USUAL:g}.",
 )
 _MAP_NOTES = (
     "The map has a row for each clip, in the same order, and a column for each frame. Its"
-    " colour is ΔS, the mean of sme over the positions of the frame: the entropy of the"
-    " natural order less that of the other one. Blue is the side on which members are"
-    " expected. Clips that were trained on should be bluer than others, whichever the"
-    f" frame. With more than {ROWS} clips a row is a mean of neighbours in rank.",
+    " colour is ΔS, the mean of sme over the positions of the frame. sme is the entropy in"
+    " the natural order less that in the other one. Blue is the side on which members are"
+    " expected. If the method works, clips that were trained on are bluer than others."
+    f" With more than {ROWS} clips a row is a mean of neighbours in rank.",
 )
 
 
@@ -78,21 +96,15 @@ def _ranks(context: ChartContext, clips: list[ClipResult], result: Result) -> Fi
     is_higher = catalogue.higher_is_member(name)
     verdict = context.report.frame.verdict
     judged = verdict.clips if isinstance(verdict, Verdict) else {}
-    rows = [
-        (
-            clip.value,
-            context.titles[clip.id],
-            _class(clip, judged, result),
-            _is_called(clip),
-        )
-        for clip in clips
-    ]
+    rows = [_shown(clip, context, judged, result) for clip in clips]
     if judged and result.reference is not None:
         rows += _reference_rows(context, name, is_higher, result)
-    rows.sort(key=lambda row: -row[0] if is_higher else row[0])
-    values, titles, classes, is_marked = zip(*rows, strict=True)
+    rows.sort(key=lambda row: -row.value if is_higher else row.value)
     ranked = RankedClips(
-        np.array(values), list(titles), _classes(classes), np.array(is_marked)
+        np.array([row.value for row in rows]),
+        [row.name for row in rows],
+        _classes([row.kind for row in rows]),
+        np.array([row.is_marked for row in rows]),
     )
     side = "higher" if is_higher else "lower"
     title = titled(f"All clips by {name}", context.report)
@@ -106,32 +118,29 @@ def _ranks(context: ChartContext, clips: list[ClipResult], result: Result) -> Fi
     return Figure(f"{context.slug}-clips", title, svg)
 
 
-def _classes(names: tuple[str, ...]) -> ClassShares:
+def _classes(names: list[str]) -> ClassShares:
     """Return classes by index, in the order of the legend."""
     there = tuple(name for name in STYLES if name in names)
     return ClassShares(there, np.array([there.index(name) for name in names]))
 
 
-def _class(clip: ClipResult, judged: dict, result: Result) -> str:
-    """Return the class of a clip, a key of `STYLES`."""
-    if clip.id in judged:
-        return "to judge"
-    if clip.label == NON_MEMBER and judged and result.reference is None:
-        return "reference"
-    return {MEMBER: "members", NON_MEMBER: "non-members"}.get(clip.label, "no label")
-
-
-def _is_called(clip: ClipResult) -> bool:
-    """Tell whether a clip is marked: by a small p-value, or by its label."""
-    if clip.verdict is not None and clip.verdict.p_value is not None:
-        return clip.verdict.p_value <= _USUAL + 1e-12
-    return clip.label == MEMBER
+def _shown(
+    clip: ClipResult, context: ChartContext, judged: Collection[str], result: Result
+) -> ShownClip:
+    """Return a clip with its class; a mark is filled by a small p-value, or by label."""
+    assert clip.value is not None
+    kind, is_marked = _CLASSES[clip.label], clip.label == MEMBER
+    if clip.id in judged and clip.verdict is not None:
+        kind, is_marked = "to judge", or_one(clip.verdict.p_value) <= _USUAL + 1e-12
+    elif clip.label == NON_MEMBER and judged and result.reference is None:
+        kind = "reference"
+    return ShownClip(clip.value, context.titles[clip.id], kind, is_marked)
 
 
 def _reference_rows(
     context: ChartContext, name: str, is_higher: bool, result: Result
-) -> Iterator[tuple[float, str, str, bool]]:
-    """Yield value, title, class and mark of each reference clip that was compared with."""
+) -> Iterator[ShownClip]:
+    """Yield the clips of the reference that the judged clips were compared with."""
     study = result.study.reference
     source = None if study is None else study.at(context.study.frames)
     outside = None if source is None else outside_rows(source, is_reference=True)
@@ -142,7 +151,8 @@ def _reference_rows(
     titles = clip_titles(source.table)
     for clip, value in zip(sample.ids, sample.scores[name].tolist(), strict=True):
         if np.isfinite(value):
-            yield value if is_higher else -value, titles[clip], "reference", False
+            value = value if is_higher else -value
+            yield ShownClip(value, titles[clip], "reference", is_marked=False)
 
 
 def _limits(
@@ -154,7 +164,7 @@ def _limits(
         averages = {rate: at.average.score for rate, at in verdict.limits.items()}
         limits = {rate: score for rate, score in averages.items() if score is not None}
     else:
-        limits = _label_limits(context.study.labelled, name, is_higher, settings)
+        limits = label_limits(context.study.labelled, name, is_higher, settings)
     if not limits:
         return []
     usual = min(limits, key=lambda rate: abs(rate - _USUAL))
@@ -165,7 +175,7 @@ def _limits(
     return out
 
 
-def _label_limits(
+def label_limits(
     sample: Sample, name: str, is_higher: bool, settings: EvaluationSettings
 ) -> dict[float, float]:
     """Return the score beyond which no more non-members lie than each rate allows."""
@@ -202,8 +212,7 @@ def _map(context: ChartContext, clips: list[ClipResult]) -> Figure | None:
     rows = [clip for clip in clips if clip.id in context.differences]
     if not rows:
         return None
-    labels = {MEMBER: "members", NON_MEMBER: "non-members"}
-    classes = _classes(tuple(labels.get(clip.label, "no label") for clip in rows))
+    classes = _classes([_CLASSES[clip.label] for clip in rows])
     title = titled(
         f"ΔS by clip and frame, in order of {context.report.frame.primary}", context.report
     )

@@ -96,7 +96,7 @@ def rank_figure(
     room = 0.07 * (max(ends) - min(ends))  # for the name of a limit at the edge
     y_range = (min(ends) - room, max(ends) + room)
     axes = Axes((0.5, count + 0.5), y_range, right=WIDTH - 62, top=46, bottom=290)
-    x_ticks = sorted({1, *(n for n in round_ticks(1, count) if n >= 1), count})
+    x_ticks = sorted({1, *(int(n) for n in round_ticks(1, count) if n >= 1), count})
     body = frame(axes, [], round_ticks(*axes.y), "", label)
     lane_height, top = 11, axes.bottom + 8
     foot = top + lane_height * len(clips.classes.names)
@@ -135,7 +135,7 @@ def _class_marks(clips: RankedClips, k: int, name: str, axes: Axes) -> Iterator[
         return
     for is_filled in (False, True):
         of_kind = np.flatnonzero(clips.is_marked[rows] == is_filled).tolist()
-        apart = {round(places[n][0]): places[n] for n in reversed(of_kind)}
+        apart = {int(places[n][0]): places[n] for n in reversed(of_kind)}
         if apart:
             yield marks(apart.values(), shape, colour, is_filled)
 
@@ -155,21 +155,15 @@ def lanes(
         centre = (middle, start - 9) if is_vertical else (start - 10, middle)
         yield marks([centre], shape, colour, True)
         for shade in range(1, _SHADES + 1):
-            places = np.flatnonzero(np.ceil(row * _SHADES) == shade).tolist()
-            boxes = [_box(start + step * n, offset, step, width - 3) for n in places]
-            if is_vertical:
-                boxes = [(y, x, h, w) for x, y, w, h in boxes]
-            drawn = "".join(
-                f"M{x:.1f},{y:.1f}h{w:.2f}v{h:.2f}h{-w:.2f}z" for x, y, w, h in boxes
-            )
+            drawn = ""
+            for n in np.flatnonzero(np.ceil(row * _SHADES) == shade).tolist():
+                along, length = start + step * n, step - min(1.0, step / 8)
+                x, y = (offset, along) if is_vertical else (along, offset)
+                w, h = (width - 3, length) if is_vertical else (length, width - 3)
+                drawn += f"M{x:.1f},{y:.1f}h{w:.2f}v{h:.2f}h{-w:.2f}z"
             if drawn:
                 opacity = shade / _SHADES
                 yield f'<path d="{drawn}" fill="{colour}" fill-opacity="{opacity:g}"/>'
-
-
-def _box(along: float, across: float, length: float, width: float) -> tuple[float, ...]:
-    """Return left, top, width and height of a piece of a level lane, a gap behind it."""
-    return along, across, length - min(1.0, length / 8), width
 
 
 def _limits(limits: list[tuple[float, str]], axes: Axes) -> Iterator[str]:
