@@ -130,7 +130,7 @@ def difference_figure(
     """
     shown = binned(values)
     rows, frames = shown.shape
-    scale = scale_of(shown, is_higher)
+    scale = scale_of(values, is_higher)  # of single clips, as below their strips
     height = min(320, max(60, 14 * rows))
     lane_width = 14
     left = 62 + lane_width * len(classes.names)  # room for the clips' numbers
@@ -145,7 +145,7 @@ def difference_figure(
         *_numbers(axes, len(values), frames),
         *_legend(scale, axes),
     ]
-    return svg_of(title, axes.bottom + 92, body)
+    return svg_of(title, axes.bottom + 82, body)
 
 
 def _numbers(axes: Axes, clips: int, frames: int) -> list[str]:

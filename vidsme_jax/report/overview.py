@@ -14,6 +14,7 @@ from vidsme_jax.report.charts import ChartContext, clip_titles
 from vidsme_jax.report.difference_map import ROWS, difference_figure
 from vidsme_jax.report.page import Figure, Section
 from vidsme_jax.report.ranking import STYLES, ClassShares, RankedClips, rank_figure
+from vidsme_jax.report.svg import cut
 from vidsme_jax.report.words.answers import titled
 from vidsme_jax.report.words.formatting import listed, or_one
 from vidsme_jax.scores import catalogue
@@ -75,7 +76,8 @@ _MAP_NOTES = (
     "The map has a row for each clip, in the same order, and a column for each frame. Its"
     " colour is ΔS, the mean of sme over the positions of the frame. sme is the entropy in"
     " the natural order less that in the other one. Blue is the side on which members are"
-    " expected. If the method works, clips that were trained on are bluer than others."
+    " expected. Where the score is the mean of sme, the top is bluer by construction. What"
+    " counts is which class stands there, and which frames are blue."
     f" With more than {ROWS} clips a row is a mean of neighbours in rank.",
 )
 
@@ -106,11 +108,10 @@ def _ranks(context: ChartContext, clips: list[ClipResult], result: Result) -> Fi
         _classes([row.kind for row in rows]),
         np.array([row.is_marked for row in rows]),
     )
-    side = "higher" if is_higher else "lower"
     title = titled(f"All clips by {name}", context.report)
     svg = rank_figure(
         title,
-        f"{name} ({side} = more member-like)",
+        cut(name, 40),
         ranked,
         _limits(context, name, is_higher, result.settings),
         _p_ticks(clips, is_higher),

@@ -86,14 +86,14 @@ def rank_figure(
 
     Args:
         title: also the accessible name.
-        label: name of the score and its side.
+        label: name of the score; its side is seen from the order of the ranks.
         clips: at least one.
         limits: scores beyond which clips are called, with their names.
         ticks: scores of the axis on the right, with their p-values; the important first.
     """
     count, values = len(clips.values), clips.values
     ends = [*values.tolist(), *(score for score, _ in limits)]
-    room = 0.07 * (max(ends) - min(ends))  # for the name of a limit at the edge
+    room = 0.09 * (max(ends) - min(ends))  # for the name of a limit at the edge
     y_range = (min(ends) - room, max(ends) + room)
     axes = Axes((0.5, count + 0.5), y_range, right=WIDTH - 62, top=46, bottom=290)
     x_ticks = sorted({1, *(int(n) for n in round_ticks(1, count) if n >= 1), count})
