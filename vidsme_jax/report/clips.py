@@ -30,11 +30,11 @@ def clip_section(contexts: list[ChartContext]) -> Section:
     """
     shown = [context for context in contexts if context.last]
     cards = [card for context in shown for card in _cards(context)]
-    has_frames = any(card.strips or card.curve for card in cards)
-    has_marks = any(card.marks for card in cards)
-    notes = (_NOTE, *_FRAME_NOTES * has_frames, *_MARK_NOTES * has_marks)
-    no_clips = ("No clip has a primary score.",)
-    return Section("Clips", paragraphs=notes if cards else no_clips, clips=tuple(cards))
+    notes = [_NOTE if cards else "No clip has a primary score."]
+    notes += [_STRIPS] * any(card.strips for card in cards)
+    notes += [_MARKS] * any(card.marks for card in cards)
+    notes += [_CURVE] * any(card.curve for card in cards)
+    return Section("Clips", paragraphs=tuple(notes), clips=tuple(cards))
 
 
 _NOTE = (
@@ -42,15 +42,19 @@ _NOTE = (
     " run. They show what the score reacts to and are no list of findings. clips.csv lists"
     " every clip."
 )
-_FRAME_NOTES = (
-    "They are shown as the model saw them, forwards and backwards. The first"
-    f" {_CURVES} have the curve of sme along the clip, natural less reversed, at the same"
-    " position. It is thin for each position and thick for the mean of each frame.",
+_STRIPS = (
+    "Frames are shown as the model saw them: in their natural order, and reversed where the"
+    " other order was the reversed one."
 )
-_MARK_NOTES = (
+_MARKS = (
     "Below the natural frames stand the number of each shown frame and its mean ΔS. The"
     " colours are as in the map of all clips: blue is the side on which members are"
-    " expected.",
+    " expected."
+)
+_CURVE = (
+    f"The first {_CURVES} have the curve of sme along the clip: the natural order less the"
+    " other, at the same position. It is thin for each position and thick for the mean of"
+    " each frame."
 )
 
 
