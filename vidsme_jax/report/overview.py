@@ -70,7 +70,8 @@ _RANK_NOTES = (
 )
 _JUDGED_NOTES = (
     "The axis on the right has the p-values of the judged clips. Their marks are filled"
-    f" where p is at most {_USUAL:g}.",
+    f" where p is at most {_USUAL:g}. Rates and p-values hold only where no warning stands"
+    " above the answer.",
 )
 _MAP_NOTES = (
     "The map has a row for each clip, in the same order, and a column for each frame. Its"
