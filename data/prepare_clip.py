@@ -34,7 +34,7 @@ from vidsme_jax.data.readers.images import frames_of
 from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.data.readers.source import VideoFile
 from vidsme_jax.data.readers.tfds import Example, Source, read_example
-from vidsme_jax.records.runs import STRIP_FRAMES
+from vidsme_jax.records.runs import strip_frames
 
 _STRIP_HEIGHT = 54  # of a thumbnail, in pixels
 # No content of a file raises these; they mean a wrong call in the code.
@@ -128,7 +128,7 @@ def _frame_facts(clip: DecodedClip, counts: Sequence[int]) -> dict[int, FrameFac
 
 def _thumbnail(clip: DecodedClip) -> bytes:
     """Return a few frames side by side as a JPEG."""
-    chosen = np.linspace(0, len(clip.frames) - 1, STRIP_FRAMES).round().astype(int)
+    chosen = strip_frames(len(clip.frames))
     height, width = clip.frames.shape[1:3]
     size = (max(1, round(width * _STRIP_HEIGHT / height)), _STRIP_HEIGHT)
     small = [np.asarray(Image.fromarray(clip.frames[n]).resize(size)) for n in chosen]

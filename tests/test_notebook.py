@@ -12,7 +12,7 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "first-audit.ipynb"
 SIZES = "CLIPS, STEPS = 64, 400"
 DISPLAY = "from IPython.display import display"  # a notebook has it, these tests have not
 CHECKS = """
-assert len(shown) == 5 and all(figure._repr_svg_().startswith("<svg") for figure in shown)
+assert len(shown) == 8 and all(figure._repr_svg_().startswith("<svg") for figure in shown)
 assert (OUT / "report" / "report.html").is_file()
 assert 0 <= primary.auc.low <= primary.auc.value <= primary.auc.high <= 1
 assert verdict.judged.rows == 2 * (CLIPS // 4)
@@ -41,7 +41,7 @@ def test_its_cells_run_one_after_the_other(cells, tmp_path):
 def test_its_outputs_are_shown_and_say_no_path_of_a_machine(cells):
     outputs = [out for cell in cells for out in cell.get("outputs", ())]
     pictures = [out for out in outputs if "image/svg+xml" in out.get("data", {})]
-    assert len(pictures) == 5
+    assert len(pictures) == 8
     text = json.dumps(outputs)
     assert "/home/" not in text and "/tmp/" not in text and "stderr" not in text
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+from reports import long_sentences
 from studies import frame_studies, measured
 
 from vidsme_jax.evaluation.diagnosis import diagnose
@@ -46,7 +47,9 @@ def looked(table, control=None, perturbation="reverse", settings=SMALL):
     """Return the signatures of a table with one frame count, and their sentences."""
     (study,) = frame_studies(table, control)
     signatures = diagnose(study, evaluate_scores(study, settings), settings)
-    return signatures, signature_texts(signatures, perturbation, settings)
+    texts = signature_texts(signatures, perturbation, settings)
+    assert not long_sentences(*texts)
+    return signatures, texts
 
 
 def signature_entries(table, **others):

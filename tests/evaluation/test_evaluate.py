@@ -73,7 +73,14 @@ def test_everything_is_written(write_run, tmp_path):
     assert result.control == "base"
     written = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     fixed = {"report.html", "report.md", "metrics.json", "metrics.csv", "clips.csv"}
-    drawn = {"roc", "histogram", "auc-video", *(f"clip-{k}" for k in range(1, 7))}
+    drawn = {
+        "clips",
+        "roc",
+        "histogram",
+        "roc-all",
+        "auc-video",
+        *(f"clip-{k}" for k in range(1, 7)),
+    }
     assert written == fixed | {f"figures/target-f16-{name}.svg" for name in drawn}
     kept = json.loads((out / "metrics.json").read_text())
     assert kept == metrics_json(result)

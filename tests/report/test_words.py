@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pyarrow as pa
+from reports import long_sentences, prose
 from studies import run_of
 
 from vidsme_jax.evaluation.evaluate import evaluate_study
@@ -40,6 +41,7 @@ def result_of(table, control=None, reference=None):
 def answers_of(*tables):
     """Return the answers of a report on a table, its control and its reference."""
     result = result_of(*tables)
+    assert not long_sentences(*prose(build(result)))
     (report,) = frame_reports(result)
     return answers(report, result)
 
@@ -96,8 +98,10 @@ def judged_answer(rng, *, duration=0.0, score=0.0):
                            group=[f"o-{k}" for k in range(40)])  # fmt: skip
     table = make_table(rng, 40, (None,), **judged)
     result = result_of(table, None, reference)
+    page = build(result)
+    assert not long_sentences(*prose(page))
     (report,) = frame_reports(result)
-    return answers(report, result)[0], [s.title for s in build(result).sections]
+    return answers(report, result)[0], [section.title for section in page.sections]
 
 
 def test_no_calls_and_no_rates_stand_below_a_warning_that_they_do_not_hold(rng):

@@ -64,10 +64,10 @@ def judge(
         return None
     size = SetSize(len(judged.ids), len(set(judged.groups)))
     source = study if reference is None else reference.at(study.frames)
-    outside = None if source is None else _outside(source, reference is not None)
+    outside = None if source is None else outside_rows(source, reference is not None)
     if source is None or outside is None:
         return NoVerdict("no clip is known to be outside", size)
-    both = _both_sets(judged, outside)
+    both = both_sets(judged, outside)
     dropped = len(judged.ids) + len(outside.ids) - len(both.ids)
     if dropped == len(outside.ids):
         return NoVerdict("every clip of the reference is judged", size)
@@ -84,7 +84,7 @@ def judge(
     return _judge(both, name, settings, blind, dropped)
 
 
-def _outside(source: FrameStudy, is_reference: bool) -> Sample | None:
+def outside_rows(source: FrameStudy, is_reference: bool) -> Sample | None:
     """Return the rows that are known to be outside, or None."""
     outside = source.scored.with_label(NON_MEMBER)
     if is_reference and not outside.ids:
@@ -101,7 +101,7 @@ def _no_values(both: Sample, name: str) -> str:
     return ""
 
 
-def _both_sets(judged: Sample, outside: Sample) -> Sample:
+def both_sets(judged: Sample, outside: Sample) -> Sample:
     """Join the judged clips, labelled as members, and the reference, as non-members.
 
     Reference clips that have the id, the group or the frames of a judged clip are left out.
@@ -137,7 +137,7 @@ def _both_sets(judged: Sample, outside: Sample) -> Sample:
 def _facts_of_both(study: FrameStudy, source: FrameStudy, sample: Sample) -> Facts:
     """Return the facts of the clips of both sets, each from its run.
 
-    The judged clips come first, as in `_both_sets`.
+    The judged clips come first, as in `both_sets`.
     """
     judged = int(np.sum(sample.member))
     return join_facts(

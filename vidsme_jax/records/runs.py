@@ -54,6 +54,11 @@ class Run:
         return f"Run({str(self.path)!r}, {self.table.num_rows} rows)"
 
 
+def strip_frames(frames: int) -> list[int]:
+    """Return which of a clip's frames stand in its thumbnail, from 0."""
+    return np.linspace(0, frames - 1, STRIP_FRAMES).round().astype(int).tolist()
+
+
 def row_keys(table: pa.Table) -> list[tuple[str, int]]:
     """Return the key of each row of a run's table: id and frame count."""
     return list(zip(table["id"].to_pylist(), table["frames"].to_pylist(), strict=True))

@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float
 
-from vidsme_jax.evaluation.result import Result, ScoreMetrics
+from vidsme_jax.errors import shorten
+from vidsme_jax.evaluation.result import FrameResult, Result, ScoreMetrics
 from vidsme_jax.evaluation.samples import Sample, labelled_scores
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy
@@ -14,8 +18,9 @@ from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.records import runs as run_files
 from vidsme_jax.records.runs import distinct_names
 from vidsme_jax.report import figures
-from vidsme_jax.report.figures import Curve
+from vidsme_jax.report.difference_map import frame_means
 from vidsme_jax.report.page import Figure
+from vidsme_jax.report.roc import Curve, methods_figure, roc_figure
 from vidsme_jax.report.words.answers import (
     FrameReport,
     frame_reports,
@@ -41,6 +46,8 @@ class ChartContext:
         run: the run as it was read.
         slug: start of the names of the figures.
         last: whether it is the largest frame count of its run.
+        titles: what each clip is called, by its id.
+        differences: mean difference of sme in each frame, by the id of the clip.
     """
 
     report: FrameReport
@@ -48,6 +55,8 @@ class ChartContext:
     run: run_files.Run
     slug: str
     last: bool
+    titles: dict[str, str]
+    differences: dict[str, Float[np.ndarray, "frame"]]
 
 
 def chart_contexts(result: Result) -> list[ChartContext]:
@@ -58,7 +67,38 @@ def chart_contexts(result: Result) -> list[ChartContext]:
     for run, name in zip(result.study.runs, names, strict=True):
         for study in run.frames:
             slug, last = f"{name}-f{study.frames}", study is run.frames[-1]
-            out.append(ChartContext(next(reports), study, run.run, slug, last))
+            titles = clip_titles(study.table)
+            differences = _differences(run.run.curves, study.frames)
+            where = (next(reports), study, run.run, slug, last)
+            out.append(ChartContext(*where, titles, differences))
+    return out
+
+
+def clip_titles(table: pa.Table) -> dict[str, str]:
+    """Return the name of each clip's file by its id; the id itself where there is none."""
+    ids = table["id"].to_pylist()
+    has_files = "video" in table.column_names
+    files = table["video"].to_pylist() if has_files else [None] * len(ids)
+    out = {}
+    for clip, file in zip(ids, files, strict=True):
+        name = re.split(r"[/\\]", str(file).rstrip("/\\"))[-1] if file else ""
+        titles = (shorten(text, 60).strip() for text in (name, clip))
+        out[clip] = next(filter(None, titles), "clip without a name")
+    return out
+
+
+def _differences(curves: pa.Table, frames: int) -> dict[str, Float[np.ndarray, "frame"]]:
+    """Return the mean difference of sme in each frame by clip id, where it has values."""
+    if "video.sme" not in curves.column_names or not frames:
+        return {}
+    rows = curves.filter(pc.equal(curves["frames"], frames))
+    out = {}
+    for clip, curve in zip(rows["id"].to_pylist(), rows["video.sme"], strict=True):
+        if curve.is_valid:
+            values = curve.values.to_numpy(zero_copy_only=False).astype(np.float64)
+            means = frame_means(values, frames)
+            if np.isfinite(means).any():
+                out[clip] = means
     return out
 
 
@@ -98,7 +138,7 @@ def _roc(context: ChartContext, name: str, settings: EvaluationSettings) -> Figu
     counts = metrics.counts
     around = f"with {percent(settings.confidence)} band, log axes from 1/n"
     title = titled(f"ROC of {name} {around}", context.report)
-    svg = figures.roc_figure(title, curves, counts.members, counts.non_members)
+    svg = roc_figure(title, curves, counts.members, counts.non_members)
     return Figure(f"{context.slug}-roc", title, svg)
 
 
@@ -112,6 +152,35 @@ def _curve(label: str, sample: Sample, name: str, settings: EvaluationSettings) 
     band = (np.array(grid)[exists], low[0, exists], high[0, exists])
     fpr, tpr, _ = roc(values, sample.member)
     return Curve(label, fpr, tpr, band if exists.any() else None)
+
+
+def methods_figures(contexts: list[ChartContext]) -> Iterator[Figure]:
+    """Yield one ROC figure of all representative scores for each frame count."""
+    for context in contexts:
+        frame = context.report.frame
+        curves = [*_method_curves(frame, context.study.labelled)]
+        if len(curves) > 1:
+            counts = frame.counts.evaluated
+            title = titled("ROC of the scores chosen in advance", context.report)
+            svg = methods_figure(title, curves, counts.members, counts.non_members)
+            yield Figure(f"{context.slug}-roc-all", title, svg)
+
+
+def _method_curves(frame: FrameResult, sample: Sample) -> Iterator[Curve]:
+    """Yield the ROC of the primary score, then of the other scores by slice."""
+    by_slice = representative_rows(frame)
+    rows: list[tuple[int | None, str]] = [(None, frame.primary)] if frame.primary else []
+    rows += [
+        (kind, name)
+        for kind, names in enumerate(by_slice.values())
+        for name in names
+        if name != frame.primary
+    ]
+    for kind, name in rows:
+        auc = frame.scores[name].auc.value
+        if auc is not None:
+            fpr, tpr, _ = roc(sample.scores[name], sample.member)
+            yield Curve(f"{auc:.2f} {name}", fpr, tpr, kind=kind)
 
 
 def _histogram(context: ChartContext, name: str) -> Figure:

@@ -17,6 +17,7 @@ from vidsme_jax.report.page import Section, Table
 from vidsme_jax.report.words import answers, formatting
 from vidsme_jax.report.words.answers import FrameReport, titled
 from vidsme_jax.report.words.blind import blind_cells, blind_header
+from vidsme_jax.report.words.rates import merged_rates, rates_title
 from vidsme_jax.report.words.verdicts import calls_hold, limit_rows
 
 
@@ -35,7 +36,7 @@ def verdict_sections(
             tables.append(Table(header, rows, titled(verdict.score, report)))
     note = (
         "Thresholds on the primary score. The first holds its rate on average over"
-        " reference sets; the second for this very one, with the confidence of the"
+        " reference sets. The second holds it for this very one, with the confidence of the"
         " intervals, and so needs a larger one. Clips of one video count as one. clips.csv"
         " has the p-value of each clip, and the one corrected for their number."
     )
@@ -67,21 +68,23 @@ def _blind(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
         if blind.baselines
     ]
     rows = [
-        answers.cells(titled(name, report), metrics)
+        (titled(name, report), metrics)
         for report in reports
         for name, metrics in report.frame.numbers.items()
         if metrics.auc.value is not None
     ]
     if rows:
-        header = answers.header(settings, first="number")
-        tables.append(Table(header, rows, "Single numbers"))
+        rates = merged_rates(settings, (metrics.counts.non_members for _, metrics in rows))
+        header = answers.header(settings, rates, first="number")
+        cells = [answers.cells(title, metrics, rates) for title, metrics in rows]
+        tables.append(Table(header, cells, "Single numbers"))
     note = (
         "Nothing here asks the model what it predicts. Each baseline is a classifier"
-        " (kernel ridge regression) that is fitted on some videos and tried on others; its"
+        " (kernel ridge regression) that is fitted on some videos and tried on others. Its"
         " p-value comes from permuted labels, corrected for the number of baselines. Where"
         " one is as good as a score, the score may only follow how the two sets differ. The"
         " vision tower is the audited model's, and was perhaps trained on the members."
-        " A single number's AUC far from 0.5 on either side says the same; those intervals"
+        " A single number's AUC far from 0.5 on either side says the same. Those intervals"
         " are not corrected for how many numbers there are."
     )
     return Section("Without asking the model", paragraphs=(note,), tables=tuple(tables))
@@ -96,39 +99,64 @@ def _baselines(frame: FrameResult) -> Iterator[tuple[str, BlindResult]]:
 
 def _subsets(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
     """Return the section of subsets: a table per column, with all frame counts."""
-    by_column: dict[str, list[list[str]]] = {}
+    by_column: dict[str, list[tuple[str, ScoreMetrics]]] = {}
     for report in reports:
         for column, subsets in report.frame.subsets.items():
-            rows = by_column.setdefault(column, [])
             for subset, metrics in subsets.items():
                 title = titled(errors.shorten(subset, 60), report)
-                rows.append([title, *_subset_cells(metrics)])
-    interval = f"({formatting.percent(settings.confidence)} interval)"
-    header = ["part", "members", "non-members", f"AUC {interval}"]
-    header += [f"TPR at {formatting.percent(fpr)} FPR {interval}" for fpr in settings.fprs]
+                by_column.setdefault(column, []).append((title, metrics))
     tables = [
-        Table(header, rows, errors.shorten(column, 60))
+        _subset_table(errors.shorten(column, 60), rows, settings)
         for column, rows in by_column.items()
     ]
     note = (
         "The primary score in parts of the clips, members of a part against non-members of"
         " the same part. Intervals are each part's own, not corrected for the number of"
-        " parts; a TPR is left out where the part has too few non-members for its rate."
+        " parts. A TPR is left out where the part has too few non-members for its rate."
     )
     return Section("Parts of the clips", paragraphs=(note,), tables=tuple(tables))
 
 
-def _subset_cells(metrics: ScoreMetrics) -> list[str]:
-    """Return the cells of a subset; a TPR needs enough non-members for its rate."""
-    counts = metrics.counts
-    row = [str(counts.members), str(counts.non_members)]
-    row.append(formatting.with_interval(metrics.auc))
-    for rate, tpr in metrics.tpr.items():
-        is_enough = counts.non_members * rate >= 1 or rate == 0
-        ends = formatting.span(tpr)
-        is_shown = is_enough and tpr.value is not None
-        row.append(f"{formatting.number(tpr.value)} ({ends})" if is_shown else "–")
-    return row
+def _subset_table(
+    caption: str, rows: list[tuple[str, ScoreMetrics]], settings: EvaluationSettings
+) -> Table:
+    """Return the table of the parts by a column."""
+    interval = f"({formatting.percent(settings.confidence)} interval)"
+    header = ["part", "members", "non-members", f"AUC {interval}"]
+    cells = [
+        [title, str(m.counts.members), str(m.counts.non_members)]
+        + [formatting.with_interval(m.auc)]
+        for title, m in rows
+    ]
+    for rates in merged_rates(settings, (m.counts.non_members for _, m in rows)):
+        columns = {rate: [_tpr_cell(m, rate) for _, m in rows] for rate in rates}
+        for title, column in _agreeing(columns):
+            header.append(f"{title} {interval}")
+            for row, cell in zip(cells, column, strict=True):
+                row.append(cell)
+    return Table(header, cells, caption)
+
+
+def _agreeing(columns: dict[float, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the title and the cells of rates: one column where no two cells differ.
+
+    A dash, of a rate that is too fine, differs from nothing.
+    """
+    texts = [{*cells} - {"–"} for cells in zip(*columns.values(), strict=True)]
+    if all(len(of_row) < 2 for of_row in texts):
+        yield rates_title((*columns,)), ["".join(of_row) or "–" for of_row in texts]
+        return
+    for rate, cells in columns.items():
+        yield rates_title((rate,)), cells
+
+
+def _tpr_cell(metrics: ScoreMetrics, rate: float) -> str:
+    """Return the cell of a TPR, which needs enough non-members for its rate."""
+    tpr = metrics.tpr[rate]
+    is_enough = metrics.counts.non_members * rate >= 1 or rate == 0
+    if not is_enough or tpr.value is None:
+        return "–"
+    return f"{formatting.number(tpr.value)} ({formatting.span(tpr)})"
 
 
 def _control(reports: list[FrameReport], settings: EvaluationSettings) -> Section:
@@ -144,7 +172,7 @@ def _control(reports: list[FrameReport], settings: EvaluationSettings) -> Sectio
     ]
     interval = f"({formatting.percent(settings.confidence)} interval)"
     note = (
-        "Each clip's primary score less the control's, and its ratio to the control's: what"
+        "Each clip's primary score less the control's, and its ratio to the control's. What"
         " is easy or hard for every model drops out. clips.csv has both for each clip. A"
         " ratio has an order only where the control's values have one sign."
     )

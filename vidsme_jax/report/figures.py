@@ -7,12 +7,12 @@ the same.
 import math
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from vidsme_jax.evaluation.values import Estimate
+from vidsme_jax.report.difference_map import frame_means
 from vidsme_jax.report.svg import (
     BLUE,
     GREEN,
@@ -22,9 +22,7 @@ from vidsme_jax.report.svg import (
     WIDTH,
     Axes,
     Number,
-    band,
     cut,
-    decades,
     frame,
     legend,
     line,
@@ -34,49 +32,6 @@ from vidsme_jax.report.svg import (
     text_at,
     unbroken,
 )
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A ROC curve, with or without the interval of its TPR at some FPRs.
-
-    Attributes:
-        name: shown in the legend.
-        fpr: false positive rates of the steps, upwards.
-        tpr: true positive rates of the steps.
-        band: FPRs, lower ends and upper ends of the interval; or None.
-    """
-
-    name: str
-    fpr: Float[np.ndarray, "step"]
-    tpr: Float[np.ndarray, "step"]
-    band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-
-
-def roc_figure(title: str, curves: list[Curve], members: int, non_members: int) -> str:
-    """Draw a log-log ROC whose axes start at 1/n, which is a single clip.
-
-    Args:
-        title: also the accessible name.
-        curves: at most three.
-        members: number of members; the lowest TPR shown is a single member.
-        non_members: number of non-members; the lowest FPR shown is a single non-member.
-    """
-    low_x, low_y = 1 / max(2, non_members), 1 / max(2, members)
-    axes = Axes((low_x, 1), (low_y, 1), bottom=300, log=True)
-    diagonal = [(x, x) for x in np.geomspace(max(low_x, low_y), 1, 30)]
-    body = [
-        *frame(axes, decades(low_x), decades(low_y), "false positive rate", "TPR"),
-        line(axes, diagonal, "#777", "2 4"),
-    ]
-    styles = ((BLUE, ""), (ORANGE, "7 4"), (GREEN, "1 3"))
-    names = []
-    for curve, (colour, dash) in zip(curves, styles, strict=False):
-        if curve.band:
-            body.append(band(axes, curve.band, colour))
-        body.append(line(axes, _steps(curve), colour, dash, 2))
-        names.append((curve.name, colour))
-    return svg_of(title, 350, [*body, *legend(names)])
 
 
 def histogram_figure(
@@ -160,7 +115,7 @@ def time_figure(
     finite = values[np.isfinite(values)]
     if not size or not len(finite):
         return svg_of(title, 80, [text_at(WIDTH / 2, 60, "no finite value", "middle")])
-    means = np.array([np.mean(x) for x in np.split(values[: size * frames], frames)])
+    means = frame_means(values, frames)
     axes = Axes((0, frames), (min(0.0, finite.min()), max(0.0, finite.max())), top=34)
     names = [f"{n + 1}" if seconds is None else f"{seconds[n]:.3g}" for n in range(frames)]
     axis = "frame" if seconds is None else "time in seconds"
@@ -304,15 +259,6 @@ def _dot(axes: Axes, value: Estimate, y: Number, series: int) -> Iterator[str]:
     else:
         corner = f'x="{x - 4:.1f}" y="{y - 4:.1f}"'
         yield f'<rect {corner} width="8" height="8" fill="{colour}"/>'
-
-
-def _steps(curve: Curve) -> Iterator[tuple[float, float]]:
-    """Yield the corners of a step ROC: right, then up, also for ties."""
-    before = curve.tpr[0]
-    for x, y in zip(curve.fpr, curve.tpr, strict=True):
-        yield x, before
-        yield x, y
-        before = y
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -34,19 +34,38 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class FrameMark:
+    """A number in colour below a frame of a strip.
+
+    Attributes:
+        text: number of the frame in the clip, from 1, and the number.
+        colour: colour of the ground, `#rrggbb`.
+        ink: colour of the text.
+    """
+
+    text: str
+    colour: str
+    ink: str
+
+
+@dataclass(frozen=True)
 class ClipCard:
     """A clip to look at.
 
     Attributes:
-        id: id of the clip.
-        text: its scores and its file.
-        strips: names and data URIs of images of frames side by side.
+        title: name of the clip's file, or its id.
+        id: id of the clip; empty where the title is the id.
+        text: its scores.
+        strips: names and data URIs of images of frames side by side, the natural first.
+        marks: a mark for each frame of the natural strip; empty without a curve.
         curve: curve of the score along the clip, or None.
     """
 
+    title: str
     id: str
     text: str
     strips: tuple[tuple[str, str], ...]
+    marks: tuple[FrameMark, ...]
     curve: Figure | None
 
 

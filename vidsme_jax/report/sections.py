@@ -6,19 +6,23 @@ from dataclasses import asdict
 from vidsme_jax.errors import shorten
 from vidsme_jax.evaluation.result import Result, ScoreMetrics
 from vidsme_jax.evaluation.settings import EvaluationSettings
+from vidsme_jax.evaluation.values import Estimate
 from vidsme_jax.report.charts import (
     ChartContext,
     chart_contexts,
+    methods_figures,
     primary_figures,
     slice_figures,
 )
 from vidsme_jax.report.clips import clip_section
 from vidsme_jax.report.evidence import evidence_sections, verdict_sections
+from vidsme_jax.report.overview import overview_section
 from vidsme_jax.report.page import Figure, Page, Section, Table
 from vidsme_jax.report.words import answers as answers_module
 from vidsme_jax.report.words import formatting
 from vidsme_jax.report.words.answers import FrameReport, titled
 from vidsme_jax.report.words.primary import privacy_note, privacy_rows
+from vidsme_jax.report.words.rates import merged_rates, rates_title
 from vidsme_jax.scores import catalogue
 
 _TITLE = "Membership inference on video clips"
@@ -29,12 +33,16 @@ _ROWS_SHOWN = 1000  # at most, in the table of all scores: more make a browser s
 def build(result: Result) -> Page:
     """Return the report, its sections in the order in which a reader needs them."""
     reports = answers_module.frame_reports(result)
+    contexts = chart_contexts(result)
     has_both = any(answers_module.has_both(report.frame) for report in reports)
     sections = [
         _answers(reports, result),
+        overview_section(contexts, result),
         *verdict_sections(reports, result.settings),
+        *(_metrics(reports, contexts, result) if has_both else []),
+        *evidence_sections(reports, result),
+        clip_section(contexts),
         _signatures(reports, result.settings),
-        *_metrics(reports, chart_contexts(result), result, has_both),
         _terms(reports),
         *([_search(reports), _all_scores(reports, result)] if has_both else []),
         _settings(result),
@@ -43,23 +51,16 @@ def build(result: Result) -> Page:
 
 
 def _metrics(
-    reports: list[FrameReport],
-    contexts: list[ChartContext],
-    result: Result,
-    has_both: bool,
+    reports: list[FrameReport], contexts: list[ChartContext], result: Result
 ) -> list[Section]:
-    """Return the sections of metrics and figures, of clips, and of further evidence.
-
-    Without rows of both labels only the clips and the evidence are left.
-    """
-    sections = [clip_section(contexts)]
-    if has_both:
-        settings, control = result.settings, result.control is not None
-        primary = tuple(primary_figures(contexts, settings))
-        slices = tuple(slice_figures(contexts, control))
-        sections = [_in_full(reports, settings, primary), *sections]
-        sections.append(_slices(reports, settings, control, slices))
-    return sections + evidence_sections(reports, result)
+    """Return the sections of metrics and figures, which need rows of both labels."""
+    settings, control = result.settings, result.control is not None
+    primary = tuple(primary_figures(contexts, settings))
+    slices = (*methods_figures(contexts), *slice_figures(contexts, control))
+    return [
+        _in_full(reports, settings, primary),
+        _slices(reports, settings, control, slices),
+    ]
 
 
 def _terms(reports: list[FrameReport]) -> Section:
@@ -71,25 +72,28 @@ def _terms(reports: list[FrameReport]) -> Section:
         for name, info in catalogue.FAMILY_INFO.items()
         if name in families and not name.endswith("_diff")
     ]
-    paragraphs = [
-        "A score is named slice.family.aggregate. Slices: video, the model's predictions at"
-        " the positions of the video; instruction, where it predicts the text after the"
-        " video; response, where it predicts the answer.",
-        "Families, per position, with p the predicted distribution and y the true token (on"
-        " the video slice the most likely one); X_diff is X with the clip shown forwards"
-        " minus X with it shown backwards. S_{q,r} is the Sharma-Mittal entropy, its orders"
-        " q and r set by the clip's motion (variance of optical flow) and illumination"
-        " (change of brightness).",
-        "Aggregates: mean over the positions; min_K and max_K, the mean of the K % smallest"
-        " or largest, min_0 being the smallest alone.",
-    ]
+    paragraphs = [*_TERMS]
     if any(map(catalogue.is_published, names)):
         paragraphs.append(
-            "published: NAME is what the published code writes as NAME, by its own"
-            " definitions, of the video slice; members are expected lower in each."
+            "published: NAME is what the published code writes as NAME. It goes by its own"
+            " definitions, over the video slice; members are expected lower in each."
         )
     table = Table(["family", "per position", "members are expected"], rows)
     return Section("What the names mean", paragraphs=tuple(paragraphs), tables=(table,))
+
+
+_TERMS = (
+    "A score is named slice.family.aggregate. The slice video holds the model's predictions"
+    " at the positions of the video. The slice instruction is where it predicts the text"
+    " after the video, and response where it predicts the answer.",
+    "A family is a number of each position. There p is the predicted distribution and y the"
+    " true token. On the video slice y is the most likely token. X_diff is X with the clip"
+    " shown forwards, minus X with it shown backwards.",
+    "S_{q,r} is the Sharma-Mittal entropy. The clip sets its orders q and r: by its motion"
+    " (variance of optical flow) and its illumination (change of brightness).",
+    "The aggregate mean is over the positions. min_K and max_K are the mean of the K %"
+    " smallest or largest. min_0 is the smallest alone.",
+)
 
 
 def _answers(reports: list[FrameReport], result: Result) -> Section:
@@ -122,33 +126,46 @@ def _slices(
         for slice_name, names in answers_module.representative_rows(report.frame).items():
             for name in names:
                 by_slice.setdefault(slice_name, {}).setdefault(name, []).append(report)
-    tables = [
-        Table(
-            answers_module.header(settings, control),
-            [
-                _score_cells(name, report, control)
-                for name, reports_with_score in rows.items()
-                for report in reports_with_score
-            ],
-            _CAPTIONS.get(slice_name, f"Slice: {slice_name}"),
-        )
-        for slice_name, rows in by_slice.items()
-    ]
+    tables = []
+    for slice_name, by_name in by_slice.items():
+        rows = [(name, report) for name, shown in by_name.items() for report in shown]
+        caption = _CAPTIONS.get(slice_name, f"Slice: {slice_name}")
+        tables.append(_score_table(rows, settings, control, caption))
     note = (
         "The scores shown were chosen in advance. Each is turned so that, by its"
-        " definition, members should score higher: AUC 1 is perfect separation, 0.5 is"
+        " definition, members should score higher. AUC 1 is perfect separation, 0.5 is"
         " none. TPR at t is the largest true positive rate at a false positive rate"
-        f" {settings.rule} t, read off the step ROC."
+        f" {settings.rule} t, read off the step ROC. Rates share a column where so few"
+        " non-members allow the same number of false positives."
     )
-    notes = (note, answers_module.PUBLISHED_RULES)[: 1 + settings.published]
+    figure_note = (
+        "The first figure has the ROC of all of them, the primary score thick. Its axes"
+        " are logarithmic and begin at a single clip: what lies left of that was not"
+        " measured."
+    )
+    notes = (note, figure_note, answers_module.PUBLISHED_RULES)[: 2 + settings.published]
     return Section("Scores by slice", (), notes, tuple(tables), figures)
 
 
-def _score_cells(name: str, report: FrameReport, control: bool) -> list[str]:
-    """Return the cells of a score, with the title of its frame count."""
-    frame = report.frame
-    label = f"{name} (primary)" if name == frame.primary else name
-    return answers_module.cells(titled(label, report), frame.scores[name], control)
+def _score_table(
+    rows: list[tuple[str, FrameReport]],
+    settings: EvaluationSettings,
+    control: bool,
+    caption: str = "",
+) -> Table:
+    """Return the table of scores, each of a frame count."""
+    counts = (report.frame.scores[name].counts.non_members for name, report in rows)
+    rates = merged_rates(settings, counts)
+    cells = [
+        answers_module.cells(
+            titled(f"{name} (primary)" if name == report.frame.primary else name, report),
+            report.frame.scores[name],
+            rates,
+            control,
+        )
+        for name, report in rows
+    ]
+    return Table(answers_module.header(settings, rates, control), cells, caption)
 
 
 def _in_full(
@@ -164,7 +181,8 @@ def _in_full(
             continue
         rates = answers_module.rates_text(settings, metrics.counts.non_members)
         caption = titled(f"{name}; {rates}", report)
-        tables.append(Table(["metric", "value", interval], _metric_rows(metrics), caption))
+        rows = _metric_rows(metrics, settings)
+        tables.append(Table(["metric", "value", interval], rows, caption))
     note = (
         "Intervals count whole groups, large ones more. That of the AUC rests on the"
         " variance of ranks, or on their number alone where few clips are in wrong order."
@@ -178,8 +196,11 @@ def _in_full(
     return Section("The primary score in full", (), paragraphs, tuple(tables), figures)
 
 
-def _metric_rows(metrics: ScoreMetrics) -> list[list[str]]:
-    """Return name, value and interval of each metric."""
+def _metric_rows(metrics: ScoreMetrics, settings: EvaluationSettings) -> list[list[str]]:
+    """Return name, value and interval of each metric.
+
+    Rates that allow equally many false positives share a row if their intervals agree.
+    """
     estimates = {
         "AUC": metrics.auc,
         "average precision": metrics.average_precision,
@@ -187,9 +208,11 @@ def _metric_rows(metrics: ScoreMetrics) -> list[list[str]]:
         "advantage, TPR - FPR": metrics.advantage,
         "FPR at 95 % TPR": metrics.fpr_at_95_tpr,
     }
-    estimates |= {
-        f"TPR at {formatting.percent(rate)} FPR": tpr for rate, tpr in metrics.tpr.items()
-    }
+    for rates in merged_rates(settings, [metrics.counts.non_members]):
+        by_estimate: dict[Estimate, list[float]] = {}
+        for rate in rates:
+            by_estimate.setdefault(metrics.tpr[rate], []).append(rate)
+        estimates |= {rates_title((*r,)): tpr for tpr, r in by_estimate.items()}
     rows = [
         [title, formatting.number(estimate.value), formatting.span(estimate)]
         for title, estimate in estimates.items()
@@ -201,7 +224,7 @@ def _all_scores(reports: list[FrameReport], result: Result) -> Section:
     """Return the section with the table of all scores."""
     control = result.control is not None
     rows = [
-        _score_cells(name, report, control)
+        (name, report)
         for report in reports
         if answers_module.has_both(report.frame)
         for name in report.frame.scores
@@ -210,8 +233,8 @@ def _all_scores(reports: list[FrameReport], result: Result) -> Section:
         f"metrics.csv holds every score ({len(rows)} rows). The best of hundreds is no"
         " finding: with nothing to find, some score still comes out well by chance."
     )
-    header = answers_module.header(result.settings, control)
-    tables = (Table(header, rows),) if len(rows) <= _ROWS_SHOWN else ()
+    is_short = len(rows) <= _ROWS_SHOWN
+    tables = (_score_table(rows, result.settings, control),) if is_short else ()
     return Section("All scores", (), (note,), tables, folded=True, tables_in_markdown=False)
 
 

@@ -75,20 +75,56 @@ def _safe(text: str) -> str:
     return escape("".join(c if c.isprintable() else " " for c in text))
 
 
-def text_at(x, y, text, anchor="start", size=12, turn="") -> str:
-    """Draw a text."""
+HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3"'  # of a text over marks
+
+
+def text_at(x, y, text, anchor="start", size=12, attributes="") -> str:
+    """Draw a text, with further attributes such as its turn or `HALO`."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{INK}"'
-        f' text-anchor="{anchor}"{turn}>{_safe(str(text))}</text>'
+        f' text-anchor="{anchor}"{attributes}>{_safe(str(text))}</text>'
     )
 
 
-def line(axes, points, colour, dash="", width=1.0) -> str:
-    """Draw a line through data points."""
-    return (
-        f'<polyline points="{axes.path(points)}" fill="none" stroke="{colour}"'
-        f' stroke-width="{width}" stroke-dasharray="{dash}"/>'
+def line(axes, points, colour, dash="", width=1.0, title="") -> str:
+    """Draw a line through data points; a title is shown where the pointer rests on it.
+
+    Points nearer than half a pixel to the one before are left out, so that ten thousand
+    clips make no larger file than a hundred.
+    """
+    drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in _apart(axes, points))
+    shape = (
+        f'<polyline points="{drawn}" fill="none" stroke="{colour}"'
+        f' stroke-width="{width}" stroke-dasharray="{dash}"'
     )
+    return f"{shape}><title>{_safe(title)}</title></polyline>" if title else f"{shape}/>"
+
+
+def _apart(axes: Axes, points) -> list[tuple[Number, Number]]:
+    """Return the pixels of data points that lie apart, and of the last one."""
+    places = [axes.at(x, y) for x, y in points]
+    apart = places[:1]
+    for x, y in places[1:]:
+        if max(abs(x - apart[-1][0]), abs(y - apart[-1][1])) >= 0.5:
+            apart.append((x, y))
+    return apart if apart[-1:] == places[-1:] else [*apart, places[-1]]
+
+
+# Marks of a class, which differ without colour, too; drawn around their place.
+SHAPES = {
+    "circle": "m-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0",
+    "square": "m-3,-3h6v6h-6z",
+    "triangle": "m0,-4l4,7h-8z",
+    "diamond": "m0,-4l4,4l-4,4l-4,-4z",
+}
+
+
+def marks(places, shape: str, colour: str, is_filled: bool, title: str = "") -> str:
+    """Draw a mark at each place, in pixels, as a single element."""
+    drawn = "".join(f"M{x:.1f},{y:.1f}{SHAPES[shape]}" for x, y in places)
+    inside = f'fill="{colour}" fill-opacity="0.8"' if is_filled else 'fill="#fff"'
+    path = f'<path d="{drawn}" {inside} stroke="{colour}" stroke-width="1.2"'
+    return f"{path}><title>{_safe(title)}</title></path>" if title else f"{path}/>"
 
 
 def band(axes, ends, colour) -> str:
@@ -107,11 +143,11 @@ def frame(axes: Axes, x_ticks, y_ticks, x_label: str, y_label: str) -> list[str]
     for tick in x_ticks:
         x = axes.at(tick, axes.y[0])[0]
         body.append(segment(x, axes.top, x, axes.bottom))
-        body.append(text_at(x, axes.bottom + 16, _tick(tick), "middle", 11))
+        body.append(text_at(x, axes.bottom + 16, tick_text(tick), "middle", 11))
     for tick in y_ticks:
         y = axes.at(axes.x[0], tick)[1]
         body.append(segment(axes.left, y, axes.right, y))
-        body.append(text_at(axes.left - 6, y + 4, _tick(tick), "end", 11))
+        body.append(text_at(axes.left - 6, y + 4, tick_text(tick), "end", 11))
     middle = (axes.left + axes.right) / 2
     body.append(text_at(middle, axes.bottom + 36, x_label, "middle"))
     y = (axes.top + axes.bottom) / 2
@@ -121,11 +157,12 @@ def frame(axes: Axes, x_ticks, y_ticks, x_label: str, y_label: str) -> list[str]
     return body
 
 
-def segment(x1, y1, x2, y2, colour=GRID, width=1.0) -> str:
+def segment(x1, y1, x2, y2, colour=GRID, width=1.0, dash="") -> str:
     """Draw a straight line, in pixels."""
+    broken = f' stroke-dasharray="{dash}"' if dash else ""
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-        f' stroke="{colour}" stroke-width="{width}"/>'
+        f' stroke="{colour}" stroke-width="{width}"{broken}/>'
     )
 
 
@@ -146,7 +183,7 @@ def decades(low: Number) -> list[float]:
     return [float(low), *sorted(p for p in powers if p > 1.5 * low)]
 
 
-def _tick(value: Number) -> str:
+def tick_text(value: Number) -> str:
     """Return the label of a tick."""
     return f"{value:g}" if abs(float(value)) >= 1000 else f"{value:.3g}"
 

@@ -3,6 +3,7 @@
 from vidsme_jax.evaluation.result import Result
 from vidsme_jax.report.words import answers
 from vidsme_jax.report.words.answers import FrameReport
+from vidsme_jax.report.words.rates import merged_rates
 
 
 def terminal_table(result: Result) -> str:
@@ -24,12 +25,20 @@ def _rows(report: FrameReport, result: Result) -> list[list[str]]:
     """Return the cells of the representative scores, of motion and of illumination."""
     scores, numbers = report.frame.scores, report.frame.numbers
     control = result.control is not None
-    rows = [[_short(name) for name in answers.header(result.settings, control)]]
-    for names in answers.representative_rows(report.frame).values():
-        rows += [answers.cells(name, scores[name], control, digits=2) for name in names]
-    single = [name for name in ("motion", "illumination") if name in numbers]
-    return rows + [
-        answers.cells(f"{name} alone", numbers[name], control, digits=2) for name in single
+    shown = {
+        name: scores[name]
+        for names in answers.representative_rows(report.frame).values()
+        for name in names
+    }
+    for name in ("motion", "illumination"):
+        if name in numbers:
+            shown[f"{name} alone"] = numbers[name]
+    counts = (metrics.counts.non_members for metrics in shown.values())
+    rates = merged_rates(result.settings, counts)
+    header = answers.header(result.settings, rates, control)
+    return [
+        [_short(name) for name in header],
+        *(answers.cells(name, m, rates, control, digits=2) for name, m in shown.items()),
     ]
 
 
@@ -39,7 +48,10 @@ def _short(name: str) -> str:
         return name
     short = {"AUC minus control": "difference", "balanced accuracy": "bal. acc."}
     name = name.split(" (")[0].removesuffix(" FPR")
-    return short.get(name, name.replace(" at ", "@").replace(" %", "%"))
+    if name.startswith("TPR at "):
+        rates = name.removeprefix("TPR at ").replace(" %", "%")
+        return "TPR@" + rates.replace(", ", "/").replace(" and ", "/")
+    return short.get(name, name)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -82,7 +82,8 @@ def render_markdown(page: Page) -> str:
         if section.tables_in_markdown:
             blocks += [_md_table(table) for table in section.tables]
         for clip in section.clips:
-            blocks += [f"### {_md(clip.id)}", _md(clip.text)]
+            clip_id = f" (id {clip.id})" if clip.id else ""
+            blocks += [f"### {_md(clip.title + clip_id)}", _md(clip.text)]
             blocks += [_md_figure(clip.curve)] if clip.curve else []
     return "\n\n".join(block for block in blocks if block) + "\n"
 

@@ -28,6 +28,7 @@ from vidsme_jax.report.words.formatting import (
     with_interval,
 )
 from vidsme_jax.report.words.primary import primary_lead, significance_of, way_on
+from vidsme_jax.report.words.rates import rates_title
 from vidsme_jax.report.words.signatures import signature_texts, summary
 from vidsme_jax.report.words.verdicts import verdict_texts
 from vidsme_jax.scores import catalogue
@@ -224,12 +225,15 @@ def search_texts(report: FrameReport) -> list[str]:
 
 
 def header(
-    settings: EvaluationSettings, control: bool = False, first: str = "score"
+    settings: EvaluationSettings,
+    rates: list[tuple[float, ...]],
+    control: bool = False,
+    first: str = "score",
 ) -> list[str]:
-    """Return the names of the columns of `cells`."""
+    """Return the names of the columns of `cells`, for groups of `merged_rates`."""
     interval = f"({percent(settings.confidence)} interval)"
     names = [first, f"AUC {interval}", "balanced accuracy (best threshold)"]
-    names += [f"TPR at {percent(fpr)} FPR" for fpr in settings.fprs]
+    names += map(rates_title, rates)
     names += PUBLISHED_HEADER if settings.published else ()
     if not control:
         return names
@@ -237,12 +241,16 @@ def header(
 
 
 def cells(
-    name: str, metrics: ScoreMetrics, control: bool = False, digits: int = 3
+    name: str,
+    metrics: ScoreMetrics,
+    rates: list[tuple[float, ...]],
+    control: bool = False,
+    digits: int = 3,
 ) -> list[str]:
     """Return the cells of a score; `header` names their columns."""
     best = metrics.best_balanced_accuracy.value
     row = [name, with_interval(metrics.auc, digits), number(best, digits)]
-    row += [number(tpr.value, digits) for tpr in metrics.tpr.values()]
+    row += [number(metrics.tpr[group[0]].value, digits) for group in rates]
     if metrics.published is not None:
         row += [number(value, digits) for value in astuple(metrics.published)]
     if not control:

@@ -152,9 +152,9 @@ def _flat(signature: FlatDifference, order: _OtherOrder) -> str:
     """Return the text for flat differences."""
     start = "Strong warning, flat difference" if signature.strong else "Flat difference"
     sentences = [
-        f"{start}: in {signature.flat} of {signature.clips} clips with status ok, the"
-        f" {order.clip} order changes the entropy on the {signature.slice} slice by at most"
-        f" {percent(signature.share)} of its mean at any position."
+        f"{start}: in {signature.flat} of {signature.clips} clips the {order.clip} order"
+        f" changes the {signature.slice} slice's entropy by at most"
+        f" {percent(signature.share)} anywhere."
     ]
     if signature.not_moving:
         sentences.append(
@@ -187,9 +187,9 @@ def _inverted_mean(
     text = (
         f"Inverted signal: for members the {order.clip} clip has the lower entropy. Over"
         f" {signature.members} members the mean of {signature.score}, natural minus"
-        f" {order.clip}, is {mean.value:.3g} ({interval}), wholly above 0, where it should"
-        " lie below. Check how frames are sampled and aligned, for example whether they"
-        " were handed over in the wrong order."
+        f" {order.clip}, is {mean.value:.3g} ({interval}). That is wholly above 0, and"
+        " should lie below. Check how frames are sampled and aligned, for example whether"
+        " they were handed over in the wrong order."
     )
     if signature.groups < FEW_GROUPS:
         text += f" The interval rests on {signature.groups} groups only."
@@ -201,9 +201,9 @@ def _still(signature: StillImages, order: _OtherOrder, settings: EvaluationSetti
     aucs = {name: pair.target for name, pair in signature.looked_at.items()}
     needs = "needs" if len(signature.above) == 1 else "need"
     text = (
-        f"Still-image scores succeed where the {order.act} fails: the interval of"
+        f"Still-image scores succeed where the {order.act} fails. The interval of"
         f" {signature.score} does not lie above 0.5 (AUC"
-        f" {with_interval(aucs[signature.score])}), but that of"
+        f" {with_interval(aucs[signature.score])}). That of"
         f" {_with_aucs(signature.above, aucs)} does, which {needs} no order. Either the"
         f" model remembers content and {order.act} does not bring it out, or the two sets"
         f" differ by themselves. {_control(signature)}"
@@ -212,7 +212,7 @@ def _still(signature: StillImages, order: _OtherOrder, settings: EvaluationSetti
         return text
     chance = percent(round(1 - settings.confidence, 6))
     return text + (
-        " Two such scores, chosen in advance, were looked at: with nothing to find, one of"
+        " Two such scores, chosen in advance, were looked at. With nothing to find, one of"
         f" them lies above 0.5 by chance in up to {chance} of runs."
     )
 

@@ -124,10 +124,10 @@ def _member_share(verdict: Verdict, settings: EvaluationSettings) -> str:
 def _discoveries(verdict: Verdict) -> str:
     """Return the sentence on calls corrected for the number of clips."""
     counts = [
-        f"{count} where {percent(rate)} of the calls may be wrong"
+        f"{count} if {percent(rate)} of the calls may be wrong"
         for rate, count in verdict.discoveries.items()
     ]
-    return f"Corrected for their number (Benjamini and Hochberg): {', '.join(counts)}."
+    return f"Called, corrected for their number: {', '.join(counts)}."
 
 
 def _size(verdict: Verdict, source: str) -> str:
@@ -184,14 +184,14 @@ def _warnings(verdict: Verdict, settings: EvaluationSettings) -> list[str]:
     if names:
         metrics = verdict.baselines.baselines[names[0]]
         out.append(
-            "The judged clips are not like the reference: without asking the model,"
+            "The judged clips are not like the reference. Without asking the model,"
             f" {names[0]} tells them apart with AUC {with_interval(metrics.auc)},"
             f" corrected p = {p_text(metrics.significance.p_adjusted)}."
         )
     if side_of(verdict.whole_set.auc) == "below":
         out.append(
             "The judged clips score far less member-like than the reference, with AUC"
-            f" {with_interval(verdict.whole_set.auc)}: clips from outside would score like"
+            f" {with_interval(verdict.whole_set.auc)}. Clips from outside would score like"
             " it, and members higher."
         )
     return out
