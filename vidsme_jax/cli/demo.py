@@ -15,6 +15,7 @@ EXAMPLES = """\
 examples:
   vidsme demo
   vidsme demo --objective text --seed 1 --out demo-text
+order: demo first, to see it all; then score and evaluate with a model of your own
 """
 
 
@@ -39,7 +40,6 @@ class DemoSettings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme demo`."""
-    parser.epilog = EXAMPLES
     add = parser.add_argument
     add(
         "--out",

@@ -10,12 +10,12 @@ EXAMPLES = """\
 examples:
   vidsme evaluate runs/target --control runs/control --out report
   vidsme evaluate scores.csv --by dataset --bootstrap 10000 --out report
+order: score the model and a control, then evaluate, then open report/report.html
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme evaluate`."""
-    parser.epilog = EXAMPLES
     add = parser.add_argument
     add(
         "runs",

@@ -5,68 +5,17 @@ Of the commands' files only that of the running command is imported.
 Exit codes: 0 done; 2 wrong input, with one line; 75 interrupted, run the same again.
 """
 
-import argparse
 import os
 import signal
 import sys
-from importlib import import_module
-from types import ModuleType
-from typing import NoReturn
 
-from vidsme_jax import __version__
 from vidsme_jax.cli.environment import keep_compiled
+from vidsme_jax.cli.parsers import command_file, read_options
 
 INTERRUPTED = 75
 
-# Name and purpose of each command, and the file in this folder with its options and call.
-COMMANDS = (
-    (
-        "demo",
-        "Write clips, train a small video LLM and a control, audit both and report.",
-        "demo",
-    ),
-    ("train", "Fine-tune a checkpoint on rows with label 1.", "train"),
-    (
-        "prepare",
-        "Decode every clip of a manifest once, into a store that score reads; resumable.",
-        "prepare",
-    ),
-    ("score", "Score every clip of a manifest; resumable.", "score"),
-    ("merge", "Join the shards of a run, or of a store, into a whole.", "merge"),
-    ("status", "Say how far a run or a store is.", "status"),
-    (
-        "verify",
-        "Check that a run is whole: rows, duplicates, NaN, settings.",
-        "verify",
-    ),
-    ("evaluate", "Turn runs into metrics, verdicts, figures and a report.", "evaluate"),
-    (
-        "sweep",
-        "Evaluate a grid of scores with as few passes over the clips as it needs.",
-        "sweep",
-    ),
-    (
-        "plan",
-        "Say what scoring would take, compiled for chips that need not be here.",
-        "plan",
-    ),
-    (
-        "bench",
-        "Measure scoring beside PyTorch on the same random weights and clips.",
-        "bench",
-    ),
-    ("list", "List the scores, or the models that there are ports for.", "listing"),
-)
 _RENAMED = {"scores": "list scores", "models": "list models"}
 _OLD_KEEP = ["--keep", "tokens"]
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the process with one line."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def entry() -> None:
@@ -117,42 +66,3 @@ def main(arguments: list[str] | None = None) -> int:
             signal.signal(number, signal.SIG_IGN)
         print(f"vidsme {options.command}: interrupted, run it again", file=sys.stderr)
         return INTERRUPTED
-
-
-def command_file(command: str) -> ModuleType:
-    """Import the file of a command."""
-    files = {name: file for name, _, file in COMMANDS}
-    return import_module(f"vidsme_jax.cli.{files[command]}")
-
-
-def read_options(words: list[str]) -> argparse.Namespace:
-    """Return the options of a command line, the command's name among them.
-
-    Raises:
-        SystemExit: help was asked for (0), or the words are wrong (2, with one line).
-    """
-    parser = _Parser(
-        prog="vidsme",
-        description="Was this video in the training set of a video LLM, and how sure"
-        " can one be? Vid-SME (arXiv 2506.03179) and its baselines, in JAX.",
-        epilog="vidsme COMMAND --help says what a command takes, with examples.",
-    )
-    parser.add_argument("--version", action="version", version=f"vidsme {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen = next((word for word in words if not word.startswith("-")), None)
-    for name, line, _ in COMMANDS:
-        as_written = argparse.RawDescriptionHelpFormatter
-        command = commands.add_parser(
-            name,
-            help=line,
-            description=line,
-            formatter_class=as_written,
-            allow_abbrev=False,
-        )
-        if name == chosen:
-            command_file(name).add_arguments(command)
-    options, unknown = parser.parse_known_args(words)
-    if unknown:
-        command = commands.choices[options.command]
-        command.error(f"unrecognized arguments: {' '.join(unknown)}")
-    return options
