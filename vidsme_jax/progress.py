@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
-
 T = TypeVar("T")
 _EVERY = 60.0  # seconds between lines in a log
 
@@ -54,6 +52,8 @@ def progress(items: Iterable[T], total: int, label: str, done: int = 0) -> Itera
     """
     items = _until_stopped(items)
     if sys.stderr.isatty():
+        from tqdm import tqdm
+
         yield from tqdm(items, desc=label, total=total, initial=done)
         return
     start = last = time.monotonic()

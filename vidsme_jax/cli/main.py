@@ -9,10 +9,9 @@ import os
 import signal
 import sys
 
-from vidsme_jax.cli.environment import keep_compiled
+from vidsme_jax.cli.environment import check_memory, keep_compiled, leave_out_torch
 from vidsme_jax.cli.parsers import command_file, read_options
-
-INTERRUPTED = 75
+from vidsme_jax.cli.signals import INTERRUPTED, listen
 
 _RENAMED = {"scores": "list scores", "models": "list models"}
 _OLD_KEEP = ["--keep", "tokens"]
@@ -20,9 +19,15 @@ _OLD_KEEP = ["--keep", "tokens"]
 
 def entry() -> None:
     """Run the command as a process of its own."""
-    if sys.argv[1:2] != ["bench"]:  # bench measures compiling
+    listen()
+    if sys.argv[1:2] != ["bench"]:  # bench measures compiling, and runs PyTorch
         keep_compiled()
-    code = main()
+        leave_out_torch()
+    try:
+        code = main()
+    except KeyboardInterrupt:  # before or after the command's own work
+        print("vidsme: interrupted, run it again", file=sys.stderr)
+        code = INTERRUPTED
     if code == INTERRUPTED:
         # Threads may be inside XLA or a decoder, and an ordinary exit would crash them.
         # All files on disk are whole: leave at once.
@@ -46,11 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     options = read_options(words)
     from vidsme_jax.errors import InputError, Interrupted
-    from vidsme_jax.progress import stop
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
     try:
+        check_memory(options.command)
         return command_file(options.command).run(options) or 0
     except BrokenPipeError:  # the reader of our output, such as head, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
