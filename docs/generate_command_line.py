@@ -20,8 +20,8 @@ Defaults stand in parentheses.
 Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same
 command again. No option is guessed from its first letters.
 
-Shells complete commands, options and paths with `eval "$(vidsme --print-completion bash)"` in
-`~/.bashrc`, or `vidsme --print-completion zsh > DIR/_vidsme` in a folder of zsh's `$fpath`.
+For completion, `~/.bashrc` gets the line `eval "$(vidsme --print-completion bash)"`, and zsh the
+file of `vidsme --print-completion zsh > DIR/_vidsme`, with DIR in its `$fpath`. tcsh is alike.
 """
 
 

@@ -88,7 +88,7 @@ def _write_all(draft: StoreDraft, decoding: Decoding) -> None:
     batches = ([draft.files[k]] for k in todo)
     with closing(prepare_clips(batches, draft.spec, decoding)) as ready:
         count = len(draft.files)
-        clips = progress(ready, count, "decode, clips", count - len(todo))
+        clips = progress(ready, count, "decode", count - len(todo))
         left = set(todo)
         for n in unfinished:
             for k in sorted(left.intersection(pieces[n])):

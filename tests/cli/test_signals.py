@@ -52,8 +52,7 @@ def start(code, ignored=False, grace=0.2):
         if ignored:  # as a shell does for a command in the background
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    pipe = subprocess.PIPE
-    words = [sys.executable, "-c", code.format(grace=grace)]
+    words, pipe = [sys.executable, "-c", code.format(grace=grace)], subprocess.PIPE
     process = subprocess.Popen(
         words, stdout=pipe, stderr=pipe, text=True, preexec_fn=before
     )

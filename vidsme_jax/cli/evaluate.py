@@ -95,12 +95,14 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, and print the table and the report's path."""
     from vidsme_jax.evaluation.evaluate import evaluate
     from vidsme_jax.evaluation.settings import EvaluationSettings
+    from vidsme_jax.progress import phase
     from vidsme_jax.report.terminal import terminal_table
     from vidsme_jax.report.write import check_report_folder, write_report
 
     settings = settings_from(options, EvaluationSettings)
     check_report_folder(options.out)  # before hours of work
     result = evaluate(options.runs, options.control, settings, options.reference)
+    phase("evaluate", "write the report")
     write_report(result, options.out)
     print(terminal_table(result))
     print(f"report: {options.out / 'report.html'}")

@@ -5,6 +5,7 @@ Of the commands' files only that of the running command is imported.
 Exit codes: 0 done; 2 wrong input, with one line; 75 interrupted, run the same again.
 """
 
+import argparse
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import sys
 from vidsme_jax.cli.environment import check_memory, keep_compiled, leave_out_torch
 from vidsme_jax.cli.parsers import command_file, read_options
 from vidsme_jax.cli.signals import INTERRUPTED, listen
+from vidsme_jax.progress import show_phases
 
 _RENAMED = {"scores": "list scores", "models": "list models"}
 _OLD_KEEP = ["--keep", "tokens"]
@@ -53,8 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     from vidsme_jax.errors import InputError, Interrupted
 
     try:
-        check_memory(options.command)
-        return command_file(options.command).run(options) or 0
+        return run(options)
     except BrokenPipeError:  # the reader of our output, such as head, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -69,3 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
             signal.signal(number, signal.SIG_IGN)
         print(f"vidsme {options.command}: interrupted, run it again", file=sys.stderr)
         return INTERRUPTED
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command of some options; say that it begins before anything is imported."""
+    check_memory(options.command)
+    with show_phases(options.command):
+        return command_file(options.command).run(options) or 0

@@ -22,7 +22,7 @@ from vidsme_jax.data.store.format import (
     write_metadata,
 )
 from vidsme_jax.errors import InputError
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records import runs
 from vidsme_jax.records.shards import Shard, shard_directories
@@ -49,6 +49,7 @@ def merge(directories: Sequence[Path], out: Path) -> str:
         about["machines"] = [m for n, m in enumerate(machines) if m not in machines[:n]]
         if line := record_files.machines_note(out, machines):
             say(line)
+    phase("merge", "join them", f"{len(shards)} shards")
     join: Callable[[Path, list[Path]], None] = _join_runs
     if info_name == stores.INFO:
         join = _join_stores

@@ -29,7 +29,7 @@ from vidsme_jax.data.store.store import (
 from vidsme_jax.data.store.writer import StoreDraft, write_missing_clips
 from vidsme_jax.errors import InputError, check_counts
 from vidsme_jax.models import find_port
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records.shards import Shard, check_siblings
 from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
@@ -90,9 +90,11 @@ def prepare(settings: PrepareSettings) -> Store:
     with record_files.locked(out, INFO):
         _remove_store_without_clips(out)
         is_complete = (out / CLIPS).exists()
+        phase("prepare", "decode the clips")
         fill_store(out, rows, spec, settings.decoding, shard, {"asked": request})
         if is_complete:
             say(f"{out} is complete: what could not be read is not tried again")
+        phase("prepare", "calibrate")
         store = open_store(out)
         write_calibrations(out, calibrate_counts(store.facts, spec.counts))
         if not shard:  # a shard may hold bad clips only

@@ -21,7 +21,7 @@ from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.prepared import PreparedClip
 from vidsme_jax.data.store.store import Store, is_store, open_store
 from vidsme_jax.errors import InputError
-from vidsme_jax.progress import Stopped, progress, say
+from vidsme_jax.progress import Stopped, phase, progress, say
 from vidsme_jax.records import files, runs
 from vidsme_jax.records.files import check_folder, note_machine
 from vidsme_jax.records.shards import check_siblings
@@ -169,6 +169,7 @@ def _run(job: Job, fixed: dict[int, Calibration] | None, clock: Clock) -> None:
         for frames in job.settings.frames
         for batch in range(len(job.batches))
     ]
+    phase("score", "write the tables")
     with clock.on("writing"):
         runs.finish(job.out, parts, _other_names(job))
 
@@ -182,6 +183,7 @@ def _other_names(job: Job) -> tuple[str, ...]:
 
 def _prepare(job: Job) -> Store:
     """Decode every clip into a store inside the run's directory."""
+    phase("score", "decode the clips")
     path = job.out / "prepared"
     if not is_store(path):
         _check_disk(job)
@@ -218,15 +220,19 @@ def _score_all(
     missing = _missing(job)
     if not missing:
         return
+    phase("score", "load the model")
     engine = make_engine(job, calibrations)
-    count = len(job.batches)
+    sizes = [len(batch) for batch in job.batches]
+    left = [sizes[n] for n in missing]
+    phase("score", "compile and score", f"{sum(left)} clips")
     with (
         closing(_read_ahead(job, [*missing], store)) as clips,
         jax.transfer_guard("disallow"),
         job.placement.precision(),
     ):
         clips_in_time = clock.waiting_for(clips, "clips")
-        steps = progress(clips_in_time, count, "score, batches", count - len(missing))
+        done = sum(sizes) - sum(left)
+        steps = progress(clips_in_time, sum(sizes), "score", done, left)
         _score_batches(engine, zip(missing.items(), steps, strict=True), clock)
 
 

@@ -25,7 +25,7 @@ from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.files import weight_files
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.placement import resolve_dtype
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.runs.identity import rows_digest
 from vidsme_jax.runs.job import read_data
@@ -63,11 +63,13 @@ def sweep(grid: Grid) -> pa.Table:
         passes = dict.fromkeys(cell.run for cell in missing)
         for n, run in enumerate(passes, 1):
             of_run = [cell for cell in missing if cell.run == run]
-            say(f"pass {n} of {len(passes)}: {run.model}, {run.dtype}, {run.perturbation}")
+            work = f"{run.model}, {run.dtype}, {run.perturbation}"
+            phase("sweep", "score and evaluate", f"pass {n} of {len(passes)}: {work}")
             rows = evaluate_cells(of_run, _score(grid, run, of_run), grid.evaluation)
             finished |= {cell.key: row for cell, row in zip(of_run, rows, strict=True)}
             _write_table(grid.out, list(finished.values()))
         table = pa.Table.from_pylist([finished[cell.key] for cell in cells])
+        phase("sweep", "write the figures")
         write_figures(grid.out / "figures", table)
     return table
 

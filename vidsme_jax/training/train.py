@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from vidsme_jax.models import find_port
 from vidsme_jax.models.architecture import CodeGrid
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.prompts.times import excess, frame_times
-from vidsme_jax.progress import progress, say
+from vidsme_jax.progress import phase, progress, say
 from vidsme_jax.records.files import write_json
 from vidsme_jax.scores.catalogue import SLICES
 from vidsme_jax.training.fit import Recipe, TrainBatch, fit, visual_codes
@@ -96,15 +97,19 @@ def train(settings: TrainSettings) -> list[float]:
     port.check_weights()
     _check_frame_order(settings.frame_order, port)
     codes = port.visual_codes() if settings.objective == "text+video" else None
+    phase("train", "decode the clips", f"{len(members)} rows")
     pixels, prompts = _read_clips(port, members, settings.frames, settings.max_text)
     shuffle = None
     if settings.frame_order == "shuffled":  # the bare seed draws the order of the clips
         shuffle = np.random.default_rng([settings.recipe.seed, 2])
     gather = _make_gather(port, prompts, pixels, codes, shuffle)
     here = jax.sharding.SingleDeviceSharding(device)
+    phase("train", "load the model")
     params = port.load(np.float32, lambda spec, shape: here)
+    phase("train", "compile and train", f"{settings.recipe.steps} steps")
+    watch = partial(_watch, settings.recipe)
     params, losses = fit(
-        params, port.train_forward, gather, len(members), settings.recipe, _watch
+        params, port.train_forward, gather, len(members), settings.recipe, watch
     )
     if not np.all(np.isfinite(losses)):
         step = int(np.argmin(np.isfinite(losses))) + 1
@@ -112,6 +117,7 @@ def train(settings: TrainSettings) -> list[float]:
             f"the loss is {losses[step - 1]} at step {step}, nothing was written:"
             f" learning_rate={settings.recipe.learning_rate} is too high for this model"
         )
+    phase("train", "write the checkpoint")
     _write(port, params, settings, losses.tolist())
     say(f"trained on {len(members)} clips: loss {losses[0]:.3f} to {losses[-1]:.3f}")
     if settings.adapter:
@@ -119,9 +125,10 @@ def train(settings: TrainSettings) -> list[float]:
     return losses.tolist()
 
 
-def _watch(calls: range) -> Iterable[int]:
-    """Show the progress of training."""
-    return progress(calls, len(calls), "train, calls of a few steps")
+def _watch(recipe: Recipe, calls: range) -> Iterable[int]:
+    """Show the progress of training, in clips that were drawn."""
+    sizes = [min(calls.step, recipe.steps - first) * recipe.batch for first in calls]
+    return progress(calls, sum(sizes), "train", sizes=sizes)
 
 
 def _check_frame_order(order: str, port: Port) -> None:
@@ -151,7 +158,7 @@ def _read_clips(
     spec = ClipSpec((frames,), geometry_of(port.processor))
     steps = prepare_clips([[row.path] for row in rows], spec)
     pixels, prompts = [], []
-    for row, (clip,) in zip(rows, progress(steps, len(rows), "decode, clips"), strict=True):
+    for row, (clip,) in zip(rows, progress(steps, len(rows), "decode"), strict=True):
         facts = clip.facts
         if not facts.is_ok:
             raise InputError(f"video={row.video}: {facts.error}")
