@@ -24,7 +24,7 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy, RunStudy, Study, make_study
 from vidsme_jax.evaluation.subsets import THIRDS, evaluate_subsets
 from vidsme_jax.evaluation.verdicts import judge
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records import runs as run_files
 from vidsme_jax.records.files import version_note
 
@@ -124,6 +124,7 @@ def _evaluate_frames(
     """Return the result of a run at a frame count."""
     sample = frame.labelled
     name = primary_of(sample, settings.score)
+    phase("evaluate", "measure the scores", f"{frame.frames} frames")
     scores = evaluate_scores(frame, settings)
     verdict = judge(frame, study.reference, settings)
     first = next(frame for run in study.runs for frame in run.frames)
@@ -152,6 +153,7 @@ def _evaluate_frames(
 
 def _blind_facts(frame: FrameStudy, sample: Sample) -> Facts:
     """Return the facts of a sample that the blind baselines read."""
+    phase("evaluate", "train blind baselines", f"{frame.frames} frames")
     return read_facts(frame, sample.ids, COLUMNS)
 
 
