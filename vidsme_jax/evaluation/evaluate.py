@@ -124,7 +124,7 @@ def _evaluate_frames(
     """Return the result of a run at a frame count."""
     sample = frame.labelled
     name = primary_of(sample, settings.score)
-    phase("evaluate", "measure the scores", f"{frame.frames} frames")
+    phase("evaluate", "measure the scores", _detail(frame))
     scores = evaluate_scores(frame, settings)
     verdict = judge(frame, study.reference, settings)
     first = next(frame for run in study.runs for frame in run.frames)
@@ -151,9 +151,14 @@ def _evaluate_frames(
     )
 
 
+def _detail(frame: FrameStudy) -> str:
+    """Return what a phase works on; "" for a table, which has no frame count."""
+    return f"{frame.frames} frames" if frame.frames else ""
+
+
 def _blind_facts(frame: FrameStudy, sample: Sample) -> Facts:
     """Return the facts of a sample that the blind baselines read."""
-    phase("evaluate", "train blind baselines", f"{frame.frames} frames")
+    phase("evaluate", "train blind baselines", _detail(frame))
     return read_facts(frame, sample.ids, COLUMNS)
 
 
