@@ -20,8 +20,8 @@ Defaults stand in parentheses.
 Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same
 command again. No option is guessed from its first letters.
 
-For completion, put `eval "$(vidsme --print-completion bash)"` into `~/.bashrc`, or the file of
-`vidsme --print-completion zsh > DIR/_vidsme` into a DIR of zsh's `$fpath`; tcsh is alike.
+For completion, `~/.bashrc` gets the line `eval "$(vidsme --print-completion bash)"`. For zsh,
+`vidsme --print-completion zsh > DIR/_vidsme`, with DIR in its `$fpath`; tcsh is alike.
 """
 
 

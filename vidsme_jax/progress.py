@@ -1,5 +1,6 @@
 """Show progress: phases, a bar on a terminal or a line a minute; stop between items."""
 
+import shutil
 import signal
 import sys
 import threading
@@ -190,7 +191,7 @@ def _shown_on(label: str, count: _Count, on_terminal: bool) -> Iterator[Callable
         initial=count.done,
         unit=str(count),
         bar_format=form,
-        dynamic_ncols=True,
+        ncols=shutil.get_terminal_size().columns,
     ) as bar:
 
         def move() -> None:
