@@ -20,7 +20,7 @@ Defaults stand in parentheses.
 Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same
 command again. No option is guessed from its first letters.
 
-For completion, `~/.bashrc` gets the line `eval "$(vidsme --print-completion bash)"`. For zsh,
+For completion, add `eval "$(vidsme --print-completion bash)"` to `~/.bashrc`. For zsh, have
 `vidsme --print-completion zsh > DIR/_vidsme`, with DIR in its `$fpath`; tcsh is alike.
 """
 

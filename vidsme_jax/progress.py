@@ -157,7 +157,8 @@ class _Count:
             return text
         rate = (self.done - done) / max(time.monotonic() - start, 1e-9)
         left = _duration((self.total - self.done) / rate)
-        return f"{text}, {rate * 60:.3g} a minute, {left} left"
+        pace = f"{rate * 60:,.0f}" if rate * 60 >= 10 else f"{rate * 60:.2g}"
+        return f"{text}, {pace} a minute, {left} left"
 
 
 def _duration(seconds: float) -> str:
@@ -184,14 +185,15 @@ def _shown_on(label: str, count: _Count, on_terminal: bool) -> Iterator[Callable
         return
     from tqdm import tqdm
 
-    form = "{l_bar}{bar}| {unit}"
+    form, size = "{l_bar}{bar}| {unit}", shutil.get_terminal_size()
     with tqdm(
         desc=label,
         total=count.total,
         initial=count.done,
         unit=str(count),
         bar_format=form,
-        ncols=shutil.get_terminal_size().columns,
+        ncols=size.columns,
+        nrows=size.lines,
     ) as bar:
 
         def move() -> None:

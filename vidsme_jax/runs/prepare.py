@@ -27,7 +27,7 @@ from vidsme_jax.data.store.store import (
     write_rows,
 )
 from vidsme_jax.data.store.writer import StoreDraft, write_missing_clips
-from vidsme_jax.errors import InputError, check_counts
+from vidsme_jax.errors import InputError, check_counts, needing_memory
 from vidsme_jax.models import find_port
 from vidsme_jax.progress import phase, say
 from vidsme_jax.records import files as record_files
@@ -91,7 +91,12 @@ def prepare(settings: PrepareSettings) -> Store:
         _remove_store_without_clips(out)
         is_complete = (out / CLIPS).exists()
         phase("prepare", "decode the clips")
-        fill_store(out, rows, spec, settings.decoding, shard, {"asked": request})
+        counts, workers = list(settings.frames), settings.decoding.workers
+        with needing_memory(
+            f"{workers} workers and clips of {counts} frames; fewer --workers or --frames"
+            " need less"
+        ):
+            fill_store(out, rows, spec, settings.decoding, shard, {"asked": request})
         if is_complete:
             say(f"{out} is complete: what could not be read is not tried again")
         phase("prepare", "calibrate")

@@ -20,7 +20,7 @@ import pyarrow as pa
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.prepared import PreparedClip
 from vidsme_jax.data.store.store import Store, is_store, open_store
-from vidsme_jax.errors import InputError
+from vidsme_jax.errors import InputError, needing_memory
 from vidsme_jax.progress import Stopped, phase, progress, say
 from vidsme_jax.records import files, runs
 from vidsme_jax.records.files import check_folder, note_machine
@@ -135,19 +135,17 @@ def _remove_run_without_scores(out: Path) -> None:
 def _run_within_memory(
     job: Job, fixed: dict[int, Calibration] | None, clock: Clock
 ) -> None:
-    """Run; where the device is out of memory, say which settings take less."""
-    try:
+    """Run; where host or device are out of memory, say which settings take less."""
+    s = job.settings
+    prompts = job.prompts.longest[max(s.frames)]
+    longest = max(len(p.after) + len(p.answer) for p in prompts)
+    remedy = (
+        f"batch={s.batch} clips of {max(s.frames)} frames, up to {longest} tokens of text and"
+        f" {s.decoding.workers} workers; a smaller --batch, fewer --frames, a smaller"
+        " --max-text or fewer --workers need less"
+    )
+    with needing_memory(remedy):
         _run(job, fixed, clock)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        prompts = job.prompts.longest[max(job.settings.frames)]
-        longest = max(len(p.after) + len(p.answer) for p in prompts)
-        raise InputError(
-            f"the device is out of memory with batch={job.settings.batch} clips of"
-            f" {max(job.settings.frames)} frames and up to {longest} tokens of text;"
-            " a smaller --batch, fewer --frames or a smaller --max-text needs less"
-        ) from error
 
 
 def _run(job: Job, fixed: dict[int, Calibration] | None, clock: Clock) -> None:

@@ -19,7 +19,13 @@ from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.rows import Row
-from vidsme_jax.errors import InputError, check_counts, check_names, local_devices
+from vidsme_jax.errors import (
+    InputError,
+    check_counts,
+    check_names,
+    local_devices,
+    needing_memory,
+)
 from vidsme_jax.models import find_port
 from vidsme_jax.models.architecture import CodeGrid
 from vidsme_jax.models.port import Port
@@ -96,21 +102,12 @@ def train(settings: TrainSettings) -> list[float]:
     settings.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     port.check_weights()
     _check_frame_order(settings.frame_order, port)
-    codes = port.visual_codes() if settings.objective == "text+video" else None
-    phase("train", "decode the clips", f"{len(members)} rows")
-    pixels, prompts = _read_clips(port, members, settings.frames, settings.max_text)
-    shuffle = None
-    if settings.frame_order == "shuffled":  # the bare seed draws the order of the clips
-        shuffle = np.random.default_rng([settings.recipe.seed, 2])
-    gather = _make_gather(port, prompts, pixels, codes, shuffle)
-    here = jax.sharding.SingleDeviceSharding(device)
-    phase("train", "load the model")
-    params = port.load(np.float32, lambda spec, shape: here)
-    phase("train", "compile and train", f"{settings.recipe.steps} steps")
-    watch = partial(_watch, settings.recipe)
-    params, losses = fit(
-        params, port.train_forward, gather, len(members), settings.recipe, watch
+    remedy = (
+        f"batch={settings.recipe.batch} clips of {settings.frames} frames and"
+        f" {len(members)} clips to learn; a smaller --batch or fewer --frames need less"
     )
+    with needing_memory(remedy):
+        params, losses = _learn(settings, port, members, device)
     if not np.all(np.isfinite(losses)):
         step = int(np.argmin(np.isfinite(losses))) + 1
         raise InputError(
@@ -123,6 +120,25 @@ def train(settings: TrainSettings) -> list[float]:
     if settings.adapter:
         say(f"{settings.out} is a whole checkpoint, in which the adapter is merged")
     return losses.tolist()
+
+
+def _learn(
+    settings: TrainSettings, port: Port, members: list[Row], device: jax.Device
+) -> tuple[Any, np.ndarray]:
+    """Decode the members and train on them; return parameters and losses [step]."""
+    codes = port.visual_codes() if settings.objective == "text+video" else None
+    phase("train", "decode the clips", f"{len(members)} rows")
+    pixels, prompts = _read_clips(port, members, settings.frames, settings.max_text)
+    shuffle = None
+    if settings.frame_order == "shuffled":  # the bare seed draws the order of the clips
+        shuffle = np.random.default_rng([settings.recipe.seed, 2])
+    gather = _make_gather(port, prompts, pixels, codes, shuffle)
+    here = jax.sharding.SingleDeviceSharding(device)
+    phase("train", "load the model")
+    params = port.load(np.float32, lambda spec, shape: here)
+    phase("train", "compile and train", f"{settings.recipe.steps} steps")
+    watch = partial(_watch, settings.recipe)
+    return fit(params, port.train_forward, gather, len(members), settings.recipe, watch)
 
 
 def _watch(recipe: Recipe, calls: range) -> Iterable[int]:
