@@ -26,7 +26,7 @@ from vidsme_jax.evaluation.subsets import THIRDS, evaluate_subsets
 from vidsme_jax.evaluation.verdicts import judge
 from vidsme_jax.progress import phase, say
 from vidsme_jax.records import runs as run_files
-from vidsme_jax.records.files import version_note
+from vidsme_jax.records.files import changed_note, version_note
 
 
 def evaluate(
@@ -84,8 +84,9 @@ def read(path: Path, option: str = "run") -> run_files.Run:
             " or a table of scores (.csv, .parquet, .json, .jsonl)"
         )
     run = run_files.read_run(path, option)
-    if note := version_note(path, run.info):
-        say(note)
+    for note in (version_note, changed_note):
+        if line := note(path, run.info):
+            say(line)
     return with_published(run)
 
 
