@@ -30,6 +30,7 @@ from vidsme_jax.runs.calibrations import (
     read_calibrations,
     write_calibrations,
 )
+from vidsme_jax.runs.changes import changed_since_scored, note_changes
 from vidsme_jax.runs.engine import Engine, make_engine, start, wait, write
 from vidsme_jax.runs.identity import about, identity, machine
 from vidsme_jax.runs.job import Job, make_job
@@ -70,6 +71,7 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
             check_siblings(settings.out, settings.shard, decisive, "run.json")
             stack.enter_context(files.locked(job.out))
             _claim(job, decisive)
+            note_changes(job, changed_since_scored(job))
         if not job.team.broadcast_go(not runs.is_finished(job.out)):
             untraced = "" if profile is None else ", and no trace to write"
             say(f"{job.out} is complete: nothing left to do{untraced}")
@@ -140,8 +142,8 @@ def _run_within_memory(
     prompts = job.prompts.longest[max(s.frames)]
     longest = max(len(p.after) + len(p.answer) for p in prompts)
     remedy = (
-        f"batch={s.batch} clips of {max(s.frames)} frames, up to {longest} tokens of text and"
-        f" {s.decoding.workers} workers; a smaller --batch, fewer --frames, a smaller"
+        f"batch={s.batch} clips of {max(s.frames)} frames, up to {longest} tokens of text"
+        f" and {s.decoding.workers} workers; a smaller --batch, fewer --frames, a smaller"
         " --max-text or fewer --workers need less"
     )
     with needing_memory(remedy):
@@ -185,7 +187,8 @@ def _prepare(job: Job) -> Store:
     path = job.out / "prepared"
     if not is_store(path):
         _check_disk(job)
-    fill_store(path, job.rows, job.clip_spec, job.settings.decoding)
+    changed = fill_store(path, job.rows, job.clip_spec, job.settings.decoding)
+    note_changes(job, changed)
     return open_store(path)
 
 
