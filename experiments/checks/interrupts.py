@@ -118,7 +118,7 @@ def checks(bench: Bench, moments: int) -> Iterator[str]:
         "demo": (vidsme("demo", "--out", str(ends["h"])), ends["h"]),
     }
     for name, (line, end) in lines.items():
-        yield check(name, line, end, moments if name != "demo" else 3)
+        yield check(name, line, end, moments if name != "demo" else 2)
 
 
 def main() -> None:

@@ -201,7 +201,7 @@ def test_killed_at_any_write_and_resumed(
     assert_equal(score(settings), whole)
 
 
-def test_sigkill_and_sigterm(project, video_only, tmp_path):
+def test_sigkill_sigint_and_sigterm(project, video_only, tmp_path):
     """Real signals to a real process, and the exit code that asks for another run.
 
     In the end the table is that of a run in this process, which nothing disturbed.
@@ -217,6 +217,7 @@ def test_sigkill_and_sigterm(project, video_only, tmp_path):
     out = tmp_path / "run"
     for number, pattern in (
         (signal.SIGKILL, "prepared/*"),
+        (signal.SIGINT, "prepared/*/*"),
         (signal.SIGTERM, "parts/*"),
     ):
         process = start()
