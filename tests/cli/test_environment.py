@@ -99,6 +99,23 @@ def test_too_little_memory_for_threads_is_one_line(tmp_path, kind, gib, option, 
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize(("user", "is_refused"), [(1000, True), (0, False)])
+def test_too_few_threads_are_one_line(monkeypatch, user, is_refused):
+    """The kernel does not hold this limit against its root."""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    limits = {resource.RLIMIT_NPROC: 103}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits.get(kind, -1), -1))
+    check_memory("status")
+    if not is_refused:
+        check_memory("score")
+        return
+    with pytest.raises(
+        InputError, match="limited to 103 by ulimit -u, expected at least 104"
+    ):
+        check_memory("score")
+
+
 def test_a_store_is_read_with_the_memory_that_is_asked_for(tmp_path):
     """Prepare and verify, which reads with the 64 threads, at the limit that passes."""
     _, manifest, model = make_project(tmp_path, count=2)

@@ -77,7 +77,7 @@ _LIBRARIES_AND_DEVICE = 3.0
 
 
 def check_memory(command: str) -> None:
-    """Refuse a limit on addresses under which threads of libraries could not start.
+    """Refuse limits under which threads of libraries could not start.
 
     They would wait for each other, or end the process without a word. A thread reserves
     its stack, and the C library 64 MiB for what each of up to 8 threads a core allocates.
@@ -89,6 +89,12 @@ def check_memory(command: str) -> None:
     threads = 64 + 10 * cores  # the reader of a store starts 64 in any case
     if command in _LIBRARIES:
         threads = 4 + 2 * cores
+    allowed = resource.getrlimit(resource.RLIMIT_NPROC)[0]  # for all of a user's processes
+    if os.geteuid() and allowed != resource.RLIM_INFINITY and allowed < threads:
+        raise InputError(
+            f"threads are limited to {allowed} by ulimit -u, expected at least {threads}"
+            f" for {command} on {cores} cores"
+        )
     stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
     stacks = threads * (stack if 0 < stack < 2**30 else 2**21)
     arenas = min(threads, 8 * cores) * 2**26
