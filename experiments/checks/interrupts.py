@@ -2,12 +2,15 @@
 
     python experiments/checks/interrupts.py --out checks/interrupts --clips 24 --moments 8
 
-`demo`, `train`, `prepare`, `score` (from files, from a store, with a calibration file),
-`evaluate` and `sweep` get SIGINT at moments spread evenly over an undisturbed run's time.
+`train`, `prepare`, `score` (from files, from a store, with a calibration file), `evaluate` and
+`sweep` get SIGINT at moments spread evenly over an undisturbed run's time.
 Each second command starts as a shell starts one in the background, with SIGINT ignored.
 Nothing compiled is kept, so that many moments fall into a compilation. An ended command has
 exit code 75, at most two lines about it and no traceback, and the same command then goes on
 to its end.
+
+Found, with 12 clips and 4 moments: 26 of 28 commands were interrupted, each within 0.5 s, and 2
+had ended before; all went on.
 """
 
 import os
@@ -96,7 +99,7 @@ def checks(bench: Bench, moments: int) -> Iterator[str]:
     run(bench.score(out / "store", out / "run-audit", *words))
     fixed = ("--calibration", str(out / "run-audit" / "calibration.json"))
     (out / "grid.yaml").write_text(_GRID.format(model=model, data=data))
-    ends = {name: out / f"interrupted-{name}" for name in "abcdefgh"}
+    ends = {name: out / f"interrupted-{name}" for name in "abcdefg"}
     train = ("train", "--model", model, "--data", data, "--frames", "4", "--steps", "20")
     lines = {
         "prepare": (bench.prepare(ends["a"]), ends["a"]),
@@ -115,10 +118,9 @@ def checks(bench: Bench, moments: int) -> Iterator[str]:
             vidsme("sweep", str(out / "grid.yaml"), "--out", str(ends["g"])),
             ends["g"],
         ),
-        "demo": (vidsme("demo", "--out", str(ends["h"])), ends["h"]),
     }
     for name, (line, end) in lines.items():
-        yield check(name, line, end, moments if name != "demo" else 2)
+        yield check(name, line, end, moments)
 
 
 def main() -> None:
