@@ -2,15 +2,15 @@
 
     python experiments/checks/interrupts.py --out checks/interrupts --clips 24 --moments 8
 
-`train`, `prepare`, `score` (from files, from a store, with a calibration file), `evaluate` and
-`sweep` get SIGINT at moments spread evenly over an undisturbed run's time.
+`train`, `prepare`, `score` (from files, a store, and with a calibration file), `evaluate`
+and `sweep` get SIGINT at moments spread evenly over an undisturbed run's time.
 Each second command starts as a shell starts one in the background, with SIGINT ignored.
 Nothing compiled is kept, so that many moments fall into a compilation. An ended command has
 exit code 75, at most two lines about it and no traceback, and the same command then goes on
 to its end.
 
-Found, with 12 clips and 4 moments: 26 of 28 commands were interrupted, each within 0.5 s, and 2
-had ended before; all went on.
+Found, with 12 clips and 4 moments: 26 of 28 commands were interrupted, each within 0.5 s,
+and 2 had ended before; all went on.
 """
 
 import os
