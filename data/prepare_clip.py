@@ -8,6 +8,7 @@ import hashlib
 import io
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from vidsme_jax.data.readers.images import frames_of
 from vidsme_jax.data.readers.policy import read_clip
 from vidsme_jax.data.readers.source import VideoFile
 from vidsme_jax.data.readers.tfds import Example, Source, read_example
+from vidsme_jax.data.stamps import stamp_of
 from vidsme_jax.records.runs import strip_frames
 
 _STRIP_HEIGHT = 54  # of a thumbnail, in pixels
@@ -43,6 +45,12 @@ _OUR_FAULTS = (TypeError, AttributeError, NameError, ImportError, AssertionError
 
 def prepare_clip(source: Source, spec: ClipSpec) -> PreparedClip:
     """Decode a clip and return its frames and facts; a bad clip gets a status."""
+    stamp = stamp_of(source)  # before: what changes meanwhile is noticed later
+    clip = _prepare(source, spec)
+    return replace(clip, facts=replace(clip.facts, stamp=stamp))
+
+
+def _prepare(source: Source, spec: ClipSpec) -> PreparedClip:
     try:
         if isinstance(source, Example):
             clip = read_example(source, spec.counts)

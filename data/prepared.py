@@ -66,6 +66,19 @@ class FileFacts:
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """Size and time by which a changed clip is noticed.
+
+    Attributes:
+        bytes: size of the file, or of the files of a folder.
+        modified_ns: time of the last change, nanoseconds since 1970.
+    """
+
+    bytes: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
 class ClipFacts:
     """Facts about a clip, for the score table and for the model's prompt.
 
@@ -77,6 +90,8 @@ class ClipFacts:
         file: facts about the file; all None for a bad clip.
         appearance: numbers of `appearance.appearance`; None for a bad clip.
         at: facts about the sampled frames by frame count; empty for a bad clip.
+        stamp: size and time of what was read; None where there was no file. Equal clips
+            may have other stamps.
     """
 
     status: str
@@ -86,6 +101,7 @@ class ClipFacts:
     file: FileFacts = FileFacts()
     appearance: tuple[float, ...] | None = None
     at: dict[int, FrameFacts] = field(default_factory=dict)
+    stamp: Stamp | None = field(default=None, compare=False)
 
     @property
     def is_ok(self) -> bool:

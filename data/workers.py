@@ -177,7 +177,9 @@ def serve(descriptor: int, name: str) -> None:
     """
     parent = os.getppid()
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    allowed = resource.getrlimit(resource.RLIMIT_DATA)[1]  # a lower one cannot be raised
+    memory = _MEMORY if allowed == resource.RLIM_INFINITY else min(_MEMORY, allowed)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     module, function = name.split(":")
     call = getattr(importlib.import_module(module), function)

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidsme_jax.cli.main import COMMANDS, command_file
+from vidsme_jax.cli.parsers import COMMANDS, Parser, make_parser
 
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
 HEAD = """# Command line
@@ -18,17 +18,16 @@ Every command and option, written by `docs/generate_command_line.py` from the pa
 Defaults stand in parentheses.
 
 Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same
-command again.
+command again. No option is guessed from its first letters.
+
+For completion, add `eval "$(vidsme --print-completion bash)"` to `~/.bashrc`. For zsh, have
+`vidsme --print-completion zsh > DIR/_vidsme`, with DIR in its `$fpath`; tcsh is alike.
 """
 
 
-def command_parsers() -> dict[str, argparse.ArgumentParser]:
+def command_parsers() -> dict[str, Parser]:
     """Return the parser of each command, by the command's name."""
-    parsers = {}
-    for name, line, _ in COMMANDS:
-        parsers[name] = argparse.ArgumentParser(f"vidsme {name}", description=line)
-        command_file(name).add_arguments(parsers[name])
-    return parsers
+    return make_parser(*(name for name, _, _ in COMMANDS))[1]
 
 
 def page() -> str:
@@ -37,11 +36,10 @@ def page() -> str:
     return "\n".join([HEAD, *(line for parser in commands for line in _lines(parser))])
 
 
-def _lines(parser: argparse.ArgumentParser) -> Iterator[str]:
+def _lines(parser: Parser) -> Iterator[str]:
     """Yield the lines of one command: what it does, its examples, its options."""
     yield from (f"## {parser.prog}", "", parser.description or "", "")
-    if parser.epilog:
-        yield from ("```", *parser.epilog.rstrip().splitlines(), "```", "")
+    yield from ("```", *parser.first.rstrip().splitlines(), "```", "")
     for group in parser._action_groups:
         options = [a for a in group._group_actions if _is_shown(a)]
         if options:

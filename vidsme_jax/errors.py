@@ -3,7 +3,8 @@
 import math
 import os
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -13,6 +14,31 @@ class InputError(ValueError):
 
 class Interrupted(Exception):
     """Work stopped half-way; the same command continues. Exit code 75."""
+
+
+# What XLA and C++ libraries say; numpy and Python raise MemoryError.
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "bad_alloc", "Out of memory")
+
+
+@contextmanager
+def needing_memory(remedy: str) -> Iterator[None]:
+    """Name what needs less where the block is out of memory, of the host or a device.
+
+    Args:
+        remedy: what was asked for, and which settings take less.
+
+    Raises:
+        InputError: the block is out of memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and not any(
+            w in text for w in _OUT_OF_MEMORY
+        ):
+            raise
+        raise InputError(f"out of memory with {remedy}") from error
 
 
 def check_counts(settings: Any, *names: str) -> None:

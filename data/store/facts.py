@@ -1,21 +1,23 @@
 """Convert the facts of clips, and the request that decides them, to JSON and back.
 
 The facts of a good clip are a flat object. Those of the clip and of its file stand under
-their names, those of a frame count under the count as text. A bad clip has `status` and
-`error` alone.
+their names, those of a frame count under the count as text. A bad clip has `status`,
+`error` and `stamp` alone.
 """
 
 import json
 from dataclasses import asdict, fields
 from typing import Any
 
-from vidsme_jax.data.prepared import ClipFacts, ClipSpec, FileFacts, FrameFacts
+from vidsme_jax.data.prepared import ClipFacts, ClipSpec, FileFacts, FrameFacts, Stamp
 from vidsme_jax.data.preprocess import FrameGeometry
 
 
 def facts_to_json(facts: ClipFacts) -> str:
     """Return the facts of a clip as the JSON text that a store keeps."""
     record: dict[str, Any] = {"status": facts.status, "error": facts.error}
+    if facts.stamp is not None:
+        record["stamp"] = asdict(facts.stamp)
     if not facts.is_ok:
         return json.dumps(record)
     file = asdict(facts.file)
@@ -43,6 +45,7 @@ def facts_from_json(text: str) -> ClipFacts:
         fallback=record.get("fallback"),
         file=FileFacts(**{f.name: record.get(f.name) for f in fields(FileFacts)}),
         appearance=None if appearance is None else tuple(appearance),
+        stamp=Stamp(**record["stamp"]) if "stamp" in record else None,
         at={int(key): _frame_facts(record[key]) for key in record if key.isdecimal()},
     )
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vidsme_jax.data.clips import Decoding, prepare_clips
-from vidsme_jax.data.prepared import ClipSpec, PreparedClip
+from vidsme_jax.data.prepared import ClipFacts, ClipSpec, PreparedClip
 from vidsme_jax.data.readers.tfds import Source
 from vidsme_jax.data.store.facts import facts_from_json, facts_to_json
 from vidsme_jax.data.store.format import (
@@ -66,6 +66,23 @@ class StoreDraft:
         return self.path / "journal" / f"clip-{clip:07d}.npz"
 
 
+def read_facts(draft: StoreDraft) -> dict[int, ClipFacts]:
+    """Return the facts of the clips that an earlier try finished, by number."""
+    if (draft.path / CLIPS).exists():
+        texts = record_files.read_table(draft.path / CLIPS, ["facts"])["facts"]
+        return {k: facts_from_json(text) for k, text in enumerate(texts.to_pylist())}
+    facts: dict[int, ClipFacts] = {}
+    for n, clips in enumerate(draft.pieces):
+        if draft.facts_path(n).exists():
+            texts = pq.read_table(draft.facts_path(n), columns=["facts"])["facts"]
+            pairs = zip(clips, texts.to_pylist(), strict=True)
+            facts |= {k: facts_from_json(text) for k, text in pairs}
+            continue
+        finished = [k for k in clips if draft.journal_path(k).exists()]
+        facts |= {k: _read_journal_facts(draft.journal_path(k)) for k in finished}
+    return facts
+
+
 def write_missing_clips(draft: StoreDraft, decoding: Decoding) -> None:
     """Decode and write all clips that a store lacks."""
     if not (draft.path / CLIPS).exists():
@@ -88,7 +105,7 @@ def _write_all(draft: StoreDraft, decoding: Decoding) -> None:
     batches = ([draft.files[k]] for k in todo)
     with closing(prepare_clips(batches, draft.spec, decoding)) as ready:
         count = len(draft.files)
-        clips = progress(ready, count, "decode, clips", count - len(todo))
+        clips = progress(ready, count, "decode", count - len(todo))
         left = set(todo)
         for n in unfinished:
             for k in sorted(left.intersection(pieces[n])):
@@ -113,9 +130,14 @@ def _write_journal(path: Path, clip: PreparedClip) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
+def _read_journal_facts(path: Path) -> ClipFacts:
+    with np.load(path, allow_pickle=False) as arrays:  # reads what is asked for
+        return facts_from_json(arrays["facts"].tobytes().decode())
+
+
 def _read_journal(path: Path) -> PreparedClip:
+    facts = _read_journal_facts(path)
     with np.load(path, allow_pickle=False) as arrays:
-        facts = facts_from_json(arrays["facts"].tobytes().decode())
         thumbnail = arrays["thumbnail"].tobytes()
         return PreparedClip(arrays["frames"], arrays["indices"], facts, thumbnail)
 

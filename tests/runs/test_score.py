@@ -201,7 +201,7 @@ def test_killed_at_any_write_and_resumed(
     assert_equal(score(settings), whole)
 
 
-def test_sigkill_and_sigterm(project, video_only, tmp_path):
+def test_sigkill_sigint_and_sigterm(project, video_only, tmp_path):
     """Real signals to a real process, and the exit code that asks for another run.
 
     In the end the table is that of a run in this process, which nothing disturbed.
@@ -217,6 +217,7 @@ def test_sigkill_and_sigterm(project, video_only, tmp_path):
     out = tmp_path / "run"
     for number, pattern in (
         (signal.SIGKILL, "prepared/*"),
+        (signal.SIGINT, "prepared/*/*"),
         (signal.SIGTERM, "parts/*"),
     ):
         process = start()
@@ -363,14 +364,37 @@ def test_a_run_of_nothing_does_not_hold_its_directory(project, whole, tmp_path):
     assert_equal(score(replace(project, out=out)), whole)
 
 
-def test_device_memory_that_runs_out_is_one_line(project, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+        jax.errors.JaxRuntimeError("INTERNAL: std::bad_alloc"),
+        MemoryError("Unable to allocate 23.8 GiB for an array"),
+    ],
+)
+@pytest.mark.parametrize("step", ["start", "make_engine", "fill_store"])
+def test_memory_that_runs_out_names_what_needs_less(
+    project, tmp_path, monkeypatch, error, step
+):
     import vidsme_jax.runs.score as command
 
     def full(*arguments):
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        raise error
 
-    monkeypatch.setattr(command, "start", full)
-    with pytest.raises(InputError, match="out of memory with batch=1 clips of 4 frames"):
+    monkeypatch.setattr(command, step, full)
+    with pytest.raises(InputError, match="out of memory with batch=1 clips of 4") as caught:
+        score(replace(project, out=tmp_path / "run"))
+    assert all(f"--{name}" in str(caught.value) for name in ("batch", "frames", "workers"))
+
+
+def test_another_fault_of_the_device_is_not_called_memory(project, tmp_path, monkeypatch):
+    import vidsme_jax.runs.score as command
+
+    def broken(*arguments):
+        raise jax.errors.JaxRuntimeError("INTERNAL: the link is down")
+
+    monkeypatch.setattr(command, "make_engine", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="link"):
         score(replace(project, out=tmp_path / "run"))
 
 

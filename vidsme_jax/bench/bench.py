@@ -25,7 +25,7 @@ from vidsme_jax.bench.ours import Ours, Scorer
 from vidsme_jax.bench.table import describe
 from vidsme_jax.errors import InputError, local_devices
 from vidsme_jax.models.placement import resolve_dtype
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records.files import check_folder
 
 TOLERANCE = 1e-3  # by which any float32 value may differ from PyTorch's
@@ -172,9 +172,9 @@ def _measure(settings: BenchSettings, peer: ModuleType, folder: Path) -> dict[st
 def _set_up(settings: BenchSettings, peer: ModuleType, folder: Path) -> _Setup:
     """Write the inputs, load the checkpoint into both frameworks, and compile."""
     s, dtype = settings, resolve_dtype(settings.dtype)
-    say(f"write a checkpoint of size {s.size} and {s.clips} clips")
+    phase("bench", "write the inputs", f"size {s.size}, {s.clips} clips")
     inputs = make_inputs(folder, s.size, s.frames, s.clips, s.at_once)
-    say("load it twice, compile")
+    phase("bench", "load and compile")
     ours = ours_module.load_ours(inputs, dtype)
     pixels = inputs.port.processor
     torch_model = peer.load_model(inputs.port.directory, dtype, pixels.mean, pixels.std)
@@ -238,11 +238,11 @@ def _run_rounds(contestants: dict[str, _Contestant], rounds: int):
     """Return each contestant's results, and its seconds a clip in every round."""
     results = {}
     for name, contestant in contestants.items():
-        say(f"warm up: {name}")
+        phase("bench", "warm up", name)
         results[name] = contestant.call()
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for n in range(rounds):
-        say(f"round {n + 1} of {rounds}")
+        phase("bench", "measure", f"round {n + 1} of {rounds}")
         for name, contestant in contestants.items():
             start = time.perf_counter()
             contestant.call()

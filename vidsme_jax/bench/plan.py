@@ -19,6 +19,7 @@ from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.flops import ClipFlops
 from vidsme_jax.models.placement import Placement, place_model, resolve_dtype
 from vidsme_jax.models.port import Graph
+from vidsme_jax.progress import phase
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def make_task(
 def make_plan(settings: PlanSettings, task: Task, memory: float) -> Plan:
     """Compile for a frame count, and return what it takes."""
     layout, video = task.layout, task.layout.video
+    phase("plan", "compile", f"{video.frames} frames")
     rows = layout.video_rows + layout.text_rows
     length = video.length + settings.text
     necessary = task.graph.clip_flops(video.frames, length, rows)

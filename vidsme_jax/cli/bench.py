@@ -11,12 +11,12 @@ EXAMPLES = """\
 examples:
   vidsme bench --size toy
   vidsme bench --size medium --frames 16 --clips 4 --batch 2 --out bench-medium
+order: bench stands alone; it makes its own clips and weights
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme bench`."""
-    parser.epilog = EXAMPLES
     add = parser.add_argument
     add(
         "--size",

@@ -15,6 +15,7 @@ EXAMPLES = """\
 examples:
   vidsme demo
   vidsme demo --objective text --seed 1 --out demo-text
+order: demo first, to see it all; then score and evaluate with a model of your own
 """
 
 
@@ -39,7 +40,6 @@ class DemoSettings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme demo`."""
-    parser.epilog = EXAMPLES
     add = parser.add_argument
     add(
         "--out",
@@ -74,7 +74,7 @@ def demo(settings: DemoSettings) -> str:
     """Run the demo; return its table and the report's path as text."""
     from vidsme_jax.evaluation.evaluate import evaluate
     from vidsme_jax.evaluation.settings import EvaluationSettings
-    from vidsme_jax.progress import say
+    from vidsme_jax.progress import phase
     from vidsme_jax.report.terminal import terminal_table
     from vidsme_jax.report.write import write_report
     from vidsme_jax.runs.score import ScoreSettings, score
@@ -82,9 +82,10 @@ def demo(settings: DemoSettings) -> str:
 
     s, out = settings, settings.out
     trial = lay_out(out, Trial(s.seed, s.objective, s.clips, s.steps))
-    say("audit A and B under both models")
     for name, model in trial.models.items():
+        phase("demo", f"score with the {name}")
         score(ScoreSettings(model, trial.data, out / f"run-{name}", (FRAMES,)))
+    phase("demo", "evaluate and report")
     report = out / "report"
     runs, control = [out / "run-target"], out / "run-control"
     result = evaluate(runs, control, EvaluationSettings(seed=s.seed))

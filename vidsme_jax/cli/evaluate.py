@@ -10,12 +10,12 @@ EXAMPLES = """\
 examples:
   vidsme evaluate runs/target --control runs/control --out report
   vidsme evaluate scores.csv --by dataset --bootstrap 10000 --out report
+order: score the model and a control, then evaluate, then open report/report.html
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme evaluate`."""
-    parser.epilog = EXAMPLES
     add = parser.add_argument
     add(
         "runs",
@@ -103,12 +103,14 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, and print the table and the report's path."""
     from vidsme_jax.evaluation.evaluate import evaluate
     from vidsme_jax.evaluation.settings import EvaluationSettings
+    from vidsme_jax.progress import phase
     from vidsme_jax.report.terminal import terminal_table
     from vidsme_jax.report.write import check_report_folder, write_report
 
     settings = settings_from(options, EvaluationSettings)
     check_report_folder(options.out)  # before hours of work
     result = evaluate(options.runs, options.control, settings, options.reference)
+    phase("evaluate", "write the report")
     write_report(result, options.out)
     print(terminal_table(result))
     print(f"report: {options.out / 'report.html'}")

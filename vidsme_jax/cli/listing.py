@@ -13,6 +13,7 @@ EXAMPLES = """\
 examples:
   vidsme list scores
   vidsme list models
+order: list models before --model, list scores before evaluate --score NAME
 """
 _WIDTH = 88
 _DIFFERENCE = "_diff"
@@ -37,7 +38,6 @@ _PARITY = """logits within {logits:.1e} of PyTorch, KL up to {kl:.1e}, float32 o
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme list`."""
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "what",
         choices=("scores", "models"),

@@ -7,12 +7,12 @@ EXAMPLES = """\
 examples:
   vidsme merge runs/target
   vidsme merge host-a/target host-b/target --out runs/target
+order: prepare or score with --shards K/N on each host, then merge, then verify
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme merge`."""
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "runs",
         nargs="+",

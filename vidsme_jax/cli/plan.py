@@ -10,12 +10,12 @@ EXAMPLES = """\
 examples:
   vidsme plan --model CHECKPOINT --topology v5e:2x4 --frames 16,32
   vidsme plan --model config.json --batch 4
+order: plan first, then score on the chips that it names
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme plan`."""
-    parser.epilog = EXAMPLES
     add_model(parser, "; or a config.json alone")
     add = parser.add_argument
     add(

@@ -10,12 +10,12 @@ EXAMPLES = """\
 examples:
   vidsme prepare clips.json --model CHECKPOINT --frames 8,16 --out stores/clips
   vidsme prepare clips.json --model CHECKPOINT --shards 0/16 --out stores/clips
+order: prepare (optional), then score --data STORE once for each model, then evaluate
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme prepare`."""
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "data",
         nargs="+",

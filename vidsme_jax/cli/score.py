@@ -25,12 +25,12 @@ examples:
   vidsme score --model CHECKPOINT --data clips.json --frames 16 --out runs/target
   vidsme score --model CHECKPOINT --data stores/clips --frames 8,16 --slices video \\
       --definition published,top_5 --out runs/target
+order: prepare (optional), then score the model and a control, then evaluate both
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme score`."""
-    parser.epilog = EXAMPLES
     add_model(parser)
     add_data(parser, "; or one store of vidsme prepare")
     _add_inputs(parser)

@@ -6,12 +6,12 @@ from pathlib import Path
 EXAMPLES = """\
 example:
   vidsme status runs/target
+order: status at any time after prepare or score has begun
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme status`."""
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="folder of vidsme score or vidsme prepare"
     )

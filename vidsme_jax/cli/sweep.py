@@ -6,6 +6,7 @@ from pathlib import Path
 EXAMPLES = """\
 example:
   vidsme sweep grid.yaml --out sweeps/first
+order: score and evaluate at one setting, then sweep over many
 
 a grid.yaml:
   models: {target: models/target, control: models/control}
@@ -18,7 +19,6 @@ a grid.yaml:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme sweep`."""
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "grid",
         type=Path,

@@ -16,12 +16,12 @@ examples:
   vidsme train --model CHECKPOINT --data members.json --out models/target
   vidsme train --model CHECKPOINT --data in.json out.json --label 1 0 --frames 8 \\
       --steps 400 --learning-rate 2e-5 --out models/target
+order: train, then score the new checkpoint and the one it came from, then evaluate
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme train`."""
-    parser.epilog = EXAMPLES
     add_model(parser)
     add_data(parser)
     add = parser.add_argument

@@ -6,12 +6,12 @@ from pathlib import Path
 EXAMPLES = """\
 example:
   vidsme verify runs/target
+order: score, merge where it was in shards, then verify, then evaluate
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `vidsme verify`."""
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="folder of vidsme score or vidsme prepare"
     )

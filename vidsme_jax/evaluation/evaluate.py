@@ -29,9 +29,9 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import FrameStudy, RunStudy, Study, make_study
 from vidsme_jax.evaluation.subsets import THIRDS, evaluate_subsets
 from vidsme_jax.evaluation.verdicts import judge
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records import runs as run_files
-from vidsme_jax.records.files import version_note
+from vidsme_jax.records.files import changed_note, version_note
 
 
 def evaluate(
@@ -90,8 +90,9 @@ def read(path: Path, option: str = "run") -> run_files.Run:
             " or a table of scores (.csv, .parquet, .json, .jsonl)"
         )
     run = run_files.read_run(path, option)
-    if note := version_note(path, run.info):
-        say(note)
+    for note in (version_note, changed_note):
+        if line := note(path, run.info):
+            say(line)
     return with_published(run)
 
 
@@ -130,6 +131,7 @@ def _evaluate_frames(
     """Return the result of a run at a frame count."""
     sample = frame.labelled
     name = primary_of(sample, settings.score)
+    phase("evaluate", "measure the scores", _detail(frame))
     scores = evaluate_scores(frame, settings)
     verdict = judge(frame, study.reference, settings)
     first = next(frame for run in study.runs for frame in run.frames)
@@ -156,8 +158,14 @@ def _evaluate_frames(
     )
 
 
+def _detail(frame: FrameStudy) -> str:
+    """Return what a phase works on; "" for a table, which has no frame count."""
+    return f"{frame.frames} frames" if frame.frames else ""
+
+
 def _blind_facts(frame: FrameStudy, sample: Sample) -> Facts:
     """Return the facts of a sample that the blind baselines read."""
+    phase("evaluate", "train blind baselines", _detail(frame))
     return read_facts(frame, sample.ids, COLUMNS)
 
 

@@ -238,6 +238,53 @@ def machines_note(run: Path, machines: Sequence[Mapping[str, Any]]) -> str:
     return f"{run} is from unlike machines, so rounding may differ: {', '.join(parts)}"
 
 
+def note_changed(
+    run: Path, changed: Sequence[Mapping[str, Any]], name: str = "run.json"
+) -> str:
+    """Note in run.json or store.json which clips changed after they were read.
+
+    Args:
+        run: the directory.
+        changed: a note for each clip, with `video`, `rows`, `was` and `now`.
+        name: of the file.
+
+    Returns:
+        A sentence about all that were noted, now and before; "" where there are none.
+    """
+    info = read_info(run / name)
+    noted = info.get("changed", [])
+    new = [note for note in json.loads(json.dumps(changed)) if note not in noted]
+    if new:
+        info = info | {"changed": [*noted, *new]}
+        write_json(run / name, info)
+    return changed_note(run, info)
+
+
+def changed_note(path: Path, info: Mapping[str, Any]) -> str:
+    """Return a sentence where clips of a run or a store changed after they were read.
+
+    Args:
+        path: of its directory.
+        info: its run.json or store.json.
+    """
+    noted = info.get("changed", [])
+    if not noted:
+        return ""
+    videos = list(dict.fromkeys(note["video"] for note in noted))
+    rows = sorted({row for note in noted for row in note["rows"]})
+    return (
+        f"{path}: clips changed on disk (size or time) after they were read:"
+        f" {_first(videos)}; rows {_first(rows)} hold what was read then, another --out"
+        " reads them anew"
+    )
+
+
+def _first(values: Sequence[Any]) -> str:
+    """Return the first values as text, and how many more there are."""
+    more = f" and {len(values) - 5} more" if len(values) > 5 else ""
+    return ", ".join(map(str, values[:5])) + more
+
+
 def settings_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """Say in which settings two runs differ; of a group of settings only what differs."""
     pairs = [(k, there.get(k), here.get(k)) for k in sorted({*there, *here})]

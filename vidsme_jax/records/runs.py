@@ -109,9 +109,9 @@ def _write_arrow(path: Path, table: pa.Table) -> None:
         writer.write_table(table)
 
 
-def read_part(path: Path) -> pa.Table:
-    """Read the table of a finished batch."""
-    with pa.OSFile(str(path)) as file:
+def read_part(path: Path, extra: str = "") -> pa.Table:
+    """Read the table of a finished batch, or a further table by the stem of its file."""
+    with pa.OSFile(str(_extra_path(path, extra) if extra else path)) as file:
         return pa.ipc.open_file(file).read_all()
 
 
@@ -127,7 +127,7 @@ def finish(run: Path, parts: list[Path], extra: tuple[str, ...] = ()) -> pa.Tabl
     joined = pa.concat_tables([read_part(p) for p in parts], promote_options="permissive")
     order = _manifest_order(joined)
     for name in extra:
-        table = pa.concat_tables([read_part(_extra_path(path, name)) for path in parts])
+        table = pa.concat_tables([read_part(path, name) for path in parts])
         write_table(run / f"{name}.parquet", _reorder(table, order))
     joined = _reorder(joined, order)
     keys = ["id", "frames"]

@@ -19,7 +19,7 @@ from vidsme_jax.models.placement import Placement, choose_placement
 from vidsme_jax.models.port import Port
 from vidsme_jax.progress import say
 from vidsme_jax.records import runs
-from vidsme_jax.records.files import read_info, version_note
+from vidsme_jax.records.files import changed_note, read_info, version_note
 from vidsme_jax.runs.batching import Group, make_batches
 from vidsme_jax.runs.processes import ALONE, Team, join
 from vidsme_jax.runs.prompts import Prompts, make_prompts
@@ -182,8 +182,9 @@ def read_data(
             " prepare was given; expected no label, root, turns or fps"
         )
     store = open_store(stores[0])
-    if note := version_note(store.path, store.info):
-        say(note)
+    for note in (version_note, changed_note):
+        if line := note(store.path, store.info):
+            say(line)
     return store.rows, store
 
 

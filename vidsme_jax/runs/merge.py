@@ -22,13 +22,13 @@ from vidsme_jax.data.store.format import (
     write_metadata,
 )
 from vidsme_jax.errors import InputError
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records import runs
 from vidsme_jax.records.shards import Shard, shard_directories
 from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
 
-_OF_A_SHARD = ("settings", "settings_hash", "part_clips", "machines")
+_OF_A_SHARD = ("settings", "settings_hash", "part_clips", "machines", "changed")
 
 
 def merge(directories: Sequence[Path], out: Path) -> str:
@@ -49,6 +49,11 @@ def merge(directories: Sequence[Path], out: Path) -> str:
         about["machines"] = [m for n, m in enumerate(machines) if m not in machines[:n]]
         if line := record_files.machines_note(out, machines):
             say(line)
+    phase("merge", "join them", f"{len(shards)} shards")
+    changed = [note for info in infos for note in info.get("changed", [])]
+    if changed:
+        about["changed"] = changed
+        say(record_files.changed_note(out, about))
     join: Callable[[Path, list[Path]], None] = _join_runs
     if info_name == stores.INFO:
         join = _join_stores

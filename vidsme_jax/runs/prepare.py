@@ -15,6 +15,7 @@ from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.readers.policy import check_policy
 from vidsme_jax.data.rows import Row
+from vidsme_jax.data.stamps import ChangedClip, find_changed, stamps_of_rows
 from vidsme_jax.data.store.facts import spec_to_settings
 from vidsme_jax.data.store.format import NAME
 from vidsme_jax.data.store.store import (
@@ -26,10 +27,10 @@ from vidsme_jax.data.store.store import (
     open_store,
     write_rows,
 )
-from vidsme_jax.data.store.writer import StoreDraft, write_missing_clips
-from vidsme_jax.errors import InputError, check_counts
+from vidsme_jax.data.store.writer import StoreDraft, read_facts, write_missing_clips
+from vidsme_jax.errors import InputError, check_counts, needing_memory
 from vidsme_jax.models import find_port
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records import files as record_files
 from vidsme_jax.records.shards import Shard, check_siblings
 from vidsme_jax.runs.calibrations import calibrate_counts, write_calibrations
@@ -90,9 +91,20 @@ def prepare(settings: PrepareSettings) -> Store:
     with record_files.locked(out, INFO):
         _remove_store_without_clips(out)
         is_complete = (out / CLIPS).exists()
-        fill_store(out, rows, spec, settings.decoding, shard, {"asked": request})
+        phase("prepare", "decode the clips")
+        counts, workers = list(settings.frames), settings.decoding.workers
+        with needing_memory(
+            f"{workers} workers and clips of {counts} frames; fewer --workers or --frames"
+            " need less"
+        ):
+            about = {"asked": request}
+            changed = fill_store(out, rows, spec, settings.decoding, shard, about)
+        if changed:
+            notes = [clip.to_json() for clip in changed]
+            say(record_files.note_changed(out, notes, INFO))
         if is_complete:
             say(f"{out} is complete: what could not be read is not tried again")
+        phase("prepare", "calibrate")
         store = open_store(out)
         write_calibrations(out, calibrate_counts(store.facts, spec.counts))
         if not shard:  # a shard may hold bad clips only
@@ -126,8 +138,10 @@ def fill_store(
     decoding: Decoding,
     shard: Shard | None = None,
     about: dict[str, Any] | None = None,
-) -> None:
+) -> list[ChangedClip]:
     """Write into a directory all clips that its store lacks.
+
+    Clips that are there stay as they are.
 
     Args:
         path: the directory, used by this process alone.
@@ -136,6 +150,9 @@ def fill_store(
         decoding: with how many processes, and how long a clip may take.
         shard: the shard whose rows are kept; None keeps all.
         about: further notes for store.json.
+
+    Returns:
+        The clips of earlier tries whose files changed since.
     """
     path.mkdir(exist_ok=True)
     numbers = [n for n, row in enumerate(rows) if not shard or shard.has(row.id)]
@@ -144,8 +161,12 @@ def fill_store(
     record_files.claim(path, store_identity(rows, spec, shard), info, INFO)
     shard_rows = [rows[n] for n in numbers]
     files, clips = number_clips(shard_rows)
+    draft = StoreDraft(path, tuple(files), spec)
+    read = stamps_of_rows(numbers, clips, read_facts(draft))
+    changed = find_changed(rows, read)
     write_rows(path, numbers, shard_rows, clips)
-    write_missing_clips(StoreDraft(path, tuple(files), spec), decoding)
+    write_missing_clips(draft, decoding)
+    return changed
 
 
 def store_identity(rows: list[Row], spec: ClipSpec, shard: Shard | None) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import pyarrow as pa
 from vidsme_jax.data.clips import prepare_clips
 from vidsme_jax.data.prepared import PreparedClip
 from vidsme_jax.data.store.store import Store, is_store, open_store
-from vidsme_jax.errors import InputError
-from vidsme_jax.progress import Stopped, progress, say
+from vidsme_jax.errors import InputError, needing_memory
+from vidsme_jax.progress import Stopped, phase, progress, say
 from vidsme_jax.records import files, runs
 from vidsme_jax.records.files import check_folder, note_machine
 from vidsme_jax.records.shards import check_siblings
@@ -30,6 +30,7 @@ from vidsme_jax.runs.calibrations import (
     read_calibrations,
     write_calibrations,
 )
+from vidsme_jax.runs.changes import changed_since_scored, note_changes
 from vidsme_jax.runs.engine import Engine, make_engine, start, wait, write
 from vidsme_jax.runs.identity import about, identity, machine
 from vidsme_jax.runs.job import Job, make_job
@@ -71,6 +72,7 @@ def score(settings: ScoreSettings, profile: Path | None = None) -> pa.Table | No
             check_siblings(settings.out, settings.shard, decisive, "run.json")
             stack.enter_context(files.locked(job.out))
             _claim(job, decisive)
+            note_changes(job, changed_since_scored(job))
         if not job.team.broadcast_go(not runs.is_finished(job.out)):
             untraced = "" if profile is None else ", and no trace to write"
             say(f"{job.out} is complete: nothing left to do{untraced}")
@@ -138,19 +140,17 @@ def _remove_run_without_scores(out: Path) -> None:
 def _run_within_memory(
     job: Job, fixed: dict[int, Calibration] | None, clock: Clock
 ) -> None:
-    """Run; where the device is out of memory, say which settings take less."""
-    try:
+    """Run; where host or device are out of memory, say which settings take less."""
+    s = job.settings
+    prompts = job.prompts.longest[max(s.frames)]
+    longest = max(len(p.after) + len(p.answer) for p in prompts)
+    remedy = (
+        f"batch={s.batch} clips of {max(s.frames)} frames, up to {longest} tokens of text"
+        f" and {s.decoding.workers} workers; a smaller --batch, fewer --frames, a smaller"
+        " --max-text or fewer --workers need less"
+    )
+    with needing_memory(remedy):
         _run(job, fixed, clock)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        prompts = job.prompts.longest[max(job.settings.frames)]
-        longest = max(len(p.after) + len(p.answer) for p in prompts)
-        raise InputError(
-            f"the device is out of memory with batch={job.settings.batch} clips of"
-            f" {max(job.settings.frames)} frames and up to {longest} tokens of text;"
-            " a smaller --batch, fewer --frames or a smaller --max-text needs less"
-        ) from error
 
 
 def _run(job: Job, fixed: dict[int, Calibration] | None, clock: Clock) -> None:
@@ -172,6 +172,7 @@ def _run(job: Job, fixed: dict[int, Calibration] | None, clock: Clock) -> None:
         for frames in job.settings.frames
         for batch in range(len(job.batches))
     ]
+    phase("score", "write the tables")
     with clock.on("writing"):
         runs.finish(job.out, parts, _other_names(job))
 
@@ -185,10 +186,12 @@ def _other_names(job: Job) -> tuple[str, ...]:
 
 def _prepare(job: Job) -> Store:
     """Decode every clip into a store inside the run's directory."""
+    phase("score", "decode the clips")
     path = job.out / "prepared"
     if not is_store(path):
         _check_disk(job)
-    fill_store(path, job.rows, job.clip_spec, job.settings.decoding)
+    changed = fill_store(path, job.rows, job.clip_spec, job.settings.decoding)
+    note_changes(job, changed)
     return open_store(path)
 
 
@@ -221,15 +224,19 @@ def _score_all(
     missing = _missing(job)
     if not missing:
         return
+    phase("score", "load the model")
     engine = make_engine(job, calibrations)
-    count = len(job.batches)
+    sizes = [len(batch) for batch in job.batches]
+    left = [sizes[n] for n in missing]
+    phase("score", "compile and score", f"{sum(left)} clips")
     with (
         closing(_read_ahead(job, [*missing], store)) as clips,
         jax.transfer_guard("disallow"),
         job.placement.precision(),
     ):
         clips_in_time = clock.waiting_for(clips, "clips")
-        steps = progress(clips_in_time, count, "score, batches", count - len(missing))
+        done = sum(sizes) - sum(left)
+        steps = progress(clips_in_time, sum(sizes), "score", done, left)
         _score_batches(engine, zip(missing.items(), steps, strict=True), clock)
 
 

@@ -40,7 +40,8 @@ BASE = pa.schema(
     ]
 )
 
-# What the blind baselines of `evaluate` look at, beside the columns of the score table.
+# What the blind baselines of `evaluate` look at, beside the columns of the score table,
+# and by what a changed clip is noticed.
 FEATURES = pa.schema(
     [
         ("id", pa.string()),
@@ -49,6 +50,8 @@ FEATURES = pa.schema(
         ("candidates", pa.list_(pa.string())),
         ("answer", pa.string()),
         ("file_bytes", pa.int64()),
+        ("read_bytes", pa.int64()),
+        ("read_modified_ns", pa.int64()),
         ("appearance", pa.list_(pa.float32())),
         ("embedding", pa.list_(pa.float16())),  # thousands a row: half the file
     ]
@@ -138,6 +141,8 @@ def features_table(
             "candidates": list(row.candidates),
             "answer": row.answer,
             "file_bytes": facts.file.file_bytes,
+            "read_bytes": facts.stamp.bytes if facts.stamp else None,
+            "read_modified_ns": facts.stamp.modified_ns if facts.stamp else None,
             "appearance": facts.appearance,
             "embedding": values if is_good else None,
         }

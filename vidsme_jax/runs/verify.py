@@ -11,6 +11,7 @@ import pyarrow as pa
 from vidsme_jax.data.store import store as stores
 from vidsme_jax.data.store.format import open_source
 from vidsme_jax.errors import InputError
+from vidsme_jax.progress import progress, say
 from vidsme_jax.records import files, runs
 from vidsme_jax.records.shards import shard_directories
 from vidsme_jax.runs.calibrations import read_calibrations
@@ -29,6 +30,12 @@ def verify(path: Path) -> str:
     whole = stores.is_store(path) or (path / "run.json").exists()
     if not whole and shards:
         raise InputError(f"run={path} is in {len(shards)} shards: vidsme merge joins them")
+    if whole:
+        info = files.read_info(
+            path / (stores.INFO if stores.is_store(path) else "run.json")
+        )
+        if note := files.changed_note(path, info):
+            say(note)
     faults, line = _check_store(path) if stores.is_store(path) else _check_run(path)
     if faults:
         shown = "; ".join(faults[:5])
@@ -129,7 +136,7 @@ def _check_store(path: Path) -> tuple[list[str], str]:
     else:
         faults += [
             fault
-            for n, facts in enumerate(store.facts)
+            for n, facts in enumerate(progress(store.facts, len(store.facts), "verify"))
             if (fault := _check_clip(source, n, facts.status))
         ]
     statuses = [facts.status for facts in store.facts]

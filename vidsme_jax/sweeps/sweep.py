@@ -10,7 +10,7 @@ the table is finished: the same command skips it, and a grown grid computes what
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from vidsme_jax.data.manifest import ManifestSettings
+from vidsme_jax.data.rows import Row
 from vidsme_jax.errors import InputError
 from vidsme_jax.models import open_port
 from vidsme_jax.models.checkpoints.files import weight_files
 from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.placement import resolve_dtype
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase, say
 from vidsme_jax.records import files as record_files
+from vidsme_jax.records.runs import is_finished
+from vidsme_jax.runs.changes import changed_since_finished
 from vidsme_jax.runs.identity import rows_digest
 from vidsme_jax.runs.job import read_data
 from vidsme_jax.runs.score import ScoreSettings, score
@@ -39,8 +42,8 @@ from vidsme_jax.sweeps.grid import Grid
 def sweep(grid: Grid) -> pa.Table:
     """Compute the cells that are not finished; return the table of the grid's cells.
 
-    Clips are identified by the manifests, as in `vidsme score`: a file that changed under
-    its name is not noticed.
+    Clips are identified by the manifests, as in `vidsme score`. Where a file changed under
+    its name after a pass, a line says so, and the run of that pass notes it.
 
     Raises:
         InputError: wrong input; a manifest or a model changed since the first cells.
@@ -57,17 +60,19 @@ def sweep(grid: Grid) -> pa.Table:
         )
     with record_files.locked(grid.out, "sweep.json"):
         finished = _read_table(grid.out)
-        _claim(grid, bool(finished))
+        _note_changed(grid, _claim(grid, bool(finished)))
         missing = [cell for cell in cells if cell.key not in finished]
         say(f"{len(cells)} cells, {len(cells) - len(missing)} finished")
         passes = dict.fromkeys(cell.run for cell in missing)
         for n, run in enumerate(passes, 1):
             of_run = [cell for cell in missing if cell.run == run]
-            say(f"pass {n} of {len(passes)}: {run.model}, {run.dtype}, {run.perturbation}")
+            work = f"{run.model}, {run.dtype}, {run.perturbation}"
+            phase("sweep", "score and evaluate", f"pass {n} of {len(passes)}: {work}")
             rows = evaluate_cells(of_run, _score(grid, run, of_run), grid.evaluation)
             finished |= {cell.key: row for cell, row in zip(of_run, rows, strict=True)}
             _write_table(grid.out, list(finished.values()))
         table = pa.Table.from_pylist([finished[cell.key] for cell in cells])
+        phase("sweep", "write the figures")
         write_figures(grid.out / "figures", table)
     return table
 
@@ -112,14 +117,29 @@ def _in_order(names: tuple[str, ...], chosen: set[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in chosen)
 
 
-def _claim(grid: Grid, finished: bool) -> None:
+def _note_changed(grid: Grid, rows: Sequence[Row]) -> None:
+    """Say and note which clips changed after an earlier pass had read them."""
+    noted = []
+    for run in sorted((grid.out / "runs").glob("*")):
+        if rows and is_finished(run) and (changed := changed_since_finished(run, rows)):
+            notes = [clip.to_json() for clip in changed]
+            record_files.note_changed(run, notes)
+            noted += notes
+    if noted:
+        say(record_files.changed_note(grid.out, {"changed": noted}))
+
+
+def _claim(grid: Grid, finished: bool) -> list[Row]:
     """Note clips and models in sweep.json; refuse others where a cell is finished.
+
+    Returns:
+        The rows whose clips are read from files; none of a store.
 
     Raises:
         InputError: cells of other clips or models; a data set without both labels.
     """
     shared = grid.shared
-    rows, _ = read_data(grid.data, shared.get("manifests", ManifestSettings()))
+    rows, store = read_data(grid.data, shared.get("manifests", ManifestSettings()))
     labels = {row.label for row in rows}
     if not labels >= {0, 1}:
         raise InputError(
@@ -142,6 +162,7 @@ def _claim(grid: Grid, finished: bool) -> None:
     for name in grid.models:
         models[name] = _identify_model(grid, name, models.get(name))
     record_files.write_json(path, current | {"models": models})
+    return [] if store else rows
 
 
 def _shared(grid: Grid) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,18 @@ from vidsme_jax.data.manifest import ManifestSettings, read_manifests
 from vidsme_jax.data.prepared import ClipSpec
 from vidsme_jax.data.preprocess import geometry_of
 from vidsme_jax.data.rows import Row
-from vidsme_jax.errors import InputError, check_counts, check_names, local_devices
+from vidsme_jax.errors import (
+    InputError,
+    check_counts,
+    check_names,
+    local_devices,
+    needing_memory,
+)
 from vidsme_jax.models import find_port
 from vidsme_jax.models.architecture import CodeGrid
 from vidsme_jax.models.port import Port
 from vidsme_jax.models.prompts.times import excess, frame_times
-from vidsme_jax.progress import progress, say
+from vidsme_jax.progress import phase, progress, say
 from vidsme_jax.records.files import write_json
 from vidsme_jax.scores.catalogue import SLICES
 from vidsme_jax.training.fit import Recipe, TrainBatch, fit, visual_codes
@@ -95,23 +102,19 @@ def train(settings: TrainSettings) -> list[float]:
     settings.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after training
     port.check_weights()
     _check_frame_order(settings.frame_order, port)
-    codes = port.visual_codes() if settings.objective == "text+video" else None
-    pixels, prompts = _read_clips(port, members, settings.frames, settings.max_text)
-    shuffle = None
-    if settings.frame_order == "shuffled":  # the bare seed draws the order of the clips
-        shuffle = np.random.default_rng([settings.recipe.seed, 2])
-    gather = _make_gather(port, prompts, pixels, codes, shuffle)
-    here = jax.sharding.SingleDeviceSharding(device)
-    params = port.load(np.float32, lambda spec, shape: here)
-    params, losses = fit(
-        params, port.train_forward, gather, len(members), settings.recipe, _watch
+    remedy = (
+        f"batch={settings.recipe.batch} clips of {settings.frames} frames and"
+        f" {len(members)} clips to learn; a smaller --batch or fewer --frames need less"
     )
+    with needing_memory(remedy):
+        params, losses = _learn(settings, port, members, device)
     if not np.all(np.isfinite(losses)):
         step = int(np.argmin(np.isfinite(losses))) + 1
         raise InputError(
             f"the loss is {losses[step - 1]} at step {step}, nothing was written:"
             f" learning_rate={settings.recipe.learning_rate} is too high for this model"
         )
+    phase("train", "write the checkpoint")
     _write(port, params, settings, losses.tolist())
     say(f"trained on {len(members)} clips: loss {losses[0]:.3f} to {losses[-1]:.3f}")
     if settings.adapter:
@@ -119,9 +122,29 @@ def train(settings: TrainSettings) -> list[float]:
     return losses.tolist()
 
 
-def _watch(calls: range) -> Iterable[int]:
-    """Show the progress of training."""
-    return progress(calls, len(calls), "train, calls of a few steps")
+def _learn(
+    settings: TrainSettings, port: Port, members: list[Row], device: jax.Device
+) -> tuple[Any, np.ndarray]:
+    """Decode the members and train on them; return parameters and losses [step]."""
+    codes = port.visual_codes() if settings.objective == "text+video" else None
+    phase("train", "decode the clips", f"{len(members)} rows")
+    pixels, prompts = _read_clips(port, members, settings.frames, settings.max_text)
+    shuffle = None
+    if settings.frame_order == "shuffled":  # the bare seed draws the order of the clips
+        shuffle = np.random.default_rng([settings.recipe.seed, 2])
+    gather = _make_gather(port, prompts, pixels, codes, shuffle)
+    here = jax.sharding.SingleDeviceSharding(device)
+    phase("train", "load the model")
+    params = port.load(np.float32, lambda spec, shape: here)
+    phase("train", "compile and train", f"{settings.recipe.steps} steps")
+    watch = partial(_watch, settings.recipe)
+    return fit(params, port.train_forward, gather, len(members), settings.recipe, watch)
+
+
+def _watch(recipe: Recipe, calls: range) -> Iterable[int]:
+    """Show the progress of training, in clips that were drawn."""
+    sizes = [min(calls.step, recipe.steps - first) * recipe.batch for first in calls]
+    return progress(calls, sum(sizes), "train", sizes=sizes)
 
 
 def _check_frame_order(order: str, port: Port) -> None:
@@ -151,7 +174,7 @@ def _read_clips(
     spec = ClipSpec((frames,), geometry_of(port.processor))
     steps = prepare_clips([[row.path] for row in rows], spec)
     pixels, prompts = [], []
-    for row, (clip,) in zip(rows, progress(steps, len(rows), "decode, clips"), strict=True):
+    for row, (clip,) in zip(rows, progress(steps, len(rows), "decode"), strict=True):
         facts = clip.facts
         if not facts.is_ok:
             raise InputError(f"video={row.video}: {facts.error}")

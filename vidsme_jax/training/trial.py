@@ -16,7 +16,7 @@ import numpy as np
 from vidsme_jax.data.synthetic.shapes import write_clips
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.toy import write_toy
-from vidsme_jax.progress import say
+from vidsme_jax.progress import phase
 from vidsme_jax.records.files import read_json, write_json
 from vidsme_jax.training.fit import Recipe
 from vidsme_jax.training.train import TrainSettings, train
@@ -78,7 +78,7 @@ def lay_out(out: Path, trial: Trial) -> TrialFiles:
     data = (out / "A.json", out / "B.json")
     files = TrialFiles(data, out / "target", out / "control")
     if not files.control.exists():  # it is made last
-        say(f"write {3 * trial.clips} clips and a model with random weights")
+        phase("demo", "write the clips", f"{3 * trial.clips}, and random weights")
         records = write_clips(out / "clips", 3 * trial.clips, trial.seed, trial.kind)
         write_thirds(out, records, trial)
         write_start(out, records, trial)
@@ -86,7 +86,7 @@ def lay_out(out: Path, trial: Trial) -> TrialFiles:
     for model, members in ((files.target, "A"), (files.control, "C")):
         if model.exists():  # a checkpoint appears whole or not at all
             continue
-        say(f"train the {model.name} on {members}")
+        phase("demo", f"train the {model.name}", f"on {members}")
         settings = TrainSettings(
             out / "random",
             (out / f"{members}.json",),
