@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vidsme_jax.data.clips import Decoding, prepare_clips
 from vidsme_jax.data.prepared import ClipSpec, PreparedClip
@@ -144,7 +143,9 @@ def _write_piece(draft: StoreDraft, piece: int) -> None:
 
 def _finish(draft: StoreDraft) -> None:
     """Write the metadata of the frames, then the facts of all clips as one table."""
-    tables = [pq.read_table(draft.facts_path(n)) for n in range(len(draft.pieces))]
+    tables = [
+        record_files.read_table(draft.facts_path(n)) for n in range(len(draft.pieces))
+    ]
     folder = draft.path / NAME / VERSION
     write_metadata(folder, [len(table) for table in tables], draft.spec)
     record_files.write_table(draft.path / CLIPS, pa.concat_tables(tables))

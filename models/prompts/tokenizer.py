@@ -14,10 +14,14 @@ from pathlib import Path
 
 from vidsme_jax.batch import Prompt
 from vidsme_jax.errors import InputError
+from vidsme_jax.models.checkpoints.fields import read_config
+from vidsme_jax.models.prompts.bounded import TemplateRenderer, tokenizer_trial
 from vidsme_jax.models.prompts.chat_template import find_chat_template
 from vidsme_jax.models.prompts.template import Slot, Template, Text
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns where torch is absent
+# Fields of tokenizer_config.json that name a file to load.
+_FILE_FIELDS = ("tokenizer_file", "vocab_file", "merges_file", "spm_file")
 
 
 class Tokenizer:
@@ -29,17 +33,22 @@ class Tokenizer:
     """
 
     def __init__(self, directory: Path, base: Path | None = None):
-        from transformers import AutoTokenizer
-
         self.directory, self.base = directory, base
+        with tokenizer_trial(directory):
+            from transformers import AutoTokenizer
         try:
             # transformers also reads the config, and warns about it.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 loaded = AutoTokenizer.from_pretrained(
-                    directory, local_files_only=True, trust_remote_code=False
+                    directory,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    **_files_inside(directory),
                 )
             self._loaded, self._fast = loaded, loaded.backend_tokenizer
+        except InputError:
+            raise
         except Exception as error:  # errors of transformers have no common type
             reason = " ".join(str(error).split())[:150] or type(error).__name__
             raise InputError(
@@ -170,20 +179,34 @@ class Tokenizer:
         """Return the checkpoint's own chat template; see `find_chat_template`."""
         source, end = self._loaded.chat_template, self._loaded.eos_token or ""
         folders = [self.directory, *([self.base] if self.base else [])]
-        return find_chat_template(folders, source, self._render, end, video)
-
-    def _render(self, source: str, messages: list, prompt: bool = True) -> str | None:
-        """Return the text of messages by a chat template; None where the template fails."""
+        render = TemplateRenderer(self.directory, self._loaded.special_tokens_map)
         try:
-            text = self._loaded.apply_chat_template(
-                messages,
-                chat_template=source,
-                add_generation_prompt=prompt,
-                tokenize=False,
-            )
-        except Exception:  # a template may fail in any way on messages it was not made for
-            return None
-        return str(text)
+            return find_chat_template(folders, source, render, end, video)
+        finally:
+            render.close()
+
+
+def _files_inside(directory: Path) -> dict[str, str]:
+    """Return the files that a tokenizer's config names, as those of its own folder.
+
+    Versions of transformers before 5.24 open what the config names, wherever it lies.
+
+    Raises:
+        InputError: the folder has no such file.
+    """
+    path = directory / "tokenizer_config.json"
+    config = read_config(path) if path.is_file() else {}
+    names = {k: config[k] for k in _FILE_FIELDS if isinstance(config.get(k), str)}
+    several = config.get("fast_tokenizer_files")
+    listed = several if isinstance(several, list) else []
+    outside = [name for name in listed if Path(str(name)).name != name]
+    files = {k: directory / Path(name).name for k, name in names.items()}
+    outside += [names[k] for k, file in files.items() if not file.is_file()]
+    if outside:
+        raise InputError(
+            f"{path} names the file {str(outside[0])!r:.100}, expected one beside it"
+        )
+    return {k: str(file) for k, file in files.items()}
 
 
 @lru_cache

@@ -10,13 +10,14 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidsme_jax import __version__
+from vidsme_jax import __version__, reading
 from vidsme_jax.errors import InputError, Interrupted
+from vidsme_jax.records.parquet import read_parquet
 
 
 def absence(path: Path) -> str:
@@ -60,6 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
         Interrupted: the disk, the quota or the file is at its limit.
     """
     temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # a link of this name would be followed
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -92,7 +94,7 @@ def _drop_temporaries(folder: Path) -> None:
     """Remove temporary files of processes of this machine that were killed."""
     for path in folder.rglob(f".*.{_HOST}-*.tmp"):
         process = path.name.removesuffix(".tmp").rpartition("-")[2]
-        if not _is_alive(int(process)):
+        if process.isdecimal() and not _is_alive(int(process)):
             path.unlink(missing_ok=True)
 
 
@@ -102,7 +104,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs as another user
+    except (PermissionError, OverflowError):  # of another user; no number of a process
         pass
     return True
 
@@ -135,7 +137,7 @@ def locked(run: Path, name: str = "run.json") -> Iterator[None]:
     """
     refuse_foreign(run, name)
     run.mkdir(parents=True, exist_ok=True)
-    with (run / ".lock").open("w") as file:
+    with _open_lock(run, os.O_RDWR | os.O_CREAT) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -145,6 +147,12 @@ def locked(run: Path, name: str = "run.json") -> Iterator[None]:
                 ) from error
         _drop_temporaries(run)
         yield
+
+
+def _open_lock(run: Path, flags: int) -> IO[bytes]:
+    """Open the lock file of a directory; a link or a pipe of this name is not followed."""
+    number = os.open(run / ".lock", flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    return os.fdopen(number, "rb")
 
 
 def refuse_foreign(folder: Path, name: str) -> None:
@@ -164,7 +172,7 @@ def refuse_foreign(folder: Path, name: str) -> None:
 def is_locked(run: Path) -> bool:
     """Tell whether a process of this machine has the lock of a directory."""
     try:
-        with (run / ".lock").open("r") as file:
+        with _open_lock(run, os.O_RDONLY) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -272,7 +280,7 @@ def read_json(path: Path) -> Any:
         InputError: the file is missing or damaged.
     """
     try:
-        return json.loads(path.read_text())
+        return reading.read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist, expected a JSON file") from None
     except (OSError, ValueError) as error:
@@ -305,8 +313,8 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     if not path.exists():
         raise InputError(f"{path} is missing; {again}")
     try:
-        table = pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
+        table = read_parquet(path, columns)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path} is damaged ({one_line(error)}); {again}") from error
     absent = set(columns or ()) - set(table.column_names)
     if absent:

@@ -22,8 +22,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vidsme_jax import reading
 from vidsme_jax.errors import InputError
-from vidsme_jax.records.files import absence, read_info, read_table, replacing, write_table
+from vidsme_jax.records.files import (
+    absence,
+    one_line,
+    read_info,
+    read_table,
+    replacing,
+    write_table,
+)
 
 _EXTRA = ("published", "features")  # tables that are read where they exist
 STRIP_FRAMES = 6  # frames side by side in a thumbnail
@@ -105,9 +113,19 @@ def _write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def read_part(path: Path) -> pa.Table:
-    """Read the table of a finished batch."""
-    with pa.OSFile(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
+    """Read the table of a finished batch.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        reading.check_file(path)
+        with pa.OSFile(str(path)) as file:
+            return pa.ipc.open_file(file).read_all()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(
+            f"{path} is damaged ({one_line(error)}); remove it, and run the same again"
+        ) from error
 
 
 def finish(run: Path, parts: list[Path], extra: tuple[str, ...] = ()) -> pa.Table:
