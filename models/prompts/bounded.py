@@ -17,7 +17,8 @@ from typing import Any
 
 from vidsme_jax.errors import InputError
 
-_SECONDS = {"render": 10.0, "tokenizer": 60.0}  # an honest one takes a hundredth
+# Seconds for all calls of a kind; what is honest takes a hundredth.
+_SECONDS = {"render": 10.0, "tokenizer": 60.0}
 _START = 60.0  # seconds for the process to come up, on a machine that is busy
 _PROCESS = Path(__file__).with_name("bounded_process.py")
 
@@ -40,7 +41,8 @@ class BoundedProcess:
             env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
             start_new_session=True,  # Ctrl-C reaches the parent alone
         )
-        self._wait = _START  # beside the time of a call, until the first answer
+        self._left = dict(_SECONDS)
+        self._ready, self._unread = False, b""
 
     def send(self, call: str, **request: Any) -> None:
         """Send a request, whose answer `receive` returns."""
@@ -58,22 +60,34 @@ class BoundedProcess:
         Raises:
             LimitExceeded: it takes too long, or the process ended.
         """
-        assert self._process.stdout is not None
-        stream, seconds = self._process.stdout.fileno(), _SECONDS[call]
-        end, answer = time.monotonic() + seconds + self._wait, b""
-        while not answer.endswith(b"\n"):
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([stream], [], [], left)[0]:
-                raise LimitExceeded(f"takes more than {seconds:g} s")
-            piece = os.read(stream, 1 << 16)
-            if not piece:
-                raise LimitExceeded(f"ends its process ({_status(self._process.wait())})")
-            answer += piece
-        self._wait = 0.0
-        content = json.loads(answer)
+        if not self._ready:
+            self._read_line(_START)
+            self._ready = True
+        start = time.monotonic()
+        try:
+            line = self._read_line(self._left[call])
+        except TimeoutError:
+            raise LimitExceeded(f"takes more than {_SECONDS[call]:g} s") from None
+        self._left[call] -= time.monotonic() - start
+        content = json.loads(line)
         if content.get("limit"):
             raise LimitExceeded(content["limit"])
         return content
+
+    def _read_line(self, seconds: float) -> bytes:
+        """Return the next line that the process writes."""
+        assert self._process.stdout is not None
+        stream, end = self._process.stdout.fileno(), time.monotonic() + seconds
+        while b"\n" not in self._unread:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([stream], [], [], left)[0]:
+                raise TimeoutError(f"no answer within {seconds:g} s")
+            piece = os.read(stream, 1 << 16)
+            if not piece:
+                raise LimitExceeded(f"ends its process ({_status(self._process.wait())})")
+            self._unread += piece
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
 
     def close(self) -> None:
         """End the process."""

@@ -137,9 +137,10 @@ def _limit_memory(more: int) -> None:
 
 
 def serve() -> None:
-    """Answer the requests of the standard input until it ends."""
+    """Say that the process is ready, then answer the requests of the standard input."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         call, memory = _CALLS[request["call"]]
