@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ VALUES = 20_000_000
 ROWS = 1_000_000
 COLUMNS = 10_000
 _DEEPEST = 100  # lists and objects inside each other
+_DIGITS = 300
 _TOO_DEEP = f"its values are nested deeper than {_DEEPEST}"
 
 
@@ -90,7 +91,7 @@ def parse_json(text: str) -> Any:
     """
     check_values(text)
     try:
-        value = json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     if isinstance(value, dict | list):
@@ -111,7 +112,7 @@ def check_values(text: str) -> None:
         raise ValueError(f"it holds up to {count:,} values, expected up to {VALUES:,}")
 
 
-def check_width(names: Sequence[str]) -> None:
+def check_width(names: Collection[str]) -> None:
     """Refuse a table of more columns than `COLUMNS`.
 
     Raises:
@@ -134,6 +135,13 @@ def check_depth(value: Any) -> None:
         if not level:
             return
     raise ValueError(_TOO_DEEP)
+
+
+def _integer(digits: str) -> int:
+    """Return a whole number; no float is as large as one of more digits."""
+    if len(digits) > _DIGITS:
+        raise ValueError(f"it holds a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

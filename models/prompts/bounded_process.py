@@ -23,7 +23,14 @@ TOKENIZER_BYTES = 4 << 30
 LONGEST = 1_000_000  # characters of a rendered template
 _CPU_SECONDS = 120  # then the process ends, even where its parent is gone
 # Kinds of text on which a tokenizer that is hostile would fail or never end.
-_TRIALS = ("a" * 5000, " " * 5000, "1" * 5000, "aA1 .!\n" * 700, "é漢字🙂\u0301" * 500)
+_TRIALS = (
+    *("a" * 5000, " " * 5000, "1" * 5000, "aA1 .!\n" * 700, "é漢字🙂\u0301" * 500),
+    *(
+        "x",
+        "The quick brown fox jumps over the lazy dog: 0123456789.",
+        "<|im_start|>user\nWhat moves in this video? (A) It's 2 circles, (B) none.\n",
+    ),
+)
 
 
 class Generation(Extension):

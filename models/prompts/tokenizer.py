@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from vidsme_jax.batch import Prompt
@@ -49,7 +49,9 @@ class Tokenizer:
             self._loaded, self._fast = loaded, loaded.backend_tokenizer
         except InputError:
             raise
-        except Exception as error:  # errors of transformers have no common type
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # of no common type; a panic is no Exception
             reason = " ".join(str(error).split())[:150] or type(error).__name__
             raise InputError(
                 f"model={directory} has no tokenizer that transformers can load,"
@@ -64,7 +66,10 @@ class Tokenizer:
 
     @cached_property
     def _length(self) -> int:
-        return max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
+        ids = self._fast.get_vocab(with_added_tokens=True).values()
+        if not ids:
+            raise InputError(f"model={self.directory}: its tokenizer has no tokens")
+        return max(ids) + 1
 
     @cached_property
     def _specials(self) -> tuple[str, ...]:
@@ -96,7 +101,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the ids of plain text, in which no special token is recognised."""
         self._fast.encode_special_tokens = True
-        return self._fast.encode(text, add_special_tokens=False).ids
+        return self._ids(text)
 
     def prompt(
         self,
@@ -143,10 +148,9 @@ class Tokenizer:
             ]
         before, after = ("".join(t.text for t in side) for side in sides)
         self._fast.encode_special_tokens = False
-        encode = partial(self._fast.encode, add_special_tokens=False)
         if video is None:
-            return [self._front(before) + encode(before).ids, encode(after).ids]
-        ids = self._front(before) + encode(before + video + after).ids
+            return [self._front(before) + self._ids(before), self._ids(after)]
+        ids = self._front(before) + self._ids(before + video + after)
         place = ids.index(self.special(video))
         return [ids[:place], ids[place + 1 :]]
 
@@ -157,11 +161,31 @@ class Tokenizer:
 
     @cached_property
     def _start_ids(self) -> list[int]:
-        bare, whole = (
-            self._fast.encode("x", add_special_tokens=added).ids for added in (False, True)
-        )
-        at = next(n for n in range(len(whole)) if whole[n : n + len(bare)] == bare)
+        bare, whole = (self._ids("x", added) for added in (False, True))
+        starts = (n for n in range(len(whole)) if whole[n : n + len(bare)] == bare)
+        at = next(starts, None)
+        if at is None:
+            raise InputError(
+                f"model={self.directory}: its tokenizer makes {len(whole)} tokens of a"
+                " letter, expected the letter's among them"
+            )
         return whole[:at]
+
+    def _ids(self, text: str, added: bool = False) -> list[int]:
+        """Return the ids of a text, with those that the tokenizer adds or without.
+
+        Raises:
+            InputError: the tokenizer fails on it; its library in Rust panics then.
+        """
+        try:
+            return self._fast.encode(text, add_special_tokens=added).ids
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise InputError(
+                f"model={self.directory}: its tokenizer fails on the text {text[:40]!r}:"
+                f" {str(error)[:150]}"
+            ) from error
 
     def _encode_apart(self, texts: list[Text], special: re.Pattern[str]) -> list[int]:
         """Encode the stretches between the special tokens of trusted texts one by one."""

@@ -18,6 +18,7 @@ from vidsme_jax import __version__
 from vidsme_jax.cli.environment import keep_compiled
 
 INTERRUPTED = 75
+LONGEST = 2000  # characters of the line about wrong input
 
 # Name and purpose of each command, and the file in this folder with its options and call.
 COMMANDS = (
@@ -121,10 +122,10 @@ def _main(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Interrupted as error:
-        print(f"vidsme {options.command}: {printable(error)}", file=sys.stderr)
+        print(f"vidsme {options.command}: {printable(error, LONGEST)}", file=sys.stderr)
         return INTERRUPTED
     except (InputError, OSError) as error:  # OSError: no permission
-        print(f"vidsme {options.command}: {printable(error)}", file=sys.stderr)
+        print(f"vidsme {options.command}: {printable(error, LONGEST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):  # one is enough

@@ -46,7 +46,7 @@ def read_scores(path: Path) -> runs.Run:
         )
     try:
         table = _READERS[path.suffix](path)
-    except (pa.ArrowException, csv.Error, ValueError, OSError) as error:
+    except (pa.ArrowException, csv.Error, ValueError, OverflowError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} cannot be read as {path.suffix}: {reason}") from error
     table = _checked(path, table)
@@ -150,6 +150,7 @@ def _of_objects(read: Callable[[Path], object], path: Path) -> pa.Table:
     rows = read(path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("expected a list of objects")
+    reading.check_width(dict.fromkeys(name for row in rows for name in row))
     return pa.Table.from_pylist(rows)
 
 
