@@ -24,11 +24,11 @@ TELLING = {
     "manifest": (
         *("pipe.", "device.", "sparse.", "brackets", "deep and closed", "key twice"),
         *("csv cell without end", "csv 100,000 columns", "jsonl turns", "jsonl 100,000"),
-        *("video='/etc/passwd'", "video='../../outside/", "video='http", "rows", "deep"),
+        *("video='/etc/passwd'", "video='../../outside/", "video='http", "deep"),
     ),
     "table": (
         *("pipe.csv", "device.json", "directory.tsv", "half.parquet", "digits", "objects"),
-        *("100,000 columns csv", "parquet rows", "parquet deep"),
+        *("100,000 columns csv", "parquet deep"),
     ),
     "checkpoint": (
         *("pipe config.json", "device model.safetensors", "config of brackets"),

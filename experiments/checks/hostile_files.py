@@ -258,7 +258,7 @@ def manifests(base: Base) -> Iterator[Case]:
         file = f"m.{name.split()[0]}"
         yield case(name, file, lambda p, c=content: p.write_bytes(c))
     for seed, column in enumerate(_COLUMNS):
-        for value in some(ODD, 7, seed):
+        for value in some(ODD, 5, seed):
             row = {"video": "clip-000.mp4", "question": "q", column: value}
             yield case(
                 f"{column}={short(value)}", "m.json", lambda p, r=row: written(p, [r])
@@ -357,7 +357,7 @@ def bombs(column: str, values: list[Any]) -> dict[str, Callable[[Path], None]]:
 
     def rows(path: Path) -> None:
         zero = pa.array(np.zeros(10**6, np.int8))
-        chunks = pa.chunked_array([zero] * 1500)
+        chunks = pa.chunked_array([zero] * 200)
         pq.write_table(pa.table({"a": chunks}), path, row_group_size=10**8)
 
     def lists(path: Path) -> None:
@@ -437,11 +437,12 @@ def videos(base: Base) -> Iterator[Case]:
 
 
 def _playlists(base: Base) -> list[tuple[str, bytes]]:
-    """Return the suffix and the content of lists that name a file outside, or an address."""
+    """Return the suffix and the content of lists that lead elsewhere."""
     lists = []
     for place in (str(base.outside / "canary.mp4"), f"{base.address}.mp4"):
         texts = {
-            "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{place}\n#EXT-X-ENDLIST\n",
+            "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{place}\n"
+            "#EXT-X-ENDLIST\n",
             "m3u": f"{place}\n",
             "ffconcat": f"ffconcat version 1.0\nfile '{place}'\n",
             "edl": f"# mpv EDL v0\n{place},0,9\n",

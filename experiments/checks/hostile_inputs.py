@@ -2,11 +2,12 @@
 
     python experiments/checks/hostile_inputs.py --out checks/hostile
 
-Some hundreds of files (`hostile_files.py` makes them) over every kind of input: checkpoints,
-chat templates, tokenizers, manifests, playlists and videos, tables from elsewhere, runs,
-stores, grids and adapters. Each is given to its `vidsme` command in a process of its own,
-with a limit on time, whose peak of memory is read from the kernel. A file outside all
-folders that commands are given must not show in any output, and no address may be opened.
+Some hundreds of files over every kind of input: checkpoints, chat templates, tokenizers,
+manifests, playlists and videos, tables from elsewhere, runs, stores, grids and adapters.
+`hostile_files.py` and `hostile_models.py` make them. Each is given to its `vidsme` command
+in a process of its own, with a limit on time, whose peak of memory is read from the kernel.
+A file outside all folders that commands are given must not show in any output, and no
+address may be opened.
 
 `--kinds NAME …` runs some kinds alone, and writes nothing down.
 """
@@ -145,7 +146,7 @@ def _faults(case: Case, code: int | None, text: str) -> Iterator[str]:
 
 
 def _leaks(path: Path) -> bool:
-    return path.is_file() and CANARY.encode() in path.read_bytes()
+    return path.is_file() and not path.is_symlink() and CANARY.encode() in path.read_bytes()
 
 
 def run_all(base: Base, kinds: list[str], listener: Listener, keep: bool) -> list[Outcome]:
@@ -171,16 +172,16 @@ def run_all(base: Base, kinds: list[str], listener: Listener, keep: bool) -> lis
 
 def table(outcomes: list[Outcome]) -> Iterator[str]:
     """Yield the results, a line for each kind and for each case that failed."""
-    yield "kind        files  commands  exit 0  exit 2  exit 75  slowest  most memory  faults"
+    yield "kind        files  commands  exit 0  exit 2  exit 75  slowest     most  faults"
     kinds = dict.fromkeys(o.case.kind for o in outcomes)
     for kind in [*kinds, "all"]:
         some = [o for o in outcomes if kind in (o.case.kind, "all")]
         codes = Counter(o.code for o in some)
+        files, faults = sum(o.case.files for o in some), sum(bool(o.faults) for o in some)
+        seconds, peak = max(o.seconds for o in some), max(o.bytes for o in some)
         yield (
-            f"{kind:<11} {sum(o.case.files for o in some):5}  {len(some):8}"
-            f"  {codes[0]:6}  {codes[2]:6}  {codes[75]:7}"
-            f"  {max(o.seconds for o in some):5.1f} s  {max(o.bytes for o in some) / 1e9:8.2f} GB"
-            f"  {sum(bool(o.faults) for o in some):6}"
+            f"{kind:<11} {files:5}  {len(some):8}  {codes[0]:6}  {codes[2]:6}"
+            f"  {codes[75]:7}  {seconds:5.1f} s  {peak / 1e9:4.2f} GB  {faults:6}"
         )
     for outcome in outcomes:
         if outcome.faults:

@@ -43,6 +43,9 @@ def check_folder(name: str, path: Path) -> None:
 
 PACKAGE = "vidsme-jax"  # as versions name it
 _HOST = re.sub(r"\W", "_", platform.node())  # in the names of temporary files
+# Of what lies in run.json and store.json, the types of what commands reckon with.
+_INFO_TYPES = {"own_rows": int, "rows": int, "machines": list, "settings_hash": str}
+_SETTINGS_TYPES = {"frames": list, "versions": dict}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # some network file systems
 
@@ -296,6 +299,14 @@ def read_info(path: Path) -> dict[str, Any]:
     info = read_json(path)
     if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
         raise InputError(f"{path} holds no settings: no vidsme command wrote it")
+    for fields, types in ((info, _INFO_TYPES), (info["settings"], _SETTINGS_TYPES)):
+        wrong = [
+            k for k, kind in types.items() if not isinstance(fields.get(k, kind()), kind)
+        ]
+        if wrong:
+            raise InputError(
+                f"{path}: {wrong[0]}={fields[wrong[0]]!r:.60} was not written so"
+            )
     return info
 
 

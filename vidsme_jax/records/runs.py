@@ -67,6 +67,9 @@ def row_keys(table: pa.Table) -> list[tuple[str, int]]:
     return list(zip(table["id"].to_pylist(), table["frames"].to_pylist(), strict=True))
 
 
+_NEEDED = ("id", "frames", "label", "row", "status")  # columns of scores.parquet
+
+
 def part_path(run: Path, frames: int, batch: int) -> Path:
     """Return the path of a finished batch of a frame count."""
     return run / "parts" / f"frames-{frames:03d}-batch-{batch:06d}.arrow"
@@ -220,6 +223,12 @@ def read_run(run: Path, option: str = "run") -> Run:
     table, curves, thumbnails = (
         read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
     )
+    lacking = [name for name in _NEEDED if name not in table.column_names]
+    if lacking:
+        raise InputError(
+            f"{option}={run}: scores.parquet has no column {lacking[0]}: it was changed by"
+            " hand, score the clips again"
+        )
     info = read_info(run / "run.json")
     paths = {name: run / f"{name}.parquet" for name in _EXTRA}
     extra = {name: read_table(path) for name, path in paths.items() if path.exists()}
