@@ -18,7 +18,7 @@ Every command and option, written by `docs/generate_command_line.py` from the pa
 Defaults stand in parentheses.
 
 Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same
-command again.
+command again; 70 a fault of the program, one line and a file to send in.
 """
 
 

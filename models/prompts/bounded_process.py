@@ -19,7 +19,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 TEMPLATE_BYTES = 512 << 20  # of memory beside the interpreter
-TOKENIZER_BYTES = 4 << 30
+TOKENIZER_BYTES = 3 << 30
 LONGEST = 1_000_000  # characters of a rendered template
 _CPU_SECONDS = 120  # then the process ends, even where its parent is gone
 # Kinds of text on which a tokenizer that is hostile would fail or never end.

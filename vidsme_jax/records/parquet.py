@@ -50,7 +50,7 @@ def read_parquet(
         if fixed > most:
             raise ValueError(_too_large(fixed, most))
         if fixed + per_row * rows <= most:
-            return file.read(columns=chosen)
+            return _plain(file.read(columns=chosen))
         return _read_in_pieces(file, chosen, max(1, _PIECE // per_row), most)
 
 
@@ -79,13 +79,28 @@ def _read_in_pieces(
     file: pq.ParquetFile, columns: Sequence[str] | None, rows: int, most: int
 ) -> pa.Table:
     """Read a table some rows at a time; see `read_parquet`."""
-    pieces, total = [], 0
-    for piece in file.iter_batches(batch_size=min(rows, 65536), columns=columns):
+    pieces, total = [_plain(file.schema_arrow.empty_table())], 0
+    if columns is not None:
+        pieces = [pieces[0].select(columns)]
+    for batch in file.iter_batches(batch_size=min(rows, 65536), columns=columns):
+        piece = _plain(pa.Table.from_batches([batch]))
         pieces.append(piece)
         total += piece.nbytes
         if total > most:
             raise ValueError(_too_large(total, most))
-    return pa.Table.from_batches(pieces, schema=pieces[0].schema if pieces else None)
+    return pa.concat_tables(pieces)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table with its values themselves where it has numbers that stand for them.
+
+    Else a text would be counted once and made anew for each row.
+    """
+    for n, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            column = table.column(n).cast(field.type.value_type)
+            table = table.set_column(n, field.name, column)
+    return table
 
 
 def _too_large(size: int, most: int) -> str:
