@@ -3,10 +3,11 @@
 Every function raises ValueError, with the column and the value, where a cell is no such.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from vidsme_jax import reading
 
 _TRUTHS = {"1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0}
 
@@ -71,7 +72,7 @@ def list_cell(value: Any, column: str, what: str) -> list[Any]:
         return []
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = reading.parse_json(value)
         except ValueError:
             value = None
     if not isinstance(value, list):
@@ -91,7 +92,7 @@ def number_cell(value: Any, column: str, unit: str) -> float | None:
         return None
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"{column}={str(value)[:40]!r}, expected {unit}")

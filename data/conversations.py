@@ -12,6 +12,7 @@ from typing import Any
 
 from vidsme_jax.data.cells import checked_text, list_cell
 
+_LONGEST = 1000  # messages; each turn is a row with all turns before it
 _ASKS, _SAYS, _TELLS = "question", "answer", "system"
 _ROLES = {
     **dict.fromkeys(("human", "user"), _ASKS),
@@ -57,6 +58,10 @@ def read_dialogue(value: Any) -> Dialogue:
         raise ValueError(
             f"conversations has the roles {', '.join(roles) or 'of nobody'}, expected"
             " questions and answers in turn"
+        )
+    if len(spoken) > _LONGEST:
+        raise ValueError(
+            f"conversations has {len(spoken):,} messages, expected up to {_LONGEST:,}"
         )
     texts = [text for _, text in spoken] + [""] * (len(spoken) % 2)
     turns = tuple(zip(texts[::2], texts[1::2], strict=True))

@@ -122,7 +122,7 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"data={path} ends in {path.suffix!r}, expected one of {_READS}")
     try:
         records = _READERS[path.suffix.lower()](path)
-    except (ValueError, OSError, csv.Error, RecursionError) as error:
+    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"data={path} cannot be read as {path.suffix}: {first}") from error
     if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):

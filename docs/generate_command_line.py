@@ -18,7 +18,8 @@ Every command and option, written by `docs/generate_command_line.py` from the pa
 Defaults stand in parentheses.
 
 Exit codes: 0 done; 2 wrong input, one line that says what; 75 interrupted, run the same
-command again. No option is guessed from its first letters.
+command again; 70 a fault of the program, one line and a file to send in. No option is
+guessed from its first letters.
 
 For completion, add `eval "$(vidsme --print-completion bash)"` to `~/.bashrc`. For zsh, have
 `vidsme --print-completion zsh > DIR/_vidsme`, with DIR in its `$fpath`; tcsh is alike.

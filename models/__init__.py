@@ -8,6 +8,7 @@ from vidsme_jax.models import ports
 from vidsme_jax.models.checkpoints.adapters import Base, read_adapter
 from vidsme_jax.models.checkpoints.fields import read_config
 from vidsme_jax.models.checkpoints.folders import (
+    check_files,
     refuse_other_folders,
     refuse_quantised_config,
 )
@@ -92,6 +93,7 @@ def _add_adapter(graph: Graph, directory: Path) -> Graph:
 def _spec_of(path: Path) -> PortSpec:
     """Return the first port whose family a config.json is of."""
     if path.name == "config.json":
+        check_files(path.parent)
         refuse_other_folders(path.parent)
     config = read_config(path)
     refuse_quantised_config(config, path)

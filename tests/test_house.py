@@ -11,10 +11,10 @@ from tools import python
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [p for d in ("vidsme_jax", "models", "data") for p in (ROOT / d).rglob("*.py")]
 
-# Rooms by floor; errors and progress everybody may import. A room is a folder or a file.
-EVERYBODYS = {"errors", "progress"}
+# Rooms by floor; what everybody may import. A room is a folder or a file.
+EVERYBODYS = {"errors", "progress", "reading"}
 FLOORS = (
-    ("stats", "batch", "sharding", "errors", "progress"),
+    ("stats", "batch", "sharding", "errors", "progress", "reading"),
     ("scores", "records"),
     ("models", "data", "evaluation"),
     ("runs", "training", "report", "bench"),

@@ -113,7 +113,12 @@ def shorten(text: Any, length: int) -> str:
     Text that runs from right to left is isolated, so that the text beside it keeps its
     direction.
     """
-    line = "".join(c if c.isprintable() else " " for c in str(text))
-    line = line if len(line) <= length else line[: length - 1] + "…"
+    line = printable(text, length)
     is_leftwards = any(unicodedata.bidirectional(c) in ("R", "AL") for c in line)
     return f"\u2068{line}\u2069" if is_leftwards else line
+
+
+def printable(text: Any, length: int) -> str:
+    """Return a line of at most `length` characters; control characters become spaces."""
+    line = "".join(c if c.isprintable() else " " for c in str(text))
+    return line if len(line) <= length else line[: length - 1] + "…"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vidsme_jax import reading
 from vidsme_jax.data.readers.decoded import DecodedClip, DecodeError, union_indices
 from vidsme_jax.data.readers.source import VideoFile
 from vidsme_jax.errors import InputError
@@ -86,8 +87,29 @@ def read_examples(
     ]
 
 
+def check_files(data: str, folder: Path) -> None:
+    """Refuse the files of a data set that are none, or whose JSON is damaged or too large.
+
+    Args:
+        data: what names the data set, for errors.
+        folder: its folder.
+
+    Raises:
+        InputError: with the first such file.
+    """
+    for path in sorted(p for p in folder.rglob("*") if not p.is_dir()):
+        try:
+            reading.check_file(path)
+            if path.suffix == ".json":
+                reading.read_json(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"data={data}: {path}: {error}") from error
+
+
 def _builder(data: str, folder: str | None, name: str) -> Any:
     kit = tfds()
+    if folder is not None:
+        check_files(data, Path(folder) / name.partition(":")[0])
     try:
         builder = kit.builder(name, data_dir=folder)
     except Exception as error:  # of its registry, its files, or TensorFlow's absence

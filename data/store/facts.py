@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, fields
 from typing import Any
 
+from vidsme_jax import reading
 from vidsme_jax.data.prepared import ClipFacts, ClipSpec, FileFacts, FrameFacts, Stamp
 from vidsme_jax.data.preprocess import FrameGeometry
 
@@ -36,7 +37,7 @@ def facts_from_json(text: str) -> ClipFacts:
     Raises:
         KeyError, TypeError, ValueError: the text is not what `facts_to_json` writes.
     """
-    record = json.loads(text)
+    record = reading.parse_json(text)
     status, appearance = record["status"], record.get("appearance")
     return ClipFacts(
         status=status,

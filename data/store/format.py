@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vidsme_jax.data.prepared import ClipSpec, PreparedClip
-from vidsme_jax.data.readers.tfds import tfds
+from vidsme_jax.data.readers.tfds import check_files, tfds
 from vidsme_jax.errors import InputError
 
 NAME, VERSION, SPLIT = "vidsme_clips", "1.0.0", "clips"
@@ -113,6 +113,7 @@ def _builder(store: Path) -> Any:
     ]
     if missing:
         raise InputError(f"{folder} lacks {' and '.join(missing)}")
+    check_files(str(store), folder)
     try:
         return kit.builder(NAME, data_dir=str(store))
     except Exception as error:  # every damaged file raises another class of errors

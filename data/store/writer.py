@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vidsme_jax.data.clips import Decoding, prepare_clips
 from vidsme_jax.data.prepared import ClipFacts, ClipSpec, PreparedClip
@@ -74,7 +73,7 @@ def read_facts(draft: StoreDraft) -> dict[int, ClipFacts]:
     facts: dict[int, ClipFacts] = {}
     for n, clips in enumerate(draft.pieces):
         if draft.facts_path(n).exists():
-            texts = pq.read_table(draft.facts_path(n), columns=["facts"])["facts"]
+            texts = record_files.read_table(draft.facts_path(n), ["facts"])["facts"]
             pairs = zip(clips, texts.to_pylist(), strict=True)
             facts |= {k: facts_from_json(text) for k, text in pairs}
             continue
@@ -166,7 +165,9 @@ def _write_piece(draft: StoreDraft, piece: int) -> None:
 
 def _finish(draft: StoreDraft) -> None:
     """Write the metadata of the frames, then the facts of all clips as one table."""
-    tables = [pq.read_table(draft.facts_path(n)) for n in range(len(draft.pieces))]
+    tables = [
+        record_files.read_table(draft.facts_path(n)) for n in range(len(draft.pieces))
+    ]
     folder = draft.path / NAME / VERSION
     write_metadata(folder, [len(table) for table in tables], draft.spec)
     record_files.write_table(draft.path / CLIPS, pa.concat_tables(tables))

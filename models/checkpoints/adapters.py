@@ -27,6 +27,7 @@ from vidsme_jax.models.checkpoints.folders import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     LLAVA_WEIGHTS,
+    check_files,
     examples,
     pickled_part,
 )
@@ -243,6 +244,7 @@ def read_adapter(directory: Path, base: Base) -> Adapter:
         )
     if fault := pickled_part(directory):
         raise InputError(f"adapter={directory}: {fault}")
+    check_files(directory)
     config = read_adapter_config(directory / ADAPTER_CONFIG)
     files = [directory / ADAPTER_WEIGHTS]
     files += [p for p in (directory / LLAVA_WEIGHTS,) if p.is_file()]

@@ -1,11 +1,11 @@
 """Read a config.json strictly: every field by name, and unknown fields are refused."""
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from vidsme_jax import reading
 from vidsme_jax.errors import InputError
 from vidsme_jax.progress import say
 
@@ -58,7 +58,7 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
 def read_config(path: Path) -> dict[str, Any]:
     """Read the JSON object of a file that configures a checkpoint."""
     try:
-        config = json.loads(path.read_text())
+        config = reading.read_json(path)
     except FileNotFoundError:
         raise InputError(
             f"{path} does not exist, expected the checkpoint's config"

@@ -3,7 +3,6 @@
 Only safetensors are read: a pickle can run code.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
+from vidsme_jax import reading
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.checkpoints.folders import missing_weights
 
@@ -111,7 +111,7 @@ def weight_files(directory: Path) -> list[Path]:
 def weight_map(index: Path) -> dict[str, str]:
     """Read the name of the file for every key of a safetensors index."""
     try:
-        content = json.loads(index.read_text())["weight_map"]
+        content = reading.read_json(index)["weight_map"]
         return {str(key): str(name) for key, name in content.items()}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{index} is not a safetensors index: {error!r}") from error

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from vidsme_jax import reading
 from vidsme_jax.errors import InputError, shorten
 from vidsme_jax.models.checkpoints.fields import read_config
 from vidsme_jax.progress import say
@@ -40,6 +41,46 @@ _WRAPPERS = {
     "_forward_module.": "Lightning leaves them: save the module inside",
 }
 _WRAPPED = re.compile("(?:" + "|".join(map(re.escape, _WRAPPERS)) + ")+")
+
+
+# Largest size of the files of a checkpoint that are read, by name or else by ending.
+_LARGEST = {
+    **dict.fromkeys(
+        ("tokenizer.json", "vocab.json", "added_tokens.json", "vocab.txt", "merges.txt"),
+        reading.TOKENIZER,
+    ),
+    **dict.fromkeys(("tokenizer.model", "sentencepiece.bpe.model"), reading.TOKENIZER),
+    **dict.fromkeys(
+        (
+            *("config.json", "generation_config.json", ADAPTER_CONFIG),
+            *("tokenizer_config.json", "special_tokens_map.json", "chat_template.json"),
+            *("preprocessor_config.json", "processor_config.json"),
+            *("video_preprocessor_config.json", "model.safetensors.index.json"),
+        ),
+        reading.CONFIG,
+    ),
+    ".jinja": reading.TEMPLATE,
+    ".safetensors": None,  # a header tells what of it is read
+}
+
+
+def check_files(folder: Path) -> None:
+    """Refuse a checkpoint's or an adapter's folder with files that must not be read.
+
+    Raises:
+        InputError: a file is none, is too large, or is a link out of the folder.
+    """
+    if not folder.is_dir():
+        return
+    for path in sorted([*folder.iterdir(), *folder.glob("additional_chat_templates/*")]):
+        kind = path.name if path.name in _LARGEST else path.suffix
+        if kind not in _LARGEST:
+            continue
+        try:
+            reading.check_inside(path, folder)
+            reading.check_file(path, _LARGEST[kind])
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: {error}") from error
 
 
 def examples(names: Collection[str]) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from vidsme_jax import reading
 from vidsme_jax.errors import InputError
 from vidsme_jax.models.checkpoints.fields import Fields, read_config
 from vidsme_jax.models.checkpoints.loading import weight_files
@@ -105,6 +106,8 @@ def tower_folder(directory: Path, name: str) -> Path | None:
     for folder in folders:
         try:
             if (folder / "config.json").is_file() and folder != directory:
+                if folder != path:
+                    reading.check_inside(folder / "config.json", directory)
                 return folder
         except (OSError, ValueError):  # a name too long, or with a zero byte
             pass

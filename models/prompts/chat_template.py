@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vidsme_jax import reading
+from vidsme_jax.errors import InputError
 from vidsme_jax.models.checkpoints.fields import read_config
 from vidsme_jax.models.prompts.template import Slot, Template
 from vidsme_jax.progress import say
@@ -73,7 +75,10 @@ def _read_tokenizer_source(folder: Path) -> Any:
     """Return the chat template of a tokenizer that is not loaded."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text()
+        try:
+            return reading.read_text(path, reading.TEMPLATE)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is no chat template: {error}") from error
     config = folder / "tokenizer_config.json"
     return read_config(config).get("chat_template") if config.is_file() else None
 

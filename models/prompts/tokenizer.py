@@ -9,15 +9,19 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from vidsme_jax.batch import Prompt
 from vidsme_jax.errors import InputError
+from vidsme_jax.models.checkpoints.fields import read_config
+from vidsme_jax.models.prompts.bounded import TemplateRenderer, tokenizer_trial
 from vidsme_jax.models.prompts.chat_template import find_chat_template
 from vidsme_jax.models.prompts.template import Slot, Template, Text
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns where torch is absent
+# Fields of tokenizer_config.json that name a file to load.
+_FILE_FIELDS = ("tokenizer_file", "vocab_file", "merges_file", "spm_file")
 
 
 class Tokenizer:
@@ -29,18 +33,25 @@ class Tokenizer:
     """
 
     def __init__(self, directory: Path, base: Path | None = None):
-        from transformers import AutoTokenizer
-
         self.directory, self.base = directory, base
+        with tokenizer_trial(directory):
+            from transformers import AutoTokenizer
         try:
             # transformers also reads the config, and warns about it.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 loaded = AutoTokenizer.from_pretrained(
-                    directory, local_files_only=True, trust_remote_code=False
+                    directory,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    **_files_inside(directory),
                 )
             self._loaded, self._fast = loaded, loaded.backend_tokenizer
-        except Exception as error:  # errors of transformers have no common type
+        except InputError:
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # of no common type; a panic is no Exception
             reason = " ".join(str(error).split())[:150] or type(error).__name__
             raise InputError(
                 f"model={directory} has no tokenizer that transformers can load,"
@@ -55,7 +66,10 @@ class Tokenizer:
 
     @cached_property
     def _length(self) -> int:
-        return max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
+        ids = self._fast.get_vocab(with_added_tokens=True).values()
+        if not ids:
+            raise InputError(f"model={self.directory}: its tokenizer has no tokens")
+        return max(ids) + 1
 
     @cached_property
     def _specials(self) -> tuple[str, ...]:
@@ -87,7 +101,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the ids of plain text, in which no special token is recognised."""
         self._fast.encode_special_tokens = True
-        return self._fast.encode(text, add_special_tokens=False).ids
+        return self._ids(text)
 
     def prompt(
         self,
@@ -134,10 +148,9 @@ class Tokenizer:
             ]
         before, after = ("".join(t.text for t in side) for side in sides)
         self._fast.encode_special_tokens = False
-        encode = partial(self._fast.encode, add_special_tokens=False)
         if video is None:
-            return [self._front(before) + encode(before).ids, encode(after).ids]
-        ids = self._front(before) + encode(before + video + after).ids
+            return [self._front(before) + self._ids(before), self._ids(after)]
+        ids = self._front(before) + self._ids(before + video + after)
         place = ids.index(self.special(video))
         return [ids[:place], ids[place + 1 :]]
 
@@ -148,11 +161,31 @@ class Tokenizer:
 
     @cached_property
     def _start_ids(self) -> list[int]:
-        bare, whole = (
-            self._fast.encode("x", add_special_tokens=added).ids for added in (False, True)
-        )
-        at = next(n for n in range(len(whole)) if whole[n : n + len(bare)] == bare)
+        bare, whole = (self._ids("x", added) for added in (False, True))
+        starts = (n for n in range(len(whole)) if whole[n : n + len(bare)] == bare)
+        at = next(starts, None)
+        if at is None:
+            raise InputError(
+                f"model={self.directory}: its tokenizer makes {len(whole)} tokens of a"
+                " letter, expected the letter's among them"
+            )
         return whole[:at]
+
+    def _ids(self, text: str, added: bool = False) -> list[int]:
+        """Return the ids of a text, with those that the tokenizer adds or without.
+
+        Raises:
+            InputError: the tokenizer fails on it; its library in Rust panics then.
+        """
+        try:
+            return self._fast.encode(text, add_special_tokens=added).ids
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise InputError(
+                f"model={self.directory}: its tokenizer fails on the text {text[:40]!r}:"
+                f" {str(error)[:150]}"
+            ) from error
 
     def _encode_apart(self, texts: list[Text], special: re.Pattern[str]) -> list[int]:
         """Encode the stretches between the special tokens of trusted texts one by one."""
@@ -170,20 +203,34 @@ class Tokenizer:
         """Return the checkpoint's own chat template; see `find_chat_template`."""
         source, end = self._loaded.chat_template, self._loaded.eos_token or ""
         folders = [self.directory, *([self.base] if self.base else [])]
-        return find_chat_template(folders, source, self._render, end, video)
-
-    def _render(self, source: str, messages: list, prompt: bool = True) -> str | None:
-        """Return the text of messages by a chat template; None where the template fails."""
+        render = TemplateRenderer(self.directory, self._loaded.special_tokens_map)
         try:
-            text = self._loaded.apply_chat_template(
-                messages,
-                chat_template=source,
-                add_generation_prompt=prompt,
-                tokenize=False,
-            )
-        except Exception:  # a template may fail in any way on messages it was not made for
-            return None
-        return str(text)
+            return find_chat_template(folders, source, render, end, video)
+        finally:
+            render.close()
+
+
+def _files_inside(directory: Path) -> dict[str, str]:
+    """Return the files that a tokenizer's config names, as those of its own folder.
+
+    Versions of transformers before 5.24 open what the config names, wherever it lies.
+
+    Raises:
+        InputError: the folder has no such file.
+    """
+    path = directory / "tokenizer_config.json"
+    config = read_config(path) if path.is_file() else {}
+    names = {k: config[k] for k in _FILE_FIELDS if isinstance(config.get(k), str)}
+    several = config.get("fast_tokenizer_files")
+    listed = several if isinstance(several, list) else []
+    outside = [name for name in listed if Path(str(name)).name != name]
+    files = {k: directory / Path(name).name for k, name in names.items()}
+    outside += [names[k] for k, file in files.items() if not file.is_file()]
+    if outside:
+        raise InputError(
+            f"{path} names the file {str(outside[0])!r:.100}, expected one beside it"
+        )
+    return {k: str(file) for k, file in files.items()}
 
 
 @lru_cache

@@ -2,7 +2,8 @@
 
 Of the commands' files only that of the running command is imported.
 
-Exit codes: 0 done; 2 wrong input, with one line; 75 interrupted, run the same again.
+Exit codes: 0 done; 2 wrong input, with one line; 75 interrupted, run the same again; 70 an
+error that nobody foresaw, with one line and a report.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from vidsme_jax.cli.parsers import command_file, read_options
 from vidsme_jax.cli.signals import INTERRUPTED, listen
 from vidsme_jax.progress import show_phases
 
+LONGEST = 2000  # characters of the line about wrong input
 _RENAMED = {"scores": "list scores", "models": "list models"}
 _OLD_KEEP = ["--keep", "tokens"]
 
@@ -45,6 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: the words after `vidsme`; None takes those of this process.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _main(words)
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        from vidsme_jax.cli import crash
+
+        print(f"vidsme: {crash.write_report(words, error)}", file=sys.stderr)
+        return crash.CODE
+
+
+def _main(words: list[str]) -> int:
+    """Run a command and return its exit code; errors that nobody foresaw pass through."""
     if words and words[0] in _RENAMED:
         print(f"vidsme: {words[0]!r} is now 'vidsme {_RENAMED[words[0]]}'", file=sys.stderr)
         return 2
@@ -52,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"vidsme {words[0]}: '--keep tokens' is now '--keep-tokens'", file=sys.stderr)
         return 2
     options = read_options(words)
-    from vidsme_jax.errors import InputError, Interrupted
+    from vidsme_jax.errors import InputError, Interrupted, printable
 
     try:
         return run(options)
@@ -60,10 +75,10 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Interrupted as error:
-        print(f"vidsme {options.command}: {error}", file=sys.stderr)
+        print(f"vidsme {options.command}: {printable(error, LONGEST)}", file=sys.stderr)
         return INTERRUPTED
     except (InputError, OSError) as error:  # OSError: no permission
-        print(f"vidsme {options.command}: {error}", file=sys.stderr)
+        print(f"vidsme {options.command}: {printable(error, LONGEST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):  # one is enough

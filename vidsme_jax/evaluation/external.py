@@ -6,6 +6,7 @@ The file is CSV, TSV, Parquet, JSON Lines, or JSON (a list of objects). Needed c
 that have the name of a score of ours. So users of other tools get every interval and test.
 """
 
+import csv
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
+from vidsme_jax import reading
 from vidsme_jax.errors import InputError
 from vidsme_jax.progress import say
 from vidsme_jax.records import runs
 from vidsme_jax.records.columns import match_columns
+from vidsme_jax.records.parquet import read_parquet
 from vidsme_jax.records.tabular import read_csv_typed, read_json_lines, read_json_rows
 from vidsme_jax.scores import catalogue
 
@@ -44,7 +46,7 @@ def read_scores(path: Path) -> runs.Run:
         )
     try:
         table = _READERS[path.suffix](path)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError, OSError) as error:
+    except (pa.ArrowException, csv.Error, ValueError, OverflowError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} cannot be read as {path.suffix}: {reason}") from error
     table = _checked(path, table)
@@ -148,6 +150,7 @@ def _of_objects(read: Callable[[Path], object], path: Path) -> pa.Table:
     rows = read(path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("expected a list of objects")
+    reading.check_width(dict.fromkeys(name for row in rows for name in row))
     return pa.Table.from_pylist(rows)
 
 
@@ -165,7 +168,7 @@ def _with_expected_names(path: Path, table: pa.Table) -> tuple[pa.Table, list[st
 _READERS: dict[str, Callable[[Path], pa.Table]] = {
     ".csv": partial(read_csv_typed, texts=("id", "group")),
     ".tsv": partial(read_csv_typed, texts=("id", "group"), delimiter="\t"),
-    ".parquet": pyarrow.parquet.read_table,
+    ".parquet": partial(read_parquet, most_rows=reading.ROWS),
     ".json": partial(_of_objects, read_json_rows),
     ".jsonl": partial(_of_objects, read_json_lines),
 }

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from vidsme_jax.evaluation.facts import Facts
 from vidsme_jax.stats.cross_validation import FeatureBlock, of_numbers, of_words
 
+_LONGEST = 10_000  # characters of a text that are looked at
 _BUCKETS = 4096  # of words by their checksum: no vocabulary has to be fitted
 _SIZES = ("duration", "frames_total", "width", "height", "file_bytes")  # as logarithms
 _KINDS = ("codec", "container")
@@ -59,8 +60,8 @@ def _options(facts: Facts) -> FeatureBlock:
 
 
 def _texts(facts: Facts, name: str) -> list[str]:
-    """Return a column as texts; empty where unknown."""
-    return ["" if value is None else str(value) for value in facts.of(name)]
+    """Return the start of a column's texts; empty where unknown."""
+    return ["" if value is None else str(value)[:_LONGEST] for value in facts.of(name)]
 
 
 def _words(texts: list[str]) -> Float[np.ndarray, "row bucket"]:
@@ -75,9 +76,9 @@ def _words(texts: list[str]) -> Float[np.ndarray, "row bucket"]:
 def _candidates(facts: Facts) -> list[list[str]]:
     """Return the answer options of each row; empty where unknown."""
     return [
-        [str(text) for text in value]
+        [str(text)[:_LONGEST] for text in value]
         if isinstance(value, list | tuple)
-        else ([str(value)] if value else [])
+        else ([str(value)[:_LONGEST]] if value else [])
         for value in facts.of("candidates")
     ]
 

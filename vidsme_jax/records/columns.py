@@ -6,6 +6,7 @@ over: a known synonym is read, and a slip of the pen is refused.
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from vidsme_jax import reading
 from vidsme_jax.errors import shorten
 
 _SHORTEST = 5  # letters of a name that a slip of the pen is looked for in
@@ -24,9 +25,10 @@ def match_columns(
 
     Raises:
         ValueError: a column that is nearly an expected one that the table lacks, or two
-            columns of the same name.
+            columns of the same name, or too many columns.
     """
     names = list(names)
+    reading.check_width(names)
     meant = {other: name for name in expected for other in synonyms.get(name, ())}
     by_letters = {plain_name(name): name for name in meant} | {
         plain_name(name): name for name in expected
@@ -60,7 +62,8 @@ def _refuse_slip(name: str, likely: Sequence[str], expected: Sequence[str]) -> N
         is_long = len(other) >= _LONG and other in expected and "_" not in other
         slips = 2 if is_long else 1
         spelt = name.strip().lower().replace("-", "_").replace(" ", "_")
-        if len(other) >= _SHORTEST and _distance(spelt, other) <= slips:
+        is_near = abs(len(spelt) - len(other)) <= slips and len(other) >= _SHORTEST
+        if is_near and _distance(spelt, other) <= slips:
             raise ValueError(
                 f"column {shorten(name, 40)} is not known, {other} may be meant; rename it,"
                 " to that or to a name that is less alike"

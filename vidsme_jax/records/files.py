@@ -10,13 +10,14 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidsme_jax import __version__
+from vidsme_jax import __version__, reading
 from vidsme_jax.errors import InputError, Interrupted
+from vidsme_jax.records.parquet import read_parquet
 
 
 def absence(path: Path) -> str:
@@ -42,6 +43,9 @@ def check_folder(name: str, path: Path) -> None:
 
 PACKAGE = "vidsme-jax"  # as versions name it
 _HOST = re.sub(r"\W", "_", platform.node())  # in the names of temporary files
+# Of what lies in run.json and store.json, the types of what commands reckon with.
+_INFO_TYPES = {"own_rows": int, "rows": int, "machines": list, "settings_hash": str}
+_SETTINGS_TYPES = {"frames": list, "versions": dict}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # some network file systems
 
@@ -60,6 +64,7 @@ def replacing(path: Path) -> Iterator[Path]:
         Interrupted: the disk, the quota or the file is at its limit.
     """
     temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # a link of this name would be followed
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -92,7 +97,7 @@ def _drop_temporaries(folder: Path) -> None:
     """Remove temporary files of processes of this machine that were killed."""
     for path in folder.rglob(f".*.{_HOST}-*.tmp"):
         process = path.name.removesuffix(".tmp").rpartition("-")[2]
-        if not _is_alive(int(process)):
+        if process.isdecimal() and not _is_alive(int(process)):
             path.unlink(missing_ok=True)
 
 
@@ -102,7 +107,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs as another user
+    except (PermissionError, OverflowError):  # of another user; no number of a process
         pass
     return True
 
@@ -135,7 +140,7 @@ def locked(run: Path, name: str = "run.json") -> Iterator[None]:
     """
     refuse_foreign(run, name)
     run.mkdir(parents=True, exist_ok=True)
-    with (run / ".lock").open("w") as file:
+    with _open_lock(run, os.O_RDWR | os.O_CREAT) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -145,6 +150,12 @@ def locked(run: Path, name: str = "run.json") -> Iterator[None]:
                 ) from error
         _drop_temporaries(run)
         yield
+
+
+def _open_lock(run: Path, flags: int) -> IO[bytes]:
+    """Open the lock file of a directory; a link or a pipe of this name is not followed."""
+    number = os.open(run / ".lock", flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    return os.fdopen(number, "rb")
 
 
 def refuse_foreign(folder: Path, name: str) -> None:
@@ -164,7 +175,7 @@ def refuse_foreign(folder: Path, name: str) -> None:
 def is_locked(run: Path) -> bool:
     """Tell whether a process of this machine has the lock of a directory."""
     try:
-        with (run / ".lock").open("r") as file:
+        with _open_lock(run, os.O_RDONLY) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -319,7 +330,7 @@ def read_json(path: Path) -> Any:
         InputError: the file is missing or damaged.
     """
     try:
-        return json.loads(path.read_text())
+        return reading.read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist, expected a JSON file") from None
     except (OSError, ValueError) as error:
@@ -335,6 +346,14 @@ def read_info(path: Path) -> dict[str, Any]:
     info = read_json(path)
     if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
         raise InputError(f"{path} holds no settings: no vidsme command wrote it")
+    for fields, types in ((info, _INFO_TYPES), (info["settings"], _SETTINGS_TYPES)):
+        wrong = [
+            k for k, kind in types.items() if not isinstance(fields.get(k, kind()), kind)
+        ]
+        if wrong:
+            raise InputError(
+                f"{path}: {wrong[0]}={fields[wrong[0]]!r:.60} was not written so"
+            )
     return info
 
 
@@ -352,8 +371,8 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     if not path.exists():
         raise InputError(f"{path} is missing; {again}")
     try:
-        table = pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
+        table = read_parquet(path, columns)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path} is damaged ({one_line(error)}); {again}") from error
     absent = set(columns or ()) - set(table.column_names)
     if absent:

@@ -22,8 +22,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vidsme_jax import reading
 from vidsme_jax.errors import InputError
-from vidsme_jax.records.files import absence, read_info, read_table, replacing, write_table
+from vidsme_jax.records.files import (
+    absence,
+    one_line,
+    read_info,
+    read_table,
+    replacing,
+    write_table,
+)
 
 _EXTRA = ("published", "features")  # tables that are read where they exist
 STRIP_FRAMES = 6  # frames side by side in a thumbnail
@@ -62,6 +70,9 @@ def strip_frames(frames: int) -> list[int]:
 def row_keys(table: pa.Table) -> list[tuple[str, int]]:
     """Return the key of each row of a run's table: id and frame count."""
     return list(zip(table["id"].to_pylist(), table["frames"].to_pylist(), strict=True))
+
+
+_NEEDED = ("id", "frames", "label", "row", "status")  # columns of scores.parquet
 
 
 def part_path(run: Path, frames: int, batch: int) -> Path:
@@ -110,9 +121,20 @@ def _write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def read_part(path: Path, extra: str = "") -> pa.Table:
-    """Read the table of a finished batch, or a further table by the stem of its file."""
-    with pa.OSFile(str(_extra_path(path, extra) if extra else path)) as file:
-        return pa.ipc.open_file(file).read_all()
+    """Read the table of a finished batch, or a further table by the stem of its file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    source = _extra_path(path, extra) if extra else path
+    try:
+        reading.check_file(source)
+        with pa.OSFile(str(source)) as file:
+            return pa.ipc.open_file(file).read_all()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(
+            f"{source} is damaged ({one_line(error)}); remove it, and run the same again"
+        ) from error
 
 
 def finish(run: Path, parts: list[Path], extra: tuple[str, ...] = ()) -> pa.Table:
@@ -207,6 +229,12 @@ def read_run(run: Path, option: str = "run") -> Run:
     table, curves, thumbnails = (
         read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
     )
+    lacking = [name for name in _NEEDED if name not in table.column_names]
+    if lacking:
+        raise InputError(
+            f"{option}={run}: scores.parquet has no column {lacking[0]}: it was changed by"
+            " hand, score the clips again"
+        )
     info = read_info(run / "run.json")
     paths = {name: run / f"{name}.parquet" for name in _EXTRA}
     extra = {name: read_table(path) for name, path in paths.items() if path.exists()}

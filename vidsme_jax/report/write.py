@@ -4,7 +4,6 @@ Every text that comes from data is escaped: by jinja2 in the page, by `_md` in M
 by `svg` in figures.
 """
 
-import csv
 import re
 from html import escape
 from pathlib import Path
@@ -14,7 +13,8 @@ import jinja2
 from vidsme_jax.errors import InputError
 from vidsme_jax.evaluation.result import Result
 from vidsme_jax.records import files
-from vidsme_jax.report.csv_rows import Row, clip_rows, metric_rows
+from vidsme_jax.records.csv_tables import write_csv
+from vidsme_jax.report.csv_rows import clip_rows, metric_rows
 from vidsme_jax.report.metrics_json import metrics_json
 from vidsme_jax.report.page import Figure, Page, Table
 from vidsme_jax.report.sections import build
@@ -35,7 +35,8 @@ def check_report_folder(out: Path) -> None:
 def write_report(result: Result, out: Path) -> None:
     """Write report.html, report.md, metrics.json, metrics.csv, clips.csv, figures/*.svg.
 
-    Each file is replaced whole; other files in `out` stay.
+    Beside each CSV file lies a Parquet file with the cells as they are. Each file is
+    replaced whole; other files in `out` stay.
 
     Args:
         result: result of `evaluation.evaluate`.
@@ -52,8 +53,8 @@ def write_report(result: Result, out: Path) -> None:
         for figure in (*section.figures, *curves):
             _write(out / "figures" / f"{figure.name}.svg", figure.svg + "\n")
     files.write_json(out / "metrics.json", metrics_json(result))
-    _write_csv(out / "metrics.csv", metric_rows(result))
-    _write_csv(out / "clips.csv", clip_rows(result))
+    write_csv(out / "metrics.csv", metric_rows(result))
+    write_csv(out / "clips.csv", clip_rows(result))
     _write(out / "report.md", render_markdown(page))
     _write(out / "report.html", render_html(page))
 
@@ -112,14 +113,3 @@ def _md_table(table: Table) -> str:
 
 def _md_figure(figure: Figure) -> str:
     return f"![{_md(figure.title)}](figures/{figure.name}.svg)"
-
-
-def _write_csv(path: Path, rows: list[Row]) -> None:
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    with (
-        files.replacing(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,7 +1,7 @@
 """Read the grid of a sweep from a YAML file, or make it in Python."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import yaml
 
+from vidsme_jax import reading
 from vidsme_jax.data.batches import PERTURBATIONS
 from vidsme_jax.data.clips import Decoding
 from vidsme_jax.data.manifest import ManifestSettings
@@ -172,10 +173,12 @@ def _data(base: Path, text: str) -> Path:
 def _read_yaml(path: Path) -> dict[Any, Any]:
     """Read a YAML file of keys and values."""
     try:
-        content = yaml.load(path.read_text(), _Loader)
+        content = yaml.load(reading.read_text(path, reading.GRID), _Loader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist, expected a grid in YAML") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except RecursionError:
+        raise InputError(f"{path} is not readable YAML: it is nested too deep") from None
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
         raise InputError(f"{path} is not readable YAML: {line:.200}") from error
     if not isinstance(content, dict):
@@ -184,14 +187,26 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """A YAML reader that refuses a key that stands twice; YAML itself takes the last."""
+    """A YAML reader that refuses a key that stands twice; YAML itself takes the last.
+
+    It refuses aliases, too: a few of aliases of aliases stand for more than fits a memory.
+    """
+
+    def compose_node(self, parent, index):
+        """Return the next node of the text, or refuse an alias of an earlier one."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.YAMLError(f"*{event.anchor} is an alias, expected its value again")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
         """Return the keys and values of a node, or refuse a repeated key."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for n, key in enumerate(keys) if key in keys[:n]]
-        if twice:
-            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice")
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.YAMLError(f"the key {key!r:.60} stands twice")
+            seen |= {key} if isinstance(key, Hashable) else set()
         return super().construct_mapping(node, deep)
 
 

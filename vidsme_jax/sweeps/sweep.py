@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pc
-import pyarrow.parquet as pq
 
 from vidsme_jax.data.manifest import ManifestSettings
 from vidsme_jax.data.rows import Row
@@ -28,6 +26,7 @@ from vidsme_jax.models.checkpoints.hub import find_checkpoint
 from vidsme_jax.models.placement import resolve_dtype
 from vidsme_jax.progress import phase, say
 from vidsme_jax.records import files as record_files
+from vidsme_jax.records.csv_tables import write_csv
 from vidsme_jax.records.runs import is_finished
 from vidsme_jax.runs.changes import changed_since_finished
 from vidsme_jax.runs.identity import rows_digest
@@ -70,7 +69,7 @@ def sweep(grid: Grid) -> pa.Table:
             phase("sweep", "score and evaluate", f"pass {n} of {len(passes)}: {work}")
             rows = evaluate_cells(of_run, _score(grid, run, of_run), grid.evaluation)
             finished |= {cell.key: row for cell, row in zip(of_run, rows, strict=True)}
-            _write_table(grid.out, list(finished.values()))
+            write_csv(grid.out / "sweep.csv", list(finished.values()))
         table = pa.Table.from_pylist([finished[cell.key] for cell in cells])
         phase("sweep", "write the figures")
         write_figures(grid.out / "figures", table)
@@ -107,7 +106,7 @@ def _score(grid: Grid, run: Pass, cells: list[Cell]) -> Callable[[str], pa.Table
 
     def read(name: str) -> pa.Table | None:
         path = out / f"{name}.parquet"
-        return pq.read_table(path) if path.exists() else None
+        return record_files.read_table(path) if path.exists() else None
 
     return read
 
@@ -211,13 +210,10 @@ def _file_facts(path: Path) -> list[Any]:
 def _read_table(out: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return the rows of the finished cells by the cells' keys."""
     path = out / "sweep.parquet"
-    rows = pq.read_table(path).to_pylist() if path.exists() else []
+    if not path.exists():
+        return {}
+    rows = record_files.read_table(path).to_pylist()
+    lacking = [name for name in AXES if rows and name not in rows[0]]
+    if lacking:
+        raise InputError(f"{path} has no {lacking[0]}: no vidsme command wrote it")
     return {tuple(row[name] for name in AXES): row for row in rows}
-
-
-def _write_table(out: Path, rows: list[dict[str, Any]]) -> None:
-    """Write sweep.csv and sweep.parquet."""
-    table = pa.Table.from_pylist(rows)
-    with record_files.replacing(out / "sweep.csv") as path:
-        pc.write_csv(table, path)
-    record_files.write_table(out / "sweep.parquet", table)
