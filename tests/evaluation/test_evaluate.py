@@ -72,7 +72,10 @@ def test_everything_is_written(write_run, tmp_path):
     result = report([run], out, control, SMALL)
     assert result.control == "base"
     written = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    fixed = {"report.html", "report.md", "metrics.json", "metrics.csv", "clips.csv"}
+    tables = {
+        f"{name}.{kind}" for name in ("metrics", "clips") for kind in ("csv", "parquet")
+    }
+    fixed = {"report.html", "report.md", "metrics.json", *tables}
     drawn = {
         "clips",
         "roc",

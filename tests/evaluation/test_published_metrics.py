@@ -153,7 +153,7 @@ def write_run(path, seed=0, effect=2.0, frames=(16,), published=True, n=30, chan
 
 
 def test_published_scores_are_joined_by_id_and_frames(tmp_path):
-    run = runs.read_run(write_run(tmp_path / "run", frames=(8, 16)))
+    run = runs.read_run(write_run(tmp_path / "run", frames=(8, 16)), needed=runs.KEYS)
     joined = with_published(run)
     assert joined.table["id"].to_pylist() == run.table["id"].to_pylist()
     published = {tuple(row[:2]): row[2] for row in zip(
@@ -173,7 +173,7 @@ def test_published_scores_are_joined_by_id_and_frames(tmp_path):
 
 
 def test_a_manifest_column_is_not_taken_for_a_published_score(tmp_path):
-    run = runs.read_run(write_run(tmp_path / "run", published=False))
+    run = runs.read_run(write_run(tmp_path / "run", published=False), needed=runs.KEYS)
     assert run.extra_tables == {} and "published: ppl" in run.table.column_names
     assert "published: ppl" not in with_published(run).table.column_names
 
@@ -194,7 +194,7 @@ def test_names_of_published_scores_are_no_families():
     ],
 )
 def test_a_file_of_other_rows_is_refused(tmp_path, change, message):
-    run = runs.read_run(write_run(tmp_path / "run", changed=change))
+    run = runs.read_run(write_run(tmp_path / "run", changed=change), needed=runs.KEYS)
     with pytest.raises(InputError, match=message):
         with_published(run)
 
@@ -204,7 +204,7 @@ def test_a_file_without_keys_or_damaged_is_refused(tmp_path, capsys):
     table = pq.read_table(path / "published.parquet").drop_columns(["frames"])
     pq.write_table(table, path / "published.parquet")
     with pytest.raises(InputError, match="no column frames"):
-        with_published(runs.read_run(path))
+        with_published(runs.read_run(path, needed=runs.KEYS))
     (path / "published.parquet").write_bytes(b"cut short")
     assert main(["evaluate", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "published.parquet is damaged" in capsys.readouterr().err

@@ -130,7 +130,7 @@ def test_processors_of_hub_files(tmp_path, files, want):
         ({"crop_size": {"height": 28, "width": 56}}, "expected a square"),
         ({"image_std": [0, 0, 0]}, "std above 0"),
         ({"image_mean": [0.5, float("nan"), 0.5]}, "three channels"),
-        ({"rescale_factor": 10**400}, "not the config of a CLIP"),
+        ({"rescale_factor": 10**400}, "a number of 401 digits"),
         ({"size": {"shortest_edge": float("inf")}}, "not the config of a CLIP"),
         ({"size": {"shortest_edge": 0}}, "size 0, expected a number from 1 to"),
         ({"do_center_crop": False}, "no centre crop"),

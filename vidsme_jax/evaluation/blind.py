@@ -72,9 +72,10 @@ def _blind_metrics(
     settings: EvaluationSettings,
 ) -> list[BlindMetrics]:
     """Return the metrics of each baseline, with the score's AUC less the baseline's."""
-    rows = LabelledScores(np.zeros((1, len(sample.ids))), sample.member, sample.cluster)
-    members, others = effective_clusters(rows)
-    low, high = percentile(scores.draws, settings.confidence, members, others)
+    no_values_missing = np.zeros((len(scores.auc), len(sample.ids)))
+    rows = LabelledScores(no_values_missing, sample.member, sample.cluster)
+    clusters = effective_clusters(rows)
+    low, high = percentile(scores.draws, settings.confidence, *clusters)
     p_values = scores.p_values
     limit = corrected_limit(p_values.largest, 1 - settings.confidence)
     detectable = detectable_areas(p_values.spread, limit)

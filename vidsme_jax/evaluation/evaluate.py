@@ -89,7 +89,7 @@ def read(path: Path, option: str = "run") -> run_files.Run:
             f"{option}={path} does not exist; expected a directory that vidsme score wrote,"
             " or a table of scores (.csv, .parquet, .json, .jsonl)"
         )
-    run = run_files.read_run(path, option)
+    run = run_files.read_run(path, option, run_files.KEYS)
     for note in (version_note, changed_note):
         if line := note(path, run.info):
             say(line)

@@ -72,7 +72,8 @@ def row_keys(table: pa.Table) -> list[tuple[str, int]]:
     return list(zip(table["id"].to_pylist(), table["frames"].to_pylist(), strict=True))
 
 
-_NEEDED = ("id", "frames", "label", "row", "status")  # columns of scores.parquet
+KEYS = ("id", "frames")  # columns that say which row it is
+WRITTEN = (*KEYS, "label", "row", "status")  # columns that scores.parquet always has
 
 
 def part_path(run: Path, frames: int, batch: int) -> Path:
@@ -206,15 +207,17 @@ def is_finished(run: Path) -> bool:
     return (run / "scores.parquet").exists()
 
 
-def read_run(run: Path, option: str = "run") -> Run:
+def read_run(run: Path, option: str = "run", needed: tuple[str, ...] = WRITTEN) -> Run:
     """Read a finished run.
 
     Args:
         run: its directory.
         option: what named it, for errors.
+        needed: columns that its score table must have.
 
     Raises:
         InputError: the directory is missing, holds no run, or a run that has not ended.
+            Its table lacks a column.
     """
     if not (run / "run.json").exists():
         fault = "has no run.json" if run.is_dir() else absence(run)
@@ -229,7 +232,7 @@ def read_run(run: Path, option: str = "run") -> Run:
     table, curves, thumbnails = (
         read_table(run / f"{name}.parquet") for name in ("scores", "curves", "thumbnails")
     )
-    lacking = [name for name in _NEEDED if name not in table.column_names]
+    lacking = [name for name in needed if name not in table.column_names]
     if lacking:
         raise InputError(
             f"{option}={run}: scores.parquet has no column {lacking[0]}: it was changed by"

@@ -90,7 +90,7 @@ def test_rotary_positions_of_either_release(tmp_path, change, theta, factor):
         ("next-llama-gqa", "text", {"num_hidden_layers": 10**9}, "expected 1 to 1000"),
         ("next-llama-gqa", "text", {"rms_norm_eps": -1.0}, "rms_norm_eps=-1.0, expected"),
         ("next-llama-gqa", "text", {"rope_theta": float("inf")}, "rope_theta=inf, exp"),
-        ("next-llama-gqa", "text", {"rope_theta": 10**400}, "theta=1e\\+300"),
+        ("next-llama-gqa", "text", {"rope_theta": 10**400}, "a number of 401 digits"),
         ("longva", "change", {"mm_vision_tower": "x" * 300}, "or a folder inside the"),
         ("next-llama-gqa", "text", {"layer_types": [{}]}, "layer_types has {}"),
         ("next-llama-gqa", "vision", {"image_size": 10**6}, "expected 1 to 10000"),
