@@ -82,7 +82,10 @@ def flat(count, size=0.02):
 
 def test_a_sound_run_has_none():
     entry = only(make_table(), "none")
-    text = "None of the three failure signatures was found (slice video)."
+    text = (
+        "None of the three failure signatures was found (slice video). They are signs of"
+        " faults, not of training."
+    )
     assert entry["text"] == text
     assert summary(*looked(make_table())) == (text, ())
 

@@ -139,8 +139,8 @@ def test_answer_below_one_half():
 
 def test_constant_score_contains_one_half():
     lead, _ = answer(make_run(**{"video.sme.mean": [1.0] * 40}))
-    assert "does not separate" in lead and "interval 0.332 to 0.668;" in lead
-    assert "permutation p = 1;" in lead
+    assert "not by the primary score" in lead and "interval 0.332 to 0.668;" in lead
+    assert "permutation p = 1." in lead
 
 
 def test_answer_when_interval_and_p_disagree():
@@ -196,14 +196,14 @@ def test_the_primary_score_in_full():
 @pytest.mark.parametrize(("effect", "shift"), [(0, False), (3, True), (-3, True)])
 def test_control_that_tells_the_sets_apart_is_named(effect, shift):
     _, notes = answer(make_run(effect=1.5), make_run(1, effect=effect, name="base"))
-    assert "Control run base: AUC" in notes
+    assert "Under the control base, which should have seen none of these clips" in notes
     assert ("rather than of training" in notes) == shift
     assert ("does not exceed the control" in notes) == (effect == 3)
 
 
 def test_control_with_the_same_effect_leaves_no_difference():
     _, notes = answer(make_run(effect=1), make_run(1, effect=1, name="base"))
-    assert "The target does not exceed the control" in notes
+    assert "By video.sme.mean the target does not exceed the control" in notes
 
 
 def test_blind_baseline_that_separates_is_named():

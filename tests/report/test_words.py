@@ -54,25 +54,35 @@ def is_member(n=60):
 def test_a_negative_answer_names_the_score_that_does_separate(rng):
     shifted = rng.normal(size=60) + 4 * is_member()
     (answer,) = answers_of(make_table(rng, **{"response.logp.mean": shifted}))
-    assert "does not separate members from non-members" in answer.lead
-    assert re.search(r"response\.logp\.mean has AUC (1\.0|0\.9)", answer.lead)
-    assert "do not conclude that the clips were not trained on" in answer.lead
-    assert "looks at the answer, the primary score at the video" in answer.lead
+    assert answer.lead.startswith(
+        "The model does tell members from non-members, but not by"
+    )
+    assert re.search(r"response\.logp\.mean, which .* has AUC (1\.0|0\.9)", answer.lead)
+    assert "video.sme.mean, which looks at the video, has AUC" in answer.lead
+    assert "wrong to say that the clips were not used" in answer.lead
     assert any("--score response.logp.mean" in note for note in answer.notes)
 
 
 def test_a_score_that_separates_under_the_control_too_is_no_trace(rng):
     shifted = {"response.logp.mean": rng.normal(size=60) + 4 * is_member()}
     (answer,) = answers_of(make_table(rng, **shifted), make_table(rng, **shifted))
+    assert "does not separate members from non-members" in answer.lead
     assert "the two sets may differ by themselves" in answer.lead
-    assert "do not conclude" not in answer.lead
+    assert "wrong to say" not in answer.lead
+
+
+def test_the_control_of_the_score_that_separates_stands_beside_it(rng):
+    shifted = rng.normal(size=60) + 4 * is_member()
+    table = make_table(rng, **{"response.logp.mean": shifted})
+    (answer,) = answers_of(table, make_table(rng))
+    assert re.search(r"Under the control that score has AUC 0\.[3-7]", answer.lead)
 
 
 def test_a_positive_answer_needs_no_other_score(rng):
     shifted = rng.normal(size=60) + 4 * is_member()
     columns = {"response.logp.mean": shifted, "video.sme.mean": -shifted}
     (answer,) = answers_of(make_table(rng, **columns))
-    assert "separates members" in answer.lead and "another score" not in answer.lead
+    assert "separates members" in answer.lead and "not by the primary" not in answer.lead
     assert not any("--score" in note for note in answer.notes)
 
 

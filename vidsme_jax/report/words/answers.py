@@ -6,7 +6,6 @@ import numpy as np
 
 from vidsme_jax.errors import shorten
 from vidsme_jax.evaluation.result import (
-    ControlMetrics,
     FrameResult,
     Result,
     RunResult,
@@ -162,15 +161,13 @@ def answer(report: FrameReport, result: Result) -> Answer:
     """Return the answer on the primary score of a frame count."""
     frame, settings = report.frame, result.settings
     metrics = frame.scores[frame.primary] if frame.primary else None
-    notes = []
-    if metrics is not None and metrics.auc.value is not None:
-        notes += _control_notes(metrics.control, result)
-        notes += _step_notes(metrics.counts.non_members, settings)
-        notes += way_on(frame, settings)
+    warning, blind_notes = blind_texts(frame.baselines, settings)
+    notes = [*way_on(frame, settings), *blind_notes]
     notes += [_left_out(frame, metrics), *_group_notes(frame)]
-    warning, notes_on_blind = blind_texts(frame.baselines, settings)
-    lead = primary_lead(frame, settings)
-    return Answer(report.title, lead, (*notes, *notes_on_blind), warning)
+    if metrics is not None and metrics.auc.value is not None:
+        notes = [*_control_notes(frame, result), *notes]
+        notes += _step_notes(metrics.counts.non_members, settings)
+    return Answer(report.title, primary_lead(frame, settings), tuple(notes), warning)
 
 
 def representative_rows(frame: FrameResult) -> dict[str, list[str]]:
@@ -261,8 +258,10 @@ def cells(
     return [*row, *(with_interval(estimate, digits) for estimate in estimates)]
 
 
-def _control_notes(control: ControlMetrics | None, result: Result) -> list[str]:
-    """Return sentences on the control, or on its absence."""
+def _control_notes(frame: FrameResult, result: Result) -> list[str]:
+    """Return sentences on the control of the primary score, or on its absence."""
+    assert frame.primary is not None
+    control = frame.scores[frame.primary].control
     if control is None or result.control is None:
         return [
             "No control run was given, so a difference between the two sets of clips"
@@ -272,20 +271,22 @@ def _control_notes(control: ControlMetrics | None, result: Result) -> list[str]:
     if control.auc.value is None:
         return [f"The control {name} cannot be compared: {control.reason}."]
     notes = [
-        f"Control run {name}: AUC {with_interval(control.auc)}; target minus control"
-        f" {with_interval(control.difference)}. Both scored"
-        f" {both_classes(control.counts)}."
+        f"Under the control {name}, which should have seen none of these clips,"
+        f" {frame.primary} has AUC {with_interval(control.auc)}. Target minus control is"
+        f" {with_interval(control.difference)}, of {both_classes(control.counts)}."
     ]
     if result.control_differs:
         notes.append(f"The control was scored otherwise: {result.control_differs}.")
     if side_of(control.auc) != "in":
         notes.append(
-            "The control, which should have seen none of these clips, tells the two sets"
-            " apart too. This is evidence of a difference between the sets rather than of"
-            " training."
+            "The control tells the two sets apart too. This is evidence of a difference"
+            " between the sets rather than of training."
         )
     if side_of(control.difference, 0.0) != "above":
-        notes.append("The target does not exceed the control beyond the interval.")
+        notes.append(
+            f"By {frame.primary} the target does not exceed the control beyond the"
+            " interval."
+        )
     return notes
 
 

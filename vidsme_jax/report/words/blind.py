@@ -3,6 +3,7 @@
 from vidsme_jax.evaluation.result import BlindMetrics, BlindResult
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.report.words.formatting import (
+    counted,
     is_small,
     number,
     or_one,
@@ -88,9 +89,10 @@ def none_separates(blind: BlindResult, sets: str) -> str:
     corrected = {name: m.significance.p_adjusted for name, m in baselines.items()}
     smallest = min(baselines, key=lambda name: or_one(corrected[name]))
     text = (
-        f"None of {len(baselines)} blind baselines, which do not ask the model, is sure to"
-        f" tell {sets} apart. The smallest corrected p is {p_text(corrected[smallest])}, of"
-        f" {smallest} with AUC {number(baselines[smallest].auc.value)}."
+        f"No blind baseline, a classifier that does not ask the model, clearly tells {sets}"
+        f" apart. Of {counted(len(baselines), 'baseline')} the smallest corrected p is"
+        f" {p_text(corrected[smallest])}, of {smallest} with AUC"
+        f" {number(baselines[smallest].auc.value)}."
         f" {_power(blind)}"
     )
     best = max(baselines, key=lambda name: _auc(baselines[name]))
@@ -99,9 +101,8 @@ def none_separates(blind: BlindResult, sets: str) -> str:
     if side_of(metrics.auc) != "above" or excess is None or excess > 0:
         return text
     return (
-        f"{text} That is no clean bill: {best} has AUC {number(metrics.auc.value)}, no"
-        " less than the primary score, and there are too few clips to tell this from"
-        " chance."
+        f"{text} That is no clean bill: {best} has AUC {number(metrics.auc.value)}, no less"
+        " than the primary score. There are too few clips to tell this from chance."
     )
 
 

@@ -14,7 +14,11 @@ from vidsme_jax.report.words.formatting import (
 )
 from vidsme_jax.scores import catalogue
 
-_LOOKS_AT = {"video": "the video", "instruction": "the question", "response": "the answer"}
+_LOOKS_AT = {
+    "video": "the video",
+    "instruction": "the question",
+    "response": "the list's answer",
+}
 
 
 def primary_lead(frame: FrameResult, settings: EvaluationSettings) -> str:
@@ -29,20 +33,26 @@ def primary_lead(frame: FrameResult, settings: EvaluationSettings) -> str:
     metrics = frame.scores[name]
     if metrics.auc.value is None:
         return f"The primary score {name} cannot be evaluated: {metrics.reason}."
-    sentences = [f"{_subject(name)} {_conclusion(metrics, settings)}."]
+    better = None if _separates(metrics, settings) else _better_score(frame, settings)
+    if better is not None:
+        return " ".join(_other_separates(better, name, frame, settings))
+    sentences = [
+        f"{_subject(name)} {_conclusion(metrics, settings)}.",
+        f"{_measured(metrics, settings)}; {both_classes(metrics.counts)}.",
+    ]
     if not _separates(metrics, settings):
-        better = _better_score(frame, settings)
-        if better is None:
-            sentences += _no_clean_bill(metrics)
-        else:
-            sentences += _other_separates(better, name, frame)
+        sentences += _no_clean_bill(metrics)
+    return " ".join(sentences)
+
+
+def _measured(metrics: ScoreMetrics, settings: EvaluationSettings) -> str:
+    """Return the AUC with its interval and the p-value of a score."""
     auc = metrics.auc
-    sentences.append(
+    return (
         f"AUC {number(auc.value)}, {percent(settings.confidence)} interval"
         f" {number(auc.low)} to {number(auc.high)}; permutation p ="
-        f" {p_text(significance_of(metrics).p_value)}; {both_classes(metrics.counts)}."
+        f" {p_text(significance_of(metrics).p_value)}"
     )
-    return " ".join(sentences)
 
 
 def way_on(frame: FrameResult, settings: EvaluationSettings) -> list[str]:
@@ -157,28 +167,41 @@ def _better_score(frame: FrameResult, settings: EvaluationSettings) -> str | Non
     return min(sure, key=key, default=None)
 
 
-def _other_separates(name: str, primary: str, frame: FrameResult) -> list[str]:
+def _other_separates(
+    name: str, primary: str, frame: FrameResult, settings: EvaluationSettings
+) -> list[str]:
     """Return sentences on a score that separates where the primary score does not."""
-    metrics = frame.scores[name]
+    metrics, first = frame.scores[name], frame.scores[primary]
     p_value = p_text(significance_of(metrics).p_adjusted)
-    sentences = [
-        f"But another score does: {name} has AUC {number(metrics.auc.value)}, with p ="
-        f" {p_value} corrected for all {len(frame.scores)} scores."
-    ]
     control = metrics.control
-    if control is not None and side_of(control.difference, 0.0) != "above":
-        return [
-            *sentences,
-            f"The control's AUC of that score, {number(control.auc.value)}, is not clearly"
-            " lower, so the two sets may differ by themselves.",
-        ]
-    sentences.append(
-        "So this model does treat the two sets differently: do not conclude that the clips"
-        " were not trained on."
+    is_exceeded = control is None or side_of(control.difference, 0.0) == "above"
+    opening = (
+        "The model does tell members from non-members, but not by the primary score."
+        if is_exceeded
+        else f"{_subject(primary)} {_conclusion(first, settings)}."
     )
-    places = [_LOOKS_AT.get(score.split(".")[0]) for score in (name, primary)]
-    if None not in places and places[0] != places[1]:
+    sentences = [
+        opening,
+        f"{name}{_where(name)} has AUC {number(metrics.auc.value)}, p = {p_value} corrected"
+        f" for all {len(frame.scores)} scores.",
+    ]
+    if control is not None:
         sentences.append(
-            f"That score looks at {places[0]}, the primary score at {places[1]}."
+            f"Under the control that score has AUC {number(control.auc.value)}."
+            if is_exceeded
+            else f"Under the control it has AUC {number(control.auc.value)}, not clearly"
+            " less, so the two sets may differ by themselves."
         )
+    sentences.append(
+        f"{_subject(primary)}{_where(primary)} has {_measured(first, settings)}."
+    )
+    sentences.append(f"There are {both_classes(first.counts)}.")
+    if is_exceeded:
+        sentences.append("So it would be wrong to say that the clips were not used.")
     return sentences
+
+
+def _where(name: str) -> str:
+    """Return the words on where a score looks; none for a score from elsewhere."""
+    place = _LOOKS_AT.get(name.split(".")[0])
+    return f", which looks at {place}," if place else ""

@@ -121,7 +121,7 @@ def _none(signature: NoSignature) -> str:
             f"No failure signature was found, but {signature.unchecked} of the three could"
             " not be looked for"
         )
-    return f"{text} (slice {signature.slice})."
+    return f"{text} (slice {signature.slice}). They are signs of faults, not of training."
 
 
 def _unchecked(signature: UncheckedSign) -> str:
