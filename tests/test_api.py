@@ -214,3 +214,10 @@ for call in (
         "bootstrap='many', expected a whole number",
         "steps=1.5, expected a whole number",
     ], done.stderr
+
+
+def test_a_process_of_its_own_verifies_a_run(runs, tmp_path):
+    """What a test has imported before hides what a command forgets to import."""
+    done = python(tmp_path, "-m", "vidsme_jax", "verify", str(runs[0].path))
+    assert done.returncode == 0, done.stderr
+    assert "each once, no score missing" in done.stdout

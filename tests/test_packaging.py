@@ -12,6 +12,9 @@ pytestmark = [pytest.mark.slow(55), pytest.mark.least_compiled]
 ROOT = Path(__file__).resolve().parents[1]
 
 
+SOURCES = [p for d in ("vidsme_jax", "models", "data") for p in (ROOT / d).rglob("*.py")]
+
+
 def setup_cfg():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
@@ -124,3 +127,15 @@ def test_a_checkout_is_importable_from_inside(tmp_path):
     )
     done = python(tmp_path, "-c", code)
     assert done.returncode == 0, done.stderr
+
+
+def test_parts_of_pyarrow_are_imported_where_they_are_used():
+    """`import pyarrow` does not load pyarrow.compute and the like; another import may."""
+    missing = []
+    for path in SOURCES:
+        text = path.read_text()
+        for part in ("compute", "csv", "json", "parquet", "dataset", "feather"):
+            is_used = re.search(rf"\b(pa|pyarrow)\.{part}\.", text)
+            if is_used and f"import pyarrow.{part}" not in text:
+                missing.append(f"{path.name} pyarrow.{part}")
+    assert not missing

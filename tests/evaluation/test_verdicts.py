@@ -1,12 +1,14 @@
 """Verdicts: what is judged, what is left out, and when there is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from studies import run_of
 
 from vidsme_jax.errors import InputError
-from vidsme_jax.evaluation.checks import check_run
+from vidsme_jax.evaluation.checks import check_run, scoring_differences
 from vidsme_jax.evaluation.result import NoVerdict
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import make_study
@@ -88,3 +90,15 @@ def test_a_run_with_a_row_twice_is_refused(rng):
     study = make_study([run_of(pa.concat_tables([table, table.slice(0, 2)]))])
     with pytest.raises(InputError, match="holds id='clip-0' with 16 frames 2 times"):
         check_run(study.runs[0], study, SMALL)
+
+
+def test_a_calibration_matters_to_scores_that_use_it(rng, tmp_path):
+    runs = []
+    for name, motion in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "calibration.json").write_text(f'{{"motion": {motion}}}')
+        runs.append(replace(run_of(make_table(rng)), path=tmp_path / name))
+    for score in (None, "response.sme.mean", "video.sme_nat.min_10", "published: ppl"):
+        assert "calibration" in scoring_differences(*runs, score=score)
+    for score in ("response.logp.mean", "video.renyi_one_diff.mean"):
+        assert not scoring_differences(*runs, score=score)

@@ -10,6 +10,7 @@ from studies import run_of
 from vidsme_jax.evaluation.evaluate import evaluate_study
 from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.study import make_study
+from vidsme_jax.report.csv_rows import clip_rows
 from vidsme_jax.report.sections import build
 from vidsme_jax.report.words.answers import answers, frame_reports
 
@@ -88,7 +89,7 @@ def test_a_positive_answer_needs_no_other_score(rng):
 
 def test_too_few_clips_are_said_to_find_nothing(rng):
     (answer,) = answers_of(make_table(rng, 4))
-    assert "These clips are too few to find anything." in answer.lead
+    assert "too few, or their scores too alike, to find anything" in answer.lead
 
 
 def test_equal_frames_under_both_labels_are_said(rng):
@@ -96,10 +97,11 @@ def test_equal_frames_under_both_labels_are_said(rng):
     (answer,) = answers_of(make_table(rng, frame_hash=hashes))
     notes = " ".join(answer.notes)
     assert "2 clips stand under both labels by other names" in notes
+    assert "(clip-0, clip-1, clip-3, clip-4)" in notes
 
 
-def judged_answer(rng, *, duration=0.0, score=0.0):
-    """Return the answer on 40 judged clips that differ from 40 reference clips."""
+def judged_result(rng, *, duration=0.0, score=0.0):
+    """Return the result of 40 judged clips that differ from 40 reference clips."""
     judged = {
         "duration": rng.normal(size=40) + 10 + duration,
         "video.sme.mean": rng.normal(size=40) - score,
@@ -107,7 +109,12 @@ def judged_answer(rng, *, duration=0.0, score=0.0):
     reference = make_table(rng, 40, (0,), id=[f"o-{k}" for k in range(40)],
                            group=[f"o-{k}" for k in range(40)])  # fmt: skip
     table = make_table(rng, 40, (None,), **judged)
-    result = result_of(table, None, reference)
+    return result_of(table, None, reference)
+
+
+def judged_answer(rng, **shifts):
+    """Return the answer of `judged_result`, and the titles of its page."""
+    result = judged_result(rng, **shifts)
     page = build(result)
     assert not long_sentences(*prose(page))
     (report,) = frame_reports(result)
@@ -127,7 +134,18 @@ def test_the_share_of_members_stands_with_its_interval(rng):
     answer, titles = judged_answer(rng, score=4.0)
     assert not answer.warning and "Calling members" in titles
     share = next(note for note in answer.notes if "must be members" in note)
-    assert re.search(r"At least (9\d|100) % .* interval \d+ % to (9\d|100) %", share)
+    assert re.search(r"At least \d\d % .* share is (9\d|100) %, .* ends at 100 %", share)
+
+
+def test_p_values_that_do_not_hold_are_not_written(rng):
+    for shifts, is_kept in (({"score": 4.0}, True), ({"duration": 30.0}, False)):
+        rows = clip_rows(judged_result(rng, **shifts))
+        assert {row["p_value"] is not None for row in rows} == {is_kept}
+
+
+def test_noise_requires_no_member(rng):
+    answer, _ = judged_answer(rng)
+    assert any("do not require any member" in note for note in answer.notes)
 
 
 def test_blind_baselines_say_what_they_could_have_noticed(rng):

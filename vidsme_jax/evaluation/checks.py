@@ -40,7 +40,7 @@ def check_run(run_study: RunStudy, study: Study, settings: EvaluationSettings) -
         _check_other_labels(run_study, control)
         _check_other_scores(run_study, control, settings)
     if study.reference is not None:
-        _check_reference(run, study.reference.run)
+        _check_reference(run, study.reference.run, settings)
 
 
 def say_what_is_unseen(study: Study, settings: EvaluationSettings) -> None:
@@ -165,7 +165,9 @@ _COMPARED = (
 )
 
 
-def _check_reference(run: runs.Run, reference: runs.Run) -> None:
+def _check_reference(
+    run: runs.Run, reference: runs.Run, settings: EvaluationSettings
+) -> None:
     """Refuse a reference that was scored with other settings or holds no outside clips."""
     is_external = ["scores_from" in x.info for x in (run, reference)]
     if is_external[0] != is_external[1]:
@@ -173,7 +175,7 @@ def _check_reference(run: runs.Run, reference: runs.Run) -> None:
             f"reference={reference.path} and run={run.path}: one is a table from elsewhere"
             " and one a run of vidsme score, expected two of a kind"
         )
-    differences = scoring_differences(run, reference, "model")
+    differences = scoring_differences(run, reference, "model", score=settings.score)
     if differences:
         raise InputError(
             f"reference={reference.path} was scored otherwise than run={run.path}:"
@@ -193,17 +195,29 @@ def _check_reference(run: runs.Run, reference: runs.Run) -> None:
         )
 
 
-def scoring_differences(run: runs.Run, other: runs.Run, *more: str) -> str:
+def scoring_differences(
+    run: runs.Run, other: runs.Run, *more: str, score: str | None = None
+) -> str:
     """Return a text of the settings that make another run's scores not comparable.
 
     Args:
         run: a run.
         other: the run that is compared with it.
         more: names of further settings to compare.
+        score: name of the primary score; None for that of the method. Of most families
+            the calibration, which sets q and r, changes nothing.
     """
+    name = score or catalogue.PRIMARY
+    # The published code's scores may depend on q and r, too.
+    is_swept = (
+        not catalogue.is_score(name) or name.split(".")[1] in catalogue.SWEPT_FAMILIES
+    )
+    names = (*_COMPARED, *more)
+    if not is_swept:
+        names = tuple(name for name in names if name not in ("beta1", "beta2"))
     here, there = (
-        {key: x.info["settings"].get(key) for key in (*_COMPARED, *more)}
-        | {"calibration": _calibration(x)}
+        {key: x.info["settings"].get(key) for key in names}
+        | ({"calibration": _calibration(x)} if is_swept else {})
         for x in (run, other)
     )
     return errors.shorten(files.settings_differences(there, here), 400)

@@ -252,10 +252,12 @@ class NoVerdict:
     Attributes:
         reason: why.
         judged: number of clips that were to be judged.
+        needs_reference: whether clips that are known to be outside are missing.
     """
 
     reason: str
     judged: SetSize
+    needs_reference: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -56,6 +57,7 @@ from vidsme_jax.stats.permutation import (
 from vidsme_jax.stats.privacy import epsilon_independent, epsilon_one_run
 
 Key = TypeVar("Key", bound=Hashable)
+_EXAMPLES = 4  # names of groups that are shown
 _MIDDLE = (0.05, 0.95)  # quantiles of the splits
 
 
@@ -69,26 +71,32 @@ def count_rows(study: FrameStudy) -> RowCounts:
         set(groups[labels == label]) for label in (MEMBER, NON_MEMBER, UNLABELLED)
     )
     clusters = (len(np.unique(sample.cluster[side])) for side in _sides(sample))
+    twins = _mixed_clips(labels, pixels_of(table), names)
     return RowCounts(
         rows=len(table),
         labels=_by_label(labels),
         status={s: _by_label(labels[status == s]) for s in sorted(set(status))},
         groups=LabelCounts(len(members), len(others), len(unlabelled)),
         mixed_groups=len(members & others),
-        mixed_clips=_mixed_clips(labels, pixels_of(table), names),
+        mixed_clips=len(twins),
+        mixed_names=tuple(sorted({*(members & others), *chain(*twins)})[:_EXAMPLES]),
         evaluated=ClassCounts(*(int(np.sum(side)) for side in _sides(sample))),
         evaluated_groups=ClassCounts(*clusters),
     )
 
 
-def _mixed_clips(labels, pixels: list[str | None], groups: list[str]) -> int:
-    """Count the clips that different groups show under both labels."""
+def _mixed_clips(labels, pixels: list[str | None], groups: list[str]) -> list[set[str]]:
+    """Return the groups of each clip that different groups show under both labels."""
     seen: dict[str, set[tuple[int, str]]] = {}
     for label, frames, group in zip(labels.tolist(), pixels, groups, strict=True):
         if frames is not None and label != UNLABELLED:
             seen.setdefault(frames, set()).add((label, group))
-    pairs = [list(zip(*rows, strict=True)) for rows in seen.values()]
-    return sum(len(set(label)) > 1 and len(set(names)) > 1 for label, names in pairs)
+    out = []
+    for rows in seen.values():
+        kinds, names = {label for label, _ in rows}, {group for _, group in rows}
+        if len(kinds) > 1 and len(names) > 1:
+            out.append(names)
+    return out
 
 
 def _by_label(labels) -> LabelCounts:

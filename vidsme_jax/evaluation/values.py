@@ -69,6 +69,7 @@ class RowCounts:
         mixed_groups: number of groups that have rows with both labels.
         mixed_clips: number of clips that stand under both labels by different names, their
             frames being equal to the last bit.
+        mixed_names: names of a few such groups.
         evaluated: number of rows with a label and status ok.
         evaluated_groups: number of groups of the evaluated rows.
     """
@@ -79,5 +80,6 @@ class RowCounts:
     groups: LabelCounts
     mixed_groups: int
     mixed_clips: int
+    mixed_names: tuple[str, ...]
     evaluated: ClassCounts
     evaluated_groups: ClassCounts

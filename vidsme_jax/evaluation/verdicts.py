@@ -66,11 +66,12 @@ def judge(
     source = study if reference is None else reference.at(study.frames)
     outside = None if source is None else outside_rows(source, reference is not None)
     if source is None or outside is None:
-        return NoVerdict("no clip is known to be outside", size)
+        return NoVerdict("no clip is known to be outside", size, needs_reference=True)
     both = both_sets(judged, outside)
     dropped = len(judged.ids) + len(outside.ids) - len(both.ids)
     if dropped == len(outside.ids):
-        return NoVerdict("every clip of the reference is judged", size)
+        reason = "every clip of the reference is judged"
+        return NoVerdict(reason, size, needs_reference=True)
     name = primary_of(judged, settings.score)
     if name is None:
         return NoVerdict("the primary score is not in this run", size)
@@ -97,7 +98,8 @@ def _no_values(both: Sample, name: str) -> str:
     exists = ~np.isnan(both.scores[name])
     for side, clips in ((~both.member, "reference"), (both.member, "judged")):
         if not np.any(exists & side):
-            return f"no {clips} clip has a value of {name}"
+            why = "; it needs an answer" if name.startswith("response.") else ""
+            return f"no {clips} clip has a value of {name}{why}"
     return ""
 
 

@@ -7,12 +7,16 @@ from vidsme_jax.evaluation.columns import Cell, estimate_columns, rate_columns
 from vidsme_jax.evaluation.result import (
     BlindMetrics,
     ClipResult,
+    ClipVerdict,
     ControlMetrics,
     FrameResult,
     Result,
     ScoreMetrics,
+    Verdict,
 )
+from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.values import Significance
+from vidsme_jax.report.words.verdicts import calls_hold
 
 Row = dict[str, Cell]
 
@@ -36,14 +40,15 @@ def metric_rows(result: Result) -> list[Row]:
 def clip_rows(result: Result) -> list[Row]:
     """Return a row for each clip that has a primary score or was judged."""
     return [
-        {"run": run.name, "frames": frame.frames, **_clip(clip)}
+        {"run": run.name, "frames": frame.frames, **_clip(clip, frame, result.settings)}
         for run in result.runs
         for frame in run.frames
         for clip in frame.clips
     ]
 
 
-def _clip(clip: ClipResult) -> Row:
+def _clip(clip: ClipResult, frame: FrameResult, settings: EvaluationSettings) -> Row:
+    """Return the columns of a clip; without p-values where these do not hold."""
     row: Row = {
         "id": clip.id,
         "group": clip.group,
@@ -56,8 +61,9 @@ def _clip(clip: ClipResult) -> Row:
             "difference": clip.control.difference,
             "ratio": clip.control.ratio,
         }
-    if clip.verdict is not None:
-        row |= asdict(clip.verdict)
+    if isinstance(frame.verdict, Verdict) and clip.verdict is not None:
+        holds = calls_hold(frame.verdict, settings)
+        row |= asdict(clip.verdict if holds else ClipVerdict())
     return row
 
 

@@ -112,6 +112,7 @@ def _row_counts(counts: RowCounts) -> Json:
         "groups": labels(counts.groups),
         "groups_with_both_labels": counts.mixed_groups,
         "clips_with_both_labels": counts.mixed_clips,
+        "names_with_both_labels": list(counts.mixed_names),
         "evaluated": _classes(counts.evaluated),
         "evaluated_groups": _classes(counts.evaluated_groups),
     }

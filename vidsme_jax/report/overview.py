@@ -17,6 +17,7 @@ from vidsme_jax.report.ranking import STYLES, ClassShares, RankedClips, rank_fig
 from vidsme_jax.report.svg import cut
 from vidsme_jax.report.words.answers import titled
 from vidsme_jax.report.words.formatting import listed, or_one
+from vidsme_jax.report.words.verdicts import calls_hold
 from vidsme_jax.scores import catalogue
 from vidsme_jax.stats.metrics import allowed_false
 
@@ -44,20 +45,22 @@ class ShownClip(NamedTuple):
 def overview_section(contexts: list[ChartContext], result: Result) -> Section:
     """Return the section of all clips: their ranks, and the differences by frame."""
     drawn: list[Figure] = []
-    notes, has_map, is_judged = [], False, False
+    notes, has_map, is_judged, is_elsewhere = [], False, False, False
     for context in contexts:
         clips = [clip for clip in context.report.frame.clips if clip.value is not None]
         if not clips:
             continue
         is_judged |= isinstance(context.report.frame.verdict, Verdict)
         drawn.append(_ranks(context, clips, result))
-        figure = _map(context, clips)
+        figure = _map(context, clips, result)
         if figure is not None:
             drawn.append(figure)
             has_map = True
+            is_elsewhere |= not str(context.report.frame.primary).startswith("video.")
         elif context.study.frames:  # from elsewhere nobody expects frames
             notes.append(_no_map(context))
     texts = [*_RANK_NOTES, *_JUDGED_NOTES * is_judged, *_MAP_NOTES * has_map, *notes]
+    texts += [_ELSEWHERE] * is_elsewhere
     no_clips = "No clip has a primary score."
     paragraphs = tuple(texts) if drawn else (no_clips,)
     return Section("All clips", paragraphs=paragraphs, figures=tuple(drawn))
@@ -83,6 +86,12 @@ _MAP_NOTES = (
 )
 
 
+_ELSEWHERE = (
+    "The primary score does not look at the video. Map, strips and curves show the video"
+    " all the same: they do not explain that score, and may hold no trace."
+)
+
+
 def _no_map(context: ChartContext) -> str:
     """Return why a run has no map of its frames."""
     name, frames = shorten(context.report.run.name, 60), context.study.frames
@@ -97,8 +106,7 @@ def _ranks(context: ChartContext, clips: list[ClipResult], result: Result) -> Fi
     name = context.report.frame.primary
     assert name is not None  # clips have values
     is_higher = catalogue.higher_is_member(name)
-    verdict = context.report.frame.verdict
-    judged = verdict.clips if isinstance(verdict, Verdict) else {}
+    judged = _judged(context)
     rows = [_shown(clip, context, judged, result) for clip in clips]
     if judged and result.reference is not None:
         rows += _reference_rows(context, name, is_higher, result)
@@ -115,9 +123,21 @@ def _ranks(context: ChartContext, clips: list[ClipResult], result: Result) -> Fi
         cut(name, 40),
         ranked,
         _limits(context, name, is_higher, result.settings),
-        _p_ticks(clips, is_higher),
+        _p_ticks(clips, is_higher) if _holds(context, result.settings) else [],
     )
     return Figure(f"{context.slug}-clips", title, svg)
+
+
+def _judged(context: ChartContext) -> Collection[str]:
+    """Return the ids of the judged clips."""
+    verdict = context.report.frame.verdict
+    return verdict.clips if isinstance(verdict, Verdict) else ()
+
+
+def _holds(context: ChartContext, settings: EvaluationSettings) -> bool:
+    """Tell whether rates and p-values of judged clips hold, or none were judged."""
+    verdict = context.report.frame.verdict
+    return not isinstance(verdict, Verdict) or calls_hold(verdict, settings)
 
 
 def _classes(names: list[str]) -> ClassShares:
@@ -162,6 +182,8 @@ def _limits(
 ) -> list[tuple[float, str]]:
     """Return the limit nearest to the usual rate, and the strictest, with their names."""
     verdict = context.report.frame.verdict
+    if not _holds(context, settings):
+        return []
     if isinstance(verdict, Verdict):
         averages = {rate: at.average.score for rate, at in verdict.limits.items()}
         limits = {rate: score for rate, score in averages.items() if score is not None}
@@ -209,12 +231,13 @@ def _p_ticks(clips: list[ClipResult], is_higher: bool) -> list[tuple[float, str]
     return ticks
 
 
-def _map(context: ChartContext, clips: list[ClipResult]) -> Figure | None:
+def _map(context: ChartContext, clips: list[ClipResult], result: Result) -> Figure | None:
     """Draw the differences of all clips that have them; None without any."""
     rows = [clip for clip in clips if clip.id in context.differences]
     if not rows:
         return None
-    classes = _classes([_CLASSES[clip.label] for clip in rows])
+    judged = _judged(context)
+    classes = _classes([_shown(clip, context, judged, result).kind for clip in rows])
     title = titled(
         f"ΔS by clip and frame, in order of {context.report.frame.primary}", context.report
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vidsme_jax.data.store import store as stores
 from vidsme_jax.data.store.format import open_source
@@ -51,7 +52,7 @@ def _check_run(path: Path) -> tuple[list[str], str]:
     faults = _check_hash(run.info)
     expected = run.info.get("own_rows", table.num_rows)
     for frames in settings["frames"]:
-        rows = table.filter(pa.compute.equal(table["frames"], frames))
+        rows = table.filter(pc.equal(table["frames"], frames))
         faults += _check_rows(rows, frames, expected, settings["shard"] is None)
     faults += _check_scores(table, settings["slices"])
     keys = set(runs.row_keys(table))
@@ -100,7 +101,7 @@ def _check_rows(rows: pa.Table, frames: int, expected: int, whole: bool) -> list
 
 def _check_scores(table: pa.Table, slices: list[str]) -> list[str]:
     """Check that a good row has every score of a slice, or none where it is empty."""
-    good = table.filter(pa.compute.equal(table["status"], "ok"))
+    good = table.filter(pc.equal(table["status"], "ok"))
     names = set(table.column_names)
     faults: list[str] = []
     for name in slices:

@@ -354,17 +354,20 @@ def _group_notes(frame: FrameResult) -> list[str]:
         notes.append(
             f"A class has fewer than {FEW_GROUPS} groups: all here rests on few videos."
         )
+    shown = [shorten(name, 30) for name in frame.counts.mixed_names]
+    examples = f" ({', '.join(shown)})" if shown else ""
     mixed = frame.counts.mixed_groups
     if mixed:
         verb = "stands" if mixed == 1 else "stand"
         notes.append(
-            f"{counted(mixed, 'group')} {verb} under both labels; check the manifest."
+            f"{counted(mixed, 'group')} {verb} under both labels; check the manifest"
+            f"{examples}."
         )
     twins = frame.counts.mixed_clips
     if twins:
         verb = "stands" if twins == 1 else "stand"
         notes.append(
             f"{counted(twins, 'clip')} {verb} under both labels by other names, with the"
-            " same frames to the last bit; check the manifest."
+            f" same frames to the last bit; check the manifest{examples}."
         )
     return notes

@@ -54,6 +54,11 @@ def is_small(p_value: float | None, confidence: float) -> bool:
     return p_value is not None and p_value <= 1 - confidence + 1e-12
 
 
+def is_clear(p_value: float | None, confidence: float) -> bool:
+    """Tell whether a one-sided p-value is as small as a two-sided interval asks for."""
+    return is_small(p_value, (1 + confidence) / 2)
+
+
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun: `1 clip`, `2 clips`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

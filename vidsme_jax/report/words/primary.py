@@ -5,6 +5,7 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.evaluation.values import Significance
 from vidsme_jax.report.words.formatting import (
     both_classes,
+    is_clear,
     is_small,
     number,
     or_one,
@@ -103,14 +104,14 @@ def _subject(name: str) -> str:
 
 def _separates(metrics: ScoreMetrics, settings: EvaluationSettings) -> bool:
     """Tell whether interval and p-value both say that members score higher."""
-    is_significant = is_small(significance_of(metrics).p_value, settings.confidence)
+    is_significant = is_clear(significance_of(metrics).p_value, settings.confidence)
     return is_significant and side_of(metrics.auc) == "above"
 
 
 def _conclusion(metrics: ScoreMetrics, settings: EvaluationSettings) -> str:
     """Return the verb phrase of the answer, from interval, p-value and control."""
     side = side_of(metrics.auc)
-    is_significant = is_small(significance_of(metrics).p_value, settings.confidence)
+    is_significant = is_clear(significance_of(metrics).p_value, settings.confidence)
     if side == "below":
         return "does not separate members as expected (it ranks non-members higher)"
     if (side == "above") != is_significant:
@@ -133,7 +134,7 @@ def _no_clean_bill(metrics: ScoreMetrics) -> list[str]:
             "Labels or frames may be the wrong way round, or the sets differ otherwise."
         ]
     detectable = significance_of(metrics).detectable_auc
-    power = "These clips are too few to find anything."
+    power = "These clips are too few, or their scores too alike, to find anything."
     if detectable is not None:
         power = (
             "Four of five audits with as many clips would find a true AUC of"

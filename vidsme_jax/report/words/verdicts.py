@@ -6,7 +6,7 @@ from vidsme_jax.evaluation.settings import EvaluationSettings
 from vidsme_jax.report.words.blind import none_separates, separating_baselines
 from vidsme_jax.report.words.formatting import (
     counted,
-    is_small,
+    is_clear,
     p_text,
     percent,
     side_of,
@@ -23,7 +23,8 @@ def verdict_texts(
     """Return the answer, notes that limit it, and a warning or an empty text."""
     if isinstance(verdict, NoVerdict):
         clips = counted(verdict.judged.rows, "clip")
-        return f"No verdict on {clips}: {verdict.reason}.", _WITHOUT, ""
+        count = len(_WITHOUT) if verdict.needs_reference else 2
+        return f"No verdict on {clips}: {verdict.reason}.", _WITHOUT[:count], ""
     source = "label 0" if reference is None else f"run {shorten(reference, 60)}"
     about_sets = (_size(verdict, source), *_dropped(verdict))
     warnings = _warnings(verdict, settings)
@@ -53,7 +54,7 @@ _REMEDY = (
     "For calls, take reference clips of the same source, time and treatment as the judged"
     " ones."
 )
-_WITHOUT = (
+_WITHOUT: tuple[str, ...] = (
     "What can be said: in which order the scores put the clips (clips.csv). The scores'"
     " level says nothing: it differs between models, sources and prompts.",
     "What cannot: that any clip, or how many of them, were trained on.",
@@ -86,7 +87,7 @@ def _lead(verdict: Verdict) -> str:
 
 def _as_a_set(test: SetTest, settings: EvaluationSettings) -> str:
     """Return the sentence on all judged clips together."""
-    is_significant = is_small(test.p_value, settings.confidence)
+    is_significant = is_clear(test.p_value, settings.confidence)
     is_above = side_of(test.auc) == "above"
     negation = "" if is_significant and is_above else "do not clearly "
     text = (
@@ -111,13 +112,18 @@ def _few(verdict: Verdict) -> list[str]:
 
 def _member_share(verdict: Verdict, settings: EvaluationSettings) -> str:
     """Return the sentence on the share of members among the judged clips."""
-    share = verdict.member_share
+    share, confidence = verdict.member_share, percent(settings.confidence)
     ends = (share.value, share.low, share.high)
     value, low, high = ("–" if x is None else percent(round(x, 2)) for x in ends)
+    if share.low is None or round(share.low, 2) <= 0:
+        return (
+            f"These scores do not require any member (estimated share {value},"
+            f" {confidence} interval {low} to {high})."
+        )
     return (
-        f"At least {value} of the judged clips must be members to explain these scores"
-        f" ({percent(settings.confidence)} interval {low} to {high}). Members that score"
-        " like outsiders come on top."
+        f"At least {low} of the judged clips must be members to explain these scores. The"
+        f" estimated share is {value}, its {confidence} interval ends at {high}. Members"
+        " that score like outsiders are not counted."
     )
 
 
