@@ -47,15 +47,10 @@ entry()
 
 def start(code, ignored=False, grace=0.2):
     """Start Python, and wait until it listens for signals."""
-
-    def before():
-        if ignored:  # as a shell does for a command in the background
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
     words, pipe = [sys.executable, "-c", code.format(grace=grace)], subprocess.PIPE
-    process = subprocess.Popen(
-        words, stdout=pipe, stderr=pipe, text=True, preexec_fn=before
-    )
+    if ignored:  # as a shell does for a command in the background
+        words = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *words]
+    process = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout.readline() == "listening\n", process.communicate()
     time.sleep(0.2)  # it is in the next line now
     return process
