@@ -40,15 +40,22 @@ def metric_rows(result: Result) -> list[Row]:
 def clip_rows(result: Result) -> list[Row]:
     """Return a row for each clip that has a primary score or was judged."""
     return [
-        {"run": run.name, "frames": frame.frames, **_clip(clip, frame, result.settings)}
+        {"run": run.name, "frames": frame.frames, **row}
         for run in result.runs
         for frame in run.frames
-        for clip in frame.clips
+        for row in _clips(frame, result.settings)
     ]
 
 
-def _clip(clip: ClipResult, frame: FrameResult, settings: EvaluationSettings) -> Row:
-    """Return the columns of a clip; without p-values where these do not hold."""
+def _clips(frame: FrameResult, settings: EvaluationSettings) -> Iterator[Row]:
+    """Yield the columns of each clip; without p-values where these do not hold."""
+    verdict = frame.verdict
+    holds = isinstance(verdict, Verdict) and calls_hold(verdict, settings)
+    for clip in frame.clips:
+        yield _clip(clip, holds)
+
+
+def _clip(clip: ClipResult, calls_are_valid: bool) -> Row:
     row: Row = {
         "id": clip.id,
         "group": clip.group,
@@ -61,9 +68,8 @@ def _clip(clip: ClipResult, frame: FrameResult, settings: EvaluationSettings) ->
             "difference": clip.control.difference,
             "ratio": clip.control.ratio,
         }
-    if isinstance(frame.verdict, Verdict) and clip.verdict is not None:
-        holds = calls_hold(frame.verdict, settings)
-        row |= asdict(clip.verdict if holds else ClipVerdict())
+    if clip.verdict is not None:
+        row |= asdict(clip.verdict if calls_are_valid else ClipVerdict())
     return row
 
 

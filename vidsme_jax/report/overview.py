@@ -153,7 +153,7 @@ def _shown(
     assert clip.value is not None
     kind, is_marked = _CLASSES[clip.label], clip.label == MEMBER
     if clip.id in judged and clip.verdict is not None:
-        kind, is_marked = "to judge", or_one(clip.verdict.p_value) <= _USUAL + 1e-12
+        kind, is_marked = "to judge", or_one(clip.verdict.p_value) <= _USUAL
     elif clip.label == NON_MEMBER and judged and result.reference is None:
         kind = "reference"
     return ShownClip(clip.value, context.titles[clip.id], kind, is_marked)
@@ -222,7 +222,7 @@ def _p_ticks(clips: list[ClipResult], is_higher: bool) -> list[tuple[float, str]
         reached = [
             clip.value
             for clip in clips
-            if clip.verdict is not None and or_one(clip.verdict.p_value) <= level + 1e-12
+            if clip.verdict is not None and or_one(clip.verdict.p_value) <= level
             if clip.value is not None
         ]
         if reached:

@@ -356,18 +356,18 @@ def _group_notes(frame: FrameResult) -> list[str]:
         )
     shown = [shorten(name, 30) for name in frame.counts.mixed_names]
     examples = f" ({', '.join(shown)})" if shown else ""
-    mixed = frame.counts.mixed_groups
-    if mixed:
-        verb = "stands" if mixed == 1 else "stand"
-        notes.append(
-            f"{counted(mixed, 'group')} {verb} under both labels; check the manifest"
-            f"{examples}."
-        )
-    twins = frame.counts.mixed_clips
-    if twins:
-        verb = "stands" if twins == 1 else "stand"
-        notes.append(
-            f"{counted(twins, 'clip')} {verb} under both labels by other names, with the"
-            f" same frames to the last bit; check the manifest{examples}."
-        )
+    for count, noun, how in (
+        (frame.counts.mixed_groups, "group", ""),
+        (
+            frame.counts.mixed_clips,
+            "clip",
+            " by other names, with the same frames to the last bit",
+        ),
+    ):
+        if count:
+            verb = "stands" if count == 1 else "stand"
+            notes.append(
+                f"{counted(count, noun)} {verb} under both labels{how}; check the"
+                f" manifest{examples}."
+            )
     return notes

@@ -34,7 +34,7 @@ def primary_lead(frame: FrameResult, settings: EvaluationSettings) -> str:
     metrics = frame.scores[name]
     if metrics.auc.value is None:
         return f"The primary score {name} cannot be evaluated: {metrics.reason}."
-    better = None if _separates(metrics, settings) else _better_score(frame, settings)
+    better = _better_score(frame, settings)
     if better is not None:
         return " ".join(_other_separates(better, name, frame, settings))
     sentences = [
@@ -58,8 +58,6 @@ def _measured(metrics: ScoreMetrics, settings: EvaluationSettings) -> str:
 
 def way_on(frame: FrameResult, settings: EvaluationSettings) -> list[str]:
     """Return a sentence on how to ask again, where another score found something."""
-    if frame.primary is None or _separates(frame.scores[frame.primary], settings):
-        return []
     name = _better_score(frame, settings)
     if name is None:
         return []
@@ -148,11 +146,14 @@ def _no_clean_bill(metrics: ScoreMetrics) -> list[str]:
 
 
 def _better_score(frame: FrameResult, settings: EvaluationSettings) -> str | None:
-    """Return a score that separates for sure, after correction for all scores.
+    """Return a score that separates for sure where the primary score does not.
 
-    If several do, it is the one to name in advance for training on answers, or else the
-    one with the smallest p-value and, of those, with the largest AUC.
+    Sure means after correction for all scores. If several do, it is the one to name in
+    advance for training on answers. Else it is the one with the smallest p-value and, of
+    those, with the largest AUC.
     """
+    if frame.primary is None or _separates(frame.scores[frame.primary], settings):
+        return None
     p_values = {
         name: or_one(significance_of(metrics).p_adjusted)
         for name, metrics in frame.scores.items()
