@@ -35,22 +35,18 @@ Make = Callable[[Path], Any]
 # --- checkpoints -----------------------------------------------------------------------
 
 
+def _score_words(base: Base) -> tuple[str, ...]:
+    """Return the command that scores sound clips with a case's model."""
+    data = base.folder / "whole" / "clips.json"
+    line = "score --model model --data DATA --frames 2 --out out"
+    return tuple(str(data) if word == "DATA" else word for word in line.split())
+
+
 def checkpoints(base: Base) -> Iterator[Case]:
     """Yield checkpoints with damaged files, odd values, links out of the folder, lies."""
 
     def case(name: str, make: Make) -> Case:
-        data = str(base.folder / "whole" / "clips.json")
-        words = (
-            "score",
-            "--model",
-            "model",
-            "--data",
-            data,
-            "--frames",
-            "2",
-            "--out",
-            "out",
-        )
+        words = _score_words(base)
         return Case(
             "checkpoint",
             name,
@@ -246,18 +242,7 @@ def templates(base: Base) -> Iterator[Case]:
     """Yield chat templates that need too much, or want out of their sandbox."""
 
     def case(name: str, make: Make) -> Case:
-        data = str(base.folder / "whole" / "clips.json")
-        words = (
-            "score",
-            "--model",
-            "model",
-            "--data",
-            data,
-            "--frames",
-            "2",
-            "--out",
-            "out",
-        )
+        words = _score_words(base)
         return Case(
             "template", name, words, lambda folder: make(_hugging_face(base, folder))
         )
@@ -284,18 +269,7 @@ def tokenizers(base: Base) -> Iterator[Case]:
     """Yield tokenizers: damaged, with hostile patterns, odd values, files elsewhere."""
 
     def case(name: str, make: Make, seconds: int = 100) -> Case:
-        data = str(base.folder / "whole" / "clips.json")
-        words = (
-            "score",
-            "--model",
-            "model",
-            "--data",
-            data,
-            "--frames",
-            "2",
-            "--out",
-            "out",
-        )
+        words = _score_words(base)
         return Case(
             "tokenizer",
             name,
